@@ -1,0 +1,76 @@
+"""What can go wrong, named after what the caller can do about it. A docstring is the message for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class DailiesError(Exception):
+    """Something went wrong."""
+
+    exit_code = 1
+
+    def __str__(self) -> str:
+        return super().__str__() or (type(self).__doc__ or "").strip()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a file. `line` and `column` count from 1; `message` says what would be right."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+class InvalidManifest(DailiesError):
+    """The manifest has mistakes."""
+
+    exit_code = 2
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+class InvalidSettings(DailiesError):
+    """A setting is wrong or missing."""
+
+
+class Unreachable(DailiesError):
+    """A service that is needed does not answer."""
+
+    exit_code = 3
+
+
+class NoSuchBatch(DailiesError):
+    """There is no such batch."""
+
+    exit_code = 4
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"There is no batch {batch_id!r}. `dailies list` shows those that there are.")
+
+
+class BatchOnlyOnS3(DailiesError):
+    """S3 knows this batch id, the ledger does not."""
+
+
+class StorageError(DailiesError):
+    """S3 refused or failed. `retryable` says whether the same call may succeed later."""
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class CopyFailed(DailiesError):
+    """An output could not be copied to S3. `retryable` says whether the same copy may succeed later."""
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable
