@@ -1,0 +1,386 @@
+"""The ledger: where every item is. The only module that knows Redis keys.
+
+Every change is one atomic script of `lua/`; what it needs and answers stands on its top. Keys, all under `dailies:`
+
+    batches               zset  batch id → created (ms)
+    open                  zset  batch id → since when it runs (ms): batches whose results are not written
+    turn                  zset  batch id → when it was last served: batches with pending items
+    batch:{id}            hash  the batch: plan, status, n:{state} counts, open, active, cost, reserved (pico-USD)
+    batch:{id}:order      list  item ids in manifest order
+    batch:{id}:specs      hash  item id → JSON {image, prompt, params}
+    batch:{id}:pending    zset  item id → when it is due (ms)
+    batch:{id}:ended      hash  item id → JSON of what became of it
+    batch:{id}:uploads    hash  image → URL at the vendor, for images that several items share
+    item:{batch}:{item}   hash  state, attempt (numbers runs), tries (attempts spent), lease, task, token, paid …
+    due                   zset  "batch item" → when a run is to be looked at, or its lease ends (ms)
+    leases                zset  "batch item" → when the lease of a submission ends (ms)
+    adopt                 zset  "batch item" → until when a lost run is waited for (ms)
+    active                set   "batch item" of every run that may be active at the vendor
+    account               hash  window, paused, backoff_until, backoff_tries, trouble
+    wake:{…}              text  a wake-up is on its way (see wake.py)
+
+Times are milliseconds of the Redis server's clock; a worker's own clock decides nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pipeline import redis_client
+from pipeline.callbacks import RunName
+from pipeline.errors import DailiesError, NoSuchBatch
+from pipeline.ledger_rows import (
+    AccountRow,
+    Claim,
+    Claims,
+    Due,
+    Dues,
+    EndedItem,
+    Plan,
+    RunRef,
+    batch_row,
+    due_row,
+    item_row,
+    moment,
+    ms,
+)
+from pipeline.model import BatchRow, ItemRow
+from pipeline.policy import to_pico
+from pipeline.states import TERMINAL, TRANSITIONS, BatchState, ItemState
+
+PREFIX = "dailies:"
+_CHUNK = 500
+
+_HELD = json.dumps(
+    {
+        "status": ItemState.UNKNOWN,
+        "attempts": "ATTEMPTS",
+        "error": "The answer to the run was lost and no callback came: the vendor may have made and billed it. "
+        "`dailies retry BATCH --status unknown` runs it again.",
+    }
+)
+
+
+class Ledger:
+    """Every read and every transition. Thread-safe."""
+
+    def __init__(self, redis: Any) -> None:
+        self._redis = redis
+        prelude = _legal_transitions() + (_LUA / "_common.lua").read_text()
+        self._scripts = {
+            path.stem: redis.register_script(prelude + path.read_text())
+            for path in _LUA.glob("*.lua")
+            if not path.stem.startswith("_")
+        }
+
+    @classmethod
+    def connect(cls, redis_url: str) -> Ledger:
+        """A ledger on the server at `redis_url`; nothing is sent yet. Every method may raise Unreachable."""
+        return cls(redis_client.connect(redis_url))
+
+    def _run(self, script: str, *args: object) -> Any:
+        return self._scripts[script](keys=[PREFIX], args=args)
+
+    def ping(self) -> None:
+        """Raise Unreachable unless the server answers."""
+        self._redis.ping()
+
+    # Batches
+
+    def open_batch(self, row: BatchRow, plan: Plan, *, max_active: int, budget_usd: Decimal | None, asked: str) -> bool:
+        """Put a batch on the ledger, once. `asked` is the digest of its manifest. False when the id is there."""
+        fields: dict[str, object] = {
+            "name": row.name,
+            "status": row.status,
+            "output": row.output,
+            "trigger": row.trigger,
+            "revision": row.revision,
+            "plan": json.dumps(
+                {"model": plan.model, "image_field": plan.image_field, "params": plan.params, "attempts": plan.attempts}
+            ),
+            "max_active": max_active,
+            "total": 0,
+            "expected": row.total,
+            "open": 0,
+            "asked": asked,
+        }
+        if budget_usd is not None:
+            fields["budget"] = to_pico(budget_usd)
+        return self._run("open_batch", row.id, *(part for pair in fields.items() for part in pair)) == 1
+
+    def forget_batch(self, batch_id: str) -> None:
+        """Take back `open_batch` of a batch that has no items yet."""
+        self._redis.delete(_batch(batch_id))
+        self._redis.zrem(f"{PREFIX}batches", batch_id)
+
+    def asked(self, batch_id: str) -> str | None:
+        """The digest of the manifest that the batch was opened with; None when there is no such batch."""
+        value: str | None = self._redis.hget(_batch(batch_id), "asked")
+        return value
+
+    def accept_batch(self, batch_id: str) -> None:
+        """The manifest and all inputs are on S3: `start` may read them."""
+        self._redis.hset(_batch(batch_id), "accepted", 1)
+        self._redis.zadd(f"{PREFIX}open", {batch_id: 0}, nx=True)
+
+    def is_accepted(self, batch_id: str) -> bool:
+        """Whether `accept_batch` was called."""
+        return bool(self._redis.hexists(_batch(batch_id), "accepted"))
+
+    def is_loaded(self, batch_id: str) -> bool:
+        """Whether every item is on the ledger."""
+        return bool(self._redis.hexists(_batch(batch_id), "loaded"))
+
+    def load_items(self, batch_id: str, specs: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Put items (id, {image, prompt, params}) on the batch; those that are there stay as they are."""
+        chunk: list[str] = []
+        for item_id, spec in specs:
+            chunk += [item_id, json.dumps(spec, ensure_ascii=False, separators=(",", ":"))]
+            if len(chunk) >= 2 * _CHUNK:
+                self._run("load_items", batch_id, *chunk)
+                chunk = []
+        if chunk:
+            self._run("load_items", batch_id, *chunk)
+
+    def start_batch(self, batch_id: str, *, price_usd: Decimal, most_failures: int) -> None:
+        """All items are loaded: the batch runs. `price_usd` of one run, 0 when it is not known."""
+        self._run("start_batch", batch_id, to_pico(price_usd), most_failures)
+
+    def batch(self, batch_id: str) -> BatchRow:
+        """One batch with its figures. Raises NoSuchBatch."""
+        fields = self._redis.hgetall(_batch(batch_id))
+        if not fields:
+            raise NoSuchBatch(batch_id)
+        return batch_row(batch_id, fields)
+
+    def batches(self, limit: int = 50) -> list[BatchRow]:
+        """The newest batches, newest first."""
+        ids = self._redis.zrange(f"{PREFIX}batches", 0, limit - 1, desc=True)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for batch_id in ids:
+                pipe.hgetall(_batch(batch_id))
+            answers = pipe.execute()
+        return [batch_row(batch_id, fields) for batch_id, fields in zip(ids, answers, strict=True) if fields]
+
+    def open_batches(self) -> list[str]:
+        """Ids of batches whose results are not written yet."""
+        ids: list[str] = self._redis.zrange(f"{PREFIX}open", 0, -1)
+        return ids
+
+    def plan(self, batch_id: str) -> Plan:
+        """What the items of a batch share. Raises NoSuchBatch."""
+        text, output = self._redis.hmget(_batch(batch_id), "plan", "output")
+        if text is None:
+            raise NoSuchBatch(batch_id)
+        return Plan(**json.loads(text), output=output)
+
+    def items(self, batch_id: str, states: Collection[str] | None = None) -> Iterator[ItemRow]:
+        """Items in manifest order, streamed; only those in `states` when given."""
+        base = _batch(batch_id)
+        for first in range(0, self._redis.llen(f"{base}:order"), _CHUNK):
+            ids = self._redis.lrange(f"{base}:order", first, first + _CHUNK - 1)
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hmget(f"{base}:specs", ids)
+                pipe.hmget(f"{base}:ended", ids)
+                for item_id in ids:
+                    pipe.hmget(_item(batch_id, item_id), "state", "tries", "task", "paid")
+                specs, ended, *live = pipe.execute()
+            for item_id, spec, outcome, fields in zip(ids, specs, ended, live, strict=True):
+                row = item_row(item_id, spec, outcome, fields)
+                if states is None or row.status in states:
+                    yield row
+
+    def run_of(self, batch_id: str, item_id: str) -> RunRef | None:
+        """The latest run of an item, None before the vendor took one. Raises NoSuchBatch, DailiesError."""
+        self.batch(batch_id)
+        if not self._redis.hexists(f"{_batch(batch_id)}:specs", item_id):
+            raise DailiesError(f"Batch {batch_id!r} has no item {item_id!r}. `dailies items {batch_id}` lists them.")
+        task, token, attempt = self._redis.hmget(_item(batch_id, item_id), "task", "token", "attempt")
+        return RunRef(task, token or "", int(attempt)) if task else None
+
+    def uploads(self, batch_id: str) -> dict[str, str]:
+        """{image: URL at the vendor} of images that several items share."""
+        found: dict[str, str] = self._redis.hgetall(f"{_batch(batch_id)}:uploads")
+        return found
+
+    def note_upload(self, batch_id: str, image: str, url: str) -> None:
+        """Remember where the vendor has `image`."""
+        self._redis.hset(f"{_batch(batch_id)}:uploads", image, url)
+
+    # Submitting
+
+    def claim_runs(self, most: int, *, lease_s: float, max_active: int) -> Claims:
+        """Claim pending items to submit: fair between batches, within window, budgets and back-off."""
+        lease = uuid4().hex
+        next_due, broke, claimed = self._run("claim_runs", most, ms(lease_s), lease, max_active)
+        runs = []
+        for batch, item, attempt, tries, refusals, text in claimed:
+            spec = json.loads(text)
+            runs.append(Claim(RunName(batch, item, int(attempt)), lease, int(tries), int(refusals), **spec))
+        return Claims(runs, moment(next_due), broke)
+
+    def accept_run(self, run: RunName, lease: str, task_id: str, token: str, look_after_s: float) -> bool:
+        """The vendor took the run. False when it is no longer ours."""
+        return self._run("accept_run", *_name(run), lease, task_id, token, ms(look_after_s)) == 1
+
+    def return_run(self, run: RunName, lease: str, state: ItemState, *, delay_s: float, spent: bool) -> bool:
+        """The attempt came to nothing: the item waits `delay_s`. `spent`: it counts against `limits.attempts`."""
+        args = (run.batch, run.item, state, run.attempt, lease, ms(delay_s), int(spent))
+        return self._run("return_run", *args) == 1
+
+    def lose_run(self, run: RunName, lease: str, *, adopt_wait_s: float) -> bool:
+        """The answer to the run was lost: unknown, until a callback brings it back."""
+        return self._run("lose_run", *_name(run), lease, ms(adopt_wait_s)) == 1
+
+    # Collecting
+
+    def ring(self, run: RunName, task_id: str, token: str) -> bool:
+        """A callback came. True when there is something to look at now."""
+        return self._run("ring", *_name(run), task_id, token) == 1
+
+    def claim_due(self, most: int, *, lease_s: float) -> Dues:
+        """Claim runs that are to be looked at."""
+        lease = uuid4().hex
+        next_due, claimed = self._run("claim_due", most, ms(lease_s), lease)
+        return Dues([due_row(fields, lease) for fields in claimed], moment(next_due))
+
+    def put_down(self, due: Due, *, delay_s: float, counter: str = "") -> bool:
+        """Look again in `delay_s`. `counter` is 'looks' or 'copies' when this look failed."""
+        run = due.run
+        args = (run.batch, run.item, due.state, run.attempt, due.lease, ms(delay_s), counter)
+        return self._run("put_down", *args) == 1
+
+    def pay_run(self, due: Due, cost_usd: Decimal) -> bool:
+        """The run succeeded: its cost is on the batch, its place is free."""
+        return self._run("pay_run", *_name(due.run), due.lease, to_pico(cost_usd), str(cost_usd)) == 1
+
+    def end_item(
+        self, run: RunName, lease: str, state: ItemState, to: ItemState, outcome: Mapping[str, Any]
+    ) -> EndedItem:
+        """The item has ended with `outcome`, a row document without what the manifest says."""
+        text = json.dumps({"status": to, **outcome}, ensure_ascii=False)
+        answer = self._run("end_item", run.batch, run.item, state, run.attempt, lease, to, text)
+        return EndedItem(ours=answer[0] >= 0, last=answer[0] == 0, too_many_failures=answer[1] == 1)
+
+    # Steering
+
+    def set_status(self, batch_id: str, to: BatchState, *, among: Sequence[BatchState], reason: str = "") -> bool:
+        """Change a batch's status where it is one of `among`. Raises NoSuchBatch."""
+        changed = self._run("set_status", batch_id, to, reason, *among)
+        if changed < 0:
+            raise NoSuchBatch(batch_id)
+        return changed == 1
+
+    def cancel_pending(self, batch_id: str, reason: str) -> int:
+        """End all pending items as cancelled, in small steps. Answers how many items are still open."""
+        outcome = json.dumps({"status": ItemState.CANCELLED, "error": reason}, ensure_ascii=False)
+        while True:
+            ended, still_open = self._run("cancel_pending", batch_id, _CHUNK, outcome)
+            if ended < _CHUNK:
+                return int(still_open)
+
+    def hurry_running(self, batch_id: str) -> None:
+        """Make every running item of a batch due now."""
+        self._in_steps("hurry_running", batch_id)
+
+    def reopen(self, batch_id: str, states: Collection[str]) -> int:
+        """Let ended items in `states` go again; what is paid is only copied again. Answers how many. NoSuchBatch."""
+        self.batch(batch_id)
+        wanted = [state for state in states if state in TERMINAL and state != ItemState.SUCCEEDED]
+        first, reopened = 0, 0
+        while True:
+            seen, count = self._run("reopen_items", batch_id, first, first + _CHUNK - 1, *wanted)
+            first, reopened = first + _CHUNK, reopened + count
+            if seen < _CHUNK:
+                return reopened
+
+    def _in_steps(self, script: str, batch_id: str) -> None:
+        first = 0
+        while self._run(script, first, first + _CHUNK - 1, batch_id) == _CHUNK:
+            first += _CHUNK
+
+    def pause(self, batch_id: str | None) -> None:
+        """Submit nothing more, of one batch or of the whole account. Raises NoSuchBatch."""
+        if batch_id is None:
+            self.pause_account("Paused by hand.")
+        else:
+            self.set_status(batch_id, BatchState.PAUSED, among=[BatchState.RUNNING], reason="Paused by hand.")
+
+    def resume(self, batch_id: str | None) -> None:
+        """Go on. Raises NoSuchBatch."""
+        if batch_id is None:
+            self._redis.hdel(f"{PREFIX}account", "paused", "backoff_until", "backoff_tries", "trouble")
+        else:
+            self.set_status(batch_id, BatchState.RUNNING, among=[BatchState.PAUSED])
+
+    # The account
+
+    def account(self) -> AccountRow:
+        """How the account is doing."""
+        window, paused, until, trouble = self._redis.hmget(
+            f"{PREFIX}account", "window", "paused", "backoff_until", "trouble"
+        )
+        active = int(self._redis.scard(f"{PREFIX}active"))
+        return AccountRow(active, int(float(window)) if window else None, paused, moment(until or 0), trouble)
+
+    def shrink_window(self, allowed: int | None) -> None:
+        """The vendor allows no more than `allowed` runs at a time (None: fewer than now)."""
+        self._run("trouble", "window", allowed or 0)
+
+    def back_off(self, *, first_s: float, longest_s: float, reason: str) -> None:
+        """Submit nothing for a while, longer each time in a row."""
+        self._run("trouble", "backoff", ms(first_s), ms(longest_s), reason)
+
+    def pause_account(self, reason: str) -> None:
+        """Submit nothing until a person resumes."""
+        self._run("trouble", "pause", reason)
+
+    def all_well(self) -> None:
+        """The vendor took a run: the back-off is over."""
+        self._run("trouble", "well")
+
+    # Finishing, and what time alone changes
+
+    def claim_finish(self, batch_id: str, *, lease_s: float) -> str | None:
+        """Claim the writing of a batch's results. The lease, or None when it is not to be written by us now."""
+        lease = uuid4().hex
+        return lease if self._run("claim_finish", batch_id, ms(lease_s), lease) == 1 else None
+
+    def finish_batch(self, batch_id: str, lease: str, status: BatchState, finished: datetime) -> bool:
+        """The results are written. False when the claim was lost."""
+        return self._run("finish_batch", batch_id, lease, status, int(finished.timestamp() * 1000)) == 1
+
+    def expire(self, *, adopt_wait_s: float, on_unknown: str) -> list[str]:
+        """Give up what time has run out for. Answers the batches in which an item was held as unknown."""
+        held: set[str] = set()
+        while True:
+            lost, kept, again, batches = self._run("expire", _CHUNK, ms(adopt_wait_s), on_unknown, _HELD)
+            held.update(batches)
+            if max(lost, kept + again) < _CHUNK:
+                return sorted(held)
+
+
+_LUA = Path(__file__).with_name("lua")
+
+
+def _legal_transitions() -> str:
+    rows = [f"{state}={{{','.join(f'{to}=true' for to in sorted(tos))}}}" for state, tos in TRANSITIONS.items()]
+    return f"local LEGAL = {{{', '.join(rows)}}}\n"
+
+
+def _batch(batch_id: str) -> str:
+    return f"{PREFIX}batch:{batch_id}"
+
+
+def _item(batch_id: str, item_id: str) -> str:
+    return f"{PREFIX}item:{batch_id}:{item_id}"
+
+
+def _name(run: RunName) -> tuple[str, str, int]:
+    return run.batch, run.item, run.attempt

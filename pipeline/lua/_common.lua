@@ -1,0 +1,79 @@
+-- Shared by every script: it stands before each of them. KEYS[1] is the prefix of all keys.
+-- Keys are derived from the prefix, so the ledger lives on one Redis, not on a cluster.
+-- Times are milliseconds of the server's own clock: workers' clocks do not matter.
+-- LEGAL (state -> {state = true}) is generated from pipeline/states.py and stands before this file.
+local P = KEYS[1]
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function batch_key(batch) return P .. 'batch:' .. batch end
+local function item_key(batch, item) return P .. 'item:' .. batch .. ':' .. item end
+local function member(batch, item) return batch .. ' ' .. item end
+
+-- The only place where an item changes its state. The counts of its batch follow.
+local function move(batch, item, from, to)
+  if not (LEGAL[from] and LEGAL[from][to]) then
+    error('illegal transition ' .. from .. ' -> ' .. to)
+  end
+  redis.call('HSET', item_key(batch, item), 'state', to)
+  redis.call('HINCRBY', batch_key(batch), 'n:' .. from, -1)
+  redis.call('HINCRBY', batch_key(batch), 'n:' .. to, 1)
+end
+
+-- A run takes a place in the account's window and reserves its price from the batch's budget.
+local function take_place(batch, item)
+  if redis.call('SADD', P .. 'active', member(batch, item)) == 1 then
+    local price = redis.call('HGET', batch_key(batch), 'price') or '0'
+    redis.call('HSET', item_key(batch, item), 'reserved', price)
+    redis.call('HINCRBY', batch_key(batch), 'reserved', price)
+    redis.call('HINCRBY', batch_key(batch), 'active', 1)
+  end
+end
+
+-- The place and the reservation are given back, once.
+local function free_place(batch, item)
+  if redis.call('SREM', P .. 'active', member(batch, item)) == 1 then
+    local key = item_key(batch, item)
+    local reserved = redis.call('HGET', key, 'reserved') or '0'
+    redis.call('HDEL', key, 'reserved')
+    redis.call('HINCRBY', batch_key(batch), 'reserved', reserved == '0' and '0' or '-' .. reserved)
+    redis.call('HINCRBY', batch_key(batch), 'active', -1)
+  end
+end
+
+-- The item waits for its next attempt, `delay` ms from now.
+local function queue_item(batch, item, delay)
+  redis.call('ZADD', P .. 'batch:' .. batch .. ':pending', now_ms() + delay, item)
+  redis.call('ZADD', P .. 'turn', 'NX', 0, batch)
+end
+
+-- A batch that had ended runs once more. Its next results are the next revision.
+local function reopen_batch(batch)
+  local key = batch_key(batch)
+  if redis.call('HEXISTS', key, 'finished') == 0 then return end
+  redis.call('HINCRBY', key, 'revision', 1)
+  redis.call('HDEL', key, 'finished', 'reason', 'finisher', 'finish_until')
+  redis.call('HSET', key, 'status', 'running')
+  redis.call('ZADD', P .. 'open', now_ms(), batch)
+end
+
+-- True when the caller still holds the item: same state, same attempt, same lease.
+local function holds(batch, item, state, attempt, lease)
+  local f = redis.call('HMGET', item_key(batch, item), 'state', 'attempt', 'lease')
+  return f[1] == state and f[2] == attempt and f[3] == lease
+end
+
+-- The item has ended with `outcome` (JSON). Answers how many items of the batch are still open.
+local function end_item(batch, item, from, to, outcome)
+  move(batch, item, from, to)
+  free_place(batch, item)
+  redis.call('ZREM', P .. 'due', member(batch, item))
+  redis.call('ZREM', P .. 'leases', member(batch, item))
+  redis.call('ZREM', P .. 'adopt', member(batch, item))
+  redis.call('HDEL', item_key(batch, item), 'lease', 'rung')
+  redis.call('HSET', P .. 'batch:' .. batch .. ':ended', item, outcome)
+  return redis.call('HINCRBY', batch_key(batch), 'open', -1)
+end

@@ -1,0 +1,78 @@
+-- Claims pending items for submission, fairly between batches, within window, budgets and back-off.
+-- KEYS: prefix.
+-- ARGV: most items, lease (ms), lease token, most active runs for the account (0: no limit of ours).
+-- Answers {next due time in ms or 0, batches out of budget {id …}, claimed {{batch, item, attempt, tries, refusals,
+-- spec} …}}.
+local most, lease_ms, lease = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local now = now_ms()
+local account = redis.call('HMGET', P .. 'account', 'paused', 'backoff_until', 'backoff_tries', 'window')
+if account[1] then return {0, {}, {}} end
+if account[2] and tonumber(account[2]) > now then return {tonumber(account[2]), {}, {}} end
+
+local cap = tonumber(ARGV[4])
+if account[4] then
+  local window = math.floor(tonumber(account[4]))
+  if cap == 0 or window < cap then cap = window end
+end
+local free = most
+local active = redis.call('SCARD', P .. 'active')
+if cap > 0 then free = math.min(free, cap - active) end
+-- After trouble one run at a time feels its way until the vendor answers well again.
+if (tonumber(account[3]) or 0) > 0 then free = math.min(free, 1) end
+if free <= 0 then return {0, {}, {}} end
+
+local function room(batch)
+  local f = redis.call('HMGET', batch_key(batch), 'status', 'max_active', 'active', 'budget', 'cost', 'reserved', 'price')
+  if f[1] ~= 'running' then return 0, false end
+  local left = most
+  if f[2] and tonumber(f[2]) > 0 then left = tonumber(f[2]) - tonumber(f[3] or 0) end
+  if f[4] then
+    local price, reserved = tonumber(f[7] or 0), tonumber(f[6] or 0)
+    local money = tonumber(f[4]) - tonumber(f[5] or 0) - reserved
+    if price > 0 then
+      local affordable = math.floor(money / price)
+      if affordable <= 0 and reserved == 0 then return 0, true end
+      left = math.min(left, affordable)
+    else
+      -- The price is not known yet: one run alone shows it.
+      if money <= 0 then return 0, true end
+      left = math.min(left, 1 - tonumber(f[3] or 0))
+    end
+  end
+  return left, false
+end
+
+local next_due, broke, claimed = 0, {}, {}
+local batches = redis.call('ZRANGE', P .. 'turn', 0, 49)
+for i, batch in ipairs(batches) do
+  local pending = P .. 'batch:' .. batch .. ':pending'
+  local left, no_money = room(batch)
+  if no_money then broke[#broke + 1] = batch end
+  local share = math.ceil((free - #claimed) / (#batches - i + 1))
+  local items = {}
+  if left > 0 then items = redis.call('ZRANGEBYSCORE', pending, '-inf', now, 'LIMIT', 0, math.min(share, left)) end
+  for _, item in ipairs(items) do
+    local key = item_key(batch, item)
+    local f = redis.call('HMGET', key, 'tries', 'refusals')
+    local tries = tonumber(f[1] or 0) + 1
+    local attempt = redis.call('HINCRBY', key, 'attempt', 1)
+    redis.call('HSET', key, 'tries', tries, 'lease', lease, 'posted', now)
+    redis.call('HDEL', key, 'task', 'token', 'rung', 'hint_task', 'hint_token', 'looks', 'copies')
+    move(batch, item, 'pending', 'submitting')
+    take_place(batch, item)
+    redis.call('ZREM', pending, item)
+    redis.call('ZADD', P .. 'leases', now + lease_ms, member(batch, item))
+    claimed[#claimed + 1] = {batch, item, attempt, tries, tonumber(f[2] or 0),
+                             redis.call('HGET', P .. 'batch:' .. batch .. ':specs', item)}
+  end
+  local first = redis.call('ZRANGE', pending, 0, 0, 'WITHSCORES')
+  if #first == 0 then
+    redis.call('ZREM', P .. 'turn', batch)
+  else
+    if #items > 0 then redis.call('ZADD', P .. 'turn', now, batch) end
+    local due = math.ceil(tonumber(first[2]))
+    if left > #items and (next_due == 0 or due < next_due) then next_due = due end
+  end
+  if #claimed >= free then break end
+end
+return {next_due, broke, claimed}

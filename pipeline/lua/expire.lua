@@ -1,0 +1,38 @@
+-- What time alone changes. Submissions whose lease ran out are lost runs; lost runs that no callback brought back
+-- are held as unknown, or go again.
+-- KEYS: prefix. ARGV: most items, ms to wait for a callback, 'hold' | 'resubmit', outcome of a held one (JSON).
+-- Answers {lost, held, resubmitted, batches of held items {id …}}.
+local now, lost, held, again, batches = now_ms(), 0, 0, 0, {}
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, ARGV[1])) do
+  local batch, item = name:match('^(%S+) (%S+)$')
+  redis.call('ZREM', P .. 'leases', name)
+  if redis.call('HGET', item_key(batch, item), 'state') == 'submitting' then
+    move(batch, item, 'submitting', 'unknown')
+    redis.call('HDEL', item_key(batch, item), 'lease')
+    redis.call('ZADD', P .. 'adopt', now + ARGV[2], name)
+    if redis.call('HEXISTS', item_key(batch, item), 'hint_task') == 1 then redis.call('ZADD', P .. 'due', now, name) end
+    lost = lost + 1
+  end
+end
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'adopt', '-inf', now, 'LIMIT', 0, ARGV[1])) do
+  local batch, item = name:match('^(%S+) (%S+)$')
+  local key = item_key(batch, item)
+  redis.call('ZREM', P .. 'adopt', name)
+  if redis.call('HGET', key, 'state') == 'unknown' then
+    redis.call('HDEL', key, 'lease', 'rung')
+    redis.call('ZREM', P .. 'due', name)
+    free_place(batch, item)
+    if ARGV[3] == 'resubmit' then
+      move(batch, item, 'unknown', 'pending')
+      queue_item(batch, item, 0)
+      again = again + 1
+    else
+      local outcome = string.gsub(ARGV[4], '"ATTEMPTS"', redis.call('HGET', key, 'tries') or '0')
+      redis.call('HSET', P .. 'batch:' .. batch .. ':ended', item, outcome)
+      redis.call('HINCRBY', batch_key(batch), 'open', -1)
+      held = held + 1
+      batches[#batches + 1] = batch
+    end
+  end
+end
+return {lost, held, again, batches}
