@@ -56,6 +56,18 @@ class NoSuchBatch(DailiesError):
         super().__init__(f"There is no batch {batch_id!r}. `dailies list` shows those that there are.")
 
 
+class InvalidBatchId(DailiesError):
+    """A batch id is not one that can be a folder's name."""
+
+    exit_code = 2
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(
+            f"{batch_id!r} cannot be a batch id: up to 128 letters, digits, '.', '_' and '-', beginning with a letter "
+            "or a digit, without '..'."
+        )
+
+
 class BatchOnlyOnS3(DailiesError):
     """S3 knows this batch id, the ledger does not."""
 

@@ -1,0 +1,74 @@
+"""What every job needs, made once a process: settings, clients and their warm connections."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+
+from pipeline import log
+from pipeline.callbacks import CallbackSigner, RunName
+from pipeline.errors import InvalidSettings
+from pipeline.fetch import Fetcher
+from pipeline.ledger import Ledger
+from pipeline.ledger_rows import Plan
+from pipeline.service import Service
+from pipeline.settings import Settings, load
+from pipeline.storage import Storage
+from pipeline.wake import Waker
+from pipeline.wiro import Wiro
+
+stopping = threading.Event()
+"""Set when this worker was asked to end: jobs claim nothing more and finish what they hold."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """The clients of one worker process. All are thread-safe."""
+
+    settings: Settings
+    ledger: Ledger
+    storage: Storage
+    wiro: Wiro
+    fetcher: Fetcher
+    waker: Waker
+    service: Service
+    signer: CallbackSigner | None
+
+    def callback_url(self, run: RunName) -> str | None:
+        """Where the vendor is to call when `run` ends; None without a public URL."""
+        if self.signer is None or self.settings.public_url is None:
+            return None
+        return self.signer.url(self.settings.public_url, run)
+
+    @lru_cache(maxsize=1024)  # noqa: B019
+    def plan(self, batch_id: str) -> Plan:
+        """What the items of a batch share."""
+        return self.ledger.plan(batch_id)
+
+
+@lru_cache(maxsize=1)
+def context() -> Context:
+    """The context of this process, made at the first call. Raises InvalidSettings."""
+    log.configure()
+    settings = load()
+    service = Service.from_settings(settings)
+    return Context(
+        settings=settings,
+        ledger=service.ledger,
+        storage=service.storage,
+        wiro=Wiro.from_settings(settings),
+        fetcher=Fetcher(settings.fetch_hosts),
+        waker=service.waker,
+        service=service,
+        signer=_signer(settings),
+    )
+
+
+def _signer(settings: Settings) -> CallbackSigner | None:
+    if settings.public_url is None:
+        return None
+    secret = settings.secret.get_secret_value()
+    if not secret:
+        raise InvalidSettings("PIPELINE_PUBLIC_URL is set, so callback URLs must be signed: set PIPELINE_SECRET.")
+    return CallbackSigner(secret)

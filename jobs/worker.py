@@ -1,0 +1,21 @@
+"""The RQ worker of this service: no fork for a job, so clients and connections stay warm."""
+
+from __future__ import annotations
+
+from types import FrameType
+
+from rq import SimpleWorker
+
+from jobs.context import stopping
+
+
+class WarmWorker(SimpleWorker):  # type: ignore[misc]
+    """Runs jobs in its own process. Asked to stop, it lets the handful at work finish.
+
+    A job cannot hurt the worker that a fork would save: it holds no state, and every wait has a time limit.
+    """
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """SIGTERM or SIGINT: claim nothing more."""
+        stopping.set()
+        super().request_stop(signum, frame)

@@ -1,0 +1,55 @@
+"""Wake-ups: RQ jobs without state, at most one of a kind under way.
+
+A thousand callbacks in a second ask for one `collect` job, not for a thousand: a flag in Redis says that one is on
+its way, and the job takes the flag down before it looks at the ledger. A flag whose job died ends by itself, and the
+sweep asks again.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rq import Queue
+
+from pipeline import redis_client
+
+QUEUE = "dailies"
+_FLAG_S = 60
+_JOB_TIMEOUT_S = 600
+_FAILURE_TTL_S = 86_400
+
+
+class Waker:
+    """Asks workers to do a kind of work. `job` is a module of `jobs` and its function of the same name."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis: Any = redis_client.connect(redis_url, decode=False)
+        self._queue = Queue(QUEUE, connection=self._redis)
+
+    def wake(self, job: str, *args: str) -> None:
+        """Have `job` run now, unless one that has not begun is on its way."""
+        if self._redis.set(_flag(job, *args), 1, nx=True, ex=_FLAG_S):
+            self._queue.enqueue(f"jobs.{job}.{job}", *args, **_OPTIONS)
+
+    def wake_at(self, job: str, when: datetime) -> None:
+        """Have `job` run at `when` (aware UTC), to the second; once for all that ask for the same second."""
+        delay = math.ceil((when - datetime.now(UTC)).total_seconds())
+        if delay <= 0:
+            self.wake(job)
+            return
+        second = math.ceil(when.timestamp())
+        if self._redis.set(_flag(job, f"@{second}"), 1, nx=True, ex=delay + _FLAG_S):
+            self._queue.enqueue_in(timedelta(seconds=delay), f"jobs.{job}.{job}", **_OPTIONS)
+
+    def begun(self, job: str, *args: str) -> None:
+        """The job has begun: whoever asks from now on gets another one."""
+        self._redis.delete(_flag(job, *args))
+
+
+_OPTIONS: dict[str, Any] = {"job_timeout": _JOB_TIMEOUT_S, "result_ttl": 0, "failure_ttl": _FAILURE_TTL_S}
+
+
+def _flag(job: str, *args: str) -> str:
+    return ":".join(("dailies:wake", job, *args))
