@@ -1,0 +1,21 @@
+"""How the vendor says no: HTTP 200 with a code, for the most part."""
+
+from __future__ import annotations
+
+VALIDATION = 0
+NOT_FOUND = 1
+TOO_MANY_TASKS = 96
+INSUFFICIENT_BALANCE = 97
+
+
+class Refusal(Exception):
+    """A request is refused: HTTP 200, `result` false, one error with a code."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class BadPicture(Exception):
+    """A task's picture could not be had or read. The text goes into the task's `debugerror`."""
