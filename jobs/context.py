@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from functools import lru_cache
 
+from jobs.leases import LeaseKeeper
 from pipeline import log
 from pipeline.callbacks import CallbackSigner, RunName
 from pipeline.errors import InvalidSettings
@@ -33,6 +34,7 @@ class Context:
     fetcher: Fetcher
     waker: Waker
     service: Service
+    leases: LeaseKeeper
     signer: CallbackSigner | None
 
     def callback_url(self, run: RunName) -> str | None:
@@ -40,11 +42,6 @@ class Context:
         if self.signer is None or self.settings.public_url is None:
             return None
         return self.signer.url(self.settings.public_url, run)
-
-    @lru_cache(maxsize=1024)  # noqa: B019
-    def plan(self, batch_id: str) -> Plan:
-        """What the items of a batch share."""
-        return self.ledger.plan(batch_id)
 
 
 @lru_cache(maxsize=1)
@@ -58,11 +55,18 @@ def context() -> Context:
         ledger=service.ledger,
         storage=service.storage,
         wiro=Wiro.from_settings(settings),
-        fetcher=Fetcher(settings.fetch_hosts),
+        fetcher=Fetcher(settings.fetch_hosts, most_bytes=settings.max_output_mb * 1_000_000),
         waker=service.waker,
         service=service,
+        leases=LeaseKeeper(service.ledger, settings.lease_s),
         signer=_signer(settings),
     )
+
+
+@lru_cache(maxsize=1024)
+def plan(batch_id: str) -> Plan:
+    """What the items of a batch share: it never changes."""
+    return context().ledger.plan(batch_id)
 
 
 def _signer(settings: Settings) -> CallbackSigner | None:

@@ -15,7 +15,7 @@ from pipeline.errors import DailiesError, StorageError
 from pipeline.model import Manifest
 from pipeline.policy import Tolerance
 from pipeline.service import MANIFEST
-from pipeline.states import BatchState
+from pipeline.states import BatchState, Stop
 from pipeline.storage import join
 from pipeline.wiro_errors import WiroError
 
@@ -39,8 +39,7 @@ def start(batch_id: str) -> None:
     log.info("batch_started", batch=batch_id, items=len(manifest.items))
     row = ctx.ledger.batch(batch_id)
     if row.status == BatchState.CANCELLING:
-        ctx.ledger.cancel_pending(batch_id, row.reason or "Cancelled.")
-        ctx.waker.wake("finish", batch_id)
+        ctx.service.settle(batch_id, row.reason or Stop.BY_HAND)
     else:
         ctx.waker.wake("submit")
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from rq import SimpleWorker
 
 from jobs.context import stopping
 
+if TYPE_CHECKING:
+    _Base = Any
+else:
+    _Base = SimpleWorker
 
-class WarmWorker(SimpleWorker):  # type: ignore[misc]
+
+class WarmWorker(_Base):
     """Runs jobs in its own process. Asked to stop, it lets the handful at work finish.
 
     A job cannot hurt the worker that a fork would save: it holds no state, and every wait has a time limit.

@@ -86,3 +86,10 @@ class CopyFailed(DailiesError):
     def __init__(self, message: str, *, retryable: bool) -> None:
         super().__init__(message)
         self.retryable = retryable
+
+
+class OutputGone(CopyFailed):
+    """The address of an output does not work (any more): the vendor is asked for a fresh one."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=True)

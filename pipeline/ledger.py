@@ -36,6 +36,7 @@ from pipeline import redis_client
 from pipeline.callbacks import RunName
 from pipeline.errors import DailiesError, NoSuchBatch
 from pipeline.ledger_rows import (
+    LIVE_FIELDS,
     AccountRow,
     Claim,
     Claims,
@@ -43,12 +44,14 @@ from pipeline.ledger_rows import (
     Dues,
     EndedItem,
     Plan,
+    Returned,
     RunRef,
     batch_row,
     due_row,
     item_row,
     moment,
     ms,
+    seconds,
 )
 from pipeline.model import BatchRow, ItemRow
 from pipeline.policy import to_pico
@@ -60,7 +63,6 @@ _CHUNK = 500
 _HELD = json.dumps(
     {
         "status": ItemState.UNKNOWN,
-        "attempts": "ATTEMPTS",
         "error": "The answer to the run was lost and no callback came: the vendor may have made and billed it. "
         "`dailies retry BATCH --status unknown` runs it again.",
     }
@@ -102,7 +104,13 @@ class Ledger:
             "trigger": row.trigger,
             "revision": row.revision,
             "plan": json.dumps(
-                {"model": plan.model, "image_field": plan.image_field, "params": plan.params, "attempts": plan.attempts}
+                {
+                    "model": plan.model,
+                    "image_field": plan.image_field,
+                    "params": plan.params,
+                    "attempts": plan.attempts,
+                    "deadline_s": plan.deadline_s,
+                }
             ),
             "max_active": max_active,
             "total": 0,
@@ -136,6 +144,18 @@ class Ledger:
     def is_loaded(self, batch_id: str) -> bool:
         """Whether every item is on the ledger."""
         return bool(self._redis.hexists(_batch(batch_id), "loaded"))
+
+    def has_ended(self, batch_id: str) -> bool:
+        """Whether every item has ended."""
+        return bool(self._redis.hget(_batch(batch_id), "open") == "0")
+
+    def age_s(self, batch_id: str) -> float:
+        """Seconds since the batch was created, by the server's clock. Raises NoSuchBatch."""
+        created = self._redis.hget(_batch(batch_id), "created")
+        if created is None:
+            raise NoSuchBatch(batch_id)
+        second, microsecond = self._redis.time()
+        return float(second + microsecond / 1e6 - int(created) / 1000)
 
     def load_items(self, batch_id: str, specs: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Put items (id, {image, prompt, params}) on the batch; those that are there stay as they are."""
@@ -189,7 +209,7 @@ class Ledger:
                 pipe.hmget(f"{base}:specs", ids)
                 pipe.hmget(f"{base}:ended", ids)
                 for item_id in ids:
-                    pipe.hmget(_item(batch_id, item_id), "state", "tries", "task", "paid")
+                    pipe.hmget(_item(batch_id, item_id), LIVE_FIELDS)
                 specs, ended, *live = pipe.execute()
             for item_id, spec, outcome, fields in zip(ids, specs, ended, live, strict=True):
                 row = item_row(item_id, spec, outcome, fields)
@@ -209,6 +229,11 @@ class Ledger:
         found: dict[str, str] = self._redis.hgetall(f"{_batch(batch_id)}:uploads")
         return found
 
+    def uploaded(self, batch_id: str, image: str) -> str | None:
+        """The URL at the vendor of an image that several items share."""
+        url: str | None = self._redis.hget(f"{_batch(batch_id)}:uploads", image)
+        return url
+
     def note_upload(self, batch_id: str, image: str, url: str) -> None:
         """Remember where the vendor has `image`."""
         self._redis.hset(f"{_batch(batch_id)}:uploads", image, url)
@@ -218,21 +243,21 @@ class Ledger:
     def claim_runs(self, most: int, *, lease_s: float, max_active: int) -> Claims:
         """Claim pending items to submit: fair between batches, within window, budgets and back-off."""
         lease = uuid4().hex
-        next_due, broke, claimed = self._run("claim_runs", most, ms(lease_s), lease, max_active)
+        wait, broke, claimed = self._run("claim_runs", most, ms(lease_s), lease, max_active)
         runs = []
         for batch, item, attempt, tries, refusals, text in claimed:
             spec = json.loads(text)
             runs.append(Claim(RunName(batch, item, int(attempt)), lease, int(tries), int(refusals), **spec))
-        return Claims(runs, moment(next_due), broke)
+        return Claims(runs, seconds(wait), broke)
 
     def accept_run(self, run: RunName, lease: str, task_id: str, token: str, look_after_s: float) -> bool:
         """The vendor took the run. False when it is no longer ours."""
         return self._run("accept_run", *_name(run), lease, task_id, token, ms(look_after_s)) == 1
 
-    def return_run(self, run: RunName, lease: str, state: ItemState, *, delay_s: float, spent: bool) -> bool:
+    def return_run(self, run: RunName, lease: str, state: ItemState, *, delay_s: float, spent: bool) -> Returned:
         """The attempt came to nothing: the item waits `delay_s`. `spent`: it counts against `limits.attempts`."""
         args = (run.batch, run.item, state, run.attempt, lease, ms(delay_s), int(spent))
-        return self._run("return_run", *args) == 1
+        return Returned(self._run("return_run", *args))
 
     def lose_run(self, run: RunName, lease: str, *, adopt_wait_s: float) -> bool:
         """The answer to the run was lost: unknown, until a callback brings it back."""
@@ -247,8 +272,12 @@ class Ledger:
     def claim_due(self, most: int, *, lease_s: float) -> Dues:
         """Claim runs that are to be looked at."""
         lease = uuid4().hex
-        next_due, claimed = self._run("claim_due", most, ms(lease_s), lease)
-        return Dues([due_row(fields, lease) for fields in claimed], moment(next_due))
+        wait, claimed = self._run("claim_due", most, ms(lease_s), lease)
+        return Dues([due_row(fields, lease) for fields in claimed], seconds(wait))
+
+    def renew(self, held: Iterable[tuple[RunName, str]], *, lease_s: float) -> None:
+        """Keep (run, lease) pairs that are still ours for `lease_s` from now."""
+        self._run("renew", ms(lease_s), *(part for run, lease in held for part in (run.batch, run.item, lease)))
 
     def put_down(self, due: Due, *, delay_s: float, counter: str = "") -> bool:
         """Look again in `delay_s`. `counter` is 'looks' or 'copies' when this look failed."""
@@ -351,6 +380,10 @@ class Ledger:
         """Claim the writing of a batch's results. The lease, or None when it is not to be written by us now."""
         lease = uuid4().hex
         return lease if self._run("claim_finish", batch_id, ms(lease_s), lease) == 1 else None
+
+    def renew_finish(self, batch_id: str, lease: str, *, lease_s: float) -> bool:
+        """Keep the claim for `lease_s` from now. False when it was lost."""
+        return self._run("renew_finish", batch_id, ms(lease_s), lease) == 1
 
     def finish_batch(self, batch_id: str, lease: str, status: BatchState, finished: datetime) -> bool:
         """The results are written. False when the claim was lost."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import IntEnum
 from typing import Any
 
 from pipeline.callbacks import RunName
@@ -49,19 +50,19 @@ class Due:
 
 @dataclass(frozen=True)
 class Claims:
-    """What a worker got, and when something more is due (aware UTC; None: nothing is waiting for a time)."""
+    """What a worker got, and in how many seconds more is due (None: nothing waits for a time)."""
 
     runs: list[Claim]
-    next_due: datetime | None
+    next_in_s: float | None
     out_of_budget: list[str]
 
 
 @dataclass(frozen=True)
 class Dues:
-    """Runs to look at, and when the next one is due."""
+    """Runs to look at, and in how many seconds the next one is due (None: there is none)."""
 
     runs: list[Due]
-    next_due: datetime | None
+    next_in_s: float | None
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Plan:
     params: Mapping[str, Any]
     attempts: int
     output: str
+    deadline_s: float | None
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,15 @@ class AccountRow:
     trouble: str | None
 
 
+class Returned(IntEnum):
+    """What `return_run` did."""
+
+    NOT_OURS = 0
+    WAITS = 1
+    MUST_END = 2
+    """It waits in a batch that is being cancelled."""
+
+
 @dataclass(frozen=True)
 class EndedItem:
     """What `end_item` did. `ours` False: somebody else holds the item now, nothing was written."""
@@ -107,6 +118,11 @@ class EndedItem:
 def ms(seconds: float) -> int:
     """Seconds as whole milliseconds."""
     return int(seconds * 1000)
+
+
+def seconds(milliseconds: int) -> float | None:
+    """A wait in milliseconds as seconds; a negative one is None."""
+    return None if milliseconds < 0 else milliseconds / 1000
 
 
 def moment(milliseconds: object) -> datetime | None:
@@ -138,13 +154,16 @@ def batch_row(batch_id: str, fields: Mapping[str, str]) -> BatchRow:
     )
 
 
+LIVE_FIELDS = ("state", "tries", "before", "task", "paid")
+
+
 def item_row(item_id: str, spec: str, outcome: str | None, fields: Sequence[str | None]) -> ItemRow:
-    """An item from its spec, its outcome (JSON texts) and its live `state, tries, task, paid`."""
-    state, tries, task, paid = fields
+    """An item from its spec, its outcome (JSON texts) and its live LIVE_FIELDS."""
+    state, tries, before, task, paid = fields
     document = {
         "id": item_id,
         "status": state or ItemState.PENDING,
-        "attempts": int(tries or 0),
+        "attempts": int(tries or 0) + int(before or 0),
         "task_id": task,
         "cost_usd": paid or "0",
         **json.loads(spec),
@@ -155,7 +174,8 @@ def item_row(item_id: str, spec: str, outcome: str | None, fields: Sequence[str 
 
 def due_row(fields: Sequence[str], lease: str) -> Due:
     """A claimed run from one row of `claim_due.lua`."""
-    batch, item, status, state, attempt, tries, task, token, posted, looks, copies, hint_task, hint_token, now = fields
+    batch, item, status, state, attempt, tries, task, token, posted = fields[:9]
+    looks, copies, hint_task, hint_token, now = fields[9:]
     return Due(
         run=RunName(batch, item, int(attempt)),
         lease=lease,

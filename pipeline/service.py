@@ -17,7 +17,7 @@ from pipeline.ledger import Ledger
 from pipeline.ledger_rows import Plan
 from pipeline.model import BatchRow, Item, Manifest
 from pipeline.settings import Settings
-from pipeline.states import BatchState
+from pipeline.states import BatchState, Stop
 from pipeline.storage import Storage, join
 from pipeline.wake import Waker
 
@@ -83,19 +83,21 @@ class Service:
 
     def cancel(self, batch_id: str) -> None:
         """Stop a batch: what waits is cancelled here, what runs is cancelled or killed at the vendor."""
-        among = [BatchState.QUEUED, BatchState.RUNNING, BatchState.PAUSED]
-        self.stop(batch_id, "Cancelled by hand.", among)
+        self.stop(batch_id, Stop.BY_HAND, [BatchState.QUEUED, BatchState.RUNNING, BatchState.PAUSED])
 
-    def stop(self, batch_id: str, reason: str, among: list[BatchState]) -> None:
+    def stop(self, batch_id: str, reason: Stop, among: list[BatchState]) -> None:
         """Cancel a batch for `reason` where its status is one of `among`. Raises NoSuchBatch."""
         if not self.ledger.set_status(batch_id, BatchState.CANCELLING, among=among, reason=reason):
             return
         if not self.ledger.is_loaded(batch_id):
             return
-        still_open = self.ledger.cancel_pending(batch_id, reason)
+        self.settle(batch_id, reason)
         self.ledger.hurry_running(batch_id)
         self.waker.wake("collect")
-        if still_open == 0:
+
+    def settle(self, batch_id: str, reason: str) -> None:
+        """End whatever waits in a batch that is being cancelled."""
+        if self.ledger.cancel_pending(batch_id, reason) == 0:
             self.waker.wake("finish", batch_id)
 
     def retry(self, batch_id: str, states: Collection[str]) -> int:
@@ -145,7 +147,7 @@ class Service:
             output=output,
             trigger=trigger,
         )
-        plan = Plan(manifest.model, manifest.image_field, manifest.params, limits.attempts, output)
+        plan = Plan(manifest.model, manifest.image_field, manifest.params, limits.attempts, output, limits.deadline_s)
         return self.ledger.open_batch(
             row, plan, max_active=limits.max_active or 0, budget_usd=limits.budget_usd, asked=asked
         )
@@ -172,7 +174,7 @@ class Service:
             if self.storage.info(uri) is None:
                 source.seek(0)
                 content_type = _IMAGE_TYPES.get(suffix, "application/octet-stream")
-                self.storage.put_stream(uri, source, content_type, file.stat().st_size)
+                self.storage.put_stream(uri, source, content_type)
         return uri
 
 

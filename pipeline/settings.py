@@ -54,6 +54,8 @@ class Settings(BaseModel):
     on_unknown: Literal["hold", "resubmit"] = "hold"
     max_active: Annotated[int, Field(ge=0)] = 0
     """Most runs in flight for the account; 0: as many as the account allows."""
+    max_output_mb: Annotated[int, Field(gt=0)] = 4096
+    """The largest output that is copied, in megabytes (10^6 bytes)."""
     purge_source: bool = False
     """After the copy, delete inputs and outputs at the vendor."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -59,10 +60,24 @@ TRANSITIONS: dict[ItemState, frozenset[ItemState]] = {
 """state → the states it may change to. The ledger refuses everything else."""
 
 
-def batch_outcome(counts: dict[str, int], *, cancelled: bool) -> BatchState:
-    """What a batch is called once every item has ended. `counts` is {item state: number of items}."""
-    if cancelled:
+class Stop(StrEnum):
+    """Why a batch was stopped before its end, in words for people."""
+
+    BY_HAND = "Cancelled by hand."
+    FAILURES = "Stopped: more items failed than limits.tolerated_failures allows."
+    BUDGET = "Stopped: limits.budget_usd is spent."
+    DEADLINE = "Stopped: limits.deadline has passed."
+
+
+def batch_outcome(counts: Mapping[str, int], stopped: str | None) -> BatchState:
+    """What a batch is called once every item has ended.
+
+    `counts` is {item state: number of items}; `stopped` is the Stop that ended it early, if one did.
+    """
+    if stopped == Stop.BY_HAND:
         return BatchState.CANCELLED
+    if stopped == Stop.FAILURES:
+        return BatchState.FAILED
     total = sum(counts.values())
     succeeded = counts.get(ItemState.SUCCEEDED, 0)
     if succeeded == total:

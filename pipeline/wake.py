@@ -8,10 +8,12 @@ sweep asks again.
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta
+import time
+from datetime import timedelta
 from typing import Any
 
 from rq import Queue
+from rq.serializers import JSONSerializer
 
 from pipeline import redis_client
 
@@ -26,20 +28,20 @@ class Waker:
 
     def __init__(self, redis_url: str) -> None:
         self._redis: Any = redis_client.connect(redis_url, decode=False)
-        self._queue = Queue(QUEUE, connection=self._redis)
+        self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
 
     def wake(self, job: str, *args: str) -> None:
         """Have `job` run now, unless one that has not begun is on its way."""
         if self._redis.set(_flag(job, *args), 1, nx=True, ex=_FLAG_S):
             self._queue.enqueue(f"jobs.{job}.{job}", *args, **_OPTIONS)
 
-    def wake_at(self, job: str, when: datetime) -> None:
-        """Have `job` run at `when` (aware UTC), to the second; once for all that ask for the same second."""
-        delay = math.ceil((when - datetime.now(UTC)).total_seconds())
-        if delay <= 0:
+    def wake_in(self, job: str, delay_s: float) -> None:
+        """Have `job` run in `delay_s` seconds, rounded up; once for all that ask for the same second."""
+        if delay_s <= 0:
             self.wake(job)
             return
-        second = math.ceil(when.timestamp())
+        delay = math.ceil(delay_s)
+        second = math.ceil(time.time() + delay_s)
         if self._redis.set(_flag(job, f"@{second}"), 1, nx=True, ex=delay + _FLAG_S):
             self._queue.enqueue_in(timedelta(seconds=delay), f"jobs.{job}.{job}", **_OPTIONS)
 

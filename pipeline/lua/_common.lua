@@ -50,10 +50,11 @@ local function queue_item(batch, item, delay)
   redis.call('ZADD', P .. 'turn', 'NX', 0, batch)
 end
 
--- A batch that had ended runs once more. Its next results are the next revision.
+-- A batch that had ended, or whose results are being written, runs once more. Its next results are the next revision.
 local function reopen_batch(batch)
   local key = batch_key(batch)
-  if redis.call('HEXISTS', key, 'finished') == 0 then return end
+  local f = redis.call('HMGET', key, 'finished', 'finisher')
+  if not f[1] and not f[2] then return end
   redis.call('HINCRBY', key, 'revision', 1)
   redis.call('HDEL', key, 'finished', 'reason', 'finisher', 'finish_until')
   redis.call('HSET', key, 'status', 'running')

@@ -1,7 +1,7 @@
 -- Claims runs that are to be looked at: rung, to be polled, or left by a worker whose lease ran out.
 -- KEYS: prefix. ARGV: most items, lease (ms), lease token.
--- Answers {next due time in ms or 0, claimed {{batch, item, batch status, state, attempt, tries, task, token, posted (ms),
--- looks, copies, hint task, hint token, server's time (ms)} …}}.
+-- Answers {ms until the next one is due or -1, claimed {{batch, item, batch status, state, attempt,
+-- tries, task, token, posted (ms), looks, copies, hint task, hint token, server's time (ms)} …}}.
 local now, lease_ms = now_ms(), tonumber(ARGV[2])
 local claimed = {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now, 'LIMIT', 0, ARGV[1])) do
@@ -20,4 +20,4 @@ for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now, 'LIMI
   end
 end
 local first = redis.call('ZRANGE', P .. 'due', 0, 0, 'WITHSCORES')
-return {#first == 0 and 0 or math.ceil(tonumber(first[2])), claimed}
+return {#first == 0 and -1 or math.max(0, math.ceil(tonumber(first[2]) - now)), claimed}

@@ -1,13 +1,13 @@
 -- Claims pending items for submission, fairly between batches, within window, budgets and back-off.
 -- KEYS: prefix.
 -- ARGV: most items, lease (ms), lease token, most active runs for the account (0: no limit of ours).
--- Answers {next due time in ms or 0, batches out of budget {id …}, claimed {{batch, item, attempt, tries, refusals,
+-- Answers {ms until the next one is due or -1, batches out of budget {id …}, claimed {{batch, item, attempt, tries, refusals,
 -- spec} …}}.
 local most, lease_ms, lease = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local now = now_ms()
 local account = redis.call('HMGET', P .. 'account', 'paused', 'backoff_until', 'backoff_tries', 'window')
-if account[1] then return {0, {}, {}} end
-if account[2] and tonumber(account[2]) > now then return {tonumber(account[2]), {}, {}} end
+if account[1] then return {-1, {}, {}} end
+if account[2] and tonumber(account[2]) > now then return {tonumber(account[2]) - now, {}, {}} end
 
 local cap = tonumber(ARGV[4])
 if account[4] then
@@ -19,7 +19,7 @@ local active = redis.call('SCARD', P .. 'active')
 if cap > 0 then free = math.min(free, cap - active) end
 -- After trouble one run at a time feels its way until the vendor answers well again.
 if (tonumber(account[3]) or 0) > 0 then free = math.min(free, 1) end
-if free <= 0 then return {0, {}, {}} end
+if free <= 0 then return {-1, {}, {}} end
 
 local function room(batch)
   local f = redis.call('HMGET', batch_key(batch), 'status', 'max_active', 'active', 'budget', 'cost', 'reserved', 'price')
@@ -42,7 +42,7 @@ local function room(batch)
   return left, false
 end
 
-local next_due, broke, claimed = 0, {}, {}
+local next_due, broke, claimed = -1, {}, {}
 local batches = redis.call('ZRANGE', P .. 'turn', 0, 49)
 for i, batch in ipairs(batches) do
   local pending = P .. 'batch:' .. batch .. ':pending'
@@ -70,8 +70,8 @@ for i, batch in ipairs(batches) do
     redis.call('ZREM', P .. 'turn', batch)
   else
     if #items > 0 then redis.call('ZADD', P .. 'turn', now, batch) end
-    local due = math.ceil(tonumber(first[2]))
-    if left > #items and (next_due == 0 or due < next_due) then next_due = due end
+    local due = math.max(0, math.ceil(tonumber(first[2]) - now))
+    if left > #items and (next_due < 0 or due < next_due) then next_due = due end
   end
   if #claimed >= free then break end
 end

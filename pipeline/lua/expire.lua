@@ -27,8 +27,7 @@ for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'adopt', '-inf', now, 'LI
       queue_item(batch, item, 0)
       again = again + 1
     else
-      local outcome = string.gsub(ARGV[4], '"ATTEMPTS"', redis.call('HGET', key, 'tries') or '0')
-      redis.call('HSET', P .. 'batch:' .. batch .. ':ended', item, outcome)
+      redis.call('HSET', P .. 'batch:' .. batch .. ':ended', item, ARGV[4])
       redis.call('HINCRBY', batch_key(batch), 'open', -1)
       held = held + 1
       batches[#batches + 1] = batch

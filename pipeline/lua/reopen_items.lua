@@ -18,6 +18,7 @@ for _, item in ipairs(items) do
       move(batch, item, f[1], 'collecting')
       redis.call('ZADD', P .. 'due', now_ms(), member(batch, item))
     else
+      redis.call('HINCRBY', key, 'before', redis.call('HGET', key, 'tries') or 0)
       redis.call('HSET', key, 'tries', 0)
       move(batch, item, f[1], 'pending')
       queue_item(batch, item, 0)

@@ -1,0 +1,179 @@
+"""`collect`: what became of runs, as the vendor tells it, and their outputs brought home.
+
+A callback only rings; whatever it said, Task/Detail is asked.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import structlog
+
+from jobs.context import Context, context, plan
+from jobs.copies import copy_outputs
+from jobs.crew import work
+from jobs.ends import end, fail, names, try_again
+from pipeline import policy
+from pipeline.errors import CopyFailed, StorageError
+from pipeline.ledger_rows import Due
+from pipeline.results import output_document
+from pipeline.states import BatchState, ItemState, Stop
+from pipeline.wiro import Task
+from pipeline.wiro_errors import TaskNotFound, WiroError
+
+log = structlog.get_logger()
+
+
+def collect() -> None:
+    """Look at every run that is due: rung, to be polled, or left behind by a worker that died."""
+    ctx = context()
+    ctx.waker.begun("collect")
+    if work(lambda most: _claim(ctx, most), lambda due: _look(ctx, due), ctx.leases):
+        ctx.waker.wake("collect")
+
+
+def _claim(ctx: Context, most: int) -> Sequence[Due]:
+    dues = ctx.ledger.claim_due(most, lease_s=ctx.settings.lease_s)
+    if len(dues.runs) == most:
+        # There may be more than these hands can do: another worker may help.
+        ctx.waker.wake("collect")
+    elif dues.next_in_s is not None:
+        ctx.waker.wake_in("collect", dues.next_in_s)
+    return dues.runs
+
+
+def _look(ctx: Context, due: Due) -> None:
+    lost = due.state == ItemState.UNKNOWN
+    try:
+        task = ctx.wiro.task(token=due.hint_token, task_id=due.hint_task) if lost else _task(ctx, due)
+    except TaskNotFound as error:
+        _not_found(ctx, due, error)
+    except WiroError as error:
+        log.warning("look_failed", **names(due), error=str(error))
+        _look_later(ctx, due, policy.backoff(3, random.random()))
+    else:
+        _judge(ctx, due, task)
+
+
+def _task(ctx: Context, due: Due) -> Task:
+    return ctx.wiro.task(token=due.token, task_id="" if due.token else due.task_id)
+
+
+def _judge(ctx: Context, due: Due, task: Task) -> None:
+    if due.state == ItemState.UNKNOWN:
+        _adopt(ctx, due, task)
+    elif due.state == ItemState.COLLECTING:
+        _copy(ctx, due, task)
+    elif not task.ended:
+        _still_running(ctx, due, task)
+    elif task.succeeded:
+        _succeeded(ctx, due, task)
+    elif task.cancelled or due.batch_status == BatchState.CANCELLING:
+        _cancelled(ctx, due, task)
+    else:
+        try_again(ctx, due, ItemState.RUNNING, due.tries, task.why_failed)
+
+
+def _not_found(ctx: Context, due: Due, error: TaskNotFound) -> None:
+    if due.looks + 1 < policy.LOOK_TRIES:
+        _look_later(ctx, due, policy.backoff(due.looks + 1, random.random()), counter="looks")
+    elif due.state == ItemState.UNKNOWN:
+        _look_later(ctx, due, 0)
+    else:
+        fail(ctx, due, due.state, f"The vendor does not know the task any more: {error}")
+
+
+def _look_later(ctx: Context, due: Due, delay_s: float, *, counter: str = "") -> None:
+    if ctx.ledger.put_down(due, delay_s=delay_s, counter=counter):
+        ctx.waker.wake_in("collect", delay_s)
+
+
+def _adopt(ctx: Context, due: Due, task: Task) -> None:
+    """A callback says which task the lost run became: it is ours if the vendor says that it rings this bell."""
+    expected = ctx.callback_url(due.run)
+    if task.callback_url and expected and task.callback_url != expected:
+        log.warning("callback_names_another_task", **names(due), task=task.id)
+        _look_later(ctx, due, 0)
+    elif ctx.ledger.accept_run(due.run, due.lease, task.id, task.token, 0):
+        log.info("run_adopted", **names(due), task=task.id)
+        ctx.waker.wake("collect")
+
+
+def _still_running(ctx: Context, due: Due, task: Task) -> None:
+    if due.batch_status == BatchState.CANCELLING:
+        _stop_at_vendor(ctx, due, task)
+        return
+    settings = ctx.settings
+    delay = policy.poll_delay(
+        due.age_s, expects_callback=settings.public_url is not None, poll_after_s=settings.poll_after_s
+    )
+    _look_later(ctx, due, delay)
+
+
+def _stop_at_vendor(ctx: Context, due: Due, task: Task) -> None:
+    """Cancel or kill a task, and look again whether it has ended."""
+    if due.looks + 1 >= policy.LOOK_TRIES:
+        _end_stopped(ctx, due, "The vendor was asked to end the task and did not say that it has.")
+        return
+    stop = ctx.wiro.cancel if task.queued else ctx.wiro.kill
+    try:
+        stop(task.id, task.token)
+    except WiroError as error:
+        log.warning("stop_refused", **names(due), error=str(error))
+    _look_later(ctx, due, policy.backoff(due.looks + 1, random.random()), counter="looks")
+
+
+def _cancelled(ctx: Context, due: Due, task: Task) -> None:
+    if due.batch_status == BatchState.CANCELLING:
+        _end_stopped(ctx, due, "Stopped at the vendor.")
+    else:
+        end(ctx, due, ItemState.RUNNING, ItemState.CANCELLED, {"error": "The task was cancelled at the vendor."})
+
+
+def _end_stopped(ctx: Context, due: Due, how: str) -> None:
+    """A run that was stopped because its batch was: cancelled, or failed when it was too late."""
+    reason = ctx.ledger.batch(due.run.batch).reason or Stop.BY_HAND
+    to = ItemState.FAILED if reason == Stop.DEADLINE else ItemState.CANCELLED
+    end(ctx, due, ItemState.RUNNING, to, {"error": f"{reason} {how}"})
+
+
+def _succeeded(ctx: Context, due: Due, task: Task) -> None:
+    if not ctx.ledger.pay_run(due, task.cost_usd):
+        return
+    log.info("run_succeeded", **names(due), task=task.id, cost_usd=str(task.cost_usd))
+    ctx.waker.wake("submit")
+    _copy(ctx, due, task)
+
+
+def _copy(ctx: Context, due: Due, task: Task) -> None:
+    try:
+        outputs = copy_outputs(ctx, plan(due.run.batch).output, due.run.item, task)
+    except (CopyFailed, StorageError) as error:
+        log.warning("copy_failed", **names(due), error=str(error))
+        _copy_later(ctx, due, error)
+        return
+    outcome = {
+        "elapsed_s": None if task.elapsed_s is None else str(task.elapsed_s),
+        "outputs": [output_document(output) for output in outputs],
+    }
+    end(ctx, due, ItemState.COLLECTING, ItemState.SUCCEEDED, outcome)
+    if ctx.settings.purge_source:
+        _purge(ctx, due, task)
+
+
+def _copy_later(ctx: Context, due: Due, error: CopyFailed | StorageError) -> None:
+    if not error.retryable or due.copies + 1 >= policy.COPY_TRIES:
+        why = f"The run succeeded and is paid, its output could not be copied: {error} `dailies retry` copies it again."
+        fail(ctx, due, ItemState.COLLECTING, why)
+    else:
+        delay = policy.backoff(due.copies + 1, random.random())
+        _look_later(ctx, replace(due, state=ItemState.COLLECTING), delay, counter="copies")
+
+
+def _purge(ctx: Context, due: Due, task: Task) -> None:
+    try:
+        ctx.wiro.delete_files(task.token)
+    except WiroError as error:
+        log.warning("purge_failed", **names(due), task=task.id, error=str(error))

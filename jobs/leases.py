@@ -1,0 +1,67 @@
+"""Leases of what this process works on, renewed while it lives.
+
+A worker that is killed or paused stops renewing: what it held is due again after `lease_s`, and what it writes
+afterwards is refused.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import structlog
+
+from pipeline.callbacks import RunName
+from pipeline.errors import Unreachable
+from pipeline.ledger import Ledger
+
+log = structlog.get_logger()
+
+
+class Held(Protocol):
+    """A claimed run."""
+
+    @property
+    def run(self) -> RunName: ...
+
+    @property
+    def lease(self) -> str: ...
+
+
+class LeaseKeeper:
+    """Renews every lease that is held, three times within `lease_s` seconds. Thread-safe."""
+
+    def __init__(self, ledger: Ledger, lease_s: float) -> None:
+        self._ledger = ledger
+        self._lease_s = lease_s
+        self._held: dict[int, Held] = {}
+        self._changing = threading.Lock()
+        self._beat: threading.Thread | None = None
+
+    @contextmanager
+    def keep(self, held: Held) -> Iterator[None]:
+        """Renew the lease of `held` until the block ends."""
+        with self._changing:
+            self._held[id(held)] = held
+            if self._beat is None:
+                self._beat = threading.Thread(target=self._renew, name="leases", daemon=True)
+                self._beat.start()
+        try:
+            yield
+        finally:
+            with self._changing:
+                del self._held[id(held)]
+
+    def _renew(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(self._lease_s / 3):
+            with self._changing:
+                held = [(thing.run, thing.lease) for thing in self._held.values()]
+            if not held:
+                continue
+            try:
+                self._ledger.renew(held, lease_s=self._lease_s)
+            except Unreachable as error:
+                log.warning("leases_not_renewed", held=len(held), error=str(error))

@@ -1,0 +1,304 @@
+"""All of S3: the only module that speaks it.
+
+Objects are named by `s3://bucket/key` URIs. A missing object is no error: it is None. Everything has time limits;
+what fails comes out as StorageError, which says whether the same call may succeed later.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
+
+from pipeline.errors import StorageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PART_BYTES = 8 * 1024 * 1024
+SMALL_BYTES = 1024 * 1024
+"""Up to this size a stream is put in one request from memory."""
+_LARGE_AT_ONCE = 4
+_MOST_BYTES_AT_ONCE = 64 * 1024 * 1024
+
+_CONFIG = Config(
+    connect_timeout=5,
+    read_timeout=60,
+    max_pool_connections=64,
+    retries={"mode": "standard", "total_max_attempts": 4},
+    # Servers that speak S3 do not all know the newer default checksums.
+    request_checksum_calculation="when_required",
+    response_checksum_validation="when_required",
+)
+_MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
+_LATER = {
+    "SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "RequestTimeTooSkewed", "OperationAborted",
+    "ThrottlingException", "Throttling", "500", "502", "503", "504",
+}  # fmt: skip
+
+
+T = TypeVar("T")
+
+
+class Readable(Protocol):
+    """What is read from start to end."""
+
+    def read(self, amount: int = -1, /) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """One object. `size` is in bytes."""
+
+    uri: str
+    size: int
+    content_type: str
+    etag: str
+
+
+def split(uri: str) -> tuple[str, str]:
+    """`s3://bucket/key` as (bucket, key). Raises StorageError for anything else."""
+    bucket, slash, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket or not slash:
+        raise StorageError(f"{uri!r} is not an s3://bucket/key address.", retryable=False)
+    return bucket, key
+
+
+def join(prefix: str, *parts: str) -> str:
+    """A URI under `prefix`, which ends with a slash, as do all `parts` but the last."""
+    return prefix + "".join(parts)
+
+
+class Storage:
+    """An S3 server. `endpoint` None is AWS, found as boto3 finds it. Thread-safe, connections are reused."""
+
+    def __init__(self, endpoint: str | None) -> None:
+        self._endpoint = endpoint
+        self._client: S3Client | None = None
+        self._making = threading.Lock()
+        self._large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
+
+    @property
+    def _s3(self) -> S3Client:
+        """The client, made at its first use: making one takes a tenth of a second."""
+        with self._making:
+            if self._client is None:
+                try:
+                    self._client = boto3.client("s3", endpoint_url=self._endpoint, config=_CONFIG)
+                except (BotoCoreError, ValueError) as error:
+                    raise StorageError(f"S3 cannot be used: {error}", retryable=False) from None
+            return self._client
+
+    def put(self, uri: str, data: bytes, content_type: str) -> None:
+        """Write one small object."""
+        bucket, key = split(uri)
+        _asked(uri, lambda: self._s3.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type))
+
+    def put_if_absent(self, uri: str, data: bytes, content_type: str) -> bool:
+        """Write an object unless there is one. False when there is."""
+        return self._put_if(uri, io.BytesIO(data), content_type, IfNoneMatch="*")
+
+    def put_file(self, uri: str, file: BinaryIO, content_type: str) -> None:
+        """Write the whole of an open file in one request."""
+        bucket, key = split(uri)
+        _asked(uri, lambda: self._s3.put_object(Bucket=bucket, Key=key, Body=file, ContentType=content_type))
+
+    def put_file_over(self, uri: str, file: BinaryIO, content_type: str, etag: str | None) -> bool:
+        """Write a file where the object is still the one with `etag`, None: where there is none. False when not."""
+        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        return self._put_if(uri, file, content_type, **condition)
+
+    def _put_if(self, uri: str, file: BinaryIO, content_type: str, **condition: Any) -> bool:
+        bucket, key = split(uri)
+
+        def put() -> bool:
+            try:
+                self._s3.put_object(Bucket=bucket, Key=key, Body=file, ContentType=content_type, **condition)
+            except ClientError as error:
+                if _code(error) in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
+                    return False
+                raise
+            return True
+
+        return _asked(uri, put)
+
+    def put_stream(self, uri: str, source: Readable, content_type: str) -> int:
+        """Copy `source` to an object, never whole in memory. Answers its size in bytes.
+
+        An object appears only when all of `source` was read; what it raises is passed on.
+        """
+        first = _read_fully(source, SMALL_BYTES + 1)
+        if len(first) <= SMALL_BYTES:
+            self.put(uri, first, content_type)
+            return len(first)
+        with self._large:
+            return self._put_parts(uri, first, source, content_type)
+
+    def _put_parts(self, uri: str, first: bytes, source: Readable, content_type: str) -> int:
+        bucket, key = split(uri)
+        upload = _asked(
+            uri, lambda: self._s3.create_multipart_upload(Bucket=bucket, Key=key, ContentType=content_type)
+        )["UploadId"]
+        parts: list[Any] = []
+        total = 0
+        chunk = first + _read_fully(source, PART_BYTES - len(first))
+        try:
+            while chunk:
+                parts.append(self._put_part(uri, upload, len(parts) + 1, chunk))
+                total += len(chunk)
+                chunk = _read_fully(source, PART_BYTES)
+            _asked(
+                uri,
+                lambda: self._s3.complete_multipart_upload(
+                    Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
+                ),
+            )
+        except BaseException:
+            with suppress(ClientError, BotoCoreError):
+                self._s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+            raise
+        return total
+
+    def _put_part(self, uri: str, upload: str, number: int, data: bytes) -> dict[str, Any]:
+        bucket, key = split(uri)
+        answer = _asked(
+            uri,
+            lambda: self._s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=data),
+        )
+        return {"ETag": answer["ETag"], "PartNumber": number}
+
+    def get(self, uri: str, *, most_bytes: int = _MOST_BYTES_AT_ONCE) -> bytes | None:
+        """The object, None when there is none. Raises StorageError when it is larger than `most_bytes`."""
+        source = self._open(uri)
+        if source is None:
+            return None
+        with source:
+            data = source.read(most_bytes + 1)
+        if len(data) > most_bytes:
+            raise StorageError(f"{uri} is larger than {most_bytes:,} bytes.", retryable=False)
+        return data
+
+    def head(self, uri: str, count: int) -> bytes | None:
+        """The first `count` bytes of an object, None when there is none."""
+        source = self._open(uri)
+        if source is None:
+            return None
+        with source:
+            return source.read(count)
+
+    def open(self, uri: str) -> BinaryIO:
+        """An object to be read from start to end and closed. Raises StorageError when there is none."""
+        source = self._open(uri)
+        if source is None:
+            raise StorageError(f"There is no object {uri}.", retryable=False)
+        return source
+
+    def _open(self, uri: str) -> BinaryIO | None:
+        bucket, key = split(uri)
+        answer = _asked(uri, lambda: _unless_missing(lambda: self._s3.get_object(Bucket=bucket, Key=key)))
+        return None if answer is None else io.BufferedReader(_Body(uri, answer["Body"]), 64 * 1024)
+
+    def info(self, uri: str) -> ObjectInfo | None:
+        """What is known of an object, None when there is none."""
+        bucket, key = split(uri)
+        answer = _asked(uri, lambda: _unless_missing(lambda: self._s3.head_object(Bucket=bucket, Key=key)))
+        if answer is None:
+            return None
+        return ObjectInfo(uri, answer["ContentLength"], answer.get("ContentType", ""), answer["ETag"])
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object under `prefix` (`s3://bucket/folder/`). The content type is not told ('')."""
+        bucket, start = split(prefix)
+        pages = iter(self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=start))
+        while (page := _asked(prefix, lambda: next(pages, None))) is not None:
+            for entry in page.get("Contents", []):
+                yield ObjectInfo(f"s3://{bucket}/{entry['Key']}", entry["Size"], "", entry["ETag"])
+
+    def delete(self, uri: str) -> None:
+        """Delete an object; there may be none."""
+        bucket, key = split(uri)
+        _asked(uri, lambda: self._s3.delete_object(Bucket=bucket, Key=key))
+
+    def check(self, prefix: str) -> None:
+        """Write, read and delete an object under `prefix`. Raises StorageError."""
+        uri = join(prefix, ".dailies-check")
+        self.put(uri, b"check", "text/plain")
+        if self.get(uri) != b"check":
+            raise StorageError(f"{uri} does not read back as it was written.", retryable=False)
+        self.delete(uri)
+
+
+class _Body(io.RawIOBase):
+    """An object's bytes as they come; a cut connection is a StorageError, not an end."""
+
+    def __init__(self, uri: str, body: Any) -> None:
+        self._uri = uri
+        self._body = body
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        data: bytes = _asked(self._uri, lambda: self._body.read(len(buffer)))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._body.close()
+        super().close()
+
+
+def _asked(uri: str, call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except ClientError as error:
+        raise _client_error(uri, error) from None
+    except BotoConnectionError as error:
+        raise StorageError(f"S3 does not answer for {uri}: {error}", retryable=True) from None
+    except BotoCoreError as error:
+        raise StorageError(f"S3 failed for {uri}: {error}", retryable=_may_pass(error)) from None
+
+
+def _may_pass(error: BotoCoreError) -> bool:
+    return "Timeout" in type(error).__name__ or "HTTP" in type(error).__name__ or "Response" in type(error).__name__
+
+
+def _client_error(uri: str, error: ClientError) -> StorageError:
+    code = _code(error)
+    message = error.response.get("Error", {}).get("Message") or "no message"
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    advice = ""
+    if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
+        advice = " Check the AWS_… credentials and the bucket's policy; `dailies doctor` tries them."
+    elif code == "NoSuchBucket":
+        advice = " Create the bucket, or correct the address."
+    return StorageError(f"S3 refused {uri}: {code}: {message}.{advice}", retryable=code in _LATER or int(status) >= 500)
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "unknown"))
+
+
+def _unless_missing(call: Callable[[], T]) -> T | None:
+    try:
+        return call()
+    except ClientError as error:
+        if _code(error) in _MISSING and _code(error) != "NoSuchBucket":
+            return None
+        raise
+
+
+def _read_fully(source: Readable, count: int) -> bytes:
+    pieces: list[bytes] = []
+    while count > 0 and (piece := source.read(count)):
+        pieces.append(piece)
+        count -= len(piece)
+    return b"".join(pieces)
