@@ -1,0 +1,154 @@
+"""The vendor's HTTP API under `/v1`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_request import FileField
+
+from pipeline.sandbox import documents
+from pipeline.sandbox.errors import VALIDATION, Refusal
+from pipeline.sandbox.files import MAX_FILE_BYTES
+from pipeline.sandbox.orders import IMAGE_FIELD, form_of_json, read_order
+from pipeline.sandbox.state import STATE, base_url
+from pipeline.sandbox.tasks import TERMINAL, Task
+
+MAX_BODY_BYTES = MAX_FILE_BYTES + 2**20
+_EARLY_CALLBACK_WAIT_S = 15.0
+
+Form = dict[str, str | bytes | None]
+
+routes = web.RouteTableDef()
+
+
+@routes.post("/v1/Run/{owner}/{model}")
+async def run(request: web.Request) -> web.Response:
+    """Take a run."""
+    state = request.app[STATE]
+    form = await _read_form(request)
+    model = f"{request.match_info['owner']}/{request.match_info['model']}"
+    task = state.engine.take(read_order(model, form, base_url(request), state.engine.studio))
+    if task.fate.early and task.work:
+        await _until_called(task)
+    return web.json_response({"errors": [], "taskid": task.id, "socketaccesstoken": task.token, "result": True})
+
+
+@routes.post("/v1/Task/Detail")
+async def task_detail(request: web.Request) -> web.Response:
+    """Say where a task is. The first outputs given may carry a URL that has expired already."""
+    task = await _asked_for(request)
+    document = documents.found(task, time.time())
+    if task.ending:
+        task.expired_url_given = True
+    return web.json_response(document)
+
+
+@routes.post("/v1/Task/Cancel")
+async def task_cancel(request: web.Request) -> web.Response:
+    """Take a task out of the queue."""
+    task = await _asked_for(request)
+    request.app[STATE].engine.cancel(task)
+    return web.json_response(documents.found(task, time.time()))
+
+
+@routes.post("/v1/Task/Kill")
+async def task_kill(request: web.Request) -> web.Response:
+    """Stop a running task."""
+    task = await _asked_for(request)
+    request.app[STATE].engine.kill(task)
+    return web.json_response(documents.found(task, time.time()))
+
+
+@routes.post("/v1/Task/InputOutputDelete")
+async def task_delete_files(request: web.Request) -> web.Response:
+    """Delete inputs and outputs of a task that has ended; again is no error."""
+    task = await _asked_for(request)
+    if task.status(time.time()) not in TERMINAL:
+        raise Refusal(VALIDATION, "The task has not finished.")
+    task.deleted = True
+    return web.json_response({"result": True, "errors": []})
+
+
+@routes.post("/v1/File/FolderCreate")
+async def folder_create(request: web.Request) -> web.Response:
+    """Make a folder."""
+    form = await _read_form(request)
+    folder = request.app[STATE].files.create_folder(_field(form, "name"), _field(form, "parentid"))
+    return web.json_response({"result": True, "errors": [], "list": [folder]})
+
+
+@routes.post("/v1/File/Upload")
+async def file_upload(request: web.Request) -> web.Response:
+    """Store a file; its URL can be a run's input."""
+    state = request.app[STATE]
+    fields = await request.post()
+    file, folder = fields.get("file"), fields.get("folderid")
+    if not isinstance(file, FileField):
+        raise Refusal(VALIDATION, "file required")
+    body = file.file.read()
+    stored = state.files.add(
+        file.filename, file.content_type, len(body), folder if isinstance(folder, str) else "",
+        state.engine.studio.keep(body),
+    )  # fmt: skip
+    return web.json_response({"result": True, "errors": [], "list": [stored.as_json(base_url(request))]})
+
+
+@routes.post("/v1/Tool/Detail")
+async def tool_detail(request: web.Request) -> web.Response:
+    """Describe a model: its price and its parameters."""
+    form = await _read_form(request)
+    owner, model = _field(form, "slugowner"), _field(form, "slugproject")
+    if not owner or not model or model == "missing":
+        raise Refusal(1, "Tool not found.")
+    price = float(request.app[STATE].engine.options.price)
+    tool = {
+        "id": "1",
+        "slugowner": owner,
+        "slugproject": model,
+        "title": f"{owner}/{model}",
+        "categories": '["image-to-video",video,]',
+        "dynamicprice": json.dumps([{"inputs": {}, "price": price, "priceMethod": "cpr"}]),
+        "computingtime": "10 seconds",
+        "parameters": [{"title": None, "items": _parameters()}],
+    }
+    return web.json_response({"result": True, "errors": [], "total": "1", "tool": [tool]})
+
+
+def _parameters() -> list[dict[str, Any]]:
+    return [
+        {"type": "fileinput", "id": IMAGE_FIELD, "label": "Subject image", "required": True},
+        {"type": "textarea", "id": "prompt", "label": "Prompt", "required": True},
+    ]
+
+
+async def _until_called(task: Task) -> None:
+    async def called() -> None:
+        await task.ended.wait()
+        if task.call:
+            await asyncio.shield(task.call)
+
+    await asyncio.wait({asyncio.ensure_future(called())}, timeout=_EARLY_CALLBACK_WAIT_S)
+
+
+async def _asked_for(request: web.Request) -> Task:
+    form = await _read_form(request)
+    return request.app[STATE].engine.find(_field(form, "tasktoken"), _field(form, "taskid"))
+
+
+def _field(form: Form, name: str) -> str:
+    value = form.get(name)
+    return value if isinstance(value, str) else ""
+
+
+async def _read_form(request: web.Request) -> Form:
+    if request.content_type == "application/json":
+        try:
+            return form_of_json(await request.json())
+        except ValueError:
+            raise Refusal(VALIDATION, "The body is not JSON.") from None
+    fields = await request.post()
+    return {name: value.file.read() if isinstance(value, FileField) else str(value) for name, value in fields.items()}

@@ -1,0 +1,69 @@
+"""The sandbox as one aiohttp application on one port, and a way to run it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator
+
+import aiohttp
+from aiohttp import web
+
+from pipeline.sandbox import api, cdn, control, websocket
+from pipeline.sandbox.auth import Gatekeeper
+from pipeline.sandbox.engine import Engine
+from pipeline.sandbox.middleware import api_rules
+from pipeline.sandbox.options import Options
+from pipeline.sandbox.state import STATE, State
+
+_OUTGOING_CONNECTIONS = 100
+_SHUTDOWN_S = 0.5
+
+
+def create_app(options: Options) -> web.Application:
+    """API, WebSocket, CDN and control of one sandbox. All its state is in memory and ends with it."""
+    app = web.Application(middlewares=[api_rules], client_max_size=api.MAX_BODY_BYTES)
+    for routes in (api.routes, websocket.routes, cdn.routes, control.routes):
+        app.add_routes(routes)
+
+    async def live(app: web.Application) -> AsyncIterator[None]:
+        connector = aiohttp.TCPConnector(limit=_OUTGOING_CONNECTIONS)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            engine = Engine(options, session)
+            app[STATE] = State(engine, Gatekeeper(options.api_key, options.api_secret))
+            yield
+            await engine.close()
+
+    app.cleanup_ctx.append(live)
+    return app
+
+
+def serve(options: Options, host: str = "127.0.0.1", port: int = 0) -> None:
+    """Run a sandbox until SIGTERM or SIGINT. Port 0 takes a free one; the first line on stdout says which.
+
+    Raises OSError when the port is taken.
+    """
+    asyncio.run(_serve(options, host, port))
+
+
+async def _serve(options: Options, host: str, port: int) -> None:
+    runner = web.AppRunner(create_app(options), access_log=None, shutdown_timeout=_SHUTDOWN_S)
+    await runner.setup()
+    try:
+        listener = socket.create_server((host, port), backlog=1024)
+        await web.SockSite(runner, listener).start()
+        base = f"{host}:{listener.getsockname()[1]}"
+        print(
+            f"Sandbox on http://{base}/v1 (WebSocket ws://{base}/v1, control http://{base}/_sandbox/stats)", flush=True
+        )
+        await _told_to_stop()
+    finally:
+        await runner.cleanup()
+
+
+async def _told_to_stop() -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()

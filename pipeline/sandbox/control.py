@@ -1,0 +1,83 @@
+"""For tests and the curious: what the sandbox has done, and its options. Loopback only, no authentication."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from aiohttp import web
+
+from pipeline.sandbox.state import STATE
+from pipeline.sandbox.tasks import Task
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/_sandbox/stats")
+async def stats(request: web.Request) -> web.Response:
+    """The counts."""
+    _loopback_only(request)
+    state = request.app[STATE]
+    account = state.engine.account
+    return web.json_response(
+        {
+            "runs": state.engine.runs,
+            "active": account.active,
+            "max_active_seen": account.max_active_seen,
+            "balance": f"{account.balance:f}",
+            "billed_usd": f"{account.billed_usd:f}",
+            "billed_tasks": account.billed_tasks,
+            "requests": dict(state.requests),
+            "refused": dict(state.refused),
+            "callbacks": state.engine.caller.counts.as_json(),
+        }
+    )
+
+
+@routes.get("/_sandbox/tasks")
+async def tasks(request: web.Request) -> web.Response:
+    """Every task there is a record of, oldest first."""
+    _loopback_only(request)
+    return web.json_response({"tasks": [_row(task) for task in request.app[STATE].engine.tasks()]})
+
+
+@routes.get("/_sandbox/options")
+async def options(request: web.Request) -> web.Response:
+    """The options as they are now."""
+    _loopback_only(request)
+    return web.json_response(request.app[STATE].engine.options.public())
+
+
+@routes.patch("/_sandbox/options")
+async def change_options(request: web.Request) -> web.Response:
+    """Change some options; 422 says what is wrong with them."""
+    _loopback_only(request)
+    engine = request.app[STATE].engine
+    try:
+        changes = await request.json()
+        if not isinstance(changes, dict):
+            raise ValueError("the body must be a JSON object of option names and values")
+        engine.change(changes)
+    except ValueError as error:
+        return web.json_response({"error": str(error)}, status=422)
+    return web.json_response(engine.options.public())
+
+
+def _loopback_only(request: web.Request) -> None:
+    if request.remote not in {"127.0.0.1", "::1"}:
+        raise web.HTTPForbidden
+
+
+def _row(task: Task) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "token": task.token,
+        "model": task.model,
+        "status": task.status(time.time()),
+        "pexit": task.ending.pexit if task.ending else None,
+        "cost": f"{task.ending.cost:f}" if task.ending else "0",
+        "prompt": task.prompt,
+        "image_sha256": task.picture.sha256,
+        "callback_url": task.callback_url,
+        "calls": task.callback_answers,
+    }

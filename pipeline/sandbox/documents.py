@@ -1,0 +1,96 @@
+"""Tasks as JSON, with the vendor's spelling: nearly every number is a string, nulls turn up, `categories` is broken."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from pipeline.sandbox.tasks import CANCELLED, POSTPROCESS_END, STAGES, Product, Task
+
+URL_LIFETIME_S = 86_400
+
+
+def detail(task: Task, now: float) -> dict[str, Any]:
+    """The TASK object of Task/Detail at `now` (Unix time)."""
+    ending = task.ending
+    document = {
+        "id": task.id,
+        "uuid": task.uuid,
+        "socketaccesstoken": task.token,
+        "name": None,
+        "modeldescription": task.model.partition("/")[2],
+        "modelslugowner": task.model.partition("/")[0],
+        "modelslugproject": task.model.partition("/")[2],
+        "categories": '["image-to-video",video,]',
+        "parameters": None if task.deleted else task.params,
+        "status": task.status(now),
+        "pexit": ending.pexit if ending else None,
+        "debugoutput": "",
+        "debugerror": ending.error if ending else "",
+        "elapsedseconds": f"{ending.at - task.timeline.started_at:.4f}" if ending else "0.0000",
+        "cps": "0.000000000000",
+        "totalcost": f"{ending.cost:f}" if ending else None,
+        "guid": None,
+        "projectid": task.params.get("projectid") or None,
+        "ratelimitid": None,
+        "callbackurl": task.callback_url or None,
+        "outputs": outputs(task),
+        "size": str(sum(product.size for product in ending.products)) if ending else "0",
+    }
+    return document | _times(task, now)
+
+
+def found(task: Task, now: float) -> dict[str, Any]:
+    """The whole answer of Task/Detail, Task/Cancel and Task/Kill."""
+    return {"total": "1", "errors": [], "result": True, "tasklist": [detail(task, now)]}
+
+
+def outputs(task: Task) -> list[dict[str, Any]]:
+    """The outputs of a task that has ended; otherwise, and once they are deleted, nothing."""
+    if task.ending is None or task.deleted:
+        return []
+    return [_output(task, product, task.ending.at) for product in task.ending.products]
+
+
+def _output(task: Task, product: Product, made_at: float) -> dict[str, Any]:
+    if product.text is not None:
+        return {"contenttype": "raw", "content": product.text}
+    expired = "?expired=1" if task.fate.first_url_expired and not task.expired_url_given else ""
+    size = product.size - product.size // 3 if task.fate.overlong else product.size
+    key = hashlib.sha256(f"{task.token}/{product.name}".encode()).hexdigest()
+    return {
+        "id": key[:32],
+        "name": product.name,
+        "contenttype": product.content_type,
+        "parentid": None,
+        "uuid": task.uuid,
+        "size": str(size),
+        "addedtime": str(int(made_at)),
+        "modifiedtime": str(int(made_at)),
+        "accesskey": key[32:],
+        "expiretime": str(int(made_at) + URL_LIFETIME_S),
+        "url": f"{task.base_url}/cdn/{task.id}/{product.name}{expired}",
+    }
+
+
+def _times(task: Task, now: float) -> dict[str, str]:
+    timeline, ending = task.timeline, task.ending
+    reached = {status: timeline.begins(share) for status, share in STAGES if timeline.begins(share) <= now}
+    if ending:
+        reached = {status: at for status, at in reached.items() if at <= ending.at} | {ending.status: ending.at}
+    return {
+        "createtime": _seconds(timeline.queued_at),
+        "canceltime": _seconds(reached.get(CANCELLED)),
+        "assigntime": _seconds(reached.get("task_assign")),
+        "accepttime": _seconds(reached.get("task_accept")),
+        "preprocessstarttime": _seconds(reached.get("task_preprocess_start")),
+        "preprocessendtime": _seconds(reached.get("task_preprocess_end")),
+        "starttime": _seconds(reached.get("task_start")),
+        "endtime": _seconds(reached.get("task_end")),
+        "postprocessstarttime": _seconds(reached.get("task_postprocess_start")),
+        "postprocessendtime": _seconds(reached.get(POSTPROCESS_END)),
+    }
+
+
+def _seconds(time: float | None) -> str:
+    return str(int(time)) if time is not None else "0"

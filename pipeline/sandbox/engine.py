@@ -1,0 +1,191 @@
+"""The vendor's works: takes runs, carries tasks from queue to end, bills, calls back."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+import uuid
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import aiohttp
+
+from pipeline.sandbox.account import Account
+from pipeline.sandbox.callbacks import Caller
+from pipeline.sandbox.errors import NOT_FOUND, BadPicture, Refusal
+from pipeline.sandbox.faults import Dice, decide
+from pipeline.sandbox.options import Options
+from pipeline.sandbox.studio import Studio
+from pipeline.sandbox.tasks import (
+    CANCELLED,
+    POSTPROCESS_END,
+    QUEUED,
+    TERMINAL,
+    Ending,
+    Picture,
+    Product,
+    Task,
+    Timeline,
+)
+
+MAX_TASKS = 200_000
+_FIRST_ID = 2221
+_NO_FACE = "ValueError: the subject's face could not be found"
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run as it was asked for, already checked."""
+
+    model: str
+    params: dict[str, str]
+    prompt: str
+    callback_url: str
+    picture: Picture
+    base_url: str
+
+
+class Engine:
+    """All tasks of the one account. Lives in one event loop."""
+
+    def __init__(self, options: Options, session: aiohttp.ClientSession) -> None:
+        self.options = options
+        self.dice = Dice(options.seed)
+        self.account = Account(options.balance)
+        self.studio = Studio(session)
+        self.caller = Caller(session, self.dice)
+        self.runs = 0
+        self._tasks: dict[str, Task] = {}
+        self._by_token: dict[str, Task] = {}
+        self._running: set[asyncio.Task[None]] = set()
+
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """Change options from now on; a `balance` replaces what is left. Raises ValueError for wrong ones."""
+        self.options = self.options.changed(changes)
+        if "balance" in changes:
+            self.account.balance = self.options.balance
+
+    def take(self, order: Order) -> Task:
+        """Start a task. Raises Refusal when the account does not allow another."""
+        self.account.admit(self.options.price)
+        task = self._record(order)
+        if task.fate.vanishes:
+            self._forget(task)
+            self.account.release()
+        elif not task.fate.stuck:
+            task.work = self._spawn(self._carry_out(task))
+        return task
+
+    def tasks(self) -> list[Task]:
+        """Every task, oldest first."""
+        return list(self._tasks.values())
+
+    def find(self, token: str | None = None, task_id: str | None = None) -> Task:
+        """The task with this token or, without one, this id. Raises Refusal (1) when there is none."""
+        task = self._by_token.get(token) if token else self._tasks.get(task_id or "")
+        if task is None:
+            raise Refusal(NOT_FOUND, "There is no task yet.")
+        return task
+
+    def cancel(self, task: Task) -> None:
+        """Take a task out of the queue; no callback follows. Raises Refusal (1) when it is not in the queue."""
+        if task.status(time.time()) != QUEUED:
+            raise Refusal(NOT_FOUND, "Task is not cancellable: it is not in the queue.")
+        self._stop(task)
+
+    def kill(self, task: Task) -> None:
+        """Stop a running task. Raises Refusal (1) when it is not running."""
+        if task.status(time.time()) in {QUEUED, *TERMINAL}:
+            raise Refusal(NOT_FOUND, "Task cannot be killed: it is not running.")
+        self._stop(task)
+        self._call_back(task)
+
+    async def close(self) -> None:
+        """Drop all tasks that have not ended."""
+        self.studio.close()
+        for running in self._running:
+            running.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _record(self, order: Order) -> Task:
+        options, fate = self.options, decide(self.dice, self.options, order.prompt)
+        pace = 0.0 if fate.early else self.dice.around(options.task_s)
+        task = Task(
+            id=str(_FIRST_ID + self.runs),
+            token=secrets.token_urlsafe(24),
+            uuid=str(uuid.uuid4()),
+            model=order.model,
+            params=order.params,
+            prompt=order.prompt,
+            callback_url=order.callback_url,
+            base_url=order.base_url,
+            picture=order.picture,
+            fate=fate,
+            timeline=Timeline(time.time(), 0.0 if fate.early else options.queue_s, pace),
+        )
+        self.runs += 1
+        self._tasks[task.id] = self._by_token[task.token] = task
+        self._prune()
+        return task
+
+    def _prune(self) -> None:
+        while len(self._tasks) > MAX_TASKS:
+            ended = (task for task in self._tasks.values() if task.ending)
+            self._forget(next(ended, None) or next(iter(self._tasks.values())))
+
+    def _forget(self, task: Task) -> None:
+        del self._tasks[task.id], self._by_token[task.token]
+
+    async def _carry_out(self, task: Task) -> None:
+        await asyncio.sleep(task.timeline.queue_s)
+        try:
+            products, error = await self._produce(task), ""
+        except BadPicture as bad:
+            products, error = (), str(bad)
+        if task.fate.fails:
+            products, error = (), _NO_FACE
+        await asyncio.sleep(max(0.0, task.timeline.ends_at - time.time()))
+        self._end(task, products, error)
+        self._call_back(task)
+
+    async def _produce(self, task: Task) -> tuple[Product, ...]:
+        slug = task.model.partition("/")[2]
+        if "llm" in slug or "text" in slug:
+            return (Product("0.txt", "raw", text=f"You said: {task.prompt}"),)
+        task.picture = await self.studio.obtain(task.picture)
+        if task.fate.fails:
+            return ()
+        if self.options.output_bytes:
+            return (Product("0.mp4", "video/mp4", self.options.output_bytes),)
+        made = await self.studio.video(task.picture.sha256, task.prompt)
+        return (Product("0.mp4", "video/mp4", len(made)),)
+
+    def _end(self, task: Task, products: tuple[Product, ...], error: str) -> None:
+        cost = self.options.price if products else Decimal(0)
+        task.ending = Ending(time.time(), POSTPROCESS_END, "0" if products else "1", cost, error, products)
+        if products:
+            self.account.charge(cost)
+        self._let_go(task)
+
+    def _stop(self, task: Task) -> None:
+        if task.work:
+            task.work.cancel()
+        task.ending = Ending(time.time(), CANCELLED, None)
+        self._let_go(task)
+
+    def _let_go(self, task: Task) -> None:
+        self.account.release()
+        task.work = None
+        task.ended.set()
+
+    def _call_back(self, task: Task) -> None:
+        task.call = self._spawn(self.caller.call(task, self.options))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        running = asyncio.get_running_loop().create_task(work)
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        return running

@@ -1,0 +1,69 @@
+"""Folders and uploaded files."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.sandbox.errors import VALIDATION, Refusal
+
+MAX_FILE_BYTES = 100 * 2**20
+_MAX_KEPT = 10_000
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One uploaded file; its bytes are the studio's, under `sha256`."""
+
+    id: str
+    name: str
+    content_type: str
+    size: int
+    folder: str
+    sha256: str
+
+    def as_json(self, base_url: str) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "name": self.name,
+            "contenttype": self.content_type,
+            "size": str(self.size),
+            "parentid": self.folder or None,
+            "url": f"{base_url}/files/{self.id}/{self.name}",
+            "accesskey": self.sha256[:32],
+        }
+
+
+class Files:
+    """What was uploaded, the latest ten thousand."""
+
+    def __init__(self) -> None:
+        self._files: OrderedDict[str, StoredFile] = OrderedDict()
+        self._made = 0
+
+    def create_folder(self, name: str, parent: str) -> dict[str, Any]:
+        """A new folder's record. Raises Refusal (0) for a bad name."""
+        if not _FOLDER_NAME.fullmatch(name):
+            raise Refusal(VALIDATION, "name may contain letters, digits, - and _ only")
+        return {"id": self._next_id(), "name": name, "parentid": parent or None, "size": "0", "contenttype": "folder"}
+
+    def add(self, name: str, content_type: str, size: int, folder: str, sha256: str) -> StoredFile:
+        """Record an uploaded file. Raises Refusal (0) when it is empty or larger than 100 MB."""
+        if not 0 < size <= MAX_FILE_BYTES:
+            raise Refusal(VALIDATION, "file required, of at most 100 MB")
+        file = StoredFile(self._next_id(), name, content_type, size, folder, sha256)
+        self._files[file.id] = file
+        if len(self._files) > _MAX_KEPT:
+            self._files.popitem(last=False)
+        return file
+
+    def get(self, file_id: str) -> StoredFile | None:
+        """The file with this id."""
+        return self._files.get(file_id)
+
+    def _next_id(self) -> str:
+        self._made += 1
+        return str(70_000 + self._made)

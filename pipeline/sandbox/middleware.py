@@ -1,0 +1,82 @@
+"""What comes before and after every API request: counting, the door, the faults, refusals."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from pipeline.sandbox.errors import Refusal
+from pipeline.sandbox.state import STATE, State
+
+HANG_S = 120.0
+_LOOK_S = 0.2
+
+
+@web.middleware
+async def api_rules(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Apply to `/v1` what holds for the whole API; leave every other path alone."""
+    if not request.path.startswith("/v1/") or request.method != "POST":
+        return await handler(request)
+    state = request.app[STATE]
+    state.requests[_endpoint(request)] += 1
+    objection = state.gatekeeper.objection(request.headers)
+    if objection:
+        return _refused(state, "auth", 98, objection, status=401)
+    return _fault_before(state) or await _fault_after(request, state, await _answer(request, state, handler))
+
+
+def _endpoint(request: web.Request) -> str:
+    return "/".join(request.path.split("/")[2:4]) if not request.path.startswith("/v1/Run/") else "Run"
+
+
+async def _answer(request: web.Request, state: State, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return _refused(state, f"code {refusal.code}", refusal.code, refusal.message, status=200)
+
+
+def _refused(state: State, reason: str, code: int, message: str, *, status: int) -> web.Response:
+    state.refused[reason] += 1
+    return web.json_response({"result": False, "errors": [{"code": code, "message": message}]}, status=status)
+
+
+def _fault_before(state: State) -> web.Response | None:
+    options, dice = state.engine.options, state.engine.dice
+    if dice.chance(options.rate_limit):
+        answer = _refused(state, "429", 0, "Too many requests.", status=429)
+        if dice.chance(0.5):
+            answer.headers["Retry-After"] = "1"
+        return answer
+    if dice.chance(options.server_error):
+        status = dice.choice((500, 502, 503))
+        return _refused(state, str(status), 0, "Something went wrong.", status=status)
+    return None
+
+
+async def _fault_after(request: web.Request, state: State, answer: web.StreamResponse) -> web.StreamResponse:
+    options, dice = state.engine.options, state.engine.dice
+    if _endpoint(request) == "Run" and dice.chance(options.lose_answers):
+        state.refused["answer lost"] += 1
+        _cut(request)
+    elif dice.chance(options.hang):
+        state.refused["hung"] += 1
+        await _until_gone(request)
+    elif dice.chance(options.not_json):
+        state.refused["not JSON"] += 1
+        return web.Response(text="<html><body>Just a moment…</body></html>", content_type="text/html")
+    return answer
+
+
+def _cut(request: web.Request) -> None:
+    if request.transport:
+        request.transport.abort()
+
+
+async def _until_gone(request: web.Request) -> None:
+    for _ in range(int(HANG_S / _LOOK_S)):
+        if request.transport is None or request.transport.is_closing():
+            return
+        await asyncio.sleep(_LOOK_S)

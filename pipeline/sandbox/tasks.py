@@ -1,0 +1,117 @@
+"""A task: what was asked for, where it is on its way, how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from pipeline.sandbox.faults import Fate
+
+QUEUED = "task_queue"
+POSTPROCESS_END = "task_postprocess_end"
+CANCELLED = "task_cancel"
+TERMINAL = frozenset({POSTPROCESS_END, CANCELLED})
+
+STAGES: tuple[tuple[str, float], ...] = (
+    ("task_accept", 0.0),
+    ("task_preprocess_start", 0.02),
+    ("task_preprocess_end", 0.06),
+    ("task_assign", 0.08),
+    ("task_start", 0.10),
+    ("task_output", 0.15),
+    ("task_error", 0.50),
+    ("task_output_full", 0.90),
+    ("task_error_full", 0.91),
+    ("task_end", 0.93),
+    ("task_postprocess_start", 0.95),
+)
+"""Statuses between the queue and the end, with the share of the running time at which each begins."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When a task gets to each status. `queued_at` is Unix time, the rest seconds."""
+
+    queued_at: float
+    queue_s: float
+    run_s: float
+
+    @property
+    def started_at(self) -> float:
+        return self.queued_at + self.queue_s
+
+    @property
+    def ends_at(self) -> float:
+        return self.started_at + self.run_s
+
+    def begins(self, share: float) -> float:
+        """The time at which `share` of the running time has passed."""
+        return self.started_at + self.run_s * share
+
+    def reached(self, now: float) -> tuple[str, ...]:
+        """Every status up to `now`, in order. Never a terminal one: how a task ends is not a matter of time alone."""
+        return (QUEUED, *(status for status, share in STAGES if self.begins(share) <= now))
+
+    def next_change(self, now: float) -> float | None:
+        """The time of the next status after `now`; None when only the end is left."""
+        return next((self.begins(share) for _, share in STAGES if self.begins(share) > now), None)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A task's subject: the hash of stored bytes, or a URL that is still to be fetched; or neither."""
+
+    sha256: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class Product:
+    """One output. `size` is the true number of bytes; `text` is set for output of contenttype `raw`."""
+
+    name: str
+    content_type: str
+    size: int = 0
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a task ended. `at` is Unix time; `error` is the last line of its stderr."""
+
+    at: float
+    status: str
+    pexit: str | None
+    cost: Decimal = Decimal(0)
+    error: str = ""
+    products: tuple[Product, ...] = ()
+
+
+@dataclass(eq=False)
+class Task:
+    """One task. `base_url` is where the client reaches the sandbox: output URLs begin with it."""
+
+    id: str
+    token: str
+    uuid: str
+    model: str
+    params: dict[str, str]
+    prompt: str
+    callback_url: str
+    base_url: str
+    picture: Picture
+    fate: Fate
+    timeline: Timeline
+    ending: Ending | None = None
+    deleted: bool = False
+    expired_url_given: bool = False
+    callback_answers: list[int] = field(default_factory=list)
+    """HTTP statuses that callbacks of this task got; 0 where nobody answered."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    work: asyncio.Task[None] | None = None
+    call: asyncio.Task[None] | None = None
+
+    def status(self, now: float) -> str:
+        """Its status at `now`."""
+        return self.ending.status if self.ending else self.timeline.reached(now)[-1]

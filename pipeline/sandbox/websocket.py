@@ -1,0 +1,114 @@
+"""The vendor's WebSocket: a client names a task's token and hears of every status from then on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from pipeline.sandbox import documents
+from pipeline.sandbox.engine import Engine
+from pipeline.sandbox.errors import Refusal
+from pipeline.sandbox.state import STATE
+from pipeline.sandbox.tasks import CANCELLED, POSTPROCESS_END, Task
+
+_MAX_TASKS_A_CONNECTION = 1000
+_PROGRESS_STEPS = 30
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/v1")
+@routes.get("/v1/")
+@routes.get("/v1/Socket")
+async def socket(request: web.Request) -> web.WebSocketResponse:
+    """Serve one connection; it may watch many tasks."""
+    connection = web.WebSocketResponse(heartbeat=30)
+    await connection.prepare(request)
+    watches: set[asyncio.Task[None]] = set()
+    try:
+        async for message in connection:
+            if message.type is WSMsgType.TEXT and len(watches) < _MAX_TASKS_A_CONNECTION:
+                watch = asyncio.create_task(_watch(connection, request.app[STATE].engine, message.data))
+                watches.add(watch)
+                watch.add_done_callback(watches.discard)
+    finally:
+        for watch in watches:
+            watch.cancel()
+    return connection
+
+
+async def _watch(connection: web.WebSocketResponse, engine: Engine, text: str) -> None:
+    try:
+        task = engine.find(token=_token(text))
+    except Refusal as refusal:
+        await connection.send_json({"type": "error", "message": refusal.message, "result": False})
+        return
+    try:
+        async for status in _statuses(task):
+            await connection.send_json(_message(task, status))
+    except ConnectionError:
+        return
+
+
+def _token(text: str) -> str | None:
+    try:
+        request = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(request, dict) or request.get("type") != "task_info":
+        return None
+    return str(request.get("tasktoken") or "")
+
+
+async def _statuses(task: Task) -> AsyncIterator[str]:
+    """The status now and every later one, up to the end."""
+    told = max(0, len(task.timeline.reached(time.time())) - 1)
+    while task.ending is None:
+        now = time.time()
+        for status in task.timeline.reached(now)[told:]:
+            yield status
+            told += 1
+        change = task.timeline.next_change(now)
+        await _ended_within(task, None if change is None else change - now)
+    if task.ending.status == POSTPROCESS_END:
+        for status in task.timeline.reached(task.ending.at)[told:]:
+            yield status
+    yield task.ending.status
+
+
+async def _ended_within(task: Task, seconds: float | None) -> None:
+    # A little later than asked: the status is to have begun when we look again.
+    try:
+        await asyncio.wait_for(task.ended.wait(), None if seconds is None else max(0.0, seconds) + 0.001)
+    except TimeoutError:
+        return
+
+
+def _message(task: Task, status: str) -> dict[str, Any]:
+    return {
+        "type": status,
+        "id": task.id,
+        "tasktoken": task.token,
+        "message": _content(task, status),
+        "result": status != CANCELLED,
+    }
+
+
+def _content(task: Task, status: str) -> Any:
+    if status == POSTPROCESS_END:
+        return documents.outputs(task)
+    if status == "task_output":
+        remaining = max(0.0, task.timeline.ends_at - time.time())
+        return {
+            "type": "progressGenerate",
+            "percentage": "50",
+            "stepCurrent": str(_PROGRESS_STEPS // 2),
+            "stepTotal": str(_PROGRESS_STEPS),
+            "remainingTime": f"{remaining:.2f}",
+        }
+    return "warning: this line went to stderr" if status == "task_error" else None
