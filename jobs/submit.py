@@ -12,7 +12,7 @@ from jobs.crew import work
 from jobs.ends import fail, names, put_back, try_again
 from jobs.inputs import stored_image
 from pipeline import policy
-from pipeline.errors import StorageError
+from pipeline.errors import StorageError, Unreachable
 from pipeline.ledger_rows import Claim
 from pipeline.states import BatchState, ItemState, Stop
 from pipeline.wiro import FileSource, Run
@@ -49,7 +49,17 @@ def _claim(ctx: Context, most: int) -> Sequence[Claim]:
         ctx.waker.wake("submit")
     elif claims.next_in_s is not None:
         ctx.waker.wake_in("submit", claims.next_in_s)
-    return claims.runs
+    return _write_down(ctx, claims.runs)
+
+
+def _write_down(ctx: Context, runs: Sequence[Claim]) -> Sequence[Claim]:
+    """Before money is spent: the attempts are on disk. Where that fails nothing is posted."""
+    try:
+        return ctx.ledger.write_down(runs)
+    except Unreachable:
+        for claim in runs:
+            put_back(ctx, claim, ItemState.SUBMITTING, policy.FIRST_POLL_S, spent=False)
+        raise
 
 
 def _submit_one(ctx: Context, claim: Claim) -> None:

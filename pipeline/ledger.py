@@ -32,9 +32,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from redis.exceptions import NoScriptError, ResponseError
+
 from pipeline import redis_client
 from pipeline.callbacks import RunName
-from pipeline.errors import DailiesError, NoSuchBatch
+from pipeline.errors import DailiesError, NoSuchBatch, Unreachable
 from pipeline.ledger_rows import (
     LIVE_FIELDS,
     AccountRow,
@@ -59,6 +61,7 @@ from pipeline.states import TERMINAL, TRANSITIONS, BatchState, ItemState
 
 PREFIX = "dailies:"
 _CHUNK = 500
+_DISK_S = 5.0
 
 _HELD = json.dumps(
     {
@@ -88,6 +91,26 @@ class Ledger:
 
     def _run(self, script: str, *args: object) -> Any:
         return self._scripts[script](keys=[PREFIX], args=args)
+
+    def _run_to_disk(self, name: str, *args: object) -> Any:
+        """Run a script and wait until the server's disk has what it wrote (WAITAOF, Valkey and Redis 7.2).
+
+        Both go over one connection: the server waits for what that connection wrote. Servers without the command,
+        or without an append-only file, promise less; `doctor` says so.
+        """
+        script = self._scripts[name]
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.evalsha(script.sha, 1, PREFIX, *args)
+            pipe.execute_command("WAITAOF", 1, 0, ms(_DISK_S))
+            answer, written = pipe.execute(raise_on_error=False)
+        if isinstance(answer, NoScriptError):
+            self._redis.script_load(script.script)
+            return self._run_to_disk(name, *args)
+        if isinstance(answer, ResponseError):
+            raise answer
+        if not isinstance(written, ResponseError) and written[0] < 1:
+            raise Unreachable(f"Redis did not write to its disk within {_DISK_S:.0f} s.")
+        return answer
 
     def ping(self) -> None:
         """Raise Unreachable unless the server answers."""
@@ -249,6 +272,14 @@ class Ledger:
             spec = json.loads(text)
             runs.append(Claim(RunName(batch, item, int(attempt)), lease, int(tries), int(refusals), **spec))
         return Claims(runs, seconds(wait), broke)
+
+    def write_down(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Before runs are posted: that they are, on disk where the server can say so. Answers those still ours."""
+        if not claims:
+            return []
+        args = [part for claim in claims for part in (*_name(claim.run), claim.lease)]
+        ours = self._run_to_disk("write_down", *args)
+        return [claim for claim, is_ours in zip(claims, ours, strict=True) if is_ours]
 
     def accept_run(self, run: RunName, lease: str, task_id: str, token: str, look_after_s: float) -> bool:
         """The vendor took the run. False when it is no longer ours."""

@@ -43,36 +43,50 @@ local function room(batch)
 end
 
 local next_due, broke, claimed = -1, {}, {}
-local batches = redis.call('ZRANGE', P .. 'turn', 0, 49)
-for i, batch in ipairs(batches) do
+
+-- More batches than this are looked at in turns.
+local MOST_BATCHES = 50
+-- What each batch could use now, the modest first: what they leave goes to the others.
+local wants = {}
+for order, batch in ipairs(redis.call('ZRANGE', P .. 'turn', 0, MOST_BATCHES - 1)) do
   local pending = P .. 'batch:' .. batch .. ':pending'
   local left, no_money = room(batch)
   if no_money then broke[#broke + 1] = batch end
-  local share = math.ceil((free - #claimed) / (#batches - i + 1))
+  local want = 0
+  if left > 0 then want = math.min(left, free, redis.call('ZCOUNT', pending, '-inf', now)) end
+  wants[#wants + 1] = {batch = batch, pending = pending, left = left, want = want, order = order}
+end
+table.sort(wants, function(a, b) return a.want < b.want or (a.want == b.want and a.order < b.order) end)
+
+local function claim(batch, item)
+  local key = item_key(batch, item)
+  local f = redis.call('HMGET', key, 'tries', 'refusals')
+  local tries = tonumber(f[1] or 0) + 1
+  local attempt = redis.call('HINCRBY', key, 'attempt', 1)
+  redis.call('HSET', key, 'tries', tries, 'lease', lease, 'posted', now)
+  redis.call('HDEL', key, 'posting', 'task', 'token', 'rung', 'hint_task', 'hint_token', 'looks', 'copies')
+  move(batch, item, 'pending', 'submitting')
+  take_place(batch, item)
+  redis.call('ZADD', P .. 'leases', now + lease_ms, member(batch, item))
+  claimed[#claimed + 1] = {batch, item, attempt, tries, tonumber(f[2] or 0),
+                           redis.call('HGET', P .. 'batch:' .. batch .. ':specs', item)}
+end
+
+for i, w in ipairs(wants) do
+  local share = math.min(w.want, math.ceil((free - #claimed) / (#wants - i + 1)))
   local items = {}
-  if left > 0 then items = redis.call('ZRANGEBYSCORE', pending, '-inf', now, 'LIMIT', 0, math.min(share, left)) end
-  for _, item in ipairs(items) do
-    local key = item_key(batch, item)
-    local f = redis.call('HMGET', key, 'tries', 'refusals')
-    local tries = tonumber(f[1] or 0) + 1
-    local attempt = redis.call('HINCRBY', key, 'attempt', 1)
-    redis.call('HSET', key, 'tries', tries, 'lease', lease, 'posted', now)
-    redis.call('HDEL', key, 'task', 'token', 'rung', 'hint_task', 'hint_token', 'looks', 'copies')
-    move(batch, item, 'pending', 'submitting')
-    take_place(batch, item)
-    redis.call('ZREM', pending, item)
-    redis.call('ZADD', P .. 'leases', now + lease_ms, member(batch, item))
-    claimed[#claimed + 1] = {batch, item, attempt, tries, tonumber(f[2] or 0),
-                             redis.call('HGET', P .. 'batch:' .. batch .. ':specs', item)}
+  if share > 0 then
+    items = redis.call('ZRANGEBYSCORE', w.pending, '-inf', now, 'LIMIT', 0, share)
+    redis.call('ZREM', w.pending, unpack(items))
   end
-  local first = redis.call('ZRANGE', pending, 0, 0, 'WITHSCORES')
+  if share > 0 or #wants == MOST_BATCHES then redis.call('ZADD', P .. 'turn', now, w.batch) end
+  for _, item in ipairs(items) do claim(w.batch, item) end
+  local first = redis.call('ZRANGE', w.pending, 0, 0, 'WITHSCORES')
   if #first == 0 then
-    redis.call('ZREM', P .. 'turn', batch)
-  else
-    if #items > 0 then redis.call('ZADD', P .. 'turn', now, batch) end
+    redis.call('ZREM', P .. 'turn', w.batch)
+  elseif w.left > #items then
     local due = math.max(0, math.ceil(tonumber(first[2]) - now))
-    if left > #items and (next_due < 0 or due < next_due) then next_due = due end
+    if next_due < 0 or due < next_due then next_due = due end
   end
-  if #claimed >= free then break end
 end
 return {next_due, broke, claimed}

@@ -1,12 +1,21 @@
--- What time alone changes. Submissions whose lease ran out are lost runs; lost runs that no callback brought back
--- are held as unknown, or go again.
+-- What time alone changes. Submissions whose lease ran out are lost runs, or simply go again where the run was not
+-- written down and so never posted; lost runs that no callback brought back are held as unknown, or go again.
 -- KEYS: prefix. ARGV: most items, ms to wait for a callback, 'hold' | 'resubmit', outcome of a held one (JSON).
 -- Answers {lost, held, resubmitted, batches of held items {id …}}.
 local now, lost, held, again, batches = now_ms(), 0, 0, 0, {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, ARGV[1])) do
   local batch, item = name:match('^(%S+) (%S+)$')
   redis.call('ZREM', P .. 'leases', name)
-  if redis.call('HGET', item_key(batch, item), 'state') == 'submitting' then
+  local key = item_key(batch, item)
+  local f = redis.call('HMGET', key, 'state', 'posting')
+  if f[1] == 'submitting' and not f[2] then
+    move(batch, item, 'submitting', 'pending')
+    redis.call('HINCRBY', key, 'tries', -1)
+    redis.call('HDEL', key, 'lease', 'rung')
+    free_place(batch, item)
+    queue_item(batch, item, 0)
+    lost = lost + 1
+  elseif f[1] == 'submitting' then
     move(batch, item, 'submitting', 'unknown')
     redis.call('HDEL', item_key(batch, item), 'lease')
     redis.call('ZADD', P .. 'adopt', now + ARGV[2], name)

@@ -1,0 +1,71 @@
+"""Real servers for the tests: one Valkey and one SeaweedFS a test process, the sandbox where it is asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from pipeline.embedded import S3Env, running_s3, running_valkey
+from pipeline.ledger import Ledger
+from pipeline.storage import Storage
+
+WaitFor = Callable[..., None]
+
+
+@pytest.fixture
+def wait_for() -> WaitFor:
+    """`wait_for(condition, "what", timeout_s=30)`: until it holds; what did not come is named."""
+
+    def wait(condition: Callable[[], object], what: str, timeout_s: float = 30) -> None:
+        ends = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > ends:
+                pytest.fail(f"waited {timeout_s:.0f} s in vain for {what}")
+            time.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(valkey: str) -> str:
+    """An empty Valkey."""
+    client = Redis.from_url(valkey)
+    client.flushall()
+    client.close()
+    return valkey
+
+
+@pytest.fixture
+def ledger(redis_url: str) -> Ledger:
+    return Ledger.connect(redis_url)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Env]:
+    with running_s3(tmp_path_factory.mktemp("s3"), "tests") as env:
+        yield env
+
+
+@pytest.fixture
+def storage(s3_server: S3Env, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    """The S3 server, with its keys in the environment as boto3 wants them."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    return Storage(s3_server.endpoint)
+
+
+@pytest.fixture
+def bucket(s3_server: S3Env, tmp_path: Path) -> str:
+    """A folder of its own for a test: `s3://bucket/…/`."""
+    return f"s3://{s3_server.bucket}/{tmp_path.name}/"

@@ -1,0 +1,423 @@
+"""The ledger against a real server: every promise of its scripts."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from redis import Redis
+
+from pipeline.callbacks import RunName
+from pipeline.errors import NoSuchBatch
+from pipeline.ledger import Ledger
+from pipeline.ledger_rows import Claim, Due, Plan, Returned
+from pipeline.model import BatchRow
+from pipeline.states import BatchState, ItemState
+
+MODEL = "minimax/image-to-video-hailuo-01-subject"
+PENDING, SUBMITTING, RUNNING, COLLECTING, SUCCEEDED, FAILED, CANCELLED, UNKNOWN = ItemState
+
+
+def a_batch(
+    ledger: Ledger,
+    batch_id: str = "b",
+    items: int = 3,
+    *,
+    max_active: int = 0,
+    budget_usd: Decimal | None = None,
+    price_usd: Decimal = Decimal(0),
+    most_failures: int = 1000,
+) -> str:
+    row = BatchRow(
+        id=batch_id,
+        name=batch_id,
+        model=MODEL,
+        status=BatchState.QUEUED,
+        counts={},
+        total=items,
+        cost_usd=Decimal(0),
+        created=datetime.now(UTC),
+        finished=None,
+        output=f"s3://bucket/{batch_id}/",
+        trigger="cli",
+    )
+    plan = Plan(MODEL, "inputImageFirst", {}, 3, row.output, None)
+    assert ledger.open_batch(row, plan, max_active=max_active, budget_usd=budget_usd, asked="digest")
+    ledger.accept_batch(batch_id)
+    ledger.load_items(batch_id, ((f"i{n}", {"image": None, "prompt": f"p{n}", "params": {}}) for n in range(items)))
+    ledger.start_batch(batch_id, price_usd=price_usd, most_failures=most_failures)
+    return batch_id
+
+
+def claims(ledger: Ledger, most: int = 32, *, lease_s: float = 60, max_active: int = 0) -> list[Claim]:
+    return ledger.claim_runs(most, lease_s=lease_s, max_active=max_active).runs
+
+
+def running(ledger: Ledger, most: int = 32, *, look_after_s: float = 0) -> list[Claim]:
+    claimed = ledger.write_down(claims(ledger, most))
+    for claim in claimed:
+        assert ledger.accept_run(claim.run, claim.lease, f"task-{claim.run.item}", "token", look_after_s)
+    return claimed
+
+
+def dues(ledger: Ledger, most: int = 32, *, lease_s: float = 60) -> list[Due]:
+    return ledger.claim_due(most, lease_s=lease_s).runs
+
+
+def counts(ledger: Ledger, batch_id: str = "b") -> dict[str, int]:
+    return dict(ledger.batch(batch_id).counts)
+
+
+def succeed(ledger: Ledger, due: Due, cost: str = "0.09") -> None:
+    assert ledger.pay_run(due, Decimal(cost))
+    assert ledger.end_item(due.run, due.lease, COLLECTING, SUCCEEDED, {}).ours
+
+
+def test_a_batch_id_is_opened_once(ledger: Ledger) -> None:
+    a_batch(ledger)
+    row = ledger.batch("b")
+    again = ledger.open_batch(row, ledger.plan("b"), max_active=0, budget_usd=None, asked="other")
+    assert not again
+    assert ledger.asked("b") == "digest"
+
+
+def test_loading_twice_changes_nothing(ledger: Ledger) -> None:
+    a_batch(ledger, items=3)
+    ledger.load_items("b", [("i1", {"image": None, "prompt": "other", "params": {}})])
+    assert [(row.id, row.prompt) for row in ledger.items("b")] == [("i0", "p0"), ("i1", "p1"), ("i2", "p2")]
+    assert ledger.batch("b").total == 3
+
+
+def test_an_unknown_batch_is_named_in_the_error(ledger: Ledger) -> None:
+    with pytest.raises(NoSuchBatch, match="'nope'"):
+        ledger.batch("nope")
+
+
+def test_items_are_claimed_in_manifest_order_and_once(ledger: Ledger) -> None:
+    a_batch(ledger, items=5)
+    first, second = claims(ledger, 2), claims(ledger, 9)
+    assert [claim.run.item for claim in first + second] == ["i0", "i1", "i2", "i3", "i4"]
+    assert claims(ledger) == []
+    assert counts(ledger) == {"submitting": 5}
+
+
+def test_many_claimers_never_get_the_same_item(ledger: Ledger) -> None:
+    a_batch(ledger, items=200)
+    got: list[str] = []
+
+    def claim_all() -> None:
+        while runs := claims(ledger, 7):
+            got.extend(claim.run.item for claim in runs)
+
+    threads = [threading.Thread(target=claim_all) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 200
+    assert len(set(got)) == 200
+
+
+def test_batches_are_served_in_turns(ledger: Ledger) -> None:
+    a_batch(ledger, "big", items=100)
+    a_batch(ledger, "small", items=2)
+    served = {claim.run.batch for claim in claims(ledger, 10)}
+    assert served == {"big", "small"}
+
+
+def test_the_windows_of_batch_and_account_hold(ledger: Ledger) -> None:
+    a_batch(ledger, "narrow", items=10, max_active=2)
+    assert len(claims(ledger)) == 2
+    a_batch(ledger, "wide", items=10)
+    assert len(claims(ledger, max_active=5)) == 3
+    assert claims(ledger, max_active=5) == []
+
+
+def test_the_window_shrinks_to_what_the_vendor_allows_and_grows_with_success(ledger: Ledger) -> None:
+    a_batch(ledger, items=40)
+    ledger.shrink_window(2)
+    for expected in (2, 2, 3):
+        runs = running(ledger)
+        assert len(runs) == expected
+        for due in dues(ledger):
+            succeed(ledger, due)
+
+
+def test_a_run_that_is_over_frees_its_place(ledger: Ledger) -> None:
+    a_batch(ledger, items=2, max_active=1)
+    running(ledger)
+    assert claims(ledger) == []
+    (due,) = dues(ledger)
+    assert ledger.pay_run(due, Decimal("0.09"))
+    assert len(claims(ledger)) == 1
+
+
+def test_the_budget_is_never_passed_and_what_is_left_over_is_told(ledger: Ledger) -> None:
+    a_batch(ledger, items=10, budget_usd=Decimal("0.30"), price_usd=Decimal("0.09"))
+    assert len(running(ledger)) == 3
+    for due in dues(ledger):
+        succeed(ledger, due)
+    answer = ledger.claim_runs(5, lease_s=60, max_active=0)
+    assert (answer.runs, answer.out_of_budget) == ([], ["b"])
+    assert ledger.batch("b").cost_usd == Decimal("0.27")
+
+
+def test_with_an_unknown_price_one_run_alone_shows_it(ledger: Ledger) -> None:
+    a_batch(ledger, items=10, budget_usd=Decimal("0.30"))
+    assert len(running(ledger)) == 1
+    (due,) = dues(ledger)
+    succeed(ledger, due)
+    assert len(claims(ledger)) == 2
+
+
+def test_a_turned_away_run_spends_no_attempt_and_a_failed_one_does(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    (claim,) = claims(ledger)
+    assert ledger.return_run(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=False) is Returned.WAITS
+    (claim,) = claims(ledger)
+    assert (claim.run.attempt, claim.tries, claim.refusals) == (2, 1, 1)
+    assert ledger.return_run(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=True) is Returned.WAITS
+    (claim,) = claims(ledger)
+    assert (claim.run.attempt, claim.tries) == (3, 2)
+
+
+def test_an_item_waits_for_its_time(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    (claim,) = claims(ledger)
+    ledger.return_run(claim.run, claim.lease, SUBMITTING, delay_s=60, spent=True)
+    answer = ledger.claim_runs(5, lease_s=60, max_active=0)
+    assert answer.runs == []
+    assert answer.next_in_s is not None
+    assert 50 < answer.next_in_s <= 60
+
+
+def test_a_run_never_written_down_goes_again_when_its_lease_ends(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    claims(ledger, lease_s=0)
+    assert ledger.expire(adopt_wait_s=60, on_unknown="hold") == []
+    assert counts(ledger) == {"pending": 1}
+    (claim,) = claims(ledger)
+    assert claim.tries == 1
+
+
+def test_a_written_down_run_whose_lease_ends_is_unknown_and_then_held(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    assert len(ledger.write_down(claims(ledger, lease_s=0))) == 1
+    assert ledger.expire(adopt_wait_s=60, on_unknown="hold") == []
+    assert counts(ledger) == {"unknown": 1}
+    assert not ledger.has_ended("b")
+
+
+def test_a_lost_run_is_held_after_its_wait_and_shown_with_what_to_do(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    (claim,) = ledger.write_down(claims(ledger))
+    assert ledger.lose_run(claim.run, claim.lease, adopt_wait_s=0)
+    assert ledger.expire(adopt_wait_s=0, on_unknown="hold") == ["b"]
+    (row,) = ledger.items("b")
+    assert (row.status, row.attempts) == ("unknown", 1)
+    assert "retry" in (row.error or "")
+    assert ledger.has_ended("b")
+
+
+def test_a_lost_run_may_go_again_by_itself(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    (claim,) = claims(ledger)
+    ledger.lose_run(claim.run, claim.lease, adopt_wait_s=0)
+    assert ledger.expire(adopt_wait_s=0, on_unknown="resubmit") == []
+    assert [again.run.attempt for again in claims(ledger)] == [2]
+
+
+def test_a_callback_brings_a_lost_run_back(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    (claim,) = claims(ledger)
+    ledger.lose_run(claim.run, claim.lease, adopt_wait_s=60)
+    assert ledger.ring(claim.run, "77", "tok")
+    (due,) = dues(ledger)
+    assert (due.state, due.hint_task, due.hint_token) == (UNKNOWN, "77", "tok")
+    assert ledger.accept_run(due.run, due.lease, "77", "tok", 0)
+    (due,) = dues(ledger)
+    assert (due.state, due.task_id, due.token) == (RUNNING, "77", "tok")
+
+
+def test_a_callback_brings_even_a_held_run_back_and_its_batch_with_it(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    (claim,) = claims(ledger)
+    ledger.lose_run(claim.run, claim.lease, adopt_wait_s=0)
+    ledger.expire(adopt_wait_s=0, on_unknown="hold")
+    lease = ledger.claim_finish("b", lease_s=60)
+    assert lease
+    assert ledger.finish_batch("b", lease, BatchState.FAILED, datetime.now(UTC))
+    assert ledger.ring(claim.run, "77", "tok")
+    (due,) = dues(ledger)
+    assert ledger.accept_run(due.run, due.lease, "77", "tok", 0)
+    row = ledger.batch("b")
+    assert (row.status, row.revision, row.finished) == ("running", 2, None)
+    (due,) = dues(ledger)
+    succeed(ledger, due)
+    assert counts(ledger) == {"succeeded": 1}
+
+
+def test_a_callback_before_the_answer_is_heard_once_the_run_is_accepted(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    (claim,) = claims(ledger)
+    assert not ledger.ring(claim.run, "1", "t")
+    assert ledger.accept_run(claim.run, claim.lease, "1", "t", 600)
+    assert len(dues(ledger)) == 1
+
+
+def test_a_callback_while_the_run_is_looked_at_makes_it_due_again(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    running(ledger)
+    (due,) = dues(ledger)
+    assert not ledger.ring(due.run, "", "")
+    assert ledger.put_down(due, delay_s=600)
+    assert len(dues(ledger)) == 1
+
+
+@pytest.mark.parametrize("attempt", [0, 2, 99])
+def test_a_callback_of_another_attempt_does_nothing(ledger: Ledger, attempt: int) -> None:
+    a_batch(ledger, items=1)
+    (claim,) = running(ledger, look_after_s=600)
+    assert not ledger.ring(replace(claim.run, attempt=attempt), "1", "t")
+    assert not ledger.ring(RunName("b", "nobody", 1), "1", "t")
+    assert dues(ledger) == []
+
+
+def test_callbacks_after_the_end_do_nothing(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    (claim,) = running(ledger)
+    (due,) = dues(ledger)
+    succeed(ledger, due)
+    for _ in range(5):
+        assert not ledger.ring(claim.run, "1", "t")
+    assert counts(ledger) == {"succeeded": 1}
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    running(ledger)
+    (stale,) = dues(ledger, lease_s=0)
+    (fresh,) = dues(ledger)
+    assert not ledger.pay_run(stale, Decimal("0.09"))
+    assert not ledger.put_down(stale, delay_s=0)
+    assert not ledger.end_item(stale.run, stale.lease, RUNNING, FAILED, {}).ours
+    assert ledger.return_run(stale.run, stale.lease, RUNNING, delay_s=0, spent=True) is Returned.NOT_OURS
+    succeed(ledger, fresh)
+    assert ledger.batch("b").cost_usd == Decimal("0.09")
+
+
+def test_a_renewed_lease_is_kept(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    running(ledger)
+    (due,) = dues(ledger, lease_s=0)
+    ledger.renew([(due.run, due.lease)], lease_s=60)
+    assert dues(ledger) == []
+
+
+def test_money_is_counted_to_the_last_digit(ledger: Ledger) -> None:
+    a_batch(ledger, items=3)
+    running(ledger)
+    for due in dues(ledger):
+        succeed(ledger, due, "0.003510000000")
+    assert ledger.batch("b").cost_usd == Decimal("0.01053")
+
+
+def test_too_many_failures_are_told(ledger: Ledger) -> None:
+    a_batch(ledger, items=3, most_failures=1)
+    running(ledger)
+    told = [ledger.end_item(due.run, due.lease, RUNNING, FAILED, {"error": "no"}) for due in dues(ledger)]
+    assert [answer.too_many_failures for answer in told] == [False, True, True]
+    assert [answer.last for answer in told] == [False, False, True]
+
+
+def test_retry_runs_failed_items_again_and_copies_bought_ones_only(ledger: Ledger) -> None:
+    a_batch(ledger, items=2)
+    running(ledger)
+    first, second = dues(ledger)
+    ledger.end_item(first.run, first.lease, RUNNING, FAILED, {"error": "no"})
+    ledger.pay_run(second, Decimal("0.09"))
+    ledger.end_item(second.run, second.lease, COLLECTING, FAILED, {"error": "copy"})
+    assert ledger.reopen("b", ["failed"]) == 2
+    assert [claim.run.item for claim in claims(ledger)] == ["i0"]
+    assert [(due.run.item, due.state) for due in dues(ledger)] == [("i1", COLLECTING)]
+    assert {row.id: row.attempts for row in ledger.items("b")} == {"i0": 2, "i1": 1}
+
+
+def test_a_cancelled_batch_ends_what_waits_and_what_comes_back(ledger: Ledger) -> None:
+    a_batch(ledger, items=3)
+    (claim,) = claims(ledger, 1)
+    ledger.set_status("b", BatchState.CANCELLING, among=[BatchState.RUNNING], reason="Cancelled by hand.")
+    assert ledger.cancel_pending("b", "Cancelled by hand.") == 1
+    answer = ledger.return_run(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=True)
+    assert answer is Returned.MUST_END
+    assert ledger.cancel_pending("b", "Cancelled by hand.") == 0
+    assert counts(ledger) == {"cancelled": 3}
+
+
+def test_a_paused_account_and_a_backoff_submit_nothing(ledger: Ledger) -> None:
+    a_batch(ledger, items=3)
+    ledger.pause_account("no funds")
+    assert claims(ledger) == []
+    ledger.resume(None)
+    ledger.back_off(first_s=60, longest_s=60, reason="rate limit")
+    assert claims(ledger) == []
+    ledger.resume(None)
+    assert len(claims(ledger)) == 3
+
+
+def test_after_a_backoff_one_run_feels_its_way(ledger: Ledger) -> None:
+    a_batch(ledger, items=3)
+    ledger.back_off(first_s=0, longest_s=0, reason="rate limit")
+    assert len(claims(ledger)) == 1
+    ledger.all_well()
+    assert len(claims(ledger)) == 2
+
+
+def test_two_finishers_one_writes(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    assert ledger.claim_finish("b", lease_s=60) is None
+    running(ledger)
+    (due,) = dues(ledger)
+    succeed(ledger, due)
+    lease = ledger.claim_finish("b", lease_s=60)
+    assert lease
+    assert ledger.claim_finish("b", lease_s=60) is None
+    assert ledger.renew_finish("b", lease, lease_s=60)
+    assert not ledger.finish_batch("b", "another", BatchState.SUCCEEDED, datetime.now(UTC))
+    assert ledger.finish_batch("b", lease, BatchState.SUCCEEDED, datetime.now(UTC))
+    assert ledger.claim_finish("b", lease_s=60) is None
+    assert ledger.open_batches() == []
+
+
+def test_an_illegal_transition_is_refused(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    running(ledger)
+    (due,) = dues(ledger)
+    with pytest.raises(Exception, match="illegal transition running -> succeeded"):
+        ledger.end_item(due.run, due.lease, RUNNING, SUCCEEDED, {})
+    assert counts(ledger) == {"running": 1}
+
+
+def test_nothing_is_left_in_the_queues_of_an_ended_batch(ledger: Ledger, redis_url: str) -> None:
+    a_batch(ledger, items=3)
+    running(ledger)
+    for due in dues(ledger):
+        succeed(ledger, due)
+    lease = ledger.claim_finish("b", lease_s=60)
+    assert lease
+    ledger.finish_batch("b", lease, BatchState.SUCCEEDED, datetime.now(UTC))
+    redis = Redis.from_url(redis_url, decode_responses=True)
+    left = [key for key in ("due", "leases", "adopt", "turn", "open", "active") if redis.exists(f"dailies:{key}")]
+    assert left == []
+    fields = redis.hmget("dailies:batch:b", "active", "reserved", "open")
+    assert fields == ["0", "0", "0"]
+
+
+def test_batches_that_can_use_nothing_do_not_starve_the_others(ledger: Ledger) -> None:
+    for n in range(60):
+        ledger.pause(a_batch(ledger, f"paused-{n}", items=1))
+    a_batch(ledger, "zz", items=1)
+    assert [claim.run.batch for claim in claims(ledger) + claims(ledger)] == ["zz"]
