@@ -10,7 +10,7 @@ import click
 from pydantic import ValidationError
 
 from pipeline.sandbox.app import serve
-from pipeline.sandbox.options import Options
+from pipeline.sandbox.options import Options, explain
 
 
 def _run(host: str, port: int, **given: str | None) -> None:
@@ -19,8 +19,7 @@ def _run(host: str, port: int, **given: str | None) -> None:
             {**_credentials(os.environ), **{name: value for name, value in given.items() if value is not None}}
         )
     except ValidationError as error:
-        lines = [f"--{str(e['loc'][0]).replace('_', '-')}: {e['msg']}" for e in error.errors()]
-        raise click.UsageError("\n".join(lines)) from None
+        raise click.UsageError(explain(error)) from None
     try:
         serve(options, host, port)
     except OSError as error:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 from aiohttp.web_request import FileField
 
 from pipeline.sandbox import documents
-from pipeline.sandbox.errors import VALIDATION, Refusal
+from pipeline.sandbox.errors import NOT_FOUND, VALIDATION, Refusal
 from pipeline.sandbox.files import MAX_FILE_BYTES
 from pipeline.sandbox.orders import IMAGE_FIELD, form_of_json, read_order
 from pipeline.sandbox.state import STATE, base_url
@@ -90,10 +91,9 @@ async def file_upload(request: web.Request) -> web.Response:
     if not isinstance(file, FileField):
         raise Refusal(VALIDATION, "file required")
     body = file.file.read()
-    stored = state.files.add(
-        file.filename, file.content_type, len(body), folder if isinstance(folder, str) else "",
-        state.engine.studio.keep(body),
-    )  # fmt: skip
+    parent = folder if isinstance(folder, str) else ""
+    sha256 = state.engine.studio.keep(body)
+    stored = state.files.add(file.filename, file.content_type, len(body), parent, sha256)
     return web.json_response({"result": True, "errors": [], "list": [stored.as_json(base_url(request))]})
 
 
@@ -103,7 +103,7 @@ async def tool_detail(request: web.Request) -> web.Response:
     form = await _read_form(request)
     owner, model = _field(form, "slugowner"), _field(form, "slugproject")
     if not owner or not model or model == "missing":
-        raise Refusal(1, "Tool not found.")
+        raise Refusal(NOT_FOUND, "Tool not found.")
     price = float(request.app[STATE].engine.options.price)
     tool = {
         "id": "1",
@@ -126,12 +126,11 @@ def _parameters() -> list[dict[str, Any]]:
 
 
 async def _until_called(task: Task) -> None:
-    async def called() -> None:
-        await task.ended.wait()
-        if task.call:
-            await asyncio.shield(task.call)
-
-    await asyncio.wait({asyncio.ensure_future(called())}, timeout=_EARLY_CALLBACK_WAIT_S)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_EARLY_CALLBACK_WAIT_S):
+            await task.ended.wait()
+            if task.call:
+                await asyncio.shield(task.call)
 
 
 async def _asked_for(request: web.Request) -> Task:

@@ -35,7 +35,7 @@ async def output(request: web.Request) -> web.StreamResponse:
     except Refusal:
         raise web.HTTPNotFound from None
     product = _named(task, request.match_info["name"])
-    whole = _noise(task, product.size) if engine.options.output_bytes else _slices(await _video(request, task))
+    whole = _noise(task, product.size) if product.noise else _slices(await _video(request, task))
     return await _send(request, product, whole)
 
 

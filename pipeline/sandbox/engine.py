@@ -155,11 +155,11 @@ class Engine:
         slug = task.model.partition("/")[2]
         if "llm" in slug or "text" in slug:
             return (Product("0.txt", "raw", text=f"You said: {task.prompt}"),)
+        if self.options.output_bytes:
+            return (Product("0.mp4", "video/mp4", self.options.output_bytes, noise=True),)
         task.picture = await self.studio.obtain(task.picture)
         if task.fate.fails:
             return ()
-        if self.options.output_bytes:
-            return (Product("0.mp4", "video/mp4", self.options.output_bytes),)
         made = await self.studio.video(task.picture.sha256, task.prompt)
         return (Product("0.mp4", "video/mp4", len(made)),)
 

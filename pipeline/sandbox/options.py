@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
@@ -26,46 +26,68 @@ class Options(BaseModel):
 
     api_key: SecretStr = SecretStr("sandbox-key")
     api_secret: SecretStr | None = SecretStr("sandbox-secret")
-    seed: int = Field(0, description="Seed of every random decision.")
-    balance: Usd = Field(Decimal(1000), description="USD in the account; at 250 or less a tenth of it may be active.")
-    price: Usd = Field(Decimal("0.09"), description="USD for each task that succeeds.")
-    task_s: Seconds = Field(1.0, description="Seconds a task runs, give or take a fifth.")
-    queue_s: Seconds = Field(0.0, description="Seconds a task waits in the queue before it runs.")
+    seed: int = Field(default=0, description="Seed of every random decision.")
+    balance: Usd = Field(
+        default=Decimal(1000), description="USD in the account; at 250 or less a tenth of it may be active."
+    )
+    price: Usd = Field(default=Decimal("0.09"), description="USD for each task that succeeds.")
+    task_s: Seconds = Field(default=1.0, description="Seconds a task runs, give or take a fifth.")
+    queue_s: Seconds = Field(default=0.0, description="Seconds a task waits in the queue before it runs.")
     output_bytes: Annotated[int, Field(ge=0, le=10**10)] = Field(
-        0, description="Give outputs of so many arbitrary bytes in place of videos; 0: videos."
+        default=0, description="Give outputs of so many arbitrary bytes and look at no picture; 0: videos."
     )
 
-    fail: Share = Field(0.0, description="Share of tasks that fail.")
-    stuck: Share = Field(0.0, description="Share of tasks that never end.")
-    vanish: Share = Field(0.0, description="Share of tasks that the vendor forgets once they are taken.")
+    fail: Share = Field(default=0.0, description="Share of tasks that fail.")
+    stuck: Share = Field(default=0.0, description="Share of tasks that never end.")
+    vanish: Share = Field(default=0.0, description="Share of tasks that the vendor forgets once they are taken.")
 
-    rate_limit: Share = Field(0.0, description="Share of API requests answered 429, half of them with Retry-After.")
-    server_error: Share = Field(0.0, description="Share of API requests answered 500, 502 or 503; nothing is done.")
-    lose_answers: Share = Field(0.0, description="Share of Runs that are taken, then cut off without an answer.")
-    hang: Share = Field(0.0, description="Share of API requests that are done but not answered for 120 s.")
-    not_json: Share = Field(0.0, description="Share of API requests that are done but answered with an HTML page.")
+    rate_limit: Share = Field(
+        default=0.0, description="Share of API requests answered 429, half of them with Retry-After."
+    )
+    server_error: Share = Field(
+        default=0.0, description="Share of API requests answered 500, 502 or 503; nothing is done."
+    )
+    lose_answers: Share = Field(
+        default=0.0, description="Share of Runs that are taken, then cut off without an answer."
+    )
+    hang: Share = Field(default=0.0, description="Share of API requests that are done but not answered for 120 s.")
+    not_json: Share = Field(
+        default=0.0, description="Share of API requests that are done but answered with an HTML page."
+    )
 
-    lose_callbacks: Share = Field(0.0, description="Share of callbacks that are never sent.")
-    double_callbacks: Share = Field(0.0, description="Share of callbacks that are sent twice.")
-    early_callbacks: Share = Field(0.0, description="Share of tasks that end and call back before Run is answered.")
-    wrong_shape: Share = Field(0.0, description="Share of callbacks with an odd body.")
+    lose_callbacks: Share = Field(default=0.0, description="Share of callbacks that are never sent.")
+    double_callbacks: Share = Field(default=0.0, description="Share of callbacks that are sent twice.")
+    early_callbacks: Share = Field(
+        default=0.0, description="Share of tasks that end and call back before Run is answered."
+    )
+    wrong_shape: Share = Field(default=0.0, description="Share of callbacks with an odd body.")
 
-    slow_download: Annotated[int, Field(ge=0)] = Field(0, description="Bytes a second of a download; 0: no limit.")
-    truncate: Share = Field(0.0, description="Share of downloads that are cut off in the middle.")
-    overlong: Share = Field(0.0, description="Share of outputs that are larger than Task/Detail says.")
-    cdn_error: Share = Field(0.0, description="Share of downloads answered 404 or 503.")
-    expire_urls: Share = Field(0.0, description="Share of tasks whose output URL has expired when first given.")
+    slow_download: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Bytes a second of a download; 0: no limit."
+    )
+    truncate: Share = Field(default=0.0, description="Share of downloads that are cut off in the middle.")
+    overlong: Share = Field(default=0.0, description="Share of outputs that are larger than Task/Detail says.")
+    cdn_error: Share = Field(default=0.0, description="Share of downloads answered 404 or 503.")
+    expire_urls: Share = Field(default=0.0, description="Share of tasks whose output URL has expired when first given.")
 
     def changed(self, changes: Mapping[str, Any]) -> Options:
         """These options with `changes` applied.
 
-        Raises ValueError (pydantic's ValidationError is one) when a name or a value is wrong.
+        Raises ValueError when a name or a value is wrong.
         """
         fixed = sorted(FIXED & changes.keys())
         if fixed:
             raise ValueError(f"cannot be changed while the sandbox runs: {', '.join(fixed)}")
-        return Options.model_validate({**self.model_dump(), **changes})
+        try:
+            return Options.model_validate({**self.model_dump(), **changes})
+        except ValidationError as error:
+            raise ValueError(explain(error)) from None
 
     def public(self) -> dict[str, Any]:
         """The options as JSON, without the secrets."""
         return self.model_dump(mode="json", exclude={"api_key", "api_secret"})
+
+
+def explain(error: ValidationError) -> str:
+    """What is wrong with which option, a line each; without the values, of which one may be a secret."""
+    return "\n".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())

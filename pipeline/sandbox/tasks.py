@@ -68,12 +68,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Product:
-    """One output. `size` is the true number of bytes; `text` is set for output of contenttype `raw`."""
+    """One output. `size` is the true number of bytes; `text` is set for output of contenttype `raw`; `noise` says
+    that the bytes are arbitrary ones and no video."""
 
     name: str
     content_type: str
     size: int = 0
     text: str | None = None
+    noise: bool = False
 
 
 @dataclass(frozen=True)

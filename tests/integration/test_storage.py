@@ -1,0 +1,114 @@
+"""S3 as the service uses it, against a real server."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+
+import pytest
+
+from pipeline.errors import StorageError
+from pipeline.storage import PART_BYTES, SMALL_BYTES, Storage, split
+
+
+class Torn(io.BytesIO):
+    """A source that breaks after its bytes."""
+
+    def read(self, amount: int | None = -1, /) -> bytes:
+        data = super().read(amount)
+        if not data:
+            raise ConnectionResetError("torn")
+        return data
+
+
+def uploads_left(storage: Storage, bucket: str) -> int:
+    name, _ = split(bucket)
+    return len(storage._s3.list_multipart_uploads(Bucket=name).get("Uploads", []))
+
+
+def test_what_is_put_reads_back_with_its_type(storage: Storage, bucket: str) -> None:
+    storage.put(f"{bucket}a b/ü.txt", b"hello", "text/plain")
+    assert storage.get(f"{bucket}a b/ü.txt") == b"hello"
+    info = storage.info(f"{bucket}a b/ü.txt")
+    assert info is not None
+    assert (info.size, info.content_type) == (5, "text/plain")
+    assert storage.head(f"{bucket}a b/ü.txt", 2) == b"he"
+
+
+def test_a_missing_object_is_none(storage: Storage, bucket: str) -> None:
+    assert storage.get(f"{bucket}none") is None
+    assert storage.info(f"{bucket}none") is None
+    with pytest.raises(StorageError, match="no object"):
+        storage.open(f"{bucket}none")
+
+
+def test_an_object_is_put_once_where_it_must_not_be_there(storage: Storage, bucket: str) -> None:
+    assert storage.put_if_absent(f"{bucket}m", b"1", "text/plain")
+    assert not storage.put_if_absent(f"{bucket}m", b"2", "text/plain")
+    assert storage.get(f"{bucket}m") == b"1"
+
+
+def test_of_two_that_write_over_the_same_object_one_does(storage: Storage, bucket: str) -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(b"new")
+        file.seek(0)
+        assert storage.put_file_over(f"{bucket}r", file, "text/plain", None)
+        assert not storage.put_file_over(f"{bucket}r", io.BytesIO(b"late"), "text/plain", None)
+        info = storage.info(f"{bucket}r")
+        assert info is not None
+        assert storage.put_file_over(f"{bucket}r", io.BytesIO(b"newer"), "text/plain", info.etag)
+        assert not storage.put_file_over(f"{bucket}r", io.BytesIO(b"late"), "text/plain", info.etag)
+    assert storage.get(f"{bucket}r") == b"newer"
+
+
+@pytest.mark.parametrize("size", [0, 1, SMALL_BYTES, SMALL_BYTES + 1, PART_BYTES, 2 * PART_BYTES + 5])
+def test_a_stream_of_any_size_arrives_as_it_was(storage: Storage, bucket: str, size: int) -> None:
+    data = os.urandom(size)
+    assert storage.put_stream(f"{bucket}s", io.BytesIO(data), "video/mp4") == size
+    with storage.open(f"{bucket}s") as source:
+        assert source.read() == data
+    info = storage.info(f"{bucket}s")
+    assert info is not None
+    assert info.content_type == "video/mp4"
+
+
+def test_a_stream_that_breaks_leaves_no_object_and_no_upload(storage: Storage, bucket: str) -> None:
+    with pytest.raises(ConnectionResetError):
+        storage.put_stream(f"{bucket}torn", Torn(bytes(PART_BYTES + 1)), "video/mp4")
+    assert storage.info(f"{bucket}torn") is None
+    assert uploads_left(storage, bucket) == 0
+
+
+def test_objects_are_listed_under_their_prefix(storage: Storage, bucket: str) -> None:
+    for name in ("x/1", "x/2", "y/3"):
+        storage.put(f"{bucket}{name}", b".", "text/plain")
+    assert [info.uri for info in storage.list(f"{bucket}x/")] == [f"{bucket}x/1", f"{bucket}x/2"]
+    storage.delete(f"{bucket}x/1")
+    storage.delete(f"{bucket}x/1")
+    assert [info.uri for info in storage.list(f"{bucket}x/")] == [f"{bucket}x/2"]
+
+
+def test_the_check_leaves_nothing_behind(storage: Storage, bucket: str) -> None:
+    storage.check(bucket)
+    assert list(storage.list(bucket)) == []
+
+
+def test_a_wrong_key_is_said_with_what_to_do(storage: Storage, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(StorageError, match=r"Check the AWS_") as caught:
+        Storage(storage._endpoint).put(f"{bucket}x", b"", "text/plain")
+    assert not caught.value.retryable
+    assert "wrong" not in str(caught.value)
+
+
+def test_a_server_that_is_away_may_come_back(bucket: str, storage: Storage) -> None:
+    with pytest.raises(StorageError, match="does not answer") as caught:
+        Storage("http://127.0.0.1:1").get(f"{bucket}x")
+    assert caught.value.retryable
+
+
+def test_what_is_no_s3_address_is_refused() -> None:
+    for uri in ("https://x/y", "s3://", "s3://bucket"):
+        with pytest.raises(StorageError, match="not an s3"):
+            split(uri)

@@ -1,0 +1,96 @@
+import csv
+import io
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import results
+from pipeline.model import BatchRow, ItemRow, Output
+
+TEXT = st.none() | st.text(max_size=40).filter(lambda text: text.isprintable())
+ROWS = st.builds(
+    ItemRow,
+    id=st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True),
+    status=st.sampled_from(["succeeded", "failed"]),
+    image=TEXT,
+    prompt=TEXT,
+    params=st.dictionaries(st.text(max_size=5), st.integers() | st.booleans(), max_size=3),
+    task_id=TEXT,
+    attempts=st.integers(0, 9),
+    cost_usd=st.decimals(0, 100, places=6).map(lambda cost: cost.normalize() + 0),
+    elapsed_s=st.none() | st.decimals(0, 1000, places=2).map(lambda s: Decimal(str(float(s)))),
+    error=TEXT,
+    outputs=st.lists(st.just(Output("s3://b/x.mp4", "video/mp4", 9, "ab")), max_size=2).map(tuple),
+)
+
+
+A_BATCH = BatchRow(
+    id="b",
+    name="b",
+    model="m/n",
+    status="succeeded",
+    counts={"succeeded": 1},
+    total=1,
+    cost_usd=Decimal("0.0900"),
+    created=datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC),
+    finished=datetime(2026, 1, 2, 3, 5, 0, tzinfo=UTC),
+    output="s3://bucket/b/",
+    trigger="cli",
+)
+
+
+@given(ROWS)
+def test_a_row_comes_back_from_its_document(row: ItemRow) -> None:
+    assert results.row_from_document(json.loads(json.dumps(results.item_document(row)))) == row
+
+
+def test_results_json_is_the_contracts() -> None:
+    row = ItemRow("i", "succeeded", "https://x/1.jpg", "smile", outputs=(Output("s3://b/0.mp4", "video/mp4", 9, "ab"),))
+    document = json.loads(b"".join(results.as_json(A_BATCH, [row])))
+    assert list(document) == [
+        "version", "revision", "id", "name", "model", "status", "total", "counts", "cost_usd", "created", "finished",
+        "trigger", "items",
+    ]  # fmt: skip
+    assert (document["cost_usd"], document["created"]) == ("0.09", "2026-01-02T03:04:05Z")
+    assert list(document["items"][0]) == [
+        "id", "status", "image", "prompt", "params", "task_id", "attempts", "cost_usd", "elapsed_s", "error", "outputs",
+    ]  # fmt: skip
+    assert document["items"][0]["outputs"] == [
+        {"uri": "s3://b/0.mp4", "content_type": "video/mp4", "size": 9, "sha256": "ab"}
+    ]
+
+
+def test_the_revision_is_read_from_the_first_bytes() -> None:
+    whole = b"".join(results.as_json(replace(A_BATCH, revision=12), []))
+    assert results.revision_of(whole[: results.HEAD_BYTES]) == 12
+    assert results.revision_of(b"<html>") == 0
+
+
+@given(st.lists(ROWS, max_size=4))
+def test_jsonl_has_a_line_an_item_in_order(rows: list[ItemRow]) -> None:
+    lines = b"".join(results.as_jsonl(rows)).decode().splitlines()
+    assert [json.loads(line)["id"] for line in lines if line] == [row.id for row in rows]
+
+
+def test_csv_cells_are_shown_and_not_run() -> None:
+    row = ItemRow("i", "failed", None, '=cmd|"/c calc"!A1', error='a "quoted", broken\nline')
+    text = b"".join(results.as_csv([row])).decode()
+    header, cells = list(csv.reader(io.StringIO(text)))
+    found = dict(zip(header, cells, strict=True))
+    assert found["prompt"] == "'" + '=cmd|"/c calc"!A1'
+    assert found["error"] == 'a "quoted", broken\nline'
+
+
+def test_a_lone_surrogate_does_not_break_the_results() -> None:
+    row = ItemRow("i", "failed", None, "\ud800")
+    assert json.loads(b"".join(results.as_jsonl([row])))["prompt"] == "?"
+
+
+def test_money_is_plain_decimal_text() -> None:
+    assert [results.money(Decimal(text)) for text in ("0", "0.00", "90", "0.003510000000", "1E+2")] == [
+        "0", "0", "90", "0.00351", "100",
+    ]  # fmt: skip

@@ -1,0 +1,194 @@
+"""The rules of the stand-in for the vendor: those that need no server."""
+
+from __future__ import annotations
+
+import json
+import time
+from decimal import Decimal
+from unittest.mock import create_autospec
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline.sandbox import documents
+from pipeline.sandbox.account import Account, places
+from pipeline.sandbox.auth import Gatekeeper, sign
+from pipeline.sandbox.engine import Order
+from pipeline.sandbox.errors import Refusal
+from pipeline.sandbox.faults import Dice, Fate, decide
+from pipeline.sandbox.options import Options
+from pipeline.sandbox.orders import IMAGE_MODEL, read_order
+from pipeline.sandbox.studio import BytesCache, Studio
+from pipeline.sandbox.tasks import POSTPROCESS_END, STAGES, Ending, Picture, Product, Task, Timeline
+
+
+def a_task(fate: Fate | None = None, ending: Ending | None = None) -> Task:
+    return Task(
+        id="2221",
+        token="tok",
+        uuid="u",
+        model=IMAGE_MODEL,
+        params={"prompt": "smile"},
+        prompt="smile",
+        callback_url="",
+        base_url="http://127.0.0.1:1",
+        picture=Picture(),
+        fate=fate or Fate(),
+        timeline=Timeline(queued_at=1000.0, queue_s=1.0, run_s=10.0),
+        ending=ending,
+    )
+
+
+def success() -> Ending:
+    return Ending(1011.0, POSTPROCESS_END, "0", Decimal("0.09"), "", (Product("0.mp4", "video/mp4", 900),))
+
+
+def an_order(model: str = IMAGE_MODEL, /, **form: str | bytes) -> Order:
+    studio = create_autospec(Studio, instance=True)
+    studio.keep.return_value = "hash"
+    return read_order(model, form, "http://127.0.0.1:1", studio)
+
+
+@pytest.mark.parametrize(
+    ("balance", "limit"),
+    [("0.09", 1), ("9.99", 1), ("19.99", 1), ("20", 2), ("50", 5), ("250", 25), ("250.01", None), ("1000", None)],
+)
+def test_a_tenth_of_a_small_balance_may_be_active(balance: str, limit: int | None) -> None:
+    assert places(Decimal(balance)) == limit
+
+
+def test_one_task_too_many_is_told_how_many_are_allowed() -> None:
+    account = Account(Decimal(50))
+    for _ in range(5):
+        account.admit(Decimal("0.09"))
+    with pytest.raises(Refusal, match="up to 5 tasks at the same time") as refused:
+        account.admit(Decimal("0.09"))
+    assert refused.value.code == 96
+    account.release()
+    account.admit(Decimal("0.09"))
+    assert account.max_active_seen == 5
+
+
+def test_without_the_price_of_a_run_in_the_account_none_is_taken() -> None:
+    with pytest.raises(Refusal) as refused:
+        Account(Decimal("0.08")).admit(Decimal("0.09"))
+    assert refused.value.code == 97
+
+
+def test_a_signature_is_good_once() -> None:
+    keeper = Gatekeeper(SecretStr("key"), SecretStr("secret"))
+    headers = {"x-api-key": "key", "x-nonce": "7", "x-signature": sign("key", "secret", "7")}
+    assert keeper.objection(headers) is None
+    assert keeper.objection(headers) == "x-nonce was used before."
+    assert keeper.objection({**headers, "x-nonce": "8"}) == "Invalid signature."
+    assert keeper.objection({**headers, "x-api-key": "other"}) == "Invalid API key."
+
+
+def test_a_project_without_a_secret_needs_the_key_only() -> None:
+    assert Gatekeeper(SecretStr("key"), None).objection({"x-api-key": "key"}) is None
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ({"inputImageFirst": b"x", "inputImageFirstUrl": ""}, "prompt"),
+        ({"prompt": "p", "inputImageFirst": b"x"}, "Missing parameter: inputImageFirstUrl"),
+        ({"prompt": "p", "inputImageFirstUrl": "http://a/b"}, "Missing parameter: inputImageFirst "),
+        ({"prompt": "p", "inputImageFirst": "", "inputImageFirstUrl": ""}, "file required"),
+        ({"prompt": "p", "inputImageFirst": b"x", "inputImageFirstUrl": "http://a/b"}, "cannot be used together"),
+    ],
+)
+def test_the_image_model_wants_a_prompt_and_exactly_one_picture(form: dict[str, str | bytes], message: str) -> None:
+    with pytest.raises(Refusal, match=message) as refused:
+        an_order(**form)
+    assert refused.value.code == 0
+
+
+def test_a_file_or_an_address_is_the_picture() -> None:
+    file = an_order(prompt="p", inputImageFirst=b"x", inputImageFirstUrl="")
+    url = an_order(prompt="p", inputImageFirst="", inputImageFirstUrl="http://a/b.jpg")
+    assert file.picture == Picture(sha256="hash")
+    assert url.picture == Picture(url="http://a/b.jpg")
+
+
+def test_another_model_takes_the_first_picture_it_finds() -> None:
+    order = an_order("acme/animate", prompt="p", strength="5", images="http://a/1.jpg,http://a/2.jpg")
+    assert order.picture == Picture(url="http://a/1.jpg")
+    assert order.params["strength"] == "5"
+
+
+def test_a_model_that_does_not_exist_is_not_found() -> None:
+    with pytest.raises(Refusal) as refused:
+        an_order("acme/missing", prompt="p")
+    assert refused.value.code == 1
+
+
+def test_statuses_come_in_the_vendors_order_and_never_end_by_themselves() -> None:
+    timeline = Timeline(queued_at=0.0, queue_s=2.0, run_s=10.0)
+    assert timeline.reached(1.0) == ("task_queue",)
+    assert timeline.next_change(1.0) == 2.0
+    assert timeline.reached(1e9) == ("task_queue", *(status for status, _ in STAGES))
+    assert timeline.next_change(1e9) is None
+
+
+def test_a_task_is_told_in_strings() -> None:
+    document = documents.detail(a_task(ending=success()), 2000.0)
+    assert document["totalcost"] == "0.09"
+    assert document["elapsedseconds"] == "10.0000"
+    assert document["createtime"] == "1000"
+    assert document["canceltime"] == "0"
+    assert document["outputs"][0]["size"] == "900"
+    with pytest.raises(ValueError):
+        json.loads(document["categories"])
+
+
+def test_an_overlong_output_is_announced_smaller_than_it_is() -> None:
+    task = a_task(Fate(overlong=True), success())
+    assert documents.outputs(task)[0]["size"] == "600"
+
+
+def test_an_expired_address_is_replaced_by_a_good_one() -> None:
+    task = a_task(Fate(first_url_expired=True), success())
+    assert documents.outputs(task)[0]["url"].endswith("?expired=1")
+    task.expired_url_given = True
+    assert documents.outputs(task)[0]["url"] == "http://127.0.0.1:1/cdn/2221/0.mp4"
+
+
+def test_a_deleted_task_has_neither_outputs_nor_parameters() -> None:
+    task = a_task(ending=success())
+    task.deleted = True
+    assert documents.detail(task, time.time())["outputs"] == []
+    assert documents.detail(task, time.time())["parameters"] is None
+
+
+def test_the_same_seed_gives_the_same_fates() -> None:
+    options = Options(fail=0.5, stuck=0.5, overlong=0.5)
+    fates = [[decide(dice, options, "p") for _ in range(20)] for dice in (Dice(4), Dice(4))]
+    assert fates[0] == fates[1]
+    assert any(fate.fails for fate in fates[0]) and not all(fate.fails for fate in fates[0])
+
+
+def test_a_marked_prompt_always_fails() -> None:
+    assert decide(Dice(0), Options(), "a woman #fail smiles").fails
+
+
+def test_wrong_options_are_named_without_their_values() -> None:
+    with pytest.raises(ValueError, match=r"fail: .*\nspeed: ") as wrong:
+        Options().changed({"fail": 2, "speed": "hunter2"})
+    assert "hunter2" not in str(wrong.value)
+    with pytest.raises(ValueError, match="api_key"):
+        Options().changed({"api_key": "hunter2"})
+
+
+def test_options_are_shown_without_the_secrets() -> None:
+    assert not {"api_key", "api_secret"} & Options().public().keys()
+
+
+def test_the_least_used_bytes_make_room() -> None:
+    cache: BytesCache[str] = BytesCache(10)
+    cache.put("a", b"12345")
+    cache.put("b", b"12345")
+    assert cache.get("a")
+    cache.put("c", b"1")
+    assert cache.get("b") is None
+    assert cache.get("a") == b"12345"

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InvalidSettings
+from pipeline.settings import Settings, environment_name, load
+
+NOWHERE = Path("/nonexistent.yaml")
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.yaml"
+    file.write_text("lease_s: 7\npoll_after_s: 8\n")
+    settings = load({"PIPELINE_LEASE_S": "9"}, file)
+    assert (settings.lease_s, settings.poll_after_s, settings.adopt_wait_s) == (9, 8, 900)
+
+
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if name not in ("redis_url", "s3_endpoint")])
+def test_every_setting_can_come_from_the_environment(name: str) -> None:
+    assert environment_name(name).startswith(("PIPELINE_", "WIRO_"))
+
+
+def test_an_output_gets_its_slash_and_an_empty_variable_is_not_set() -> None:
+    settings = load({"PIPELINE_OUTPUT": "s3://bucket/a", "PIPELINE_PUBLIC_URL": ""}, NOWHERE)
+    assert (settings.output, settings.public_url) == ("s3://bucket/a/", None)
+
+
+def test_every_wrong_setting_is_named_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.yaml"
+    file.write_text("sweep_every_s: soon\n")
+    with pytest.raises(InvalidSettings) as caught:
+        load({"PIPELINE_OUTPUT": "bucket", "PIPELINE_ON_UNKNOWN": "panic"}, file)
+    assert all(name in str(caught.value) for name in ("pipeline.yaml", "PIPELINE_OUTPUT", "PIPELINE_ON_UNKNOWN"))
+
+
+def test_secrets_print_as_stars() -> None:
+    settings = load({"WIRO_API_KEY": "k-123", "PIPELINE_SECRET": "s-123"}, NOWHERE)
+    assert "123" not in repr(settings)
+
+
+def test_a_misspelt_key_of_the_file_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.yaml"
+    file.write_text("leese_s: 7\n")
+    with pytest.raises(InvalidSettings, match="leese_s"):
+        load({}, file)
