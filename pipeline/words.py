@@ -1,0 +1,38 @@
+"""Figures as people read them, the same on every page. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+
+def dollars(usd: Decimal) -> str:
+    """US dollars: `$0`, `$1.50`, and more digits only where cents would hide them (`$0.0035`)."""
+    if usd == usd.quantize(Decimal("0.01")):
+        return f"${usd:,.2f}" if usd else "$0"
+    return f"${usd.normalize():,f}"
+
+
+def duration(seconds: float | Decimal) -> str:
+    """A duration in its two largest units: `6.2 s`, `2 min 4 s`, `3 h 20 min`, `2 d 3 h`."""
+    if seconds < 59.95:
+        return f"{float(seconds):.1f}".removesuffix(".0") + " s"
+    whole = round(seconds)
+    for size, name, size_of_next, next_name in _UNITS:
+        if whole >= size:
+            rest = whole % size // size_of_next
+            return f"{whole // size:,} {name}" + (f" {rest} {next_name}" if rest else "")
+    return f"{whole} s"
+
+
+_UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+
+
+def many(count: int, noun: str) -> str:
+    """`1 item`, `2 items`, `100,000 items`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def when(moment: datetime) -> str:
+    """A moment in UTC, to the minute."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
