@@ -11,6 +11,7 @@ from pipeline import log
 from pipeline.callbacks import CallbackSigner, RunName
 from pipeline.errors import InvalidSettings
 from pipeline.fetch import Fetcher
+from pipeline.journal import Journal
 from pipeline.ledger import Ledger
 from pipeline.ledger_rows import Plan
 from pipeline.service import Service
@@ -18,6 +19,9 @@ from pipeline.settings import Settings, load
 from pipeline.storage import Storage
 from pipeline.wake import Waker
 from pipeline.wiro import Wiro
+
+PATIENCE_S = 300.0
+"""How long a worker waits for Redis to come back before it lets go of what it holds."""
 
 stopping = threading.Event()
 """Set when this worker was asked to end: jobs claim nothing more and finish what they hold."""
@@ -35,6 +39,7 @@ class Context:
     waker: Waker
     service: Service
     leases: LeaseKeeper
+    journal: Journal
     signer: CallbackSigner | None
 
     def callback_url(self, run: RunName) -> str | None:
@@ -49,7 +54,7 @@ def context() -> Context:
     """The context of this process, made at the first call. Raises InvalidSettings."""
     log.configure()
     settings = load()
-    service = Service.from_settings(settings)
+    service = Service.from_settings(settings, patience_s=PATIENCE_S)
     return Context(
         settings=settings,
         ledger=service.ledger,
@@ -59,6 +64,7 @@ def context() -> Context:
         waker=service.waker,
         service=service,
         leases=LeaseKeeper(service.ledger, settings.lease_s),
+        journal=service.journal,
         signer=_signer(settings),
     )
 

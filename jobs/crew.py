@@ -26,16 +26,17 @@ def work(claim: Callable[[int], Sequence[HeldT]], do: Callable[[HeldT], None], l
     show; the lease of that thing runs out.
     """
 
-    def hold(thing: HeldT) -> None:
-        with leases.keep(thing):
+    def hold(thing: HeldT, claimed_at: float) -> None:
+        with leases.keep(thing, claimed_at):
             do(thing)
 
     ends = time.monotonic() + SLICE_S
     at_work: set[Future[None]] = set()
     errors: list[BaseException] = []
     while time.monotonic() < ends and not stopping.is_set():
+        claimed_at = time.monotonic()
         claimed = claim(HANDS - len(at_work))
-        at_work |= {_hands().submit(hold, thing) for thing in claimed}
+        at_work |= {_hands().submit(hold, thing, claimed_at) for thing in claimed}
         if not at_work:
             return _no_more(errors)
         done, at_work = wait(at_work, return_when=FIRST_COMPLETED)

@@ -24,6 +24,8 @@ def end(ctx: Context, held: Held, state: ItemState, to: ItemState, outcome: Mapp
         log.warning("item_not_ours", **names(held), state=to)
         return
     log.info("item_ended", **names(held), state=to, error=outcome.get("error"))
+    note = {"do": "end", "item": held.run.item, "attempt": held.run.attempt, "cost_usd": ended.paid}
+    ctx.journal.note(plan(held.run.batch).output, {**note, "outcome": {"status": to, **outcome}})
     if ended.too_many_failures:
         ctx.service.stop(held.run.batch, Stop.FAILURES, [BatchState.RUNNING, BatchState.PAUSED])
     if ended.last:
@@ -44,15 +46,20 @@ def try_again(ctx: Context, held: Held, state: ItemState, tries: int, why: str) 
     put_back(ctx, held, state, policy.backoff(tries, random.random()), spent=True)
 
 
-def put_back(ctx: Context, held: Held, state: ItemState, delay_s: float, *, spent: bool) -> None:
-    """The item waits `delay_s` for its next attempt; `spent`: this one counts."""
-    match ctx.ledger.return_run(held.run, held.lease, state, delay_s=delay_s, spent=spent):
+def put_back(ctx: Context, held: Held, state: ItemState, delay_s: float, *, spent: bool) -> bool:
+    """The item waits `delay_s` for its next attempt; `spent`: this one counts. False when it is not ours."""
+    returned = ctx.ledger.return_run(held.run, held.lease, state, delay_s=delay_s, spent=spent)
+    if returned is not Returned.NOT_OURS and state == ItemState.SUBMITTING:
+        note = {"do": "back", "item": held.run.item, "attempt": held.run.attempt}
+        ctx.journal.note(plan(held.run.batch).output, note)
+    match returned:
         case Returned.WAITS:
             ctx.waker.wake_in("submit", delay_s)
         case Returned.MUST_END:
             ctx.service.settle(held.run.batch, ctx.ledger.batch(held.run.batch).reason or Stop.BY_HAND)
         case Returned.NOT_OURS:
             log.warning("item_not_ours", **names(held), state=ItemState.PENDING)
+    return returned is not Returned.NOT_OURS
 
 
 def names(held: Held) -> dict[str, object]:

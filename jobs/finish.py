@@ -12,6 +12,8 @@ import structlog
 
 from jobs.context import Context, context
 from pipeline import gallery, results
+from pipeline.errors import StorageError
+from pipeline.ledger_rows import Finished
 from pipeline.model import BatchRow
 from pipeline.service import RESULTS
 from pipeline.states import BatchState, batch_outcome
@@ -27,11 +29,17 @@ def finish(batch_id: str) -> None:
     lease = ctx.ledger.claim_finish(batch_id, lease_s=ctx.settings.lease_s)
     if lease is None:
         return
-    batch = ctx.ledger.batch(batch_id)
-    status = batch_outcome(batch.counts, batch.reason)
-    finished = datetime.now(UTC).replace(microsecond=0)
-    if _write(ctx, replace(batch, status=status, finished=finished), lease):
-        _close(ctx, batch_id, lease, status, finished)
+    row = ctx.ledger.batch(batch_id)
+    finished = row.finished or datetime.now(UTC).replace(microsecond=0)
+    batch = replace(row, status=batch_outcome(row.counts, row.reason), finished=finished)
+    try:
+        written = _write(ctx, batch, lease)
+    except StorageError as error:
+        # The claim runs out and the sweep asks again.
+        log.warning("results_not_written", batch=batch_id, error=str(error))
+    else:
+        if written:
+            _close(ctx, batch, lease)
 
 
 def _write(ctx: Context, batch: BatchRow, lease: str) -> bool:
@@ -64,8 +72,12 @@ def _fill(file: BinaryIO, pieces: Iterable[bytes]) -> None:
     file.seek(0)
 
 
-def _close(ctx: Context, batch_id: str, lease: str, status: BatchState, finished: datetime) -> None:
-    if not ctx.ledger.finish_batch(batch_id, lease, status, finished):
-        log.warning("finish_not_ours", batch=batch_id)
-        return
-    log.info("batch_finished", batch=batch_id, status=status)
+def _close(ctx: Context, batch: BatchRow, lease: str) -> None:
+    finished = batch.finished or datetime.now(UTC)
+    match ctx.ledger.finish_batch(batch.id, lease, BatchState(batch.status), finished, batch.revision):
+        case Finished.DONE:
+            log.info("batch_finished", batch=batch.id, status=batch.status, revision=batch.revision)
+        case Finished.DUE_AGAIN:
+            ctx.waker.wake("finish", batch.id)
+        case Finished.NOT_OURS:
+            log.warning("finish_not_ours", batch=batch.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 
 import structlog
@@ -12,7 +13,7 @@ from jobs.crew import work
 from jobs.ends import fail, names, put_back, try_again
 from jobs.inputs import stored_image
 from pipeline import policy
-from pipeline.errors import StorageError, Unreachable
+from pipeline.errors import StorageError
 from pipeline.ledger_rows import Claim
 from pipeline.states import BatchState, ItemState, Stop
 from pipeline.wiro import FileSource, Run
@@ -35,6 +36,11 @@ def submit() -> None:
     """Post runs for pending items, as many at once as window, budgets and hands allow."""
     ctx = context()
     ctx.waker.begun("submit")
+    submit_due(ctx)
+
+
+def submit_due(ctx: Context) -> None:
+    """What `submit` does."""
     if work(lambda most: _claim(ctx, most), lambda claim: _submit_one(ctx, claim), ctx.leases):
         ctx.waker.wake("submit")
 
@@ -53,16 +59,34 @@ def _claim(ctx: Context, most: int) -> Sequence[Claim]:
 
 
 def _write_down(ctx: Context, runs: Sequence[Claim]) -> Sequence[Claim]:
-    """Before money is spent: the attempts are on disk. Where that fails nothing is posted."""
-    try:
-        return ctx.ledger.write_down(runs)
-    except Unreachable:
-        for claim in runs:
-            put_back(ctx, claim, ItemState.SUBMITTING, policy.FIRST_POLL_S, spent=False)
-        raise
+    """Before money is spent: the attempts are on Redis's disk and in the journal. Where that fails none is posted."""
+    ours = ctx.ledger.write_down(runs)
+    folders: defaultdict[str, list[Claim]] = defaultdict(list)
+    for claim in ours:
+        folders[plan(claim.run.batch).output].append(claim)
+    written: list[Claim] = []
+    for folder, claims in folders.items():
+        try:
+            ctx.journal.write(folder, [_intent(claim) for claim in claims])
+            written += claims
+        except StorageError as error:
+            log.warning("attempts_not_written_down", folder=folder, runs=len(claims), error=str(error))
+            for claim in claims:
+                put_back(ctx, claim, ItemState.SUBMITTING, policy.backoff(3, random.random()), spent=False)
+    return written
+
+
+def _intent(claim: Claim) -> dict[str, object]:
+    return {"do": "run", "item": claim.run.item, "attempt": claim.run.attempt}
 
 
 def _submit_one(ctx: Context, claim: Claim) -> None:
+    if not ctx.leases.is_ours(claim):
+        # This process was paused, or Redis away, for about as long as the lease.
+        log.warning("not_posted_in_time", **names(claim))
+        if not put_back(ctx, claim, ItemState.SUBMITTING, 0, spent=False):
+            ctx.ledger.never_posted(claim.run)
+        return
     try:
         run = _post(ctx, claim)
     except WiroError as error:
@@ -103,6 +127,9 @@ def _accepted(ctx: Context, claim: Claim, run: Run) -> None:
     settings = ctx.settings
     wait = policy.poll_delay(0, expects_callback=settings.public_url is not None, poll_after_s=settings.poll_after_s)
     log.info("run_submitted", **names(claim), task=run.task_id)
+    ctx.journal.note(
+        plan(claim.run.batch).output, {**_intent(claim), "do": "task", "task": run.task_id, "token": run.token}
+    )
     if ctx.ledger.accept_run(claim.run, claim.lease, run.task_id, run.token, wait):
         ctx.ledger.all_well()
         ctx.waker.wake_in("collect", wait)
@@ -116,8 +143,9 @@ def _refused(ctx: Context, claim: Claim, error: WiroError) -> None:
         case AnswerLost():
             ctx.ledger.lose_run(claim.run, claim.lease, adopt_wait_s=ctx.settings.adopt_wait_s)
         case TooManyTasks():
+            # Its end is the end of a run of ours, or the batch's deadline: it never fails an item.
             ctx.ledger.shrink_window(error.allowed)
-            _turned_away(ctx, claim, error)
+            put_back(ctx, claim, ItemState.SUBMITTING, _place_wait_s(claim), spent=False)
         case RateLimited():
             _back_off(ctx, error, error.retry_after_s or 1.0)
             _turned_away(ctx, claim, error)
@@ -125,13 +153,17 @@ def _refused(ctx: Context, claim: Claim, error: WiroError) -> None:
             _back_off(ctx, error, 1.0)
             _turned_away(ctx, claim, error)
         case InsufficientBalance() | NotAuthorized() | NoSuchEndpoint():
-            ctx.ledger.pause_account(str(error))
+            ctx.ledger.pause_account(str(error), probe_after_s=ctx.settings.sweep_every_s)
             _turned_away(ctx, claim, error)
         case VendorFault():
             _back_off(ctx, error, 1.0)
             try_again(ctx, claim, ItemState.SUBMITTING, claim.tries, str(error))
         case _:
             fail(ctx, claim, ItemState.SUBMITTING, str(error))
+
+
+def _place_wait_s(claim: Claim) -> float:
+    return min(policy.backoff(claim.refusals + 1, random.random(), first_s=0.5), policy.LONGEST_PLACE_WAIT_S)
 
 
 def _back_off(ctx: Context, error: WiroError, first_s: float) -> None:

@@ -56,6 +56,15 @@ class NoSuchBatch(DailiesError):
         super().__init__(f"There is no batch {batch_id!r}. `dailies list` shows those that there are.")
 
 
+class NoSuchItem(DailiesError):
+    """There is no such item."""
+
+    exit_code = 4
+
+    def __init__(self, batch_id: str, item_id: str) -> None:
+        super().__init__(f"Batch {batch_id!r} has no item {item_id!r}. `dailies items {batch_id}` lists them.")
+
+
 class InvalidBatchId(DailiesError):
     """A batch id is not one that can be a folder's name."""
 
@@ -70,6 +79,15 @@ class InvalidBatchId(DailiesError):
 
 class BatchOnlyOnS3(DailiesError):
     """S3 knows this batch id, the ledger does not."""
+
+
+class NoBatchThere(DailiesError):
+    """S3 has no batch at this address."""
+
+    exit_code = 4
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(f"{folder} has no manifest.yaml: give the folder of a batch, s3://bucket/prefix/BATCH/.")
 
 
 class StorageError(DailiesError):

@@ -10,6 +10,7 @@ Every change is one atomic script of `lua/`; what it needs and answers stands on
     batch:{id}:specs      hash  item id → JSON {image, prompt, params}
     batch:{id}:pending    zset  item id → when it is due (ms)
     batch:{id}:ended      hash  item id → JSON of what became of it
+    batch:{id}:reviews    hash  item id → JSON {mark, note}: what a person thinks of its outputs
     batch:{id}:uploads    hash  image → URL at the vendor, for images that several items share
     item:{batch}:{item}   hash  state, attempt (numbers runs), tries (attempts spent), lease, task, token, paid …
     due                   zset  "batch item" → when a run is to be looked at, or its lease ends (ms)
@@ -26,17 +27,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from redis.exceptions import NoScriptError, ResponseError
 
 from pipeline import redis_client
 from pipeline.callbacks import RunName
-from pipeline.errors import DailiesError, NoSuchBatch, Unreachable
+from pipeline.errors import NoSuchBatch, NoSuchItem, Unreachable
 from pipeline.ledger_rows import (
     LIVE_FIELDS,
     AccountRow,
@@ -45,6 +48,7 @@ from pipeline.ledger_rows import (
     Due,
     Dues,
     EndedItem,
+    Finished,
     Plan,
     Returned,
     RunRef,
@@ -55,10 +59,11 @@ from pipeline.ledger_rows import (
     ms,
     seconds,
 )
-from pipeline.model import BatchRow, ItemRow
+from pipeline.model import BatchRow, ItemRow, Review
 from pipeline.policy import to_pico
 from pipeline.states import TERMINAL, TRANSITIONS, BatchState, ItemState
 
+_Thing = TypeVar("_Thing")
 PREFIX = "dailies:"
 _CHUNK = 500
 _DISK_S = 5.0
@@ -85,9 +90,12 @@ class Ledger:
         }
 
     @classmethod
-    def connect(cls, redis_url: str) -> Ledger:
-        """A ledger on the server at `redis_url`; nothing is sent yet. Every method may raise Unreachable."""
-        return cls(redis_client.connect(redis_url))
+    def connect(cls, redis_url: str, *, patience_s: float = 0) -> Ledger:
+        """A ledger on the server at `redis_url`; nothing is sent yet.
+
+        Every method may raise Unreachable, once the server has been away for `patience_s`.
+        """
+        return cls(redis_client.connect(redis_url, patience_s=patience_s))
 
     def _run(self, script: str, *args: object) -> Any:
         return self._scripts[script](keys=[PREFIX], args=args)
@@ -126,15 +134,7 @@ class Ledger:
             "output": row.output,
             "trigger": row.trigger,
             "revision": row.revision,
-            "plan": json.dumps(
-                {
-                    "model": plan.model,
-                    "image_field": plan.image_field,
-                    "params": plan.params,
-                    "attempts": plan.attempts,
-                    "deadline_s": plan.deadline_s,
-                }
-            ),
+            "plan": json.dumps({name: value for name, value in asdict(plan).items() if name != "output"}),
             "max_active": max_active,
             "total": 0,
             "expected": row.total,
@@ -143,7 +143,7 @@ class Ledger:
         }
         if budget_usd is not None:
             fields["budget"] = to_pico(budget_usd)
-        return self._run("open_batch", row.id, *(part for pair in fields.items() for part in pair)) == 1
+        return bool(self._run("open_batch", row.id, *(part for pair in fields.items() for part in pair)) == 1)
 
     def forget_batch(self, batch_id: str) -> None:
         """Take back `open_batch` of a batch that has no items yet."""
@@ -182,14 +182,26 @@ class Ledger:
 
     def load_items(self, batch_id: str, specs: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Put items (id, {image, prompt, params}) on the batch; those that are there stay as they are."""
-        chunk: list[str] = []
-        for item_id, spec in specs:
-            chunk += [item_id, json.dumps(spec, ensure_ascii=False, separators=(",", ":"))]
-            if len(chunk) >= 2 * _CHUNK:
-                self._run("load_items", batch_id, *chunk)
-                chunk = []
-        if chunk:
-            self._run("load_items", batch_id, *chunk)
+        for chunk in _batched(specs, _CHUNK):
+            self._run(
+                "load_items", batch_id, *(part for item_id, spec in chunk for part in (item_id, _spec_text(spec)))
+            )
+
+    def restore_items(
+        self, batch_id: str, items: Iterable[tuple[str, Mapping[str, Any]]], *, adopt_wait_s: float
+    ) -> None:
+        """Put items on a batch as S3 knows them (see recovery.py); those that are there stay as they are.
+
+        Each is (id, {spec, state, attempt, task, token, paid, outcome}).
+        """
+        for chunk in _batched(items, _CHUNK):
+            args: list[object] = []
+            for item_id, item in chunk:
+                outcome = json.dumps(item["outcome"], ensure_ascii=False) if item["outcome"] else ""
+                run = (item["state"], item["attempt"], item["task"], item["token"])
+                cost = (item["paid"], to_pico(Decimal(item["paid"] or 0)))
+                args += [item_id, _spec_text(item["spec"]), *run, *cost, outcome]
+            self._run("restore_items", batch_id, ms(adopt_wait_s), *args)
 
     def start_batch(self, batch_id: str, *, price_usd: Decimal, most_failures: int) -> None:
         """All items are loaded: the batch runs. `price_usd` of one run, 0 when it is not known."""
@@ -231,31 +243,36 @@ class Ledger:
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hmget(f"{base}:specs", ids)
                 pipe.hmget(f"{base}:ended", ids)
+                pipe.hmget(f"{base}:reviews", ids)
                 for item_id in ids:
                     pipe.hmget(_item(batch_id, item_id), LIVE_FIELDS)
-                specs, ended, *live = pipe.execute()
-            for item_id, spec, outcome, fields in zip(ids, specs, ended, live, strict=True):
-                row = item_row(item_id, spec, outcome, fields)
+                specs, ended, reviews, *live = pipe.execute()
+            for item_id, spec, outcome, review, fields in zip(ids, specs, ended, reviews, live, strict=True):
+                row = item_row(item_id, spec, outcome, review, fields)
                 if states is None or row.status in states:
                     yield row
 
     def run_of(self, batch_id: str, item_id: str) -> RunRef | None:
-        """The latest run of an item, None before the vendor took one. Raises NoSuchBatch, DailiesError."""
-        self.batch(batch_id)
-        if not self._redis.hexists(f"{_batch(batch_id)}:specs", item_id):
-            raise DailiesError(f"Batch {batch_id!r} has no item {item_id!r}. `dailies items {batch_id}` lists them.")
+        """The latest run of an item, None before the vendor took one. Raises NoSuchBatch, NoSuchItem."""
+        self.spec(batch_id, item_id)
         task, token, attempt = self._redis.hmget(_item(batch_id, item_id), "task", "token", "attempt")
         return RunRef(task, token or "", int(attempt)) if task else None
 
     def uploads(self, batch_id: str) -> dict[str, str]:
-        """{image: URL at the vendor} of images that several items share."""
+        """{image: URL at the vendor, '' before it is there} of images that several items share."""
         found: dict[str, str] = self._redis.hgetall(f"{_batch(batch_id)}:uploads")
         return found
 
+    def share_images(self, batch_id: str, images: Iterable[str]) -> None:
+        """Images that several items share are to be uploaded to the vendor: '' until they are."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for image in images:
+                pipe.hsetnx(f"{_batch(batch_id)}:uploads", image, "")
+            pipe.execute()
+
     def uploaded(self, batch_id: str, image: str) -> str | None:
-        """The URL at the vendor of an image that several items share."""
-        url: str | None = self._redis.hget(f"{_batch(batch_id)}:uploads", image)
-        return url
+        """The URL at the vendor of an image that several items share; None when it has none."""
+        return self._redis.hget(f"{_batch(batch_id)}:uploads", image) or None
 
     def note_upload(self, batch_id: str, image: str, url: str) -> None:
         """Remember where the vendor has `image`."""
@@ -270,7 +287,8 @@ class Ledger:
         runs = []
         for batch, item, attempt, tries, refusals, text in claimed:
             spec = json.loads(text)
-            runs.append(Claim(RunName(batch, item, int(attempt)), lease, int(tries), int(refusals), **spec))
+            what = (spec["image"], spec["prompt"], spec["params"])
+            runs.append(Claim(RunName(batch, item, int(attempt)), lease, int(tries), int(refusals), *what))
         return Claims(runs, seconds(wait), broke)
 
     def write_down(self, claims: Sequence[Claim]) -> list[Claim]:
@@ -283,7 +301,7 @@ class Ledger:
 
     def accept_run(self, run: RunName, lease: str, task_id: str, token: str, look_after_s: float) -> bool:
         """The vendor took the run. False when it is no longer ours."""
-        return self._run("accept_run", *_name(run), lease, task_id, token, ms(look_after_s)) == 1
+        return bool(self._run("accept_run", *_name(run), lease, task_id, token, ms(look_after_s)) == 1)
 
     def return_run(self, run: RunName, lease: str, state: ItemState, *, delay_s: float, spent: bool) -> Returned:
         """The attempt came to nothing: the item waits `delay_s`. `spent`: it counts against `limits.attempts`."""
@@ -292,13 +310,17 @@ class Ledger:
 
     def lose_run(self, run: RunName, lease: str, *, adopt_wait_s: float) -> bool:
         """The answer to the run was lost: unknown, until a callback brings it back."""
-        return self._run("lose_run", *_name(run), lease, ms(adopt_wait_s)) == 1
+        return bool(self._run("lose_run", *_name(run), lease, ms(adopt_wait_s)) == 1)
+
+    def never_posted(self, run: RunName) -> bool:
+        """A run that was given up as lost was in fact never posted. False when the item has moved on."""
+        return bool(self._run("never_posted", *_name(run)) == 1)
 
     # Collecting
 
     def ring(self, run: RunName, task_id: str, token: str) -> bool:
         """A callback came. True when there is something to look at now."""
-        return self._run("ring", *_name(run), task_id, token) == 1
+        return bool(self._run("ring", *_name(run), task_id, token) == 1)
 
     def claim_due(self, most: int, *, lease_s: float) -> Dues:
         """Claim runs that are to be looked at."""
@@ -306,19 +328,20 @@ class Ledger:
         wait, claimed = self._run("claim_due", most, ms(lease_s), lease)
         return Dues([due_row(fields, lease) for fields in claimed], seconds(wait))
 
-    def renew(self, held: Iterable[tuple[RunName, str]], *, lease_s: float) -> None:
-        """Keep (run, lease) pairs that are still ours for `lease_s` from now."""
-        self._run("renew", ms(lease_s), *(part for run, lease in held for part in (run.batch, run.item, lease)))
+    def renew(self, held: Iterable[tuple[RunName, str]], *, lease_s: float) -> list[bool]:
+        """Keep (run, lease) pairs for `lease_s` from now. Answers for each whether it is still ours."""
+        args = (part for run, lease in held for part in (run.batch, run.item, lease))
+        return [ours == 1 for ours in self._run("renew", ms(lease_s), *args)]
 
     def put_down(self, due: Due, *, delay_s: float, counter: str = "") -> bool:
         """Look again in `delay_s`. `counter` is 'looks' or 'copies' when this look failed."""
         run = due.run
         args = (run.batch, run.item, due.state, run.attempt, due.lease, ms(delay_s), counter)
-        return self._run("put_down", *args) == 1
+        return bool(self._run("put_down", *args) == 1)
 
     def pay_run(self, due: Due, cost_usd: Decimal) -> bool:
         """The run succeeded: its cost is on the batch, its place is free."""
-        return self._run("pay_run", *_name(due.run), due.lease, to_pico(cost_usd), str(cost_usd)) == 1
+        return bool(self._run("pay_run", *_name(due.run), due.lease, to_pico(cost_usd), str(cost_usd)) == 1)
 
     def end_item(
         self, run: RunName, lease: str, state: ItemState, to: ItemState, outcome: Mapping[str, Any]
@@ -326,7 +349,7 @@ class Ledger:
         """The item has ended with `outcome`, a row document without what the manifest says."""
         text = json.dumps({"status": to, **outcome}, ensure_ascii=False)
         answer = self._run("end_item", run.batch, run.item, state, run.attempt, lease, to, text)
-        return EndedItem(ours=answer[0] >= 0, last=answer[0] == 0, too_many_failures=answer[1] == 1)
+        return EndedItem(answer[0] >= 0, answer[0] == 0, answer[1] == 1, answer[2])
 
     # Steering
 
@@ -335,7 +358,7 @@ class Ledger:
         changed = self._run("set_status", batch_id, to, reason, *among)
         if changed < 0:
             raise NoSuchBatch(batch_id)
-        return changed == 1
+        return bool(changed == 1)
 
     def cancel_pending(self, batch_id: str, reason: str) -> int:
         """End all pending items as cancelled, in small steps. Answers how many items are still open."""
@@ -358,7 +381,32 @@ class Ledger:
             seen, count = self._run("reopen_items", batch_id, first, first + _CHUNK - 1, *wanted)
             first, reopened = first + _CHUNK, reopened + count
             if seen < _CHUNK:
-                return reopened
+                return int(reopened)
+
+    def review(self, batch_id: str, item_id: str, review: Review | None) -> bool:
+        """Note a person's verdict, None takes it back. True when the results are due once more.
+
+        Raises NoSuchBatch, NoSuchItem.
+        """
+        text = json.dumps(asdict(review), ensure_ascii=False) if review else ""
+        due = self._run("review", batch_id, item_id, text)
+        if due < 0:
+            self.batch(batch_id)
+            raise NoSuchItem(batch_id, item_id)
+        return bool(due == 1)
+
+    def add_item(self, batch_id: str, item_id: str, spec: Mapping[str, Any]) -> bool:
+        """One more item on a loaded batch, which is open again if it had ended. False when there is such an item."""
+        return bool(self._run("add_item", batch_id, item_id, _spec_text(spec)) == 1)
+
+    def spec(self, batch_id: str, item_id: str) -> dict[str, Any]:
+        """{image, prompt, params} of an item. Raises NoSuchBatch, NoSuchItem."""
+        text = self._redis.hget(f"{_batch(batch_id)}:specs", item_id)
+        if text is None:
+            self.batch(batch_id)
+            raise NoSuchItem(batch_id, item_id)
+        found: dict[str, Any] = json.loads(text)
+        return found
 
     def _in_steps(self, script: str, batch_id: str) -> None:
         first = 0
@@ -375,7 +423,10 @@ class Ledger:
     def resume(self, batch_id: str | None) -> None:
         """Go on. Raises NoSuchBatch."""
         if batch_id is None:
-            self._redis.hdel(f"{PREFIX}account", "paused", "backoff_until", "backoff_tries", "trouble")
+            self._redis.hdel(
+                f"{PREFIX}account",
+                *("paused", "probe_at", "probe_wait", "probing", "backoff_until", "backoff_tries", "trouble"),
+            )
         else:
             self.set_status(batch_id, BatchState.RUNNING, among=[BatchState.PAUSED])
 
@@ -383,11 +434,13 @@ class Ledger:
 
     def account(self) -> AccountRow:
         """How the account is doing."""
-        window, paused, until, trouble = self._redis.hmget(
-            f"{PREFIX}account", "window", "paused", "backoff_until", "trouble"
+        window, paused, probe_at, until, trouble = self._redis.hmget(
+            f"{PREFIX}account", "window", "paused", "probe_at", "backoff_until", "trouble"
         )
         active = int(self._redis.scard(f"{PREFIX}active"))
-        return AccountRow(active, int(float(window)) if window else None, paused, moment(until or 0), trouble)
+        return AccountRow(
+            active, int(float(window)) if window else None, paused, moment(probe_at or 0), moment(until or 0), trouble
+        )
 
     def shrink_window(self, allowed: int | None) -> None:
         """The vendor allows no more than `allowed` runs at a time (None: fewer than now)."""
@@ -397,12 +450,15 @@ class Ledger:
         """Submit nothing for a while, longer each time in a row."""
         self._run("trouble", "backoff", ms(first_s), ms(longest_s), reason)
 
-    def pause_account(self, reason: str) -> None:
-        """Submit nothing until a person resumes."""
-        self._run("trouble", "pause", reason)
+    def pause_account(self, reason: str, *, probe_after_s: float = 0) -> None:
+        """Submit nothing until a person resumes or a probe, a single run, succeeds.
+
+        The first probe is made after `probe_after_s`, later ones less and less often; 0: none is.
+        """
+        self._run("trouble", "pause", reason, ms(probe_after_s))
 
     def all_well(self) -> None:
-        """The vendor took a run: the back-off is over."""
+        """The vendor took a run: the back-off is over, and the pause that the vendor had caused."""
         self._run("trouble", "well")
 
     # Finishing, and what time alone changes
@@ -414,11 +470,14 @@ class Ledger:
 
     def renew_finish(self, batch_id: str, lease: str, *, lease_s: float) -> bool:
         """Keep the claim for `lease_s` from now. False when it was lost."""
-        return self._run("renew_finish", batch_id, ms(lease_s), lease) == 1
+        return bool(self._run("renew_finish", batch_id, ms(lease_s), lease) == 1)
 
-    def finish_batch(self, batch_id: str, lease: str, status: BatchState, finished: datetime) -> bool:
-        """The results are written. False when the claim was lost."""
-        return self._run("finish_batch", batch_id, lease, status, int(finished.timestamp() * 1000)) == 1
+    def finish_batch(
+        self, batch_id: str, lease: str, status: BatchState, finished: datetime, revision: int
+    ) -> Finished:
+        """The results are written, as `revision`."""
+        moment_ms = int(finished.timestamp() * 1000)
+        return Finished(self._run("finish_batch", batch_id, lease, status, moment_ms, revision))
 
     def expire(self, *, adopt_wait_s: float, on_unknown: str) -> list[str]:
         """Give up what time has run out for. Answers the batches in which an item was held as unknown."""
@@ -444,6 +503,16 @@ def _batch(batch_id: str) -> str:
 
 def _item(batch_id: str, item_id: str) -> str:
     return f"{PREFIX}item:{batch_id}:{item_id}"
+
+
+def _batched(things: Iterable[_Thing], size: int) -> Iterator[list[_Thing]]:
+    source = iter(things)
+    while chunk := list(islice(source, size)):
+        yield chunk
+
+
+def _spec_text(spec: Mapping[str, Any]) -> str:
+    return json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
 
 
 def _name(run: RunName) -> tuple[str, str, int]:

@@ -75,6 +75,9 @@ class Plan:
     attempts: int
     output: str
     deadline_s: float | None
+    tolerated_failures: str | None = None
+    budgeted: bool = False
+    notify: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,15 @@ class RunRef:
 
 @dataclass(frozen=True)
 class AccountRow:
-    """How the vendor's account is doing. `window` None: as many runs as we like."""
+    """How the vendor's account is doing. `window` None: as many runs as we like.
+
+    `probe_at`: when one run tries whether a paused account takes runs again; None when only a person resumes it.
+    """
 
     active: int
     window: int | None
     paused_reason: str | None
+    probe_at: datetime | None
     backoff_until: datetime | None
     trouble: str | None
 
@@ -106,6 +113,15 @@ class Returned(IntEnum):
     """It waits in a batch that is being cancelled."""
 
 
+class Finished(IntEnum):
+    """What `finish_batch` did."""
+
+    NOT_OURS = 0
+    DONE = 1
+    DUE_AGAIN = 2
+    """It has ended, but there is more to say than what was written."""
+
+
 @dataclass(frozen=True)
 class EndedItem:
     """What `end_item` did. `ours` False: somebody else holds the item now, nothing was written."""
@@ -113,6 +129,8 @@ class EndedItem:
     ours: bool
     last: bool
     too_many_failures: bool
+    paid: str
+    """What its run cost, US dollars as text; '0' when it was not billed."""
 
 
 def ms(seconds: float) -> int:
@@ -157,8 +175,8 @@ def batch_row(batch_id: str, fields: Mapping[str, str]) -> BatchRow:
 LIVE_FIELDS = ("state", "tries", "before", "task", "paid")
 
 
-def item_row(item_id: str, spec: str, outcome: str | None, fields: Sequence[str | None]) -> ItemRow:
-    """An item from its spec, its outcome (JSON texts) and its live LIVE_FIELDS."""
+def item_row(item_id: str, spec: str, outcome: str | None, review: str | None, fields: Sequence[str | None]) -> ItemRow:
+    """An item from its spec, its outcome, its review (JSON texts) and its live LIVE_FIELDS."""
     state, tries, before, task, paid = fields
     document = {
         "id": item_id,
@@ -168,6 +186,7 @@ def item_row(item_id: str, spec: str, outcome: str | None, fields: Sequence[str 
         "cost_usd": paid or "0",
         **json.loads(spec),
         **(json.loads(outcome) if outcome else {}),
+        "review": json.loads(review) if review else None,
     }
     return row_from_document(document)
 

@@ -58,6 +58,14 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Review:
+    """A person's verdict on an item. `mark` is `approved` or `rejected`."""
+
+    mark: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class ItemRow:
     """One item with what became of it: a row of `results.jsonl`. Times are aware UTC."""
 
@@ -72,6 +80,9 @@ class ItemRow:
     elapsed_s: Decimal | None = None
     error: str | None = None
     outputs: tuple[Output, ...] = ()
+    review: Review | None = None
+    take_of: str | None = None
+    """The item of which this is another take, with another prompt."""
 
 
 @dataclass(frozen=True)

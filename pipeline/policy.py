@@ -11,6 +11,8 @@ from decimal import ROUND_UP, Decimal
 FIRST_POLL_S = 2.0
 LONGEST_POLL_S = 60.0
 LONGEST_BACKOFF_S = 60.0
+LONGEST_PLACE_WAIT_S = 10.0
+"""How long a run that found no free place at the vendor waits at most before it asks again."""
 COPY_TRIES = 6
 """How often one output is copied before its item is given up; the run is paid, so `retry` may copy again."""
 LOOK_TRIES = 6

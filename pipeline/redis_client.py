@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import time
+from collections.abc import Callable
 from typing import Any
 
 from redis import Redis
@@ -11,15 +14,17 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, ConnectionEr
 from pipeline.errors import Unreachable
 
 _TROUBLE = (ConnectionError, TimeoutError, BusyLoadingError, AuthenticationError)
+_LONGEST_WAIT_S = 2.0
 
 
-def connect(redis_url: str, *, decode: bool = True) -> Any:
+def connect(redis_url: str, *, decode: bool = True, patience_s: float = 0) -> Any:
     """A client with time limits on everything; its connection failures come out as Unreachable.
 
-    `decode` False gives bytes, as RQ wants them.
+    `decode` False gives bytes, as RQ wants them. `patience_s`: how long a command is tried again while the server is
+    away. Whatever is sent must then bear to be sent twice: the ledger's scripts refuse a second time by themselves.
     """
     try:
-        return _Client.from_url(
+        client: Any = _Client.from_url(
             redis_url,
             decode_responses=decode,
             socket_connect_timeout=5,
@@ -29,6 +34,48 @@ def connect(redis_url: str, *, decode: bool = True) -> Any:
         )
     except ValueError as error:
         raise Unreachable(f"REDIS_URL is not a Redis URL: {error}") from None
+    client.patience_s = patience_s
+    return client
+
+
+class _Client(Redis):
+    patience_s: float = 0
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        send: Callable[..., Any] = super().execute_command
+        return _patiently(self, lambda: send(*args, **options))
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
+        pipe = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pipe.owner = self
+        return pipe
+
+
+class _Pipeline(Pipeline):
+    owner: _Client
+
+    def execute(self, raise_on_error: bool = True) -> Any:
+        commands = list(self.command_stack)
+
+        def send() -> Any:
+            # Executing empties the stack, whether it succeeds or not.
+            self.command_stack = list(commands)
+            return super(_Pipeline, self).execute(raise_on_error)
+
+        return _patiently(self.owner, send)
+
+
+def _patiently(client: _Client, call: Callable[[], Any]) -> Any:
+    ends = time.monotonic() + client.patience_s
+    wait = 0.05
+    while True:
+        try:
+            return call()
+        except _TROUBLE as error:
+            if time.monotonic() + wait > ends:
+                raise _unreachable(client, error) from error
+        time.sleep(wait * (0.5 + random.random() / 2))
+        wait = min(wait * 2, _LONGEST_WAIT_S)
 
 
 def _unreachable(client: Any, error: Exception) -> Unreachable:
@@ -38,22 +85,3 @@ def _unreachable(client: Any, error: Exception) -> Unreachable:
         f"Redis at {place} does not answer ({type(error).__name__}). Start the service with `dailies up`, "
         "or set REDIS_URL."
     )
-
-
-class _Client(Redis):
-    def execute_command(self, *args: Any, **options: Any) -> Any:
-        try:
-            return super().execute_command(*args, **options)
-        except _TROUBLE as error:
-            raise _unreachable(self, error) from error
-
-    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
-        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-
-
-class _Pipeline(Pipeline):
-    def execute(self, raise_on_error: bool = True) -> Any:
-        try:
-            return super().execute(raise_on_error)
-        except _TROUBLE as error:
-            raise _unreachable(self, error) from error

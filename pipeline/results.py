@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from pipeline.model import BatchRow, ItemRow, Output
+from pipeline.model import BatchRow, ItemRow, Output, Review
 
 VERSION = 1
 _COLUMNS = (
     "id", "status", "image", "prompt", "params", "task_id", "attempts", "cost_usd", "elapsed_s", "error", "outputs",
+    "review", "note", "take_of",
 )  # fmt: skip
 _REVISION = re.compile(rb'^\{"version":1,"revision":(\d{1,9}),')
 HEAD_BYTES = 64
@@ -52,8 +53,8 @@ def status_document(row: BatchRow) -> dict[str, Any]:
 
 
 def item_document(row: ItemRow) -> dict[str, Any]:
-    """One line of results.jsonl."""
-    return {
+    """One line of results.jsonl. `review` and `take_of` are there where there is something to say."""
+    document = {
         "id": row.id,
         "status": row.status,
         "image": row.image,
@@ -66,6 +67,11 @@ def item_document(row: ItemRow) -> dict[str, Any]:
         "error": row.error,
         "outputs": [output_document(output) for output in row.outputs],
     }
+    if row.review:
+        document["review"] = {"mark": row.review.mark, "note": row.review.note}
+    if row.take_of:
+        document["take_of"] = row.take_of
+    return document
 
 
 def output_document(output: Output) -> dict[str, Any]:
@@ -93,6 +99,8 @@ def row_from_document(document: Mapping[str, Any]) -> ItemRow:
         elapsed_s=None if elapsed is None else Decimal(str(elapsed)),
         error=document.get("error"),
         outputs=tuple(Output(**output) for output in document.get("outputs") or ()),
+        review=Review(**document["review"]) if document.get("review") else None,
+        take_of=document.get("take_of"),
     )
 
 
@@ -109,6 +117,9 @@ def as_csv(rows: Iterable[ItemRow]) -> Iterator[bytes]:
         document = item_document(row)
         document["params"] = _json(document["params"]).decode()
         document["outputs"] = " ".join(output.uri for output in row.outputs)
+        document["review"] = row.review.mark if row.review else None
+        document["note"] = row.review.note if row.review else None
+        document["take_of"] = row.take_of
         yield _csv_line([_cell(document[column]) for column in _COLUMNS])
 
 

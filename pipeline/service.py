@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from pipeline import manifest as manifests
 from pipeline.errors import BatchOnlyOnS3, InvalidBatchId, InvalidSettings
+from pipeline.journal import Entry, Journal
 from pipeline.ledger import Ledger
 from pipeline.ledger_rows import Plan
-from pipeline.model import BatchRow, Item, Manifest
+from pipeline.model import BatchRow, Item, Manifest, Review
 from pipeline.settings import Settings
 from pipeline.states import BatchState, Stop
 from pipeline.storage import Storage, join
@@ -23,6 +27,8 @@ from pipeline.wake import Waker
 
 MANIFEST = "manifest.yaml"
 RESULTS = "results.json"
+RESTATE_S = 3.0
+"""How long reviews of an ended batch are gathered before its results are written anew."""
 _BATCH_ID = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _IMAGE_TYPES = {
     ".jpg": "image/jpeg",
@@ -52,12 +58,20 @@ class Service:
         self.ledger = ledger
         self.storage = storage
         self.waker = waker
+        self.journal = Journal(storage)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Service:
-        """Wired to the servers of `settings`; nothing is sent yet."""
+    def from_settings(cls, settings: Settings, *, patience_s: float = 0) -> Service:
+        """Wired to the servers of `settings`; nothing is sent yet.
+
+        `patience_s`: how long Redis may be away before Unreachable is raised. People and callers wait for an answer:
+        they get 0; a worker holds what was paid for.
+        """
         return cls(
-            settings, Ledger.connect(settings.redis_url), Storage(settings.s3_endpoint), Waker(settings.redis_url)
+            settings,
+            Ledger.connect(settings.redis_url, patience_s=patience_s),
+            Storage(settings.s3_endpoint),
+            Waker(settings.redis_url, patience_s=patience_s),
         )
 
     def submit(self, manifest: Manifest, batch_id: str | None, *, trigger: str, folder: Path | None) -> Accepted:
@@ -72,14 +86,20 @@ class Service:
         known = self.ledger.asked(batch_id)
         if known is None:
             self._refuse_what_only_s3_knows(batch_id, output)
-        created = known is None and self._open(manifest, batch_id, output, trigger, asked)
+        created = known is None and self.open(manifest, batch_id, output, trigger=trigger, asked=asked)
         if self.ledger.is_accepted(batch_id):
             return Accepted(batch_id, created=False, output=self.ledger.batch(batch_id).output)
         if self.ledger.asked(batch_id) == asked:
-            self._store(manifest, output, folder)
-            self.ledger.accept_batch(batch_id)
-            self.waker.wake("start", batch_id)
+            self._load(batch_id, self._store(manifest, output, folder))
+            self.let_go(batch_id)
         return Accepted(batch_id, created, output)
+
+    def let_go(self, batch_id: str, *, stopped: str | None = None) -> None:
+        """All items are on the ledger: have the batch started. `stopped`: why it had been stopped, if it was."""
+        if stopped:
+            self.ledger.set_status(batch_id, BatchState.CANCELLING, among=[BatchState.QUEUED], reason=stopped)
+        self.ledger.accept_batch(batch_id)
+        self.waker.wake("start", batch_id)
 
     def cancel(self, batch_id: str) -> None:
         """Stop a batch: what waits is cancelled here, what runs is cancelled or killed at the vendor."""
@@ -89,6 +109,7 @@ class Service:
         """Cancel a batch for `reason` where its status is one of `among`. Raises NoSuchBatch."""
         if not self.ledger.set_status(batch_id, BatchState.CANCELLING, among=among, reason=reason):
             return
+        self._note(batch_id, {"do": "stop", "reason": reason})
         if not self.ledger.is_loaded(batch_id):
             return
         self.settle(batch_id, reason)
@@ -104,9 +125,38 @@ class Service:
         """Let ended items in `states` go again; what is paid is copied again, not run. Answers how many."""
         reopened = self.ledger.reopen(batch_id, states)
         if reopened:
+            self._note(batch_id, {"do": "reopen", "states": sorted(states)})
             self.waker.wake("submit")
             self.waker.wake("collect")
         return reopened
+
+    def again(self, batch_id: str, item_id: str, prompt: str) -> str:
+        """Another take of an item, with another prompt, in the same batch. Answers the new item's id.
+
+        Raises NoSuchBatch, NoSuchItem.
+        """
+        spec = {**self.ledger.spec(batch_id, item_id), "prompt": prompt, "take_of": item_id}
+        for number in count(2):
+            new_id = f"{item_id}-take{number}"
+            if self.ledger.add_item(batch_id, new_id, spec):
+                break
+        self._note(batch_id, {"do": "add", "item": new_id, "spec": spec})
+        self.waker.wake("submit")
+        return new_id
+
+    def review(self, batch_id: str, item_id: str, review: Review | None) -> None:
+        """Note a person's verdict on an item, None takes it back; results that are written are written anew.
+
+        Raises NoSuchBatch, NoSuchItem.
+        """
+        due = self.ledger.review(batch_id, item_id, review)
+        verdict = {"mark": review.mark, "note": review.note} if review else {"mark": None}
+        self._note(batch_id, {"do": "review", "item": item_id, **verdict})
+        if due:
+            self.waker.wake_in("finish", RESTATE_S, batch_id)
+
+    def _note(self, batch_id: str, entry: Entry) -> None:
+        self.journal.write(self.ledger.batch(batch_id).output, [entry])
 
     def resume(self, batch_id: str | None) -> None:
         """Go on with a paused batch, or with the whole account. Raises NoSuchBatch."""
@@ -132,7 +182,10 @@ class Service:
                 f"Rebuild it with `dailies recover {output}`, or choose another --batch-id."
             )
 
-    def _open(self, manifest: Manifest, batch_id: str, output: str, trigger: str, asked: str) -> bool:
+    def open(
+        self, manifest: Manifest, batch_id: str, output: str, *, trigger: str, asked: str = "", revision: int = 1
+    ) -> bool:
+        """Put a batch without its items on the ledger. False when the id is there. It waits for `let_go`."""
         limits = manifest.limits
         row = BatchRow(
             id=batch_id,
@@ -146,18 +199,35 @@ class Service:
             finished=None,
             output=output,
             trigger=trigger,
+            revision=revision,
         )
-        plan = Plan(manifest.model, manifest.image_field, manifest.params, limits.attempts, output, limits.deadline_s)
+        plan = Plan(
+            model=manifest.model,
+            image_field=manifest.image_field,
+            params=manifest.params,
+            attempts=limits.attempts,
+            output=output,
+            deadline_s=limits.deadline_s,
+            tolerated_failures=limits.tolerated_failures,
+            budgeted=limits.budget_usd is not None,
+            notify=manifest.notify,
+        )
         return self.ledger.open_batch(
             row, plan, max_active=limits.max_active or 0, budget_usd=limits.budget_usd, asked=asked
         )
 
-    def _store(self, manifest: Manifest, output: str, folder: Path | None) -> None:
+    def _store(self, manifest: Manifest, output: str, folder: Path | None) -> tuple[Item, ...]:
         """Put file inputs, then the manifest that names them, on S3. Doing it twice changes nothing."""
         stored: dict[str, str] = {}
         items = tuple(self._with_stored_image(item, output, folder, stored) for item in manifest.items)
         text = manifests.dump(replace(manifest, items=items))
         self.storage.put_if_absent(join(output, MANIFEST), text, "application/yaml")
+        return items
+
+    def _load(self, batch_id: str, items: tuple[Item, ...]) -> None:
+        uses = Counter(item.image for item in items if item.image and item.image.startswith("s3://"))
+        self.ledger.share_images(batch_id, (image for image, number in uses.items() if number > 1))
+        self.ledger.load_items(batch_id, ((item.id, spec_of(item)) for item in items))
 
     def _with_stored_image(self, item: Item, output: str, folder: Path | None, stored: dict[str, str]) -> Item:
         if item.image is None or "://" in item.image or folder is None:
@@ -176,6 +246,11 @@ class Service:
                 content_type = _IMAGE_TYPES.get(suffix, "application/octet-stream")
                 self.storage.put_stream(uri, source, content_type)
         return uri
+
+
+def spec_of(item: Item) -> dict[str, Any]:
+    """What the ledger keeps of an item as the manifest has it."""
+    return {"image": item.image, "prompt": item.prompt, "params": item.params}
 
 
 def _checked_id(batch_id: str) -> str:

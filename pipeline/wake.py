@@ -18,7 +18,7 @@ from rq.serializers import JSONSerializer
 from pipeline import redis_client
 
 QUEUE = "dailies"
-_FLAG_S = 60
+_FLAG_S = 15
 _JOB_TIMEOUT_S = 600
 _FAILURE_TTL_S = 86_400
 
@@ -26,8 +26,8 @@ _FAILURE_TTL_S = 86_400
 class Waker:
     """Asks workers to do a kind of work. `job` is a module of `jobs` and its function of the same name."""
 
-    def __init__(self, redis_url: str) -> None:
-        self._redis: Any = redis_client.connect(redis_url, decode=False)
+    def __init__(self, redis_url: str, *, patience_s: float = 0) -> None:
+        self._redis: Any = redis_client.connect(redis_url, decode=False, patience_s=patience_s)
         self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
 
     def wake(self, job: str, *args: str) -> None:
@@ -35,15 +35,15 @@ class Waker:
         if self._redis.set(_flag(job, *args), 1, nx=True, ex=_FLAG_S):
             self._queue.enqueue(f"jobs.{job}.{job}", *args, **_OPTIONS)
 
-    def wake_in(self, job: str, delay_s: float) -> None:
+    def wake_in(self, job: str, delay_s: float, *args: str) -> None:
         """Have `job` run in `delay_s` seconds, rounded up; once for all that ask for the same second."""
         if delay_s <= 0:
-            self.wake(job)
+            self.wake(job, *args)
             return
         delay = math.ceil(delay_s)
         second = math.ceil(time.time() + delay_s)
-        if self._redis.set(_flag(job, f"@{second}"), 1, nx=True, ex=delay + _FLAG_S):
-            self._queue.enqueue_in(timedelta(seconds=delay), f"jobs.{job}.{job}", **_OPTIONS)
+        if self._redis.set(_flag(job, *args, f"@{second}"), 1, nx=True, ex=delay + _FLAG_S):
+            self._queue.enqueue_in(timedelta(seconds=delay), f"jobs.{job}.{job}", *args, **_OPTIONS)
 
     def begun(self, job: str, *args: str) -> None:
         """The job has begun: whoever asks from now on gets another one."""

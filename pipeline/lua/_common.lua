@@ -51,13 +51,15 @@ local function queue_item(batch, item, delay)
 end
 
 -- A batch that had ended, or whose results are being written, runs once more. Its next results are the next revision.
-local function reopen_batch(batch)
+-- `reason`: why it was stopped, where that still holds.
+local function reopen_batch(batch, reason)
   local key = batch_key(batch)
   local f = redis.call('HMGET', key, 'finished', 'finisher')
   if not f[1] and not f[2] then return end
   redis.call('HINCRBY', key, 'revision', 1)
-  redis.call('HDEL', key, 'finished', 'reason', 'finisher', 'finish_until')
-  redis.call('HSET', key, 'status', 'running')
+  redis.call('HDEL', key, 'finished', 'reason', 'finisher', 'finish_until', 'restate')
+  redis.call('HSET', key, 'status', reason and 'cancelling' or 'running')
+  if reason then redis.call('HSET', key, 'reason', reason) end
   redis.call('ZADD', P .. 'open', now_ms(), batch)
 end
 

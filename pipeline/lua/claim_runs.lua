@@ -5,8 +5,10 @@
 -- spec} …}}.
 local most, lease_ms, lease = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local now = now_ms()
-local account = redis.call('HMGET', P .. 'account', 'paused', 'backoff_until', 'backoff_tries', 'window')
-if account[1] then return {-1, {}, {}} end
+local account = redis.call('HMGET', P .. 'account', 'paused', 'backoff_until', 'backoff_tries', 'window', 'probe_at')
+local probing = account[1] and account[5]
+if account[1] and not probing then return {-1, {}, {}} end
+if probing and tonumber(account[5]) > now then return {tonumber(account[5]) - now, {}, {}} end
 if account[2] and tonumber(account[2]) > now then return {tonumber(account[2]) - now, {}, {}} end
 
 local cap = tonumber(ARGV[4])
@@ -18,7 +20,7 @@ local free = most
 local active = redis.call('SCARD', P .. 'active')
 if cap > 0 then free = math.min(free, cap - active) end
 -- After trouble one run at a time feels its way until the vendor answers well again.
-if (tonumber(account[3]) or 0) > 0 then free = math.min(free, 1) end
+if probing or (tonumber(account[3]) or 0) > 0 then free = math.min(free, 1) end
 if free <= 0 then return {-1, {}, {}} end
 
 local function room(batch)
@@ -88,5 +90,9 @@ for i, w in ipairs(wants) do
     local due = math.max(0, math.ceil(tonumber(first[2]) - now))
     if next_due < 0 or due < next_due then next_due = due end
   end
+end
+if probing and #claimed > 0 then
+  -- Nobody else probes while this run is on its way; its answer sets the next time.
+  redis.call('HSET', P .. 'account', 'probe_at', now + lease_ms, 'probing', 1)
 end
 return {next_due, broke, claimed}

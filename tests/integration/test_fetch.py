@@ -101,7 +101,7 @@ def test_a_busy_cdn_is_asked_again(status: str) -> None:
 
 
 def test_a_cut_download_is_noticed() -> None:
-    with pytest.raises(CopyFailed, match="broke|of") as caught:
+    with pytest.raises(CopyFailed, match=r"broke|of") as caught:
         fetched(an_answer(body=BODY[:5000], announced=len(BODY)))
     assert caught.value.retryable
 

@@ -8,30 +8,22 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from conftest import WaitFor
 from redis import Redis
 
 from pipeline.callbacks import RunName
-from pipeline.errors import NoSuchBatch
+from pipeline.errors import NoSuchBatch, NoSuchItem
 from pipeline.ledger import Ledger
-from pipeline.ledger_rows import Claim, Due, Plan, Returned
-from pipeline.model import BatchRow
+from pipeline.ledger_rows import Claim, Due, Finished, Plan, Returned
+from pipeline.model import BatchRow, Review
 from pipeline.states import BatchState, ItemState
 
 MODEL = "minimax/image-to-video-hailuo-01-subject"
 PENDING, SUBMITTING, RUNNING, COLLECTING, SUCCEEDED, FAILED, CANCELLED, UNKNOWN = ItemState
 
 
-def a_batch(
-    ledger: Ledger,
-    batch_id: str = "b",
-    items: int = 3,
-    *,
-    max_active: int = 0,
-    budget_usd: Decimal | None = None,
-    price_usd: Decimal = Decimal(0),
-    most_failures: int = 1000,
-) -> str:
-    row = BatchRow(
+def a_row(batch_id: str, items: int) -> BatchRow:
+    return BatchRow(
         id=batch_id,
         name=batch_id,
         model=MODEL,
@@ -44,8 +36,24 @@ def a_batch(
         output=f"s3://bucket/{batch_id}/",
         trigger="cli",
     )
-    plan = Plan(MODEL, "inputImageFirst", {}, 3, row.output, None)
-    assert ledger.open_batch(row, plan, max_active=max_active, budget_usd=budget_usd, asked="digest")
+
+
+def a_plan(row: BatchRow) -> Plan:
+    return Plan(MODEL, "inputImageFirst", {}, 3, row.output, None)
+
+
+def a_batch(
+    ledger: Ledger,
+    batch_id: str = "b",
+    items: int = 3,
+    *,
+    max_active: int = 0,
+    budget_usd: Decimal | None = None,
+    price_usd: Decimal = Decimal(0),
+    most_failures: int = 1000,
+) -> str:
+    row = a_row(batch_id, items)
+    assert ledger.open_batch(row, a_plan(row), max_active=max_active, budget_usd=budget_usd, asked="digest")
     ledger.accept_batch(batch_id)
     ledger.load_items(batch_id, ((f"i{n}", {"image": None, "prompt": f"p{n}", "params": {}}) for n in range(items)))
     ledger.start_batch(batch_id, price_usd=price_usd, most_failures=most_failures)
@@ -249,7 +257,7 @@ def test_a_callback_brings_even_a_held_run_back_and_its_batch_with_it(ledger: Le
     ledger.expire(adopt_wait_s=0, on_unknown="hold")
     lease = ledger.claim_finish("b", lease_s=60)
     assert lease
-    assert ledger.finish_batch("b", lease, BatchState.FAILED, datetime.now(UTC))
+    assert ledger.finish_batch("b", lease, BatchState.FAILED, datetime.now(UTC), 1)
     assert ledger.ring(claim.run, "77", "tok")
     (due,) = dues(ledger)
     assert ledger.accept_run(due.run, due.lease, "77", "tok", 0)
@@ -386,8 +394,8 @@ def test_two_finishers_one_writes(ledger: Ledger) -> None:
     assert lease
     assert ledger.claim_finish("b", lease_s=60) is None
     assert ledger.renew_finish("b", lease, lease_s=60)
-    assert not ledger.finish_batch("b", "another", BatchState.SUCCEEDED, datetime.now(UTC))
-    assert ledger.finish_batch("b", lease, BatchState.SUCCEEDED, datetime.now(UTC))
+    assert ledger.finish_batch("b", "another", BatchState.SUCCEEDED, datetime.now(UTC), 1) == Finished.NOT_OURS
+    assert ledger.finish_batch("b", lease, BatchState.SUCCEEDED, datetime.now(UTC), 1)
     assert ledger.claim_finish("b", lease_s=60) is None
     assert ledger.open_batches() == []
 
@@ -408,7 +416,7 @@ def test_nothing_is_left_in_the_queues_of_an_ended_batch(ledger: Ledger, redis_u
         succeed(ledger, due)
     lease = ledger.claim_finish("b", lease_s=60)
     assert lease
-    ledger.finish_batch("b", lease, BatchState.SUCCEEDED, datetime.now(UTC))
+    ledger.finish_batch("b", lease, BatchState.SUCCEEDED, datetime.now(UTC), 1)
     redis = Redis.from_url(redis_url, decode_responses=True)
     left = [key for key in ("due", "leases", "adopt", "turn", "open", "active") if redis.exists(f"dailies:{key}")]
     assert left == []
@@ -421,3 +429,176 @@ def test_batches_that_can_use_nothing_do_not_starve_the_others(ledger: Ledger) -
         ledger.pause(a_batch(ledger, f"paused-{n}", items=1))
     a_batch(ledger, "zz", items=1)
     assert [claim.run.batch for claim in claims(ledger) + claims(ledger)] == ["zz"]
+
+
+def ended(ledger: Ledger, items: int = 1) -> None:
+    """A batch whose items have succeeded and whose results are written."""
+    a_batch(ledger, items=items)
+    running(ledger)
+    for due in dues(ledger):
+        succeed(ledger, due)
+    written(ledger)
+
+
+def written(ledger: Ledger) -> Finished:
+    lease = ledger.claim_finish("b", lease_s=60)
+    assert lease
+    return ledger.finish_batch("b", lease, BatchState.SUCCEEDED, datetime.now(UTC), ledger.batch("b").revision)
+
+
+def test_a_run_that_was_never_posted_is_not_lost(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    (claim,) = ledger.write_down(claims(ledger, lease_s=0.001))
+    ledger.expire(adopt_wait_s=60, on_unknown="hold")
+    assert counts(ledger) == {"unknown": 1}
+    assert ledger.never_posted(claim.run)
+    assert not ledger.never_posted(claim.run)
+    assert counts(ledger) == {"pending": 1}
+    assert ledger.account().active == 0
+    assert claims(ledger)[0].tries == 1
+
+
+def test_a_run_that_a_callback_spoke_for_was_posted(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    (claim,) = ledger.write_down(claims(ledger, lease_s=0.001))
+    ledger.expire(adopt_wait_s=60, on_unknown="hold")
+    ledger.ring(claim.run, "2221", "")
+    assert not ledger.never_posted(claim.run)
+
+
+def test_an_account_without_money_is_tried_by_one_run_at_a_time(ledger: Ledger) -> None:
+    a_batch(ledger, items=5)
+    ledger.pause_account("Insufficient balance.", probe_after_s=60)
+    assert claims(ledger) == []
+    account = ledger.account()
+    assert account.paused_reason == "Insufficient balance."
+    assert account.probe_at
+
+
+def a_probe(ledger: Ledger, wait_for: WaitFor) -> Claim:
+    """The account is paused; the one run that tries it is due, and claimed."""
+    ledger.pause_account("Insufficient balance.", probe_after_s=0.001)
+    got: list[Claim] = []
+
+    def claimed() -> bool:
+        got.extend(claims(ledger))
+        return bool(got)
+
+    wait_for(claimed, "a probe")
+    (probe,) = got
+    return probe
+
+
+def test_a_probe_that_succeeds_ends_the_pause(ledger: Ledger, wait_for: WaitFor) -> None:
+    a_batch(ledger, items=5)
+    probe = a_probe(ledger, wait_for)
+    assert claims(ledger) == []
+    ledger.accept_run(probe.run, probe.lease, "2221", "token", 60)
+    ledger.all_well()
+    assert ledger.account().paused_reason is None
+    assert len(claims(ledger)) == 4
+
+
+def test_a_probe_that_fails_is_followed_by_another(ledger: Ledger, wait_for: WaitFor) -> None:
+    a_batch(ledger, items=5)
+    first = a_probe(ledger, wait_for)
+    second = a_probe(ledger, wait_for)
+    assert second.run.item != first.run.item
+    assert ledger.account().paused_reason == "Insufficient balance."
+
+
+def test_only_a_person_ends_a_pause_by_hand(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    ledger.pause(None)
+    ledger.all_well()
+    assert claims(ledger) == []
+    ledger.resume(None)
+    assert len(claims(ledger)) == 1
+
+
+def test_a_run_taken_while_its_batch_is_cancelled_is_looked_at_at_once(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    (claim,) = ledger.write_down(claims(ledger))
+    ledger.set_status("b", BatchState.CANCELLING, among=[BatchState.RUNNING], reason="Cancelled by hand.")
+    ledger.accept_run(claim.run, claim.lease, "2221", "token", 3600)
+    assert len(dues(ledger)) == 1
+
+
+def test_a_verdict_on_an_ended_batch_makes_the_next_revision(ledger: Ledger) -> None:
+    ended(ledger)
+    assert ledger.claim_finish("b", lease_s=60) is None
+    assert ledger.review("b", "i0", Review("approved", "lovely"))
+    assert ledger.review("b", "i0", Review("rejected", "too dark"))
+    row = ledger.batch("b")
+    assert (row.status, row.revision) == ("succeeded", 2)
+    assert [item.review for item in ledger.items("b")] == [Review("rejected", "too dark")]
+    assert written(ledger) == Finished.DONE
+    assert ledger.claim_finish("b", lease_s=60) is None
+
+
+def test_a_verdict_given_while_results_are_written_is_not_forgotten(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    running(ledger)
+    succeed(ledger, dues(ledger)[0])
+    lease = ledger.claim_finish("b", lease_s=60)
+    assert lease
+    assert ledger.review("b", "i0", Review("approved"))
+    assert ledger.finish_batch("b", lease, BatchState.SUCCEEDED, datetime.now(UTC), 1) == Finished.DUE_AGAIN
+    assert written(ledger) == Finished.DONE
+    assert ledger.batch("b").revision == 2
+
+
+def test_a_verdict_on_a_running_batch_waits_for_its_end(ledger: Ledger) -> None:
+    a_batch(ledger)
+    assert not ledger.review("b", "i0", Review("approved"))
+    with pytest.raises(NoSuchItem):
+        ledger.review("b", "nope", Review("approved"))
+
+
+def test_another_take_opens_an_ended_batch_again(ledger: Ledger) -> None:
+    ended(ledger)
+    spec: dict[str, object] = {"image": None, "prompt": "slower", "params": {}, "take_of": "i0"}
+    assert ledger.add_item("b", "i0-take2", spec)
+    assert not ledger.add_item("b", "i0-take2", spec)
+    row = ledger.batch("b")
+    assert (row.status, row.revision, row.total) == ("running", 2, 2)
+    assert [claim.run.item for claim in claims(ledger)] == ["i0-take2"]
+    assert [item.take_of for item in ledger.items("b")] == [None, "i0"]
+
+
+def test_a_late_result_of_a_cancelled_batch_is_shown_as_such(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    (claim,) = ledger.write_down(claims(ledger, lease_s=0.001))
+    ledger.set_status("b", BatchState.CANCELLING, among=[BatchState.RUNNING], reason="Cancelled by hand.")
+    ledger.expire(adopt_wait_s=0.0, on_unknown="hold")
+    ledger.expire(adopt_wait_s=0.0, on_unknown="hold")
+    lease = ledger.claim_finish("b", lease_s=60)
+    assert lease
+    ledger.finish_batch("b", lease, BatchState.CANCELLED, datetime.now(UTC), 1)
+    assert ledger.ring(claim.run, "2221", "token")
+    (due,) = dues(ledger)
+    ledger.accept_run(due.run, due.lease, "2221", "token", 0)
+    row = ledger.batch("b")
+    assert (row.status, row.reason) == ("cancelling", "Cancelled by hand.")
+
+
+def test_items_come_back_as_s3_knows_them(ledger: Ledger) -> None:
+    row = a_row("b", 4)
+    assert ledger.open_batch(row, a_plan(row), max_active=0, budget_usd=None, asked="")
+    spec: dict[str, object] = {"image": None, "prompt": "p", "params": {}}
+    base = {"spec": spec, "attempt": 1, "task": "", "token": "", "paid": "", "outcome": None}
+    items = [
+        ("new", {**base, "state": "pending", "attempt": 0}),
+        ("flying", {**base, "state": "running", "task": "2221", "token": "t"}),
+        ("lost", {**base, "state": "unknown"}),
+        ("done", {**base, "state": "succeeded", "paid": "0.09", "outcome": {"status": "succeeded"}}),
+    ]
+    for _ in range(2):
+        ledger.restore_items("b", items, adopt_wait_s=60)
+    ledger.accept_batch("b")
+    ledger.start_batch("b", price_usd=Decimal(0), most_failures=4)
+    assert counts(ledger) == {"pending": 1, "running": 1, "unknown": 1, "succeeded": 1}
+    assert ledger.batch("b").cost_usd == Decimal("0.09")
+    assert [due.run.item for due in dues(ledger)] == ["flying"]
+    assert [claim.run for claim in claims(ledger)] == [RunName("b", "new", 1)]
+    assert ledger.ring(RunName("b", "lost", 1), "2222", "")
