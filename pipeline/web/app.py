@@ -1,14 +1,13 @@
-"""The Flask app: its parts, its clients, its answers to errors."""
+"""The Flask app: its parts, its clients, its gate."""
 
 from __future__ import annotations
 
-from flask import Flask, Response, jsonify
-from werkzeug.exceptions import HTTPException
+from flask import Flask
 
 from pipeline import log
 from pipeline.service import Service
 from pipeline.settings import Settings, load
-from pipeline.web import health, receiver
+from pipeline.web import auth, headers, health, login, problems, receiver, request_log
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
 
@@ -18,17 +17,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     log.configure()
     settings = settings or load()
     service = Service.from_settings(settings)
-    app = Flask(__name__, static_folder=None)
+    app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MOST_BODY_BYTES
+    request_log.log_requests(app)
+    headers.harden(app, settings)
+    problems.answer_errors(app)
+    tokens = auth.protect(app, settings)
     app.register_blueprint(receiver.blueprint(service, settings.secret.get_secret_value()))
     app.register_blueprint(health.blueprint(service))
-    app.register_error_handler(HTTPException, _problem)
+    app.register_blueprint(login.blueprint(tokens))
     return app
-
-
-def _problem(error: HTTPException) -> Response:
-    """Errors are problem documents (RFC 9457)."""
-    answer = jsonify({"title": error.name, "status": error.code, "detail": error.description})
-    answer.status_code = error.code or 500
-    answer.content_type = "application/problem+json"
-    return answer

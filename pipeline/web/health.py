@@ -6,6 +6,7 @@ from flask import Blueprint, Response, jsonify
 
 from pipeline.errors import StorageError, Unreachable
 from pipeline.service import Service
+from pipeline.web.auth import open_to_all
 
 
 def blueprint(service: Service) -> Blueprint:
@@ -13,10 +14,12 @@ def blueprint(service: Service) -> Blueprint:
     routes = Blueprint("health", __name__)
 
     @routes.get("/healthz")
+    @open_to_all
     def healthz() -> Response:
         return jsonify({"status": "alive"})
 
     @routes.get("/readyz")
+    @open_to_all
     def readyz() -> Response:
         checks = {"redis": _redis(service), "s3": _s3(service)}
         ready = all(check == "ok" for check in checks.values())

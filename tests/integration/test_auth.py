@@ -1,0 +1,216 @@
+"""The gate: who comes in, and how a browser is kept honest. No server is needed: nothing gets that far."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+from werkzeug.test import TestResponse
+
+from pipeline.settings import Settings
+from pipeline.web import create_app
+
+TOKEN = "a-token-of-the-tests"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+NOWHERE = "redis://127.0.0.1:1/0"
+CLOSED = "/api/v1/batches"
+
+
+def a_client(*, token: str | None = TOKEN, secret: str = "a-secret-of-the-tests") -> FlaskClient:
+    settings = Settings(
+        redis_url=NOWHERE, secret=SecretStr(secret), api_token=SecretStr(token) if token is not None else None
+    )
+    return create_app(settings).test_client()
+
+
+def csrf_of(page: TestResponse) -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', page.text)
+    assert found
+    return found[1]
+
+
+def signed_in(client: FlaskClient) -> TestResponse:
+    csrf = csrf_of(client.get("/login"))
+    return client.post("/login", data={"csrf": csrf, "token": TOKEN, "next": "/batches/one"})
+
+
+def csrf_in(client: FlaskClient) -> str:
+    with client.session_transaction() as session:
+        session["csrf"] = "the-token-of-this-session"
+        return str(session["csrf"])
+
+
+def test_without_a_token_no_one_comes_in() -> None:
+    answer = a_client().get(CLOSED)
+    assert answer.status_code == 401
+    assert answer.content_type == "application/problem+json"
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert answer.json is not None
+    assert answer.json["status"] == 401
+
+
+def test_paths_that_do_not_exist_are_closed_too() -> None:
+    assert a_client().get("/api/v1/no-such-thing").status_code == 401
+    assert a_client().get("/no-such-thing").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "header", ["Bearer wrong", "Bearer ", "Basic YTpi", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", "Bearer ü"]
+)
+def test_a_wrong_token_is_refused(header: str) -> None:
+    assert a_client().get(CLOSED, headers={"Authorization": header}).status_code == 401
+
+
+def test_the_token_opens() -> None:
+    assert a_client().get("/no-such-thing", headers=BEARER).status_code == 404
+
+
+def test_health_and_callbacks_are_open() -> None:
+    client = a_client()
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/readyz").status_code == 503
+    assert client.post("/callbacks/wiro/forged").status_code == 404
+
+
+def test_a_browser_is_sent_to_the_login_page_and_back() -> None:
+    client = a_client()
+    sent = client.get("/batches/one", headers={"Accept": "text/html"})
+    assert sent.status_code == 303
+    assert sent.location == "/login?next=/batches/one"
+    entered = signed_in(client)
+    assert entered.status_code == 303
+    assert entered.location == "/batches/one"
+    assert client.get("/no-such-thing").status_code == 404
+
+
+def test_the_session_cookie_is_out_of_reach_for_scripts_and_other_sites() -> None:
+    cookie = signed_in(a_client()).headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert "Expires=" in cookie
+    assert TOKEN not in cookie
+
+
+def test_the_session_cookie_travels_over_tls_only_when_it_came_over_tls() -> None:
+    client = a_client()
+    page = client.get("/login", base_url="https://dailies.example")
+    assert "; Secure" in page.headers["Set-Cookie"]
+    assert "; Secure" not in a_client().get("/login").headers["Set-Cookie"]
+
+
+def test_a_wrong_token_does_not_sign_in() -> None:
+    client = a_client()
+    answer = client.post("/login", data={"csrf": csrf_of(client.get("/login")), "token": "wrong"})
+    assert answer.status_code == 401
+    assert "not a token" in answer.text
+    assert client.get(CLOSED).status_code == 401
+
+
+def test_signing_in_needs_the_forms_own_token() -> None:
+    client = a_client()
+    client.get("/login")
+    assert client.post("/login", data={"token": TOKEN}).status_code == 403
+    assert client.post("/login", data={"token": TOKEN, "csrf": "forged"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:x", "/\n"]
+)
+def test_signing_in_leads_to_no_other_site(target: str) -> None:
+    client = a_client()
+    csrf = csrf_of(client.get("/login"))
+    assert client.post("/login", data={"csrf": csrf, "token": TOKEN, "next": target}).location == "/"
+
+
+def test_a_session_changes_nothing_without_its_csrf_token() -> None:
+    client = a_client()
+    signed_in(client)
+    assert client.post("/api/v1/no-such-thing").status_code == 403
+    csrf = csrf_in(client)
+    assert client.post("/api/v1/no-such-thing", headers={"X-CSRF-Token": csrf}).status_code == 404
+    assert client.post("/no-such-thing", data={"csrf": csrf}).status_code == 404
+
+
+def test_a_session_ends_when_its_token_is_withdrawn() -> None:
+    client = a_client()
+    signed_in(client)
+    cookie = client.get_cookie("dailies")
+    assert cookie
+    after = a_client(token="another-token")
+    after.set_cookie("dailies", cookie.value)
+    assert after.get(CLOSED).status_code == 401
+
+
+def test_a_session_signed_with_another_secret_is_none() -> None:
+    client = a_client()
+    signed_in(client)
+    cookie = client.get_cookie("dailies")
+    assert cookie
+    other = a_client(secret="another-secret")
+    other.set_cookie("dailies", cookie.value)
+    assert other.get(CLOSED).status_code == 401
+    rotated = a_client(secret="another-secret,a-secret-of-the-tests")
+    rotated.set_cookie("dailies", cookie.value)
+    assert rotated.get("/no-such-thing").status_code == 404
+
+
+def test_signing_out_ends_the_session() -> None:
+    client = a_client()
+    signed_in(client)
+    assert client.post("/logout", data={"csrf": csrf_in(client)}).location == "/login"
+    assert client.get(CLOSED).status_code == 401
+
+
+def test_without_any_token_this_machine_alone_comes_in() -> None:
+    client = a_client(token=None)
+    assert client.get("/no-such-thing").status_code == 404
+    for host in ("127.0.0.1:8080", "[::1]:8080", "localhost:8080"):
+        assert client.get("/no-such-thing", base_url=f"http://{host}").status_code == 404
+    far = client.get(CLOSED, environ_overrides={"REMOTE_ADDR": "10.0.0.7"})
+    assert far.status_code == 403
+    assert far.json is not None
+    assert "PIPELINE_API_TOKEN" in far.json["detail"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.7"])
+def test_without_any_token_a_name_that_was_rebound_does_not_help(host: str) -> None:
+    assert a_client(token=None).get(CLOSED, base_url=f"http://{host}").status_code == 403
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+def test_without_any_token_nobody_comes_in_through_a_proxy(header: str) -> None:
+    assert a_client(token=None).get(CLOSED, headers={header: "127.0.0.1"}).status_code == 403
+
+
+def test_without_any_token_other_sites_cannot_use_the_browser() -> None:
+    client = a_client(token=None)
+    for headers in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert client.post("/api/v1/no-such-thing", headers=headers).status_code == 403
+    assert client.post("/api/v1/no-such-thing", headers={"Origin": "http://localhost"}).status_code == 404
+    assert client.post("/api/v1/no-such-thing").status_code == 404
+
+
+def test_every_answer_carries_the_headers_that_bind_a_browser() -> None:
+    client = a_client()
+    for answer in (client.get("/login"), client.get(CLOSED), client.get("/healthz"), client.get("/static/dailies.css")):
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_errors_are_pages_for_people_and_documents_for_machines() -> None:
+    client = a_client()
+    page = client.get("/no-such-thing", headers={**BEARER, "Accept": "text/html"})
+    assert page.content_type.startswith("text/html")
+    document = client.get("/api/v1/no-such-thing", headers={**BEARER, "Accept": "text/html"})
+    assert document.content_type == "application/problem+json"
+
+
+def test_a_wrong_method_is_told_the_right_ones() -> None:
+    answer = a_client().post("/healthz", headers=BEARER)
+    assert answer.status_code == 405
+    assert "GET" in answer.headers["Allow"]
