@@ -92,7 +92,7 @@ class Storage:
         with self._making:
             if self._client is None:
                 try:
-                    self._client = boto3.client("s3", endpoint_url=self._endpoint, config=_CONFIG)
+                    self._client = boto3.session.Session().client("s3", endpoint_url=self._endpoint, config=_CONFIG)
                 except (BotoCoreError, ValueError) as error:
                     raise StorageError(f"S3 cannot be used: {error}", retryable=False) from None
             return self._client
