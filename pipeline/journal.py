@@ -11,7 +11,7 @@ their attempts are written (`write` returns when S3 has them); task tokens and e
     add     item, spec {image, prompt, params, …}     an item that the manifest has not
     review  item, mark, note                          a person's verdict; mark None takes it back
     stop    reason                                    the batch was stopped
-    reopen  states […]                                items that had ended in these states go again
+    reopen  states […], items […] or all              items that had ended in these states go again
 """
 
 from __future__ import annotations

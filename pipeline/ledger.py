@@ -40,8 +40,11 @@ from redis.exceptions import NoScriptError, ResponseError
 from pipeline import redis_client
 from pipeline.callbacks import RunName
 from pipeline.errors import NoSuchBatch, NoSuchItem, Unreachable
+from pipeline.ledger_keys import PREFIX
+from pipeline.ledger_keys import batch_key as _batch
+from pipeline.ledger_keys import item_key as _item
+from pipeline.ledger_pages import LedgerPages
 from pipeline.ledger_rows import (
-    LIVE_FIELDS,
     AccountRow,
     Claim,
     Claims,
@@ -54,7 +57,6 @@ from pipeline.ledger_rows import (
     RunRef,
     batch_row,
     due_row,
-    item_row,
     moment,
     ms,
     seconds,
@@ -64,7 +66,6 @@ from pipeline.policy import to_pico
 from pipeline.states import TERMINAL, TRANSITIONS, BatchState, ItemState
 
 _Thing = TypeVar("_Thing")
-PREFIX = "dailies:"
 _CHUNK = 500
 _DISK_S = 5.0
 
@@ -77,7 +78,7 @@ _HELD = json.dumps(
 )
 
 
-class Ledger:
+class Ledger(LedgerPages):
     """Every read and every transition. Thread-safe."""
 
     def __init__(self, redis: Any) -> None:
@@ -240,15 +241,7 @@ class Ledger:
         base = _batch(batch_id)
         for first in range(0, self._redis.llen(f"{base}:order"), _CHUNK):
             ids = self._redis.lrange(f"{base}:order", first, first + _CHUNK - 1)
-            with self._redis.pipeline(transaction=False) as pipe:
-                pipe.hmget(f"{base}:specs", ids)
-                pipe.hmget(f"{base}:ended", ids)
-                pipe.hmget(f"{base}:reviews", ids)
-                for item_id in ids:
-                    pipe.hmget(_item(batch_id, item_id), LIVE_FIELDS)
-                specs, ended, reviews, *live = pipe.execute()
-            for item_id, spec, outcome, review, fields in zip(ids, specs, ended, reviews, live, strict=True):
-                row = item_row(item_id, spec, outcome, review, fields)
+            for row in self._rows(batch_id, ids):
                 if states is None or row.status in states:
                     yield row
 
@@ -383,6 +376,15 @@ class Ledger:
             if seen < _CHUNK:
                 return int(reopened)
 
+    def reopen_item(self, batch_id: str, item_id: str) -> bool:
+        """Let one ended item go again. False when it has not ended, or has succeeded. NoSuchBatch, NoSuchItem."""
+        wanted = [state for state in TERMINAL if state != ItemState.SUCCEEDED]
+        reopened = self._run("reopen_item", batch_id, item_id, *wanted)
+        if reopened < 0:
+            self.batch(batch_id)
+            raise NoSuchItem(batch_id, item_id)
+        return bool(reopened == 1)
+
     def review(self, batch_id: str, item_id: str, review: Review | None) -> bool:
         """Note a person's verdict, None takes it back. True when the results are due once more.
 
@@ -495,14 +497,6 @@ _LUA = Path(__file__).with_name("lua")
 def _legal_transitions() -> str:
     rows = [f"{state}={{{','.join(f'{to}=true' for to in sorted(tos))}}}" for state, tos in TRANSITIONS.items()]
     return f"local LEGAL = {{{', '.join(rows)}}}\n"
-
-
-def _batch(batch_id: str) -> str:
-    return f"{PREFIX}batch:{batch_id}"
-
-
-def _item(batch_id: str, item_id: str) -> str:
-    return f"{PREFIX}item:{batch_id}:{item_id}"
 
 
 def _batched(things: Iterable[_Thing], size: int) -> Iterator[list[_Thing]]:

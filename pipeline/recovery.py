@@ -7,7 +7,7 @@ posted and whose answer nobody wrote down is `unknown`, as after any lost answer
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -118,7 +118,7 @@ def _apply(history: History, entry: Mapping[str, Any], settled: dict[str, bool])
     if do == "stop":
         history.stopped = entry["reason"]
     elif do == "reopen":
-        _reopen(history, entry["states"], settled)
+        _reopen(history, entry["states"], settled, entry.get("items"))
     elif do == "add":
         history.items.setdefault(entry["item"], Past(entry["spec"]))
     elif do == "review":
@@ -156,10 +156,10 @@ def _apply_run(past: Past, entry: Mapping[str, Any], settled: bool) -> None:
         past.cost_usd, past.outcome = entry["cost_usd"], entry["outcome"]
 
 
-def _reopen(history: History, states: Iterable[str], settled: dict[str, bool]) -> None:
+def _reopen(history: History, states: Iterable[str], settled: dict[str, bool], only: Collection[str] | None) -> None:
     history.stopped = None
     for item_id, past in history.items.items():
-        if past.state in states and past.outcome:
+        if past.state in states and past.outcome and (only is None or item_id in only):
             settled[item_id] = False
             past.state = ItemState.COLLECTING if Decimal(past.cost_usd) and past.token else ItemState.PENDING
             past.outcome = {}

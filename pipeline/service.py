@@ -130,6 +130,16 @@ class Service:
             self.waker.wake("collect")
         return reopened
 
+    def retry_item(self, batch_id: str, item_id: str) -> bool:
+        """Let one ended item go again. False when there is nothing to try again. Raises NoSuchBatch, NoSuchItem."""
+        state = self.ledger.item(batch_id, item_id).status
+        reopened = self.ledger.reopen_item(batch_id, item_id)
+        if reopened:
+            self._note(batch_id, {"do": "reopen", "states": [state], "items": [item_id]})
+            self.waker.wake("submit")
+            self.waker.wake("collect")
+        return reopened
+
     def again(self, batch_id: str, item_id: str, prompt: str) -> str:
         """Another take of an item, with another prompt, in the same batch. Answers the new item's id.
 

@@ -80,3 +80,23 @@ local function end_item(batch, item, from, to, outcome)
   redis.call('HSET', P .. 'batch:' .. batch .. ':ended', item, outcome)
   return redis.call('HINCRBY', batch_key(batch), 'open', -1)
 end
+
+-- Lets an item go again that has ended in one of the `wanted` states ({state = true}). What was bought is kept: an
+-- item whose run succeeded and is paid goes back to collecting, any other waits for a new run. True when it does.
+local function reopen_item(batch, item, wanted)
+  local key, base = item_key(batch, item), batch_key(batch)
+  local f = redis.call('HMGET', key, 'state', 'paid')
+  if not f[1] or not wanted[f[1]] or redis.call('HDEL', base .. ':ended', item) == 0 then return false end
+  redis.call('HDEL', key, 'lease', 'rung', 'looks', 'copies', 'refusals')
+  redis.call('HINCRBY', base, 'open', 1)
+  if f[2] and f[1] == 'failed' then
+    move(batch, item, f[1], 'collecting')
+    redis.call('ZADD', P .. 'due', now_ms(), member(batch, item))
+  else
+    redis.call('HINCRBY', key, 'before', redis.call('HGET', key, 'tries') or 0)
+    redis.call('HSET', key, 'tries', 0)
+    move(batch, item, f[1], 'pending')
+    queue_item(batch, item, 0)
+  end
+  return true
+end
