@@ -1,0 +1,104 @@
+"""Bodies of requests to the vendor: JSON and multipart forms, large files streamed."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from pipeline.errors import StorageError
+
+_READ_WHOLE_BYTES = 1_000_000
+_PIECE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A file to send. `open` gives its `size` bytes from the start, each time it is called."""
+
+    name: str
+    content_type: str
+    size: int
+    open: Callable[[], BinaryIO]
+
+
+@dataclass(frozen=True)
+class Body:
+    """A request's body: `head`, then the file, then `tail`."""
+
+    content_type: str
+    head: bytes
+    file: FileSource | None = None
+    tail: bytes = b""
+
+    @property
+    def length(self) -> int:
+        """Bytes in all."""
+        return len(self.head) + (self.file.size if self.file else 0) + len(self.tail)
+
+    @contextmanager
+    def opened(self) -> Iterator[bytes | Iterator[bytes]]:
+        """The bytes to send: whole where they are few, else piece by piece. A file is opened before anything is sent.
+
+        Raises StorageError, also while pieces are read: what was sent by then is no whole request.
+        """
+        if self.file is None:
+            yield self.head
+            return
+        with self.file.open() as stream:
+            pieces = self._pieces(self.file, stream)
+            yield b"".join(pieces) if self.file.size <= _READ_WHOLE_BYTES else pieces
+
+    def _pieces(self, file: FileSource, stream: BinaryIO) -> Iterator[bytes]:
+        yield self.head
+        left = file.size
+        while left > 0 and (piece := stream.read(min(_PIECE_BYTES, left))):
+            left -= len(piece)
+            yield piece
+        if left or stream.read(1):
+            raise StorageError(
+                f"{file.name} is not the {file.size:,} bytes that it was: it has changed.", retryable=True
+            )
+        yield self.tail
+
+
+def json_body(fields: Mapping[str, Any]) -> Body:
+    """The fields as a JSON object."""
+    return Body("application/json", json.dumps(fields, default=str, separators=(",", ":")).encode())
+
+
+def form_body(fields: Mapping[str, Any], file_field: str | None = None, file: FileSource | None = None) -> Body:
+    """The fields as a multipart form; those that are no text as text or JSON. The file comes last."""
+    boundary = secrets.token_hex(16)
+    head = "".join(f"--{boundary}\r\n{_disposition(name)}\r\n\r\n{_text(value)}\r\n" for name, value in fields.items())
+    end = f"--{boundary}--\r\n"
+    content_type = f"multipart/form-data; boundary={boundary}"
+    if file is None or file_field is None:
+        return Body(content_type, (head + end).encode("utf-8", "replace"))
+    kind = _quoted(file.content_type) or "application/octet-stream"
+    head += (
+        f'--{boundary}\r\n{_disposition(file_field)}; filename="{_quoted(file.name)}"\r\nContent-Type: {kind}\r\n\r\n'
+    )
+    return Body(content_type, head.encode("utf-8", "replace"), file, f"\r\n{end}".encode())
+
+
+def _disposition(name: str) -> str:
+    return f'Content-Disposition: form-data; name="{_quoted(name)}"'
+
+
+def _quoted(name: str) -> str:
+    """A name within quotes, as browsers write it."""
+    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
