@@ -15,7 +15,6 @@ from pipeline import gallery, results
 from pipeline.errors import StorageError
 from pipeline.ledger_rows import Finished
 from pipeline.model import BatchRow
-from pipeline.service import RESULTS
 from pipeline.states import BatchState, batch_outcome
 from pipeline.storage import join
 
@@ -44,7 +43,7 @@ def finish(batch_id: str) -> None:
 
 def _write(ctx: Context, batch: BatchRow, lease: str) -> bool:
     """Write all four files. False when somebody else writes them now."""
-    uri = join(batch.output, RESULTS)
+    uri = join(batch.output, results.RESULTS)
     before = ctx.storage.info(uri)
     if before and results.revision_of(ctx.storage.head(uri, results.HEAD_BYTES) or b"") >= batch.revision:
         return True

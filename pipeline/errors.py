@@ -40,6 +40,8 @@ class InvalidManifest(DailiesError):
 class InvalidSettings(DailiesError):
     """A setting is wrong or missing."""
 
+    exit_code = 2
+
 
 class Unreachable(DailiesError):
     """A service that is needed does not answer."""
@@ -80,6 +82,8 @@ class InvalidBatchId(DailiesError):
 class BatchOnlyOnS3(DailiesError):
     """S3 knows this batch id, the ledger does not."""
 
+    exit_code = 2
+
 
 class NoBatchThere(DailiesError):
     """S3 has no batch at this address."""
@@ -92,6 +96,8 @@ class NoBatchThere(DailiesError):
 
 class StorageError(DailiesError):
     """S3 refused or failed. `retryable` says whether the same call may succeed later."""
+
+    exit_code = 3
 
     def __init__(self, message: str, *, retryable: bool) -> None:
         super().__init__(message)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
@@ -19,8 +20,8 @@ from pipeline.ledger import Ledger
 from pipeline.ledger_rows import AccountRow
 from pipeline.model import BatchRow
 from pipeline.pace import Pace
-from pipeline.states import BATCH_TERMINAL, TERMINAL
-from pipeline.terminal import counts, dollars, duration, state, visible
+from pipeline.states import BATCH_TERMINAL
+from pipeline.terminal import counts, dollars, duration, ended_items, state, visible
 
 _LOOK_EVERY_S = 0.5
 _LINE_EVERY_S = 5.0
@@ -37,11 +38,6 @@ class View:
     per_minute: float | None
     left_s: float | None
 
-    @property
-    def ended(self) -> int:
-        """How many items have ended."""
-        return sum(number for name, number in self.batch.counts.items() if name in TERMINAL)
-
 
 def follow(ledger: Ledger, batch_id: str, out: Console) -> BatchRow:
     """Show a batch on `out` until it ends: moving on a terminal, else a line whenever something has changed.
@@ -49,30 +45,32 @@ def follow(ledger: Ledger, batch_id: str, out: Console) -> BatchRow:
     Raises NoSuchBatch; Unreachable once Redis has been away for two minutes.
     """
     pace = Pace()
+    view = _look(ledger, batch_id, pace)
     with _screen(out) as screen:
-        while True:
-            view = _look(ledger, batch_id, pace)
+        while view.batch.status not in BATCH_TERMINAL:
             screen.show(view)
-            if view.batch.status in BATCH_TERMINAL:
-                screen.close(view)
-                return view.batch
             time.sleep(_LOOK_EVERY_S)
+            view = _look_patiently(ledger, batch_id, pace)
+        screen.close(view)
+    return view.batch
 
 
 def _look(ledger: Ledger, batch_id: str, pace: Pace) -> View:
+    batch, account = ledger.batch(batch_id), ledger.account()
+    now, ended = time.monotonic(), ended_items(batch)
+    pace.note(now, ended)
+    return View(batch, account, pace.per_minute(now), pace.left_s(now, batch.total - ended))
+
+
+def _look_patiently(ledger: Ledger, batch_id: str, pace: Pace) -> View:
     ends = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            batch, account = ledger.batch(batch_id), ledger.account()
-            break
+            return _look(ledger, batch_id, pace)
         except Unreachable:
             if time.monotonic() > ends:
                 raise
             time.sleep(_LOOK_EVERY_S)
-    view = View(batch, account, None, None)
-    now = time.monotonic()
-    pace.note(now, view.ended)
-    return View(batch, account, pace.per_minute(now), pace.left_s(now, batch.total - view.ended))
 
 
 class _Screen(Protocol):
@@ -86,7 +84,7 @@ def _screen(out: Console) -> Iterator[_Screen]:
     if not out.is_terminal:
         yield _Lines(out)
         return
-    with Live(console=out, auto_refresh=False, transient=False) as live:
+    with Live(console=out, auto_refresh=False) as live:
         yield _Picture(live)
 
 
@@ -98,13 +96,13 @@ class _Picture:
         self._live.update(_picture(view), refresh=True)
 
     def close(self, view: View) -> None:
-        """The last picture stays."""
+        self.show(view)
 
 
 class _Lines:
     def __init__(self, out: Console) -> None:
         self._out = out
-        self._said = Text()
+        self._said = ""
         self._next_s = 0.0
 
     def show(self, view: View) -> None:
@@ -112,12 +110,11 @@ class _Lines:
             self.close(view)
 
     def close(self, view: View) -> None:
-        said = counts(view.batch.counts)
-        if said == self._said:
-            return
-        self._said = said
-        self._next_s = time.monotonic() + _LINE_EVERY_S
-        self._out.print(_line(view))
+        said = f"{view.batch.status} {view.batch.counts} {_notes(view)}"
+        if said != self._said:
+            self._said = said
+            self._next_s = time.monotonic() + _LINE_EVERY_S
+            self._out.print(_line(view))
 
 
 def _picture(view: View) -> RenderableType:
@@ -126,14 +123,14 @@ def _picture(view: View) -> RenderableType:
     grid.add_row(
         Text(batch.id, "bold"),
         state(batch.status),
-        ProgressBar(total=max(batch.total, 1), completed=view.ended, width=30),
-        f"{view.ended}/{batch.total}",
+        ProgressBar(total=max(batch.total, 1), completed=ended_items(batch), width=30),
+        _share(view),
     )
     return Group(grid, Text("  ").append_text(_figures(view)), *_notes(view))
 
 
 def _line(view: View) -> Text:
-    line = Text(f"{view.batch.id} {view.batch.status} {view.ended}/{view.batch.total}: ").append_text(_figures(view))
+    line = Text(f"{view.batch.id} {view.batch.status} {_share(view)}: ").append_text(_figures(view))
     for note in _notes(view):
         line.append("; ").append_text(note)
     return line
@@ -154,8 +151,10 @@ def _notes(view: View) -> list[Text]:
         return [Text(visible(view.batch.reason), "yellow")] if view.batch.reason else []
     if account.paused_reason:
         return [Text(f"The account is paused: {visible(account.paused_reason)} `dailies resume` goes on.", "yellow")]
-    if account.trouble and account.backoff_until:
+    if account.trouble and account.backoff_until and account.backoff_until > datetime.now(UTC):
         return [Text(f"Waiting: {visible(account.trouble)}", "yellow")]
-    if view.batch.reason:
-        return [Text(visible(view.batch.reason), "yellow")]
-    return []
+    return [Text(visible(view.batch.reason), "yellow")] if view.batch.reason else []
+
+
+def _share(view: View) -> str:
+    return f"{ended_items(view.batch):,}/{view.batch.total:,}"

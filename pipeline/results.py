@@ -18,6 +18,7 @@ from typing import Any
 from pipeline.model import BatchRow, ItemRow, Output, Review
 
 VERSION = 1
+RESULTS = "results.json"
 _COLUMNS = (
     "id", "status", "image", "prompt", "params", "task_id", "attempts", "cost_usd", "elapsed_s", "error", "outputs",
     "review", "note", "take_of",

@@ -20,13 +20,13 @@ from pipeline.journal import Entry, Journal
 from pipeline.ledger import Ledger
 from pipeline.ledger_rows import Plan
 from pipeline.model import BatchRow, Item, Manifest, Review
+from pipeline.results import RESULTS
 from pipeline.settings import Settings
 from pipeline.states import BatchState, Stop
 from pipeline.storage import Storage, join
 from pipeline.wake import Waker
 
 MANIFEST = "manifest.yaml"
-RESULTS = "results.json"
 RESTATE_S = 3.0
 """How long reviews of an ended batch are gathered before its results are written anew."""
 _BATCH_ID = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

@@ -18,7 +18,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.model import BatchRow
 from pipeline.results import money
+from pipeline.states import TERMINAL
 
 _COLOURS = {
     "succeeded": "green",
@@ -79,6 +81,11 @@ def moment(when: datetime, now: datetime) -> str:
 def counted(number: int, what: str) -> str:
     """`1 item`, `2 items`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def ended_items(batch: BatchRow) -> int:
+    """How many items of a batch have ended."""
+    return sum(number for name, number in batch.counts.items() if name in TERMINAL)
 
 
 def counts(by_state: Mapping[str, int]) -> Text:

@@ -13,10 +13,9 @@ from rich.text import Text
 from pipeline.ledger import Ledger
 from pipeline.ledger_rows import AccountRow
 from pipeline.model import BatchRow
-from pipeline.results import timestamp
-from pipeline.service import RESULTS
-from pipeline.states import BATCH_TERMINAL, TERMINAL, ItemState
-from pipeline.terminal import counted, counts, dollars, duration, moment, print_fields, print_table, state
+from pipeline.results import RESULTS, timestamp
+from pipeline.states import BATCH_TERMINAL, ItemState
+from pipeline.terminal import counted, counts, dollars, duration, ended_items, moment, print_fields, print_table, state
 
 _MOST_HELD = 5
 
@@ -61,7 +60,7 @@ def print_batches(out: Console, rows: Sequence[BatchRow]) -> None:
             (
                 row.id,
                 state(row.status),
-                f"{_ended(row):,}/{row.total:,}",
+                f"{ended_items(row):,}/{row.total:,}",
                 counts(row.counts),
                 dollars(row.cost_usd),
                 duration(max(0.0, (now - row.created).total_seconds())),
@@ -80,7 +79,7 @@ def print_batch(out: Console, ledger: Ledger, row: BatchRow) -> None:
         ("name", row.name),
         ("model", row.model),
         ("status", state(row.status)),
-        ("items", Text(f"{_ended(row):,} of {row.total:,} ended: ").append_text(counts(row.counts))),
+        ("items", Text(f"{ended_items(row):,} of {row.total:,} ended: ").append_text(counts(row.counts))),
         ("cost", dollars(row.cost_usd)),
         ("created", f"{moment(row.created, now)} by {row.trigger}"),
     ]
@@ -101,11 +100,10 @@ def print_batch(out: Console, ledger: Ledger, row: BatchRow) -> None:
 
 def _print_unknown(out: Console, ledger: Ledger, row: BatchRow) -> None:
     """Items whose run may or may not exist: those still waited for, and those that wait for a person."""
-    known = [item for item in islice(ledger.items(row.id, {ItemState.UNKNOWN}), _MOST_HELD)]
+    known = islice(ledger.items(row.id, {ItemState.UNKNOWN}), _MOST_HELD)
     held = [item.id for item in known if item.error]
     if not held:
-        out.print(f"{counted(row.counts[ItemState.UNKNOWN], 'item')} unknown: the answer to the run was lost, ")
-        out.print("its callback is waited for.")
+        out.print("Unknown: the answer to the run was lost. Its callback is waited for.")
         return
     more = ", …" if row.counts[ItemState.UNKNOWN] > len(held) else ""
     out.print(
@@ -113,7 +111,3 @@ def _print_unknown(out: Console, ledger: Ledger, row: BatchRow) -> None:
         "have made and billed it."
     )
     out.print(f"Look at the vendor's list of tasks. `dailies retry {row.id} --status unknown` runs them again.")
-
-
-def _ended(row: BatchRow) -> int:
-    return sum(number for name, number in row.counts.items() if name in TERMINAL)

@@ -1,0 +1,59 @@
+"""Checks of every dependency and setting, for real: what is right, what is wrong, how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pipeline.settings import Settings
+
+
+class Verdict(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    NOTE = "note"
+    """it works, but less is promised, or something is left out"""
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination. `mend`: what a person can do. Secrets are never in it."""
+
+    verdict: Verdict
+    subject: str
+    says: str
+    mend: str = ""
+
+
+def ok(subject: str, says: str) -> Finding:
+    """All is well."""
+    return Finding(Verdict.OK, subject, says)
+
+
+def note(subject: str, says: str, mend: str = "") -> Finding:
+    """Worth knowing."""
+    return Finding(Verdict.NOTE, subject, says, mend)
+
+
+def wrong(subject: str, says: str, mend: str = "") -> Finding:
+    """This has to be mended."""
+    return Finding(Verdict.WRONG, subject, says, mend)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Check everything, one finding after the other. Nothing is run at the vendor, nothing is left on S3."""
+    from pipeline.doctor import queue, storage, vendor, web
+
+    for check in (
+        queue.redis,
+        queue.staff,
+        storage.bucket,
+        vendor.account,
+        vendor.fetch_hosts,
+        web.public_url,
+        web.gate,
+    ):
+        yield from check(settings)

@@ -1,0 +1,131 @@
+"""Redis, and who works on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from redis.exceptions import ResponseError
+from rq import Queue, Worker
+from rq.cron import CronScheduler
+from rq.scheduler import RQScheduler
+from rq.serializers import JSONSerializer
+
+from pipeline import redis_client
+from pipeline.doctor import Finding, note, ok, wrong
+from pipeline.errors import Unreachable
+from pipeline.ledger import Ledger
+from pipeline.settings import Settings
+from pipeline.wake import QUEUE
+
+_OLDEST = (7, 2)
+_MOST_SKEW_S = 5
+_DISK_MS = 2000
+
+
+def redis(settings: Settings) -> Iterator[Finding]:
+    """Whether Redis answers, keeps what it is told and forgets nothing."""
+    try:
+        client = redis_client.connect(settings.redis_url)
+        begun = time.monotonic()
+        client.ping()
+        took_ms = 1000 * (time.monotonic() - begun)
+        info = client.info()
+    except Unreachable as error:
+        yield wrong("Redis", str(error))
+        return
+    except ResponseError as error:
+        yield wrong(
+            "Redis", f"It refuses: {error}.", "Let REDIS_URL's user read INFO and write keys under dailies: and rq:."
+        )
+        return
+    yield ok("Redis", f"{_server(info)}, {took_ms:.1f} ms away")
+    yield _disk(client, info)
+    yield _eviction(info)
+    yield _clock(client)
+
+
+def _server(info: dict[str, Any]) -> str:
+    if "valkey_version" in info:
+        return f"Valkey {info['valkey_version']}"
+    return f"Redis {info.get('redis_version', 'of an unknown version')}"
+
+
+def _disk(client: Any, info: dict[str, Any]) -> Finding:
+    what = "Redis' disk"
+    less = (
+        "Should Redis die and lose its last second, a run posted in it may be posted again; "
+        "the journal on S3 brings back the rest (`dailies recover`)."
+    )
+    if not info.get("aof_enabled"):
+        return note(what, f"The append-only file is off. {less}", "Start the server with --appendonly yes.")
+    try:
+        written = client.execute_command("WAITAOF", 1, 0, _DISK_MS)
+    except ResponseError:
+        return note(
+            what,
+            f"The append-only file is on, but the server has no WAITAOF. {less}",
+            "Use Valkey, or Redis 7.2 and newer.",
+        )
+    if written[0] < 1:
+        return wrong(what, f"Nothing was written within {_DISK_MS} ms.", "Look at the server's disk and its log.")
+    return ok(what, "append-only file on, WAITAOF answers: attempts are on disk before money is spent")
+
+
+def _eviction(info: dict[str, Any]) -> Finding:
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy == "noeviction":
+        return ok("Redis' memory", "maxmemory-policy noeviction")
+    return wrong(
+        "Redis' memory",
+        f"maxmemory-policy is {policy}: when memory is short, batches are thrown away.",
+        "Start the server with --maxmemory-policy noeviction.",
+    )
+
+
+def _clock(client: Any) -> Finding:
+    second, microsecond = client.time()
+    skew_s = time.time() - (second + microsecond / 1e6)
+    if abs(skew_s) <= _MOST_SKEW_S:
+        return ok("clock", "agrees with Redis'")
+    return note(
+        "clock",
+        f"This machine is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} Redis. Leases go by Redis' clock; "
+        "S3 refuses requests that are 15 minutes off.",
+        "Set the clocks by NTP.",
+    )
+
+
+def staff(settings: Settings) -> Iterator[Finding]:
+    """Whether workers and schedulers are there, as RQ knows them."""
+    try:
+        client = redis_client.connect(settings.redis_url, decode=False)
+        queue = Queue(QUEUE, connection=client, serializer=JSONSerializer)
+        workers = Worker.all(queue=queue, serializer=JSONSerializer)
+        waiting = queue.count
+        failed = queue.failed_job_registry.count
+        clocks = len(CronScheduler.all(client))
+        delays = client.exists(RQScheduler.get_locking_key(QUEUE))
+        open_batches = Ledger.connect(settings.redis_url).open_batches()
+    except (Unreachable, ResponseError):
+        return
+    busy = bool(waiting or open_batches)
+    hosts = len({worker.hostname for worker in workers})
+    if workers:
+        yield ok("workers", f"{len(workers)} on {hosts} host{'s' if hosts > 1 else ''}, {waiting} jobs waiting")
+        yield _present("delayed jobs", bool(delays), "no worker looks after them", busy=True)
+    else:
+        yield _present("workers", False, f"there are none; {waiting} jobs and {len(open_batches)} batches wait", busy)
+    yield _present("scheduler", bool(clocks), "nobody sweeps or starts batches by the clock", busy or bool(workers))
+    if failed:
+        yield note(
+            "failed jobs", f"{failed} in the last day. Their work was done by others.", "The workers' logs say why."
+        )
+
+
+def _present(subject: str, is_there: bool, absent: str, busy: bool) -> Finding:
+    if is_there:
+        return ok(subject, "alive")
+    mend = "Start `dailies up`, or the processes of the Procfile."
+    return wrong(subject, absent, mend) if busy else note(subject, absent, mend)
