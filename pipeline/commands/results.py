@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import click
 
 from pipeline.commands.shared import batch_argument, service, state_option
 from pipeline.errors import DailiesError
+
+_PIECE = 64 * 1024
 
 
 class NotEnded(DailiesError):
@@ -35,4 +36,5 @@ def command(batch_id: str, state: Path) -> None:
     if batch.status not in BATCH_TERMINAL:
         click.echo(f"Batch {batch_id!r} was opened again ({batch.status}): these are its last results.", err=True)
     with found.storage.open(uri) as source:
-        shutil.copyfileobj(source, click.get_binary_stream("stdout"))
+        while piece := source.read(_PIECE):
+            click.echo(piece, nl=False)

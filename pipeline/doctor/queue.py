@@ -91,8 +91,8 @@ def _clock(client: Any) -> Finding:
         return ok("clock", "agrees with Redis'")
     return note(
         "clock",
-        f"This machine is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} Redis. Leases go by Redis' clock; "
-        "S3 refuses requests that are 15 minutes off.",
+        f"This machine is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} Redis. Leases go by Redis' "
+        "clock; S3 refuses requests that are 15 minutes off.",
         "Set the clocks by NTP.",
     )
 

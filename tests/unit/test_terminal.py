@@ -1,0 +1,73 @@
+"""What people see is what is there: nothing is taken for markup or for a terminal's orders."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from rich.console import Console
+
+from pipeline import terminal
+
+
+def a_console(*, on_terminal: bool) -> Console:
+    return Console(
+        file=io.StringIO(), force_terminal=on_terminal, width=60, markup=False, highlight=False, color_system=None
+    )
+
+
+def written(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a face [bold]smiles[/]", "a face [bold]smiles[/]"),
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("one\ntwo\tthree", "one\\ntwo\\tthree"),
+        ("\u202eevil", "\\u202eevil"),
+        ("broken \ud800", "broken \\ud800"),
+        ("深い 👩\u200d🚀", "深い 👩\u200d🚀"),
+    ],
+)
+def test_control_and_direction_characters_are_spelled_out(text: str, shown: str) -> None:
+    assert terminal.visible(text) == shown
+
+
+@pytest.mark.parametrize("on_terminal", [True, False])
+def test_markup_in_a_prompt_is_shown_as_it_is(on_terminal: bool) -> None:
+    console = a_console(on_terminal=on_terminal)
+    terminal.print_table(console, ("prompt",), [("[red]a[/red] \\[b] :smile: \x1b]0;title\x07",)])
+    assert "[red]a[/red] \\[b] :smile: \\x1b]0;title\\x07" in written(console)
+
+
+def test_a_table_elsewhere_than_on_a_terminal_is_a_line_a_row_with_tabs() -> None:
+    console = a_console(on_terminal=False)
+    terminal.print_table(
+        console, ("id", "prompt"), [("a", "long " * 100), ("b", "x\ty"), ("c", terminal.state("failed"))]
+    )
+    assert written(console).splitlines() == ["id\tprompt", "a\t" + "long " * 100, "b\tx\\ty", "c\tfailed"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.2, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3700, "1 h 1 min"), (90_000, "1 d 1 h")],
+)
+def test_durations_are_told_in_their_two_largest_units(seconds: float, shown: str) -> None:
+    assert terminal.duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("usd", "shown"), [("0", "$0.00"), ("1.5", "$1.50"), ("0.00351", "$0.00351"), ("12", "$12.00")]
+)
+def test_money_is_told_to_the_cent_and_beyond_where_there_is_more(usd: str, shown: str) -> None:
+    assert terminal.dollars(Decimal(usd)) == shown
+
+
+def test_a_moment_says_how_long_ago_it_was() -> None:
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert terminal.moment(now - timedelta(minutes=2), now) == "2026-01-02 03:02:05 UTC (2 min 0 s ago)"
