@@ -43,6 +43,12 @@ class Settings(BaseModel):
     secret: SecretStr = SecretStr("")
     """Signs callback URLs. Several, separated by commas, while a key is rotated: the first signs, all are accepted."""
     api_token: SecretStr | None = None
+    buckets: tuple[str, ...] = ()
+    """Buckets, besides that of `output`, which manifests sent by HTTP or found on S3 may read and write."""
+    web_threads: Annotated[int, Field(ge=2)] = 16
+    """Threads of a web process. Half of them may be taken by pages that watch a batch."""
+    notify_secret: SecretStr | None = None
+    """Signs notifications (`whsec_…`); unset: a key made from `secret`, which `dailies doctor` shows."""
     fetch_hosts: tuple[str, ...] = ("*.wiro.ai",)
     """Hosts, `*.` patterns or `host:port`, that outputs may be fetched from."""
 
@@ -59,7 +65,7 @@ class Settings(BaseModel):
     purge_source: bool = False
     """After the copy, delete inputs and outputs at the vendor."""
 
-    @field_validator("fetch_hosts", mode="before")
+    @field_validator("fetch_hosts", "buckets", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Flask
+from flask import Blueprint, Flask
 
 from pipeline import log
 from pipeline.service import Service
 from pipeline.settings import Settings, load
-from pipeline.web import auth, headers, health, login, problems, receiver, request_log
+from pipeline.web import api, auth, docs, events, headers, health, inputs, login, problems, receiver, request_log
+from pipeline.web.operations import Operations
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
 
@@ -26,4 +27,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(receiver.blueprint(service, settings.secret.get_secret_value()))
     app.register_blueprint(health.blueprint(service))
     app.register_blueprint(login.blueprint(tokens))
+    operations = _operations(service)
+    app.register_blueprint(operations.routes)
+    app.register_blueprint(docs.blueprint(operations))
     return app
+
+
+def _operations(service: Service) -> Operations:
+    operations = Operations(Blueprint("api", __name__))
+    api.add_to(operations, service)
+    events.add_to(operations, service)
+    inputs.add_to(operations, service)
+    return operations

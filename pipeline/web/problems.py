@@ -19,6 +19,7 @@ from pipeline.errors import (
     InvalidManifest,
     InvalidSettings,
     NoSuchBatch,
+    NoSuchItem,
     Problem,
     StorageError,
     Unreachable,
@@ -32,6 +33,7 @@ MOST_ERRORS = 200
 _MACHINE_PATHS = ("/api/", "/callbacks/", "/events/", "/metrics", "/openapi.json", "/healthz", "/readyz")
 _STATUS: Sequence[tuple[type[DailiesError], int]] = (
     (NoSuchBatch, 404),
+    (NoSuchItem, 404),
     (InvalidManifest, 422),
     (InvalidBatchId, 422),
     (BatchOnlyOnS3, 409),

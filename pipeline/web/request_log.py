@@ -30,7 +30,12 @@ def log_requests(app: Flask) -> None:
                 ms=round((time.monotonic() - g.began) * 1000, 1),
                 who=who,
                 address=request.remote_addr,
-                batch=(request.view_args or {}).get("batch_id"),
-                item=(request.view_args or {}).get("item_id"),
+                **_names(),
             )
         return answer
+
+
+def _names() -> dict[str, str]:
+    """The batch and the item that the request is about."""
+    given = request.view_args or {}
+    return {field: given[name] for field, name in (("batch", "batch_id"), ("item", "item_id")) if name in given}

@@ -1,0 +1,278 @@
+"""The API against real servers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+from test_ledger import FAILED, RUNNING, dues, running, succeed
+from werkzeug.test import TestResponse
+
+from pipeline.embedded import S3Env
+from pipeline.ledger import Ledger
+from pipeline.settings import Settings
+from pipeline.storage import Storage
+from pipeline.web import create_app
+
+TOKEN = "a-token-of-the-tests"
+PORTRAIT = Path("config/samples/portrait.jpg")
+
+
+@pytest.fixture
+def settings(redis_url: str, s3_server: S3Env, storage: Storage, bucket: str) -> Settings:
+    return Settings(
+        redis_url=redis_url,
+        s3_endpoint=s3_server.endpoint,
+        output=bucket,
+        secret=SecretStr("a-secret-of-the-tests"),
+        api_token=SecretStr(TOKEN),
+        wiro_api_url="http://127.0.0.1:1",
+    )
+
+
+@pytest.fixture
+def client(settings: Settings) -> FlaskClient:
+    client = create_app(settings).test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {TOKEN}"
+    return client
+
+
+def a_manifest(items: int = 3, **more: Any) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "name": "la-street",
+        "items": [{"id": f"i{n}", "image": f"https://example.com/{n}.jpg", "prompt": f"p{n}"} for n in range(items)],
+        **more,
+    }
+
+
+def send(client: FlaskClient, manifest: dict[str, Any], key: str | None = "b") -> TestResponse:
+    headers = {"Idempotency-Key": key} if key else {}
+    return client.post("/api/v1/batches", data=json.dumps(manifest), content_type="application/json", headers=headers)
+
+
+def start(client: FlaskClient, ledger: Ledger, items: int = 3) -> str:
+    """A batch `b` that runs, with no worker that would move it."""
+    assert send(client, a_manifest(items)).status_code == 201
+    ledger.start_batch("b", price_usd=Decimal(0), most_failures=1000)
+    return "/api/v1/batches/b"
+
+
+def body(answer: TestResponse) -> dict[str, Any]:
+    document = answer.get_json()
+    assert isinstance(document, dict)
+    return document
+
+
+def test_a_manifest_becomes_a_batch(client: FlaskClient) -> None:
+    answer = send(client, a_manifest())
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == "/api/v1/batches/b"
+    batch = body(client.get(answer.headers["Location"]))
+    assert (batch["id"], batch["total"], batch["trigger"], batch["results"]) == ("b", 3, "api", None)
+
+
+def test_the_same_key_again_is_the_same_batch(client: FlaskClient) -> None:
+    send(client, a_manifest())
+    again = send(client, a_manifest())
+    assert again.status_code == 200
+    assert len(body(client.get("/api/v1/batches"))["batches"]) == 1
+
+
+def test_yaml_is_taken_like_json_and_an_id_is_made(client: FlaskClient) -> None:
+    text = 'version: 1\nname: la-street\nitems:\n  - {image: "https://example.com/1.jpg", prompt: "täke"}\n'
+    answer = client.post("/api/v1/batches", data=text.encode(), content_type="application/yaml")
+    assert answer.status_code == 201
+    assert body(answer)["id"].startswith("la-street-")
+
+
+def test_mistakes_are_answered_with_their_places(client: FlaskClient) -> None:
+    text = "version: 1\nname: la-street\nitems:\n  - {image: faces/1.jpg, prompt: p}\n"
+    answer = client.post("/api/v1/batches", data=text)
+    assert answer.status_code == 422
+    assert answer.content_type == "application/problem+json"
+    [mistake] = body(answer)["errors"]
+    assert mistake["line"] > 1
+    assert body(client.get("/api/v1/batches"))["batches"] == []
+
+
+@pytest.mark.parametrize("key", ["../b", "a/b", "-b", "b" * 129, "b..c"])
+def test_a_key_that_cannot_be_a_batch_id_is_refused(client: FlaskClient, key: str) -> None:
+    assert send(client, a_manifest(), key).status_code == 422
+
+
+def test_buckets_that_are_not_on_the_list_cannot_be_named(client: FlaskClient) -> None:
+    text = """version: 1
+name: la-street
+items:
+  - {image: "https://example.com/1.jpg", prompt: p}
+  - {image: "s3://somebody-elses/1.jpg", prompt: p}
+"""
+    answer = client.post("/api/v1/batches", data=text)
+    assert answer.status_code == 422
+    [mistake] = body(answer)["errors"]
+    assert (mistake["line"], mistake["column"]) == (5, 14)
+    assert "somebody-elses" in mistake["message"]
+    assert send(client, a_manifest(output="s3://somebody-elses/out/")).status_code == 422
+
+
+def test_the_bucket_of_the_outputs_may_be_named(client: FlaskClient, bucket: str) -> None:
+    manifest = a_manifest(1)
+    manifest["items"][0]["image"] = f"{bucket}faces/1.jpg"
+    assert send(client, manifest).status_code == 201
+
+
+def test_files_of_the_server_cannot_be_read(client: FlaskClient) -> None:
+    for manifest in (a_manifest(items_from="/etc/passwd"), a_manifest(items_from="s3://somebody-elses/rows.csv")):
+        answer = send(client, manifest)
+        assert answer.status_code == 422
+        assert "root:" not in answer.text
+
+
+def test_a_body_that_is_too_large_is_refused_unread(client: FlaskClient) -> None:
+    answer = client.post("/api/v1/batches", data=b"x" * (8 * 1024 * 1024 + 1))
+    assert answer.status_code == 413
+    assert answer.content_type == "application/problem+json"
+
+
+def test_batches_come_in_pages(client: FlaskClient) -> None:
+    for number in range(3):
+        send(client, a_manifest(1), f"b{number}")
+    first = body(client.get("/api/v1/batches?limit=2"))
+    second = body(client.get(f"/api/v1/batches?limit=2&cursor={first['next']}"))
+    assert [batch["id"] for batch in first["batches"] + second["batches"]] == ["b2", "b1", "b0"]
+    assert second["next"] is None
+
+
+def test_items_come_in_pages_and_by_state(client: FlaskClient, ledger: Ledger) -> None:
+    at = start(client, ledger, items=5)
+    running(ledger, 2)
+    page = body(client.get(f"{at}/items?limit=3"))
+    assert [item["id"] for item in page["items"]] == ["i0", "i1", "i2"]
+    rest = body(client.get(f"{at}/items?limit=3&cursor={page['next']}"))
+    assert [item["id"] for item in rest["items"]] == ["i3", "i4"]
+    found = body(client.get(f"{at}/items?status=running,failed&text=P1"))
+    assert [item["id"] for item in found["items"]] == ["i1"]
+    assert body(client.get(f"{at}/items/i1"))["status"] == "running"
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=x", "limit=501", "cursor=x", "status=odd", "odd=1", "limit=1&limit=2"]
+)
+def test_a_wrong_question_is_named(client: FlaskClient, ledger: Ledger, query: str) -> None:
+    answer = client.get(f"{start(client, ledger)}/items?{query}")
+    assert answer.status_code == 400
+    assert query.partition("=")[0] in body(answer)["detail"]
+
+
+def test_what_is_not_there_is_404(client: FlaskClient, ledger: Ledger) -> None:
+    at = start(client, ledger)
+    for path in ("/api/v1/batches/nope", "/api/v1/batches/nope/items", f"{at}/items/nope"):
+        answer = client.get(path)
+        assert answer.status_code == 404
+        assert "nope" in body(answer)["detail"]
+    assert client.post("/api/v1/batches/nope/cancel").status_code == 404
+
+
+def test_a_batch_is_paused_resumed_and_cancelled(client: FlaskClient, ledger: Ledger) -> None:
+    at = start(client, ledger)
+    assert body(client.post(f"{at}/pause"))["status"] == "paused"
+    assert body(client.post(f"{at}/resume"))["status"] == "running"
+    batch = body(client.post(f"{at}/cancel"))
+    assert (batch["status"], batch["counts"]) == ("cancelling", {"cancelled": 3})
+
+
+def test_failed_items_go_again(client: FlaskClient, ledger: Ledger) -> None:
+    at = start(client, ledger)
+    running(ledger)
+    for due in dues(ledger):
+        ledger.end_item(due.run, due.lease, RUNNING, FAILED, {"error": "no"})
+    assert body(client.post(f"{at}/items/i1/retry")) == {"reopened": 1}
+    assert body(client.post(f"{at}/items/i1/retry")) == {"reopened": 0}
+    assert body(client.post(f"{at}/retry")) == {"reopened": 2}
+    assert body(client.post(f"{at}/retry", json={"status": ["cancelled"]})) == {"reopened": 0}
+    assert client.post(f"{at}/retry", json={"status": ["succeeded"]}).status_code == 422
+    assert client.post(f"{at}/retry", data="x", content_type="text/plain").status_code == 415
+
+
+def test_an_item_is_reviewed_and_taken_again(client: FlaskClient, ledger: Ledger) -> None:
+    at = start(client, ledger)
+    running(ledger, 1)
+    [due] = dues(ledger)
+    succeed(ledger, due)
+    item = body(client.post(f"{at}/items/i0/review", json={"mark": "rejected", "note": "<b>blurred</b>"}))
+    assert item["review"] == {"mark": "rejected", "note": "<b>blurred</b>"}
+    assert "review" not in body(client.post(f"{at}/items/i0/review", json={"mark": None}))
+    take = client.post(f"{at}/items/i0/again", json={"prompt": "sharper"})
+    assert take.status_code == 201
+    new = body(client.get(take.headers["Location"]))
+    assert (new["take_of"], new["prompt"]) == ("i0", "sharper")
+    assert body(client.get(at))["total"] == 4
+
+
+def test_the_account_is_paused_and_resumed(client: FlaskClient) -> None:
+    assert body(client.get("/api/v1/account"))["paused_reason"] is None
+    assert body(client.post("/api/v1/account/pause"))["paused_reason"]
+    assert body(client.post("/api/v1/account/resume"))["paused_reason"] is None
+
+
+def test_an_estimate_enqueues_nothing(client: FlaskClient) -> None:
+    answer = client.post("/api/v1/estimate", json=a_manifest())
+    assert body(answer)["items"] == 3
+    assert body(client.get("/api/v1/batches"))["batches"] == []
+
+
+def test_what_has_not_changed_is_not_sent_again(client: FlaskClient, ledger: Ledger) -> None:
+    at = start(client, ledger)
+    etag = client.get(at).headers["ETag"]
+    again = client.get(at, headers={"If-None-Match": etag})
+    assert (again.status_code, again.data) == (304, b"")
+    client.post(f"{at}/pause")
+    assert client.get(at, headers={"If-None-Match": etag}).status_code == 200
+
+
+def test_a_picture_is_stored_once(client: FlaskClient, storage: Storage, bucket: str) -> None:
+    picture = PORTRAIT.read_bytes()
+    first = client.post("/api/v1/inputs", data=picture, content_type="image/jpeg")
+    assert first.status_code == 201
+    stored = body(first)
+    assert stored["uri"] == f"{bucket}inputs/{hashlib.sha256(picture).hexdigest()}.jpg"
+    assert storage.get(stored["uri"]) == picture
+    info = storage.info(stored["uri"])
+    assert info is not None
+    assert info.content_type == "image/jpeg"
+    assert client.post("/api/v1/inputs", data=picture).status_code == 200
+
+
+@pytest.mark.parametrize("data", [b"", b"<svg onload=alert(1)>", b"GIF", b"RIFF0000WAVE", b"\xff\xd8"])
+def test_what_is_no_picture_is_not_stored(client: FlaskClient, data: bytes) -> None:
+    assert client.post("/api/v1/inputs", data=data, content_type="image/png").status_code == 415
+
+
+def test_a_picture_that_is_too_large_is_not_stored(client: FlaskClient) -> None:
+    picture = PORTRAIT.read_bytes()[:100] + bytes(25 * 1024 * 1024)
+    assert client.post("/api/v1/inputs", data=picture).status_code == 413
+
+
+def test_without_redis_the_answer_is_503_and_names_no_secret(settings: Settings) -> None:
+    lost = settings.model_copy(update={"redis_url": "redis://:a-redis-password@127.0.0.1:1/0"})
+    client = create_app(lost).test_client()
+    answer = client.get("/api/v1/batches", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 503
+    assert "a-redis-password" not in answer.text
+    assert answer.headers["Retry-After"]
+
+
+def test_the_docs_show_every_operation(client: FlaskClient) -> None:
+    spec = body(client.get("/openapi.json"))
+    page = client.get("/docs").text
+    for path, methods in spec["paths"].items():
+        assert path in page
+        assert all("summary" in operation for operation in methods.values())
+    assert "http://" not in page.replace('href="#', "")
