@@ -118,8 +118,9 @@ def _item(folder: str, number: int, row: ItemRow) -> str:
         f'<li data-state="{state}"><div class="strip"><p class="edge"><b>{number}</b> <bdi>{name}</bdi></p>',
         f'<div class="frames">{"".join(frames)}</div></div>',
         f'<p class="prompt" dir="auto">{_text(row.prompt)}</p>' if row.prompt else "",
-        f'<p class="facts"><span class="chip {state}">{state}</span> {_facts(row)}</p>',
+        f'<p class="facts">{_chips(row)}{_facts(row)}</p>',
         f'<p class="error" dir="auto">{_text(row.error)}</p>' if row.error else "",
+        f'<p class="review" dir="auto">{_text(row.review.note)}</p>' if row.review and row.review.note else "",
         "</li>\n",
     ]
     return "".join(parts)
@@ -131,7 +132,14 @@ def _facts(row: ItemRow) -> str:
         parts.append(duration(row.elapsed_s))
     if row.attempts > 1:
         parts.append(many(row.attempts, "attempt"))
+    if row.take_of:
+        parts.append(f"another take of <bdi>{_text(row.take_of)}</bdi>")
     return " · ".join(parts)
+
+
+def _chips(row: ItemRow) -> str:
+    mark = row.review.mark if row.review else None
+    return "".join(f'<span class="chip {_text(name)}">{_text(name)}</span> ' for name in (row.status, mark) if name)
 
 
 def _input(folder: str, row: ItemRow) -> str:

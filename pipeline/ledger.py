@@ -17,6 +17,7 @@ Every change is one atomic script of `lua/`; what it needs and answers stands on
     leases                zset  "batch item" → when the lease of a submission ends (ms)
     adopt                 zset  "batch item" → until when a lost run is waited for (ms)
     active                set   "batch item" of every run that may be active at the vendor
+    spend                 hash  day since 1970 → what runs of that day cost (pico-USD)
     account               hash  window, paused, backoff_until, backoff_tries, trouble
     wake:{…}              text  a wake-up is on its way (see wake.py)
 
@@ -28,7 +29,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -52,6 +53,7 @@ from pipeline.ledger_rows import (
     Dues,
     EndedItem,
     Finished,
+    Money,
     Plan,
     Returned,
     RunRef,
@@ -62,7 +64,7 @@ from pipeline.ledger_rows import (
     seconds,
 )
 from pipeline.model import BatchRow, ItemRow, Review
-from pipeline.policy import to_pico
+from pipeline.policy import from_pico, to_pico
 from pipeline.states import TERMINAL, TRANSITIONS, BatchState, ItemState
 
 _Thing = TypeVar("_Thing")
@@ -235,6 +237,13 @@ class Ledger(LedgerPages):
         if text is None:
             raise NoSuchBatch(batch_id)
         return Plan(**json.loads(text), output=output)
+
+    def money(self, batch_id: str) -> Money:
+        """What a batch may cost and what a run of it costs. Raises NoSuchBatch."""
+        budget, price, created = self._redis.hmget(_batch(batch_id), "budget", "price", "created")
+        if created is None:
+            raise NoSuchBatch(batch_id)
+        return Money(from_pico(budget) if budget else None, from_pico(price) if price and price != "0" else None)
 
     def items(self, batch_id: str, states: Collection[str] | None = None) -> Iterator[ItemRow]:
         """Items in manifest order, streamed; only those in `states` when given."""
@@ -434,6 +443,13 @@ class Ledger(LedgerPages):
 
     # The account
 
+    def spend(self, days: int) -> list[tuple[date, Decimal]]:
+        """What runs cost on each of the last `days` days in UTC, oldest first, today last."""
+        today = int(self._redis.time()[0]) // 86_400
+        wanted = range(today - days + 1, today + 1)
+        costs = self._redis.hmget(f"{PREFIX}spend", wanted)
+        return [(_day(day), from_pico(cost or "0")) for day, cost in zip(wanted, costs, strict=True)]
+
     def account(self) -> AccountRow:
         """How the account is doing."""
         window, paused, probe_at, until, trouble = self._redis.hmget(
@@ -507,6 +523,10 @@ def _batched(things: Iterable[_Thing], size: int) -> Iterator[list[_Thing]]:
 
 def _spec_text(spec: Mapping[str, Any]) -> str:
     return json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
+
+
+def _day(since_1970: int) -> date:
+    return date(1970, 1, 1) + timedelta(days=since_1970)
 
 
 def _name(run: RunName) -> tuple[str, str, int]:

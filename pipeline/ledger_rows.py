@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import IntEnum
 from typing import Any
 
@@ -78,6 +79,14 @@ class Plan:
     tolerated_failures: str | None = None
     budgeted: bool = False
     notify: str | None = None
+
+
+@dataclass(frozen=True)
+class Money:
+    """What a batch may cost, and what one run of it costs; None where there is no limit, or the price is not known."""
+
+    budget_usd: Decimal | None
+    price_usd: Decimal | None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
--- The run succeeded and is billed: running -> collecting. Its place is free, its cost is on the batch, once.
+-- The run succeeded and is billed: running -> collecting. Its place is free, its cost is on the batch and the day, once.
 -- The window grows by one for every window-full of runs that end well; good answers end the back-off.
 -- KEYS: prefix. ARGV: batch, item, attempt, lease, cost (pico-USD), cost (USD text).
 -- Answers 1; 0 when the item is no longer the caller's.
@@ -8,6 +8,7 @@ move(batch, item, 'running', 'collecting')
 free_place(batch, item)
 redis.call('HSET', item_key(batch, item), 'paid', ARGV[6])
 redis.call('HINCRBY', batch_key(batch), 'cost', ARGV[5])
+redis.call('HINCRBY', P .. 'spend', math.floor(now_ms() / 86400000), ARGV[5])
 local price = tonumber(redis.call('HGET', batch_key(batch), 'price') or 0)
 if tonumber(ARGV[5]) > price then redis.call('HSET', batch_key(batch), 'price', ARGV[5]) end
 local window = redis.call('HGET', P .. 'account', 'window')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -14,7 +14,7 @@ from redis import Redis
 from pipeline.callbacks import RunName
 from pipeline.errors import NoSuchBatch, NoSuchItem
 from pipeline.ledger import Ledger
-from pipeline.ledger_rows import Claim, Due, Finished, Plan, Returned
+from pipeline.ledger_rows import Claim, Due, Finished, Money, Plan, Returned
 from pipeline.model import BatchRow, Review
 from pipeline.states import BatchState, ItemState
 
@@ -602,3 +602,20 @@ def test_items_come_back_as_s3_knows_them(ledger: Ledger) -> None:
     assert [due.run.item for due in dues(ledger)] == ["flying"]
     assert [claim.run for claim in claims(ledger)] == [RunName("b", "new", 1)]
     assert ledger.ring(RunName("b", "lost", 1), "2222", "")
+
+
+def test_what_a_day_cost_is_known(ledger: Ledger) -> None:
+    a_batch(ledger, items=2)
+    running(ledger)
+    for due in dues(ledger):
+        ledger.pay_run(due, Decimal("0.09"))
+    days = ledger.spend(7)
+    assert sum(cost for _, cost in days) == Decimal("0.18")
+    assert days[-1][0] - days[0][0] == timedelta(days=6)
+
+
+def test_a_batch_tells_its_budget_and_the_price_of_a_run(ledger: Ledger) -> None:
+    a_batch(ledger, budget_usd=Decimal("1.50"), price_usd=Decimal("0.09"))
+    assert ledger.money("b") == Money(Decimal("1.50"), Decimal("0.09"))
+    a_batch(ledger, "c")
+    assert ledger.money("c") == Money(None, None)

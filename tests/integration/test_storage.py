@@ -7,6 +7,7 @@ import os
 import tempfile
 
 import pytest
+import urllib3
 
 from pipeline.errors import StorageError
 from pipeline.storage import PART_BYTES, SMALL_BYTES, Storage, split
@@ -112,3 +113,11 @@ def test_what_is_no_s3_address_is_refused() -> None:
     for uri in ("https://x/y", "s3://", "s3://bucket"):
         with pytest.raises(StorageError, match="not an s3"):
             split(uri)
+
+
+def test_a_presigned_url_needs_no_keys_and_names_the_file(storage: Storage, bucket: str) -> None:
+    storage.put(f"{bucket}odd name #1.txt", b"hello", "text/plain")
+    url = storage.presign(f"{bucket}odd name #1.txt", lasts_s=60, save_as='takes "1" ü.txt')
+    answer = urllib3.request("GET", url)
+    assert (answer.status, answer.data) == (200, b"hello")
+    assert answer.headers["Content-Disposition"] == "attachment; filename*=UTF-8''takes%20%221%22%20%C3%BC.txt"

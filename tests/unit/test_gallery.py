@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import gallery
-from pipeline.model import BatchRow, ItemRow, Output
+from pipeline.model import BatchRow, ItemRow, Output, Review
 
 FOLDER = "s3://bucket/takes/la-street/"
 A_BATCH = BatchRow(
@@ -127,6 +127,14 @@ def test_the_error_is_told_in_words() -> None:
     text = " ".join(page.texts)
     assert "No person in the picture." in text
     assert "3 attempts" in text
+
+
+def test_a_verdict_is_shown_with_its_note() -> None:
+    page = seen([replace(a_take(), review=Review("rejected", "Too <dark>."), take_of="woman-0")])
+    text = " ".join(page.texts)
+    assert "rejected" in text
+    assert "Too <dark>." in text
+    assert "another take of  woman-0" in text
 
 
 def test_the_header_tells_counts_cost_and_time() -> None:
