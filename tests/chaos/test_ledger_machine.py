@@ -1,0 +1,285 @@
+"""The ledger under random interleavings: whatever workers do, and wherever they die, its promises hold.
+
+Hypothesis plays any number of workers, receivers and finishers against a real server. A worker that dies is one whose
+claims are forgotten; every ledger method is one atomic script, so a death between any two commands is a death between
+two rules. Time passes by moving every deadline into the past.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from redis import Redis
+
+from pipeline.callbacks import RunName
+from pipeline.ledger import PREFIX, Ledger
+from pipeline.ledger_rows import Claim, Due, Plan, Returned
+from pipeline.model import BatchRow, Review
+from pipeline.states import TERMINAL, BatchState, ItemState, Stop
+
+PRICE = Decimal("0.09")
+BUDGET = Decimal("0.40")
+ITEMS = 6
+FATES = st.sampled_from(["accepted", "accepted", "lost", "refused", "dies", "late"])
+ENDS = st.sampled_from(["succeeded", "succeeded", "failed", "again", "later", "dies", "dies paid", "copy fails"])
+WORDS = st.sampled_from(["failed", "cancelled", "unknown"])
+
+
+class Machine(RuleBasedStateMachine):
+    """One batch with a budget and one without, and everything that may happen to them."""
+
+    url: str
+
+    @initialize()
+    def begin(self) -> None:
+        self.redis: Any = Redis.from_url(self.url, decode_responses=True)
+        self.redis.flushall()
+        self.ledger = Ledger.connect(self.url)
+        self.claims: list[Claim] = []
+        self.written: list[Claim] = []
+        self.dues: list[Due] = []
+        self.posted: Counter[tuple[str, str]] = Counter()
+        """runs at the vendor that are alive and of which nobody has been told that they may be doubled"""
+        self.tasks: dict[RunName, str] = {}
+        self.paid: set[tuple[str, str]] = set()
+        self.succeeded: set[tuple[str, str]] = set()
+        for batch, budget in (("rich", None), ("poor", BUDGET)):
+            self._open(batch, budget)
+
+    def _open(self, batch: str, budget: Decimal | None) -> None:
+        row = BatchRow(
+            id=batch, name=batch, model="a/b", status=BatchState.QUEUED, counts={}, total=ITEMS, cost_usd=Decimal(0),
+            created=datetime.now(UTC), finished=None, output=f"s3://x/{batch}/", trigger="cli",
+        )  # fmt: skip
+        plan = Plan("a/b", "image", {}, 3, row.output, None)
+        assert self.ledger.open_batch(row, plan, max_active=0, budget_usd=budget, asked="")
+        self.ledger.load_items(batch, ((f"i{n}", {"image": None, "prompt": "p", "params": {}}) for n in range(ITEMS)))
+        self.ledger.accept_batch(batch)
+        self.ledger.start_batch(batch, price_usd=PRICE, most_failures=4)
+
+    # Workers that submit
+
+    @rule(most=st.integers(1, 4))
+    def claim(self, most: int) -> None:
+        self.claims += self.ledger.claim_runs(most, lease_s=60, max_active=8).runs
+
+    @precondition(lambda self: self.claims)
+    @rule()
+    def write_down(self) -> None:
+        self.written += self.ledger.write_down(self.claims)
+        self.claims = []
+
+    @rule(most=st.integers(1, 6), fate=FATES)
+    def submit(self, most: int, fate: str) -> None:
+        self.claim(most)
+        self.write_down()
+        while self.written:
+            self._post(self.written.pop(), fate)
+
+    @precondition(lambda self: self.written)
+    @rule(data=st.data(), fate=FATES)
+    def post(self, data: st.DataObject, fate: str) -> None:
+        self._post(self._take(self.written, data), fate)
+
+    def _post(self, claim: Claim, fate: str) -> None:
+        run = claim.run
+        if fate == "refused":
+            answer = self.ledger.return_run(run, claim.lease, ItemState.SUBMITTING, delay_s=0, spent=False)
+            assert answer in Returned
+            return
+        self._vendor_takes(run)
+        if fate == "accepted":
+            if not self.ledger.accept_run(run, claim.lease, self.tasks[run], "t", 60):
+                self.ledger.ring(run, self.tasks[run], "t")
+        elif fate == "lost":
+            self.ledger.lose_run(run, claim.lease, adopt_wait_s=60)
+        elif fate == "late":
+            self.time_passes("leases")
+            self.sweep()
+            assert not self.ledger.accept_run(run, claim.lease, self.tasks[run], "t", 60) or True
+            self.ledger.ring(run, self.tasks[run], "t")
+
+    def _vendor_takes(self, run: RunName) -> None:
+        item = (run.batch, run.item)
+        assert item not in self.paid, f"{item} is bought again though its run has succeeded"
+        self.posted[item] += 1
+        assert self.posted[item] == 1, f"{item} has two live attempts"
+        self.tasks[run] = f"task-{len(self.tasks)}"
+
+    # Workers that collect
+
+    @rule(most=st.integers(1, 4))
+    def claim_due(self, most: int) -> None:
+        self.dues += self.ledger.claim_due(most, lease_s=60).runs
+
+    @rule(most=st.integers(1, 6), ends=ENDS)
+    def collect(self, most: int, ends: str) -> None:
+        self.time_passes("due")
+        self.claim_due(most)
+        while self.dues:
+            self._look(self.dues.pop(), ends)
+
+    @precondition(lambda self: self.dues)
+    @rule(data=st.data(), ends=ENDS)
+    def look(self, data: st.DataObject, ends: str) -> None:
+        self._look(self._take(self.dues, data), ends)
+
+    def _look(self, due: Due, fate: str) -> None:
+        if due.state == ItemState.UNKNOWN:
+            self.ledger.accept_run(due.run, due.lease, due.hint_task, due.hint_token, 0)
+        elif fate == "later":
+            self.ledger.put_down(due, delay_s=0)
+        elif due.state == ItemState.COLLECTING:
+            self._copied(due, fate)
+        elif fate in ("succeeded", "copy fails", "dies paid") and self.ledger.pay_run(due, PRICE):
+            self.posted[due.run.batch, due.run.item] = 0
+            self.paid.add((due.run.batch, due.run.item))
+            self._copied(due, fate)
+        elif fate == "again":
+            if self.ledger.return_run(due.run, due.lease, ItemState.RUNNING, delay_s=0, spent=True):
+                self.posted[due.run.batch, due.run.item] = 0
+        elif fate == "failed" and self._end(due, ItemState.RUNNING, ItemState.FAILED):
+            self.posted[due.run.batch, due.run.item] = 0
+
+    def _copied(self, due: Due, fate: str) -> None:
+        if fate == "copy fails":
+            self._end(due, ItemState.COLLECTING, ItemState.FAILED)
+        elif fate == "succeeded" and self._end(due, ItemState.COLLECTING, ItemState.SUCCEEDED):
+            self.succeeded.add((due.run.batch, due.run.item))
+
+    def _end(self, due: Due, state: ItemState, to: ItemState) -> bool:
+        ended = self.ledger.end_item(due.run, due.lease, state, to, {})
+        if ended.too_many_failures:
+            self._stop(due.run.batch, Stop.FAILURES)
+        return ended.ours
+
+    # The receiver
+
+    @precondition(lambda self: self.tasks)
+    @rule(data=st.data(), knows=st.booleans())
+    def ring(self, data: st.DataObject, knows: bool) -> None:
+        run = data.draw(st.sampled_from(sorted(self.tasks, key=str)))
+        self.ledger.ring(run, self.tasks[run] if knows else "", "")
+
+    # Time, death and people
+
+    @precondition(lambda self: self.claims or self.written or self.dues)
+    @rule(who=st.sampled_from(["claims", "written", "dues"]))
+    def a_worker_dies(self, who: str) -> None:
+        setattr(self, who, [])
+
+    @rule(key=st.sampled_from(["leases", "due", "adopt"]))
+    def time_passes(self, key: str) -> None:
+        for name in self.redis.zrange(PREFIX + key, 0, -1):
+            self.redis.zadd(PREFIX + key, {name: 1})
+
+    @rule()
+    def sweep(self) -> None:
+        self.ledger.expire(adopt_wait_s=60, on_unknown="hold")
+
+    @rule(batch=st.sampled_from(["rich", "poor"]), states=st.sets(WORDS, min_size=1))
+    def retry(self, batch: str, states: set[str]) -> None:
+        if "unknown" in states:
+            # A person takes the risk that the lost run is alive.
+            for row in self.ledger.items(batch, ["unknown"]):
+                self.posted[batch, row.id] = 0
+        self.ledger.reopen(batch, states)
+
+    @rule(batch=st.sampled_from(["rich", "poor"]), sure=st.integers(0, 15))
+    def cancel(self, batch: str, sure: int) -> None:
+        if sure == 15:
+            self._stop(batch, Stop.BY_HAND)
+
+    def _stop(self, batch: str, reason: Stop) -> None:
+        among = [BatchState.RUNNING, BatchState.PAUSED]
+        if self.ledger.set_status(batch, BatchState.CANCELLING, among=among, reason=reason):
+            self.ledger.cancel_pending(batch, reason)
+            self.ledger.hurry_running(batch)
+
+    @rule(batch=st.sampled_from(["rich", "poor"]), go=st.integers(0, 3))
+    def pause(self, batch: str, go: int) -> None:
+        (self.ledger.resume if go else self.ledger.pause)(batch)
+
+    @rule(batch=st.sampled_from(["rich", "poor"]), mark=st.sampled_from(["approved", "rejected"]))
+    def review(self, batch: str, mark: str) -> None:
+        self.ledger.review(batch, "i0", Review(mark))
+
+    @rule(batch=st.sampled_from(["rich", "poor"]))
+    def another_take(self, batch: str) -> None:
+        self.ledger.add_item(batch, "take", {"image": None, "prompt": "q", "params": {}, "take_of": "i0"})
+
+    @rule(batch=st.sampled_from(["rich", "poor"]), dies=st.booleans())
+    def finish(self, batch: str, dies: bool) -> None:
+        lease = self.ledger.claim_finish(batch, lease_s=0.001 if dies else 60)
+        if lease and not dies:
+            row = self.ledger.batch(batch)
+            self.ledger.finish_batch(batch, lease, BatchState.PARTIAL, datetime.now(UTC), row.revision)
+
+    def _take(self, pile: list[Any], data: st.DataObject) -> Any:
+        return pile.pop(data.draw(st.integers(0, len(pile) - 1)))
+
+    # What always holds
+
+    @invariant()
+    def counts_equal_the_items(self) -> None:
+        for batch in ("rich", "poor"):
+            rows = list(self.ledger.items(batch))
+            row = self.ledger.batch(batch)
+            assert Counter(item.status for item in rows) == Counter(row.counts)
+            assert len(rows) == row.total
+
+    @invariant()
+    def no_item_is_lost(self) -> None:
+        """Every item has ended or stands in a queue that time or a claim empties."""
+        due, leases, adopt = (set(self.redis.zrange(PREFIX + key, 0, -1)) for key in ("due", "leases", "adopt"))
+        for batch in ("rich", "poor"):
+            pending = set(self.redis.zrange(f"{PREFIX}batch:{batch}:pending", 0, -1))
+            ended = set(self.redis.hkeys(f"{PREFIX}batch:{batch}:ended"))
+            still_open = 0
+            for item in self.ledger.items(batch):
+                name = f"{batch} {item.id}"
+                if item.id in ended:
+                    assert item.status in TERMINAL, f"{name} has ended as {item.status}"
+                    continue
+                still_open += 1
+                places = {"pending": item.id in pending, "submitting": name in leases, "unknown": name in adopt}
+                assert places.get(item.status, name in due), f"{name} is {item.status} and nobody will look at it"
+            assert int(self.redis.hget(f"{PREFIX}batch:{batch}", "open")) == still_open
+
+    @invariant()
+    def money_stays_within_the_budget(self) -> None:
+        spent, reserved, active = (
+            int(value or 0) for value in self.redis.hmget(f"{PREFIX}batch:poor", "cost", "reserved", "active")
+        )
+        assert spent + reserved <= BUDGET * 10**12
+        assert reserved == active * PRICE * 10**12
+
+    @invariant()
+    def a_place_is_taken_by_whatever_may_be_alive_at_the_vendor(self) -> None:
+        alive = {
+            f"{batch} {item.id}"
+            for batch in ("rich", "poor")
+            for item in self.ledger.items(batch, ["submitting", "running", "unknown"])
+            if item.status != "unknown" or self.redis.zscore(f"{PREFIX}adopt", f"{batch} {item.id}")
+        }
+        assert self.redis.smembers(f"{PREFIX}active") == alive
+
+    @invariant()
+    def what_succeeded_stays_so(self) -> None:
+        for batch, item in self.succeeded:
+            assert self.redis.hget(f"{PREFIX}item:{batch}:{item}", "state") == "succeeded"
+
+
+def test_the_ledger_keeps_its_promises_whatever_happens(valkey: str) -> None:
+    Machine.url = valkey
+    state = Machine.TestCase.settings
+    Machine.TestCase.settings = settings(
+        state, max_examples=60, stateful_step_count=80, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    Machine.TestCase().runTest()
