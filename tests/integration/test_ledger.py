@@ -446,10 +446,21 @@ def written(ledger: Ledger) -> Finished:
     return ledger.finish_batch("b", lease, BatchState.SUCCEEDED, datetime.now(UTC), ledger.batch("b").revision)
 
 
-def test_a_run_that_was_never_posted_is_not_lost(ledger: Ledger) -> None:
-    a_batch(ledger, items=1)
+def a_lost_run(ledger: Ledger, wait_for: WaitFor) -> Claim:
+    """A run that was about to be posted when its lease ran out."""
     (claim,) = ledger.write_down(claims(ledger, lease_s=0.001))
-    ledger.expire(adopt_wait_s=60, on_unknown="hold")
+
+    def is_lost() -> bool:
+        ledger.expire(adopt_wait_s=60, on_unknown="hold")
+        return "unknown" in counts(ledger)
+
+    wait_for(is_lost, "the lease to run out")
+    return claim
+
+
+def test_a_run_that_was_never_posted_is_not_lost(ledger: Ledger, wait_for: WaitFor) -> None:
+    a_batch(ledger, items=1)
+    claim = a_lost_run(ledger, wait_for)
     assert counts(ledger) == {"unknown": 1}
     assert ledger.never_posted(claim.run)
     assert not ledger.never_posted(claim.run)
@@ -458,10 +469,9 @@ def test_a_run_that_was_never_posted_is_not_lost(ledger: Ledger) -> None:
     assert claims(ledger)[0].tries == 1
 
 
-def test_a_run_that_a_callback_spoke_for_was_posted(ledger: Ledger) -> None:
+def test_a_run_that_a_callback_spoke_for_was_posted(ledger: Ledger, wait_for: WaitFor) -> None:
     a_batch(ledger, items=1)
-    (claim,) = ledger.write_down(claims(ledger, lease_s=0.001))
-    ledger.expire(adopt_wait_s=60, on_unknown="hold")
+    claim = a_lost_run(ledger, wait_for)
     ledger.ring(claim.run, "2221", "")
     assert not ledger.never_posted(claim.run)
 
@@ -566,12 +576,12 @@ def test_another_take_opens_an_ended_batch_again(ledger: Ledger) -> None:
     assert [item.take_of for item in ledger.items("b")] == [None, "i0"]
 
 
-def test_a_late_result_of_a_cancelled_batch_is_shown_as_such(ledger: Ledger) -> None:
+def test_a_late_result_of_a_cancelled_batch_is_shown_as_such(ledger: Ledger, wait_for: WaitFor) -> None:
     a_batch(ledger, items=1)
-    (claim,) = ledger.write_down(claims(ledger, lease_s=0.001))
+    (claim,) = ledger.write_down(claims(ledger))
+    ledger.lose_run(claim.run, claim.lease, adopt_wait_s=0.001)
     ledger.set_status("b", BatchState.CANCELLING, among=[BatchState.RUNNING], reason="Cancelled by hand.")
-    ledger.expire(adopt_wait_s=0.0, on_unknown="hold")
-    ledger.expire(adopt_wait_s=0.0, on_unknown="hold")
+    wait_for(lambda: ledger.expire(adopt_wait_s=60, on_unknown="hold"), "the wait for a callback to be over")
     lease = ledger.claim_finish("b", lease_s=60)
     assert lease
     ledger.finish_batch("b", lease, BatchState.CANCELLED, datetime.now(UTC), 1)
