@@ -21,7 +21,8 @@ from pipeline.ledger_rows import AccountRow
 from pipeline.model import BatchRow
 from pipeline.pace import Pace
 from pipeline.states import BATCH_TERMINAL
-from pipeline.terminal import counts, dollars, duration, ended_items, state, visible
+from pipeline.terminal import counts, ended_items, state, visible
+from pipeline.words import dollars, duration
 
 _LOOK_EVERY_S = 0.5
 _LINE_EVERY_S = 5.0
@@ -141,7 +142,7 @@ def _figures(view: View) -> Text:
     if view.per_minute:
         parts.append(Text(f"{view.per_minute:.1f}/min"))
     if view.left_s:
-        parts.append(Text(f"{duration(view.left_s)} left"))
+        parts.append(Text(f"{duration(round(view.left_s))} left"))
     return Text(" · ").join(part for part in parts if part)
 
 

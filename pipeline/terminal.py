@@ -9,7 +9,6 @@ import json
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from itertools import chain
 from typing import Any
 
@@ -19,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.model import BatchRow
-from pipeline.results import money
 from pipeline.states import TERMINAL
+from pipeline.words import duration
 
 _COLOURS = {
     "succeeded": "green",
@@ -55,32 +54,15 @@ def _spelled(char: str) -> str:
     return char.encode("unicode_escape", "backslashreplace").decode()
 
 
-def dollars(usd: Decimal) -> str:
-    """Money for people, at least to the cent."""
-    whole, _, cents = money(usd).partition(".")
-    return f"${whole}.{cents.ljust(2, '0')}"
-
-
-def duration(seconds: float) -> str:
-    """A span of time for people, in its two largest units."""
-    whole = round(seconds)
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86_400
-    if days:
-        return f"{days} d {hours % 24} h"
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+def age(when: datetime, now: datetime) -> str:
+    """How long ago something was."""
+    return duration(max(0, round((now - when).total_seconds())))
 
 
 def moment(when: datetime, now: datetime) -> str:
     """A time for people, and how long ago it was."""
     stamp = when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return f"{stamp} ({duration(max(0.0, (now - when).total_seconds()))} ago)"
-
-
-def counted(number: int, what: str) -> str:
-    """`1 item`, `2 items`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f"{stamp} ({age(when, now)} ago)"
 
 
 def ended_items(batch: BatchRow) -> int:

@@ -15,7 +15,8 @@ from pipeline.ledger_rows import AccountRow
 from pipeline.model import BatchRow
 from pipeline.results import RESULTS, timestamp
 from pipeline.states import BATCH_TERMINAL, ItemState
-from pipeline.terminal import counted, counts, dollars, duration, ended_items, moment, print_fields, print_table, state
+from pipeline.terminal import age, counts, ended_items, moment, print_fields, print_table, state
+from pipeline.words import dollars, many
 
 _MOST_HELD = 5
 
@@ -34,7 +35,7 @@ def account_document(account: AccountRow) -> dict[str, Any]:
 def print_account(out: Console, account: AccountRow) -> None:
     """The account, for people."""
     window = "" if account.window is None else f", the vendor allows {account.window:,}"
-    print_fields(out, [("account", f"{counted(account.active, 'run')} active{window}")])
+    print_fields(out, [("account", f"{many(account.active, 'run')} active{window}")])
     print_account_trouble(out, account)
 
 
@@ -63,7 +64,7 @@ def print_batches(out: Console, rows: Sequence[BatchRow]) -> None:
                 f"{ended_items(row):,}/{row.total:,}",
                 counts(row.counts),
                 dollars(row.cost_usd),
-                duration(max(0.0, (now - row.created).total_seconds())),
+                age(row.created, now),
             )
             for row in rows
         ),
@@ -84,7 +85,7 @@ def print_batch(out: Console, ledger: Ledger, row: BatchRow) -> None:
         ("created", f"{moment(row.created, now)} by {row.trigger}"),
     ]
     if row.finished:
-        took = duration((row.finished - row.created).total_seconds())
+        took = age(row.created, row.finished)
         fields.append(("finished", f"{moment(row.finished, now)}, after {took}"))
     if row.reason:
         fields.append(("reason", row.reason))

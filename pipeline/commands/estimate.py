@@ -8,8 +8,9 @@ from pipeline.errors import DailiesError
 from pipeline.model import Manifest
 from pipeline.results import money
 from pipeline.settings import Settings
-from pipeline.terminal import console, counted, dollars, print_json, print_table
+from pipeline.terminal import console, print_json, print_table
 from pipeline.wiro import Wiro
+from pipeline.words import dollars, many
 
 
 def show(manifest: Manifest, settings: Settings, *, as_json: bool) -> None:
@@ -33,7 +34,7 @@ def show(manifest: Manifest, settings: Settings, *, as_json: bool) -> None:
     print_table(
         out, ("item", "image", "prompt"), ((item.id, item.image or "", item.prompt or "") for item in manifest.items)
     )
-    out.print(f"{counted(len(manifest.items), 'item')} of {manifest.model} to {manifest.output or settings.output}")
+    out.print(f"{many(len(manifest.items), 'item')} of {manifest.model} to {manifest.output or settings.output}")
     if price is None or total is None:
         out.print(f"The cost is not known: {trouble}")
         return

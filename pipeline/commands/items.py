@@ -48,7 +48,7 @@ def _print_documents(rows: Iterable[ItemRow]) -> None:
 
 
 def _print_rows(rows: Iterable[ItemRow]) -> None:
-    from pipeline import terminal
+    from pipeline import terminal, words
 
     terminal.print_table(
         terminal.console(),
@@ -58,7 +58,7 @@ def _print_rows(rows: Iterable[ItemRow]) -> None:
                 row.id,
                 terminal.state(row.status),
                 str(row.attempts),
-                terminal.dollars(row.cost_usd),
+                words.dollars(row.cost_usd),
                 row.prompt or "",
                 " ".join(output.uri for output in row.outputs) or row.error or "",
             )

@@ -20,7 +20,8 @@ def command(file: str, state: Path) -> None:
     from pipeline.commands.manifest_file import read
     from pipeline.errors import InvalidManifest
     from pipeline.storage import Storage
-    from pipeline.terminal import counted, visible
+    from pipeline.terminal import visible
+    from pipeline.words import many
 
     try:
         manifest = read(file, lambda: Storage(settings(state).s3_endpoint)).manifest
@@ -28,4 +29,4 @@ def command(file: str, state: Path) -> None:
         for problem in error.problems:
             click.echo(visible(str(problem)))
         raise SystemExit(error.exit_code) from None
-    click.echo(f"{file}: all right: {manifest.name}, {counted(len(manifest.items), 'item')}, {manifest.model}")
+    click.echo(f"{file}: all right: {manifest.name}, {many(len(manifest.items), 'item')}, {manifest.model}")

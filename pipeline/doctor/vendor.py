@@ -9,9 +9,9 @@ from pipeline.doctor import Finding, note, ok, wrong
 from pipeline.errors import DailiesError
 from pipeline.manifest import DEFAULT_MODEL
 from pipeline.settings import Settings
-from pipeline.terminal import dollars
 from pipeline.wiro import Wiro
 from pipeline.wiro_errors import NotAuthorized
+from pipeline.words import dollars
 
 
 def account(settings: Settings) -> Iterator[Finding]:
