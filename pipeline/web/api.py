@@ -7,7 +7,7 @@ from decimal import Decimal
 import structlog
 from flask import Response, g, request
 
-from pipeline.errors import DailiesError
+from pipeline.errors import DailiesError, InvalidBatchId
 from pipeline.intake import Intake
 from pipeline.model import BatchRow, Review
 from pipeline.results import money
@@ -29,7 +29,7 @@ from pipeline.web.documents import (
     Take,
 )
 from pipeline.web.manifest_schema import MANIFEST_BODY
-from pipeline.web.operations import Header, Operations, answer
+from pipeline.web.operations import Header, Operations, answer, whole_body
 from pipeline.wiro import Wiro
 
 log = structlog.get_logger()
@@ -67,8 +67,10 @@ def _add_creation(operations: Operations, service: Service, intake: Intake) -> N
         The body is the manifest, YAML or JSON. 201 with its Location when it is new, 200 when it was there, 422
         with all mistakes. It reads no files: images are URLs or s3:// addresses in buckets of the service.
         """
-        manifest = intake.read(request.get_data(cache=False), file="manifest")
-        key = request.headers.get(_KEY.name) or None
+        manifest = intake.read(whole_body(), file="manifest")
+        key = request.headers.get(_KEY.name)
+        if key == "":
+            raise InvalidBatchId(key)
         accepted = service.submit(manifest, key, trigger="api", folder=None)
         batch_id = accepted.batch_id
         log.info("batch_taken_in", batch=batch_id, created=accepted.created, who=g.get("who"))
@@ -80,7 +82,7 @@ def _add_estimate(operations: Operations, intake: Intake, wiro: Wiro) -> None:
     @operations.add("POST", f"{ROOT}/estimate", answers={200: Estimate}, errors=(413, 422, 502), raw_body=MANIFEST_BODY)
     def estimate_batch() -> Response:
         """Judge a manifest, tell what it would cost, and do nothing else."""
-        manifest = intake.read(request.get_data(cache=False), file="manifest")
+        manifest = intake.read(whole_body(), file="manifest")
         price = _price(wiro, manifest.model)
         number = len(manifest.items)
         return answer(

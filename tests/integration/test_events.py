@@ -1,0 +1,145 @@
+"""Watching a batch through a real gunicorn: threads, bounds, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+import pytest
+import urllib3
+from conftest import WaitFor
+from test_ledger import a_batch, running
+
+from pipeline.embedded import S3Env
+from pipeline.ledger import Ledger
+from pipeline.states import BatchState
+
+TOKEN = "a-token-of-the-tests"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+THREADS = 4
+EVENTS = "/api/v1/batches/b/events"
+
+
+@dataclass(frozen=True)
+class Web:
+    """A web process as the Procfile starts it."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    pool: urllib3.PoolManager
+
+    def get(self, path: str) -> urllib3.BaseHTTPResponse:
+        return self.pool.request("GET", self.url + path, headers=BEARER, preload_content=False)
+
+
+@contextmanager
+def a_web(valkey: str, s3: S3Env) -> Iterator[Web]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "REDIS_URL": valkey,
+            "AWS_ENDPOINT_URL_S3": s3.endpoint,
+            "AWS_ACCESS_KEY_ID": s3.access_key,
+            "AWS_SECRET_ACCESS_KEY": s3.secret_key,
+            "PIPELINE_OUTPUT": f"s3://{s3.bucket}/events/",
+            "PIPELINE_API_TOKEN": TOKEN,
+            "PIPELINE_SECRET": "a-secret-of-the-tests",
+            "PIPELINE_WEB_THREADS": str(THREADS),
+        }
+        number = listener.fileno()
+        command = ["-m", "gunicorn", "-c", "config/gunicorn.py", "-b", f"fd://{number}", "pipeline.web:create_app()"]
+        process = subprocess.Popen([sys.executable, *command], env=environment, pass_fds=[number])
+        # A connection that is made before the process listens waits in the socket's queue.
+        pool = urllib3.PoolManager(maxsize=20, timeout=urllib3.Timeout(30), retries=False)
+        found = Web(f"http://127.0.0.1:{listener.getsockname()[1]}", process, pool)
+        try:
+            assert found.get("/healthz").status == 200
+            yield found
+        finally:
+            pool.clear()
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def web(valkey: str, s3_server: S3Env) -> Iterator[Web]:
+    with a_web(valkey, s3_server) as found:
+        yield found
+
+
+def events(answer: urllib3.BaseHTTPResponse) -> Iterator[str]:
+    """The names of events as they come."""
+    text = ""
+    while piece := answer.read1(4096):
+        text += piece.decode()
+        while "\n\n" in text:
+            event, _, text = text.partition("\n\n")
+            if event.startswith("event: "):
+                yield event.partition("\n")[0].removeprefix("event: ")
+
+
+def test_a_batch_is_watched_to_its_end(web: Web, ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    told = events(web.get(EVENTS))
+    assert next(told) == "progress"
+    running(ledger, 1)
+    assert next(told) == "progress"
+    ledger._redis.hset("dailies:batch:b", "status", "succeeded")
+    assert list(told) == ["progress", "end"]
+
+
+def test_half_of_the_threads_watch_and_the_others_go_on_answering(web: Web, ledger: Ledger, wait_for: WaitFor) -> None:
+    a_batch(ledger, items=1)
+    watching = [web.get(EVENTS) for _ in range(THREADS // 2)]
+    assert [answer.status for answer in watching] == [200] * (THREADS // 2)
+    refused = web.get(EVENTS)
+    assert refused.status == 503
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert web.get("/api/v1/batches/b").status == 200
+    for answer in watching:
+        answer.close()
+
+    def a_place_is_free() -> bool:
+        # Whoever has left is noticed when there is something to tell.
+        ledger.set_status("b", BatchState.PAUSED, among=[BatchState.RUNNING, BatchState.PAUSED], reason=uuid4().hex)
+        return web.get(EVENTS).status == 200
+
+    wait_for(a_place_is_free, "a place")
+
+
+def test_a_process_that_is_to_end_lets_its_watchers_go(valkey: str, s3_server: S3Env, ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    with a_web(valkey, s3_server) as web:
+        watching = events(web.get(EVENTS))
+        assert next(watching) == "progress"
+        web.process.send_signal(signal.SIGTERM)
+        assert list(watching) == []
+        assert web.process.wait(timeout=10) == 0
+
+
+def test_a_body_of_50_mb_is_refused_at_once(web: Web) -> None:
+    big = bytes(50 * 1024 * 1024)
+    answer = web.pool.request("POST", f"{web.url}/api/v1/batches", headers=BEARER, body=big)
+    assert answer.status == 413
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_body_without_a_length_is_refused_when_it_gets_too_long(web: Web) -> None:
+    pieces = (bytes(64 * 1024) for _ in range(400))
+    answer = web.pool.request("POST", f"{web.url}/api/v1/batches", headers=BEARER, body=pieces, chunked=True)
+    assert answer.status == 413
+
+
+def test_headers_that_are_too_long_are_refused(web: Web) -> None:
+    answer = web.pool.request("GET", f"{web.url}/api/v1/batches", headers={**BEARER, "X-Long": "x" * 20_000})
+    assert answer.status == 431

@@ -1,0 +1,81 @@
+"""The description of the API holds: schemathesis asks whatever it allows, and whatever it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from flask import Flask
+from hypothesis import settings
+from pydantic import SecretStr
+from schemathesis.config import SchemathesisConfig
+from test_ledger import a_batch, dues, running, succeed
+
+from pipeline.embedded import S3Env
+from pipeline.ledger import Ledger
+from pipeline.settings import Settings
+from pipeline.web import create_app
+
+TOKEN = "a-token-of-the-tests"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+CONFIG = {
+    "headers": BEARER,
+    "parameters": {"path.batch_id": "b", "path.item_id": "i0"},
+    # What a schema cannot say of a manifest is answered 422.
+    "checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "404", "409", "422"]}},
+}
+
+
+def an_app(**more: Any) -> Flask:
+    return create_app(
+        Settings(
+            secret=SecretStr("a-secret-of-the-tests"),
+            api_token=SecretStr(TOKEN),
+            wiro_api_url="http://127.0.0.1:1",
+            **more,
+        )
+    )
+
+
+class Served:
+    """The app that is asked. Its description is needed before there are servers."""
+
+    app = an_app()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        return self.app(environ, start_response)
+
+
+served = Served()
+schema = schemathesis.openapi.from_wsgi(
+    "/openapi.json", served, headers=BEARER, config=SchemathesisConfig.from_dict(CONFIG)
+)
+
+
+@pytest.fixture(scope="module")
+def _served(valkey: str, s3_server: S3Env) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        output = f"s3://{s3_server.bucket}/openapi/"
+        served.app = an_app(redis_url=valkey, s3_endpoint=s3_server.endpoint, output=output)
+        yield
+
+
+@pytest.fixture
+def _a_batch(_served: None, ledger: Ledger) -> None:
+    """A batch `b`: an item has succeeded, one runs, one waits."""
+    a_batch(ledger, items=3)
+    running(ledger, 2)
+    succeed(ledger, dues(ledger)[0])
+
+
+# A stream that ends with its batch has tests of its own.
+@schema.exclude(operation_id="watch_batch").parametrize()
+@settings(max_examples=8, derandomize=True, deadline=None)
+@pytest.mark.usefixtures("_a_batch")
+def test_every_answer_is_as_described(case: schemathesis.Case) -> None:
+    case.call_and_validate()
