@@ -100,6 +100,10 @@ class Storage:
                     raise StorageError(f"S3 cannot be used: {error}", retryable=False) from None
             return self._client
 
+    def warm(self) -> None:
+        """Make the client now, not with the first request. Raises StorageError when the settings are no good."""
+        _ = self._s3
+
     def put(self, uri: str, data: bytes, content_type: str) -> None:
         """Write one small object."""
         bucket, key = split(uri)
