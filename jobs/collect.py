@@ -17,7 +17,7 @@ from jobs.crew import work
 from jobs.ends import end, fail, names, try_again
 from pipeline import policy
 from pipeline.errors import CopyFailed, StorageError
-from pipeline.ledger_rows import Due
+from pipeline.ledger_rows import Due, Paid
 from pipeline.results import output_document
 from pipeline.states import BatchState, ItemState, Stop
 from pipeline.wiro import Task
@@ -140,10 +140,12 @@ def _end_stopped(ctx: Context, due: Due, how: str) -> None:
 
 
 def _succeeded(ctx: Context, due: Due, task: Task) -> None:
-    if not ctx.ledger.pay_run(due, task.cost_usd):
+    paid = ctx.ledger.pay_run(due, task.cost_usd)
+    if paid is Paid.NOT_OURS:
         return
     log.info("run_succeeded", **names(due), task=task.id, cost_usd=str(task.cost_usd))
-    ctx.waker.wake("submit")
+    if paid is Paid.PLACE_WANTED:
+        ctx.waker.wake("submit")
     _copy(ctx, due, task)
 
 

@@ -28,6 +28,9 @@ def end(ctx: Context, held: Held, state: ItemState, to: ItemState, outcome: Mapp
     ctx.journal.note(plan(held.run.batch).output, {**note, "outcome": {"status": to, **outcome}})
     if ended.too_many_failures:
         ctx.service.stop(held.run.batch, Stop.FAILURES, [BatchState.RUNNING, BatchState.PAUSED])
+    if state in (ItemState.SUBMITTING, ItemState.RUNNING):
+        # Its place at the vendor is free.
+        ctx.waker.wake("submit")
     if ended.last:
         ctx.waker.wake("finish", held.run.batch)
 

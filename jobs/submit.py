@@ -131,7 +131,6 @@ def _accepted(ctx: Context, claim: Claim, run: Run) -> None:
         plan(claim.run.batch).output, {**_intent(claim), "do": "task", "task": run.task_id, "token": run.token}
     )
     if ctx.ledger.accept_run(claim.run, claim.lease, run.task_id, run.token, wait):
-        ctx.ledger.all_well()
         ctx.waker.wake_in("collect", wait)
     elif ctx.ledger.ring(claim.run, run.task_id, run.token):
         # The lease ran out while the vendor was thinking: what it answered is a hint like a callback's.

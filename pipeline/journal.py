@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 FOLDER = "journal/"
 Entry = Mapping[str, Any]
-_NOTE_WAIT_S = 0.2
+_NOTE_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
 _MOST_NOTES = 20_000
 """Notes kept while S3 does not take them. What is dropped beyond that, `recovery` asks of the vendor."""

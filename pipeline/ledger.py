@@ -53,6 +53,7 @@ from pipeline.ledger_rows import (
     Dues,
     EndedItem,
     Finished,
+    Paid,
     Money,
     Plan,
     Returned,
@@ -341,9 +342,9 @@ class Ledger(LedgerPages):
         args = (run.batch, run.item, due.state, run.attempt, due.lease, ms(delay_s), counter)
         return bool(self._run("put_down", *args) == 1)
 
-    def pay_run(self, due: Due, cost_usd: Decimal) -> bool:
+    def pay_run(self, due: Due, cost_usd: Decimal) -> Paid:
         """The run succeeded: its cost is on the batch, its place is free."""
-        return bool(self._run("pay_run", *_name(due.run), due.lease, to_pico(cost_usd), str(cost_usd)) == 1)
+        return Paid(self._run("pay_run", *_name(due.run), due.lease, to_pico(cost_usd), str(cost_usd)))
 
     def end_item(
         self, run: RunName, lease: str, state: ItemState, to: ItemState, outcome: Mapping[str, Any]
@@ -474,10 +475,6 @@ class Ledger(LedgerPages):
         The first probe is made after `probe_after_s`, later ones less and less often; 0: none is.
         """
         self._run("trouble", "pause", reason, ms(probe_after_s))
-
-    def all_well(self) -> None:
-        """The vendor took a run: the back-off is over, and the pause that the vendor had caused."""
-        self._run("trouble", "well")
 
     # Finishing, and what time alone changes
 

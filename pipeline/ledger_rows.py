@@ -122,6 +122,15 @@ class Returned(IntEnum):
     """It waits in a batch that is being cancelled."""
 
 
+class Paid(IntEnum):
+    """What `pay_run` did."""
+
+    NOT_OURS = 0
+    DONE = 1
+    PLACE_WANTED = 2
+    """Something pending waits for the place that is free now."""
+
+
 class Finished(IntEnum):
     """What `finish_batch` did."""
 

@@ -28,6 +28,7 @@ class Waker:
 
     def __init__(self, redis_url: str, *, patience_s: float = 0) -> None:
         self._redis: Any = redis_client.connect(redis_url, decode=False, patience_s=patience_s)
+        self._asked: dict[str, int] = {}
         self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
 
     def wake(self, job: str, *args: str) -> None:
@@ -42,6 +43,11 @@ class Waker:
             return
         delay = math.ceil(delay_s)
         second = math.ceil(time.time() + delay_s)
+        if not args and self._asked.get(job) == second:
+            # Asked for by this process already: many runs in a row wait equally long.
+            return
+        if not args:
+            self._asked[job] = second
         if self._redis.set(_flag(job, *args, f"@{second}"), 1, nx=True, ex=delay + _FLAG_S):
             self._queue.enqueue_in(timedelta(seconds=delay), f"jobs.{job}.{job}", *args, **_OPTIONS)
 

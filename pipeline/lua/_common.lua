@@ -63,6 +63,14 @@ local function reopen_batch(batch, reason)
   redis.call('ZADD', P .. 'open', now_ms(), batch)
 end
 
+-- The vendor takes runs: the back-off is over, and a pause that the vendor, not a person, had caused.
+local function all_well()
+  local key = P .. 'account'
+  local f = redis.call('HMGET', key, 'backoff_tries', 'probe_at')
+  if f[1] then redis.call('HDEL', key, 'backoff_until', 'backoff_tries', 'trouble') end
+  if f[2] then redis.call('HDEL', key, 'paused', 'probe_at', 'probe_wait', 'probing') end
+end
+
 -- True when the caller still holds the item: same state, same attempt, same lease.
 local function holds(batch, item, state, attempt, lease)
   local f = redis.call('HMGET', item_key(batch, item), 'state', 'attempt', 'lease')

@@ -1,4 +1,5 @@
 -- The vendor has taken the run: submitting -> running, or unknown -> running when a callback brought it back.
+-- An account in trouble is well again.
 -- KEYS: prefix. ARGV: batch, item, attempt, lease, task id, task token, ms until it is first looked at.
 -- An item that had been given up as unknown is open again; its batch keeps the reason why it was stopped.
 -- Answers 1; 0 when the item is no longer the caller's.
@@ -19,4 +20,5 @@ if redis.call('HDEL', P .. 'batch:' .. batch .. ':ended', item) == 1 then
   reopen_batch(batch, redis.call('HGET', batch_key(batch), 'reason'))
 end
 take_place(batch, item)
+all_well()
 return 1

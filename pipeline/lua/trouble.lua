@@ -1,6 +1,6 @@
 -- What the vendor said about the account as a whole.
 -- KEYS: prefix. ARGV: 'window', allowed runs (0: not said) | 'backoff', first wait (ms), longest wait (ms), reason
--- | 'pause', reason, ms until the first probe (0: by hand, no probe) | 'well'.
+-- | 'pause', reason, ms until the first probe (0: by hand, no probe).
 local key = P .. 'account'
 local LONGEST_PROBE_MS = 600000
 if ARGV[1] == 'window' then
@@ -15,7 +15,7 @@ elseif ARGV[1] == 'backoff' then
   local tries = tonumber(f[2] or 0)
   local wait = math.min(tonumber(ARGV[2]) * 2 ^ math.min(tries, 16), tonumber(ARGV[3]))
   redis.call('HSET', key, 'backoff_until', math.floor(now + wait), 'backoff_tries', tries + 1, 'trouble', ARGV[4])
-elseif ARGV[1] == 'pause' then
+else
   local f = redis.call('HMGET', key, 'paused', 'probing', 'probe_wait')
   if ARGV[3] == '0' then
     redis.call('HSET', key, 'paused', ARGV[2])
@@ -27,13 +27,6 @@ elseif ARGV[1] == 'pause' then
     redis.call('HDEL', key, 'probing')
     local wait = math.min(f[3] * 2, LONGEST_PROBE_MS)
     redis.call('HSET', key, 'paused', ARGV[2], 'probe_wait', wait, 'probe_at', now_ms() + wait)
-  end
-else
-  if redis.call('HEXISTS', key, 'backoff_tries') == 1 then
-    redis.call('HDEL', key, 'backoff_until', 'backoff_tries', 'trouble')
-  end
-  if redis.call('HEXISTS', key, 'probe_at') == 1 then 
-    redis.call('HDEL', key, 'paused', 'probe_at', 'probe_wait', 'probing')
   end
 end
 return 1
