@@ -18,6 +18,7 @@ Every change is one atomic script of `lua/`; what it needs and answers stands on
     adopt                 zset  "batch item" → until when a lost run is waited for (ms)
     active                set   "batch item" of every run that may be active at the vendor
     spend                 hash  day since 1970 → what runs of that day cost (pico-USD)
+    figures               hash  what was counted for /metrics (see ledger_figures.py)
     account               hash  window, paused, backoff_until, backoff_tries, trouble
     wake:{…}              text  a wake-up is on its way (see wake.py)
 
@@ -41,6 +42,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from pipeline import redis_client
 from pipeline.callbacks import RunName
 from pipeline.errors import NoSuchBatch, NoSuchItem, Unreachable
+from pipeline.ledger_figures import LedgerFigures, bounds_for_scripts
 from pipeline.ledger_keys import PREFIX
 from pipeline.ledger_keys import batch_key as _batch
 from pipeline.ledger_keys import item_key as _item
@@ -81,12 +83,12 @@ _HELD = json.dumps(
 )
 
 
-class Ledger(LedgerPages):
+class Ledger(LedgerPages, LedgerFigures):
     """Every read and every transition. Thread-safe."""
 
     def __init__(self, redis: Any) -> None:
         self._redis = redis
-        prelude = _legal_transitions() + (_LUA / "_common.lua").read_text()
+        prelude = _legal_transitions() + bounds_for_scripts() + (_LUA / "_common.lua").read_text()
         self._scripts = {
             path.stem: redis.register_script(prelude + path.read_text())
             for path in _LUA.glob("*.lua")

@@ -1,7 +1,8 @@
 -- Shared by every script: it stands before each of them. KEYS[1] is the prefix of all keys.
 -- Keys are derived from the prefix, so the ledger lives on one Redis, not on a cluster.
 -- Times are milliseconds of the server's own clock: workers' clocks do not matter.
--- LEGAL (state -> {state = true}) is generated from pipeline/states.py and stands before this file.
+-- LEGAL (state -> {state = true}) is generated from pipeline/states.py, BOUNDS (ms) from pipeline/ledger_figures.py;
+-- both stand before this file.
 local P = KEYS[1]
 
 local function now_ms()
@@ -12,6 +13,17 @@ end
 local function batch_key(batch) return P .. 'batch:' .. batch end
 local function item_key(batch, item) return P .. 'item:' .. batch .. ':' .. item end
 local function member(batch, item) return batch .. ' ' .. item end
+
+-- Counts something for the figures.
+local function count(what) redis.call('HINCRBY', P .. 'figures', what, 1) end
+
+-- Counts how long a step took.
+local function took(step, ms)
+  local bucket = 1
+  while BOUNDS[bucket] and ms > BOUNDS[bucket] do bucket = bucket + 1 end
+  count(step .. ':' .. bucket)
+  redis.call('HINCRBY', P .. 'figures', step .. ':sum', ms)
+end
 
 -- The only place where an item changes its state. The counts of its batch follow.
 local function move(batch, item, from, to)
@@ -86,6 +98,7 @@ local function end_item(batch, item, from, to, outcome)
   redis.call('ZREM', P .. 'adopt', member(batch, item))
   redis.call('HDEL', item_key(batch, item), 'lease', 'rung')
   redis.call('HSET', P .. 'batch:' .. batch .. ':ended', item, outcome)
+  count('ended:' .. to)
   return redis.call('HINCRBY', batch_key(batch), 'open', -1)
 end
 

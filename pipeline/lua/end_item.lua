@@ -5,6 +5,16 @@
 local batch, item = ARGV[1], ARGV[2]
 if not holds(batch, item, ARGV[3], ARGV[4], ARGV[5]) then return {-1, 0, '0'} end
 local open = end_item(batch, item, ARGV[3], ARGV[6], ARGV[7])
+local times = redis.call('HMGET', item_key(batch, item), 'paid_at', 'posted')
+if times[1] then
+  -- How long the copy of an item that was reopened took says nothing: it is only timed once.
+  redis.call('HDEL', item_key(batch, item), 'paid_at')
+  if ARGV[6] == 'succeeded' then
+    local now = now_ms()
+    took('copy', now - times[1])
+    took('whole', now - (times[2] or now))
+  end
+end
 local f = redis.call('HMGET', batch_key(batch), 'n:failed', 'tolerated', 'status')
 local too_many = ARGV[6] == 'failed' and f[3] == 'running' and f[2] and tonumber(f[1]) > tonumber(f[2])
 return {open, too_many and 1 or 0, redis.call('HGET', item_key(batch, item), 'paid') or '0'}

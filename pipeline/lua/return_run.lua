@@ -7,6 +7,7 @@ if not holds(batch, item, from, ARGV[4], ARGV[5]) then return 0 end
 local key = item_key(batch, item)
 move(batch, item, from, 'pending')
 free_place(batch, item)
+count(ARGV[7] == '0' and 'refused' or 'retried')
 if ARGV[7] == '0' then
   redis.call('HINCRBY', key, 'tries', -1)
   redis.call('HINCRBY', key, 'refusals', 1)

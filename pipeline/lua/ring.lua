@@ -4,17 +4,21 @@
 local batch, item = ARGV[1], ARGV[2]
 local key = item_key(batch, item)
 local f = redis.call('HMGET', key, 'state', 'attempt', 'lease')
-if f[2] ~= ARGV[3] then return 0 end
 local state = f[1]
-if state ~= 'submitting' and state ~= 'running' and state ~= 'unknown' then return 0 end
+if f[2] ~= ARGV[3] or (state ~= 'submitting' and state ~= 'running' and state ~= 'unknown') then
+  count('callbacks:stale')
+  return 0
+end
 if state ~= 'running' and ARGV[4] .. ARGV[5] ~= '' then
   redis.call('HSET', key, 'hint_task', ARGV[4], 'hint_token', ARGV[5])
 end
 if f[3] or state == 'submitting' then
   -- Somebody holds it: told when they put it down.
   redis.call('HSET', key, 'rung', 1)
+  count('callbacks:held')
   return 0
 end
+count('callbacks:rung')
 if state == 'unknown' and redis.call('HEXISTS', key, 'hint_task') == 0 then return 0 end
 redis.call('ZADD', P .. 'due', now_ms(), member(batch, item))
 return 1

@@ -7,7 +7,20 @@ from flask import Blueprint, Flask
 from pipeline import log
 from pipeline.service import Service
 from pipeline.settings import Settings, load
-from pipeline.web import api, auth, docs, events, headers, health, inputs, login, problems, receiver, request_log
+from pipeline.web import (
+    api,
+    auth,
+    docs,
+    events,
+    headers,
+    health,
+    inputs,
+    login,
+    metrics,
+    problems,
+    receiver,
+    request_log,
+)
 from pipeline.web.operations import Operations
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
@@ -26,6 +39,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     tokens = auth.protect(app, settings)
     app.register_blueprint(receiver.blueprint(service, settings.secret.get_secret_value()))
     app.register_blueprint(health.blueprint(service))
+    app.register_blueprint(metrics.blueprint(service))
     app.register_blueprint(login.blueprint(tokens))
     operations = _operations(service)
     app.register_blueprint(operations.routes)

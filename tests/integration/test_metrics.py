@@ -1,0 +1,130 @@
+"""The figures that Prometheus sees, against a real server."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from conftest import WaitFor
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
+from test_ledger import PENDING, RUNNING, SUBMITTING, SUCCEEDED, a_batch, claims, dues, running, succeed
+
+from pipeline.callbacks import RunName
+from pipeline.ledger import Ledger
+from pipeline.ledger_figures import BOUNDS_S
+from pipeline.settings import Settings
+from pipeline.staff import Staff
+from pipeline.states import ItemState
+from pipeline.wake import Waker
+from pipeline.web import create_app
+
+TOKEN = "a-token-of-the-tests"
+Sample = dict[tuple[str, str], float]
+
+
+@pytest.fixture
+def client(redis_url: str) -> FlaskClient:
+    client = create_app(Settings(redis_url=redis_url, api_token=SecretStr(TOKEN))).test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {TOKEN}"
+    return client
+
+
+def seen(client: FlaskClient) -> Sample:
+    """{(name, its labels' values): value}"""
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    return {
+        (sample.name, ",".join(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_an_empty_service_has_figures_too(client: FlaskClient) -> None:
+    found = seen(client)
+    assert found["dailies_open_batches", ""] == 0
+    assert found["dailies_items", "pending"] == 0
+    assert found["dailies_spend_usd_total", ""] == 0
+    assert ("dailies_window_runs", "") not in found
+
+
+def test_metrics_need_the_token(redis_url: str) -> None:
+    app = create_app(Settings(redis_url=redis_url, api_token=SecretStr(TOKEN)))
+    assert app.test_client().get("/metrics").status_code == 401
+
+
+def test_items_money_and_runs_are_counted(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=4)
+    running(ledger, 2)
+    first, _ = dues(ledger)
+    succeed(ledger, first, "0.09")
+    ledger.shrink_window(3)
+    ledger.pause_account("no money")
+    found = seen(client)
+    assert [found["dailies_items", state] for state in (PENDING, RUNNING, SUCCEEDED)] == [2, 1, 1]
+    assert found["dailies_items_ended_total", SUCCEEDED] == 1
+    assert found["dailies_spend_usd_total", ""] == pytest.approx(0.09)
+    assert found["dailies_active_runs", ""] == 1
+    assert found["dailies_window_runs", ""] == 3
+    assert found["dailies_account_paused", ""] == 1
+
+
+def test_attempts_that_come_to_nothing_are_counted(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=2)
+    first, second = claims(ledger)
+    ledger.return_run(first.run, first.lease, SUBMITTING, delay_s=0, spent=True)
+    ledger.return_run(second.run, second.lease, SUBMITTING, delay_s=0, spent=False)
+    found = seen(client)
+    assert (found["dailies_retries_total", ""], found["dailies_refusals_total", ""]) == (1, 1)
+
+
+def test_callbacks_are_counted_by_what_came_of_them(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    [claim] = running(ledger, 1, look_after_s=60)
+    assert ledger.ring(claim.run, "", "")
+    [due] = dues(ledger)
+    ledger.ring(due.run, "", "")
+    ledger.ring(RunName("b", "i0", 99), "", "")
+    found = seen(client)
+    assert [found["dailies_callbacks_total", outcome] for outcome in ("rung", "held", "stale")] == [1, 1, 1]
+
+
+def test_steps_are_timed(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=2)
+    running(ledger, 2)
+    for due in dues(ledger):
+        succeed(ledger, due)
+    found = seen(client)
+    for step in ("vendor", "copy", "whole"):
+        assert found["dailies_step_seconds_count", step] == 2
+        assert found["dailies_step_seconds_bucket", f"+Inf,{step}"] == 2
+        assert found["dailies_step_seconds_bucket", f"{float(BOUNDS_S[-1])},{step}"] == 2
+
+
+def test_a_copy_that_is_done_again_is_not_timed_again(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    running(ledger, 1)
+    [due] = dues(ledger)
+    assert ledger.pay_run(due, Decimal("0.09"))
+    ledger.end_item(due.run, due.lease, ItemState.COLLECTING, ItemState.FAILED, {"error": "no copy"})
+    ledger.reopen("b", ["failed"])
+    [due] = dues(ledger)
+    assert ledger.end_item(due.run, due.lease, ItemState.COLLECTING, SUCCEEDED, {}).ours
+    figures = ledger.figures()
+    assert sum(figures.latencies["copy"].counts) == 0
+    assert sum(figures.latencies["vendor"].counts) == 1
+    assert figures.ended == {"failed": 1, "succeeded": 1}
+
+
+def test_jobs_that_wait_are_counted_with_their_age(client: FlaskClient, redis_url: str, wait_for: WaitFor) -> None:
+    waker = Waker(redis_url)
+    waker.wake("collect")
+    waker.wake_in("submit", 60)
+    found = seen(client)
+    assert (found["dailies_queue_jobs", ""], found["dailies_delayed_jobs", ""]) == (1, 1)
+    assert found["dailies_workers", ""] == 0
+    wait_for(lambda: seen(client)["dailies_queue_age_seconds", ""] > 0, "a job that waits")
+    assert Staff(redis_url).workers() == []
+    assert Staff(redis_url).dead_letters() == []
