@@ -37,6 +37,25 @@ class InvalidManifest(DailiesError):
         self.problems = problems
 
 
+class InvalidSchedules(DailiesError):
+    """The schedules have mistakes."""
+
+    exit_code = 2
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+class NoSuchSchedule(DailiesError):
+    """There is no such schedule."""
+
+    exit_code = 4
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no schedule {name!r}. `dailies schedules` shows those that there are.")
+
+
 class InvalidSettings(DailiesError):
     """A setting is wrong or missing."""
 

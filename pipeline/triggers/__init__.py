@@ -1,0 +1,1 @@
+"""Batches that start themselves: by the clock, and by what arrives on S3."""
