@@ -37,6 +37,12 @@ class InvalidManifest(DailiesError):
         self.problems = problems
 
 
+class CannotRead(DailiesError):
+    """A file that was named cannot be read."""
+
+    exit_code = 2
+
+
 class InvalidSchedules(DailiesError):
     """The schedules have mistakes."""
 
@@ -95,6 +101,16 @@ class InvalidBatchId(DailiesError):
         super().__init__(
             f"{batch_id!r} cannot be a batch id: up to 128 letters, digits, '.', '_' and '-', beginning with a letter "
             "or a digit, without '..'."
+        )
+
+
+class SubmissionCutOff(DailiesError):
+    """A batch was begun with another manifest, and what began it did not come to an end."""
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(
+            f"Batch {batch_id!r} is being submitted with another manifest, or that was cut off. "
+            f"If it stays so: `dailies cancel {batch_id}`."
         )
 
 

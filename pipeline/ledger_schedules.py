@@ -17,13 +17,12 @@ A tick is written `YYYYMMDDTHHMMZ`. A schedule that is not in the file any more 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from pipeline import redis_client
 from pipeline.ledger_keys import PREFIX, batch_key
@@ -67,6 +66,9 @@ class ScheduleRow:
     seen: datetime | None
     paused: bool
     waiting: tuple[Tick, ...]
+    """In the order of their moments."""
+    tries: Mapping[datetime, int]
+    """How often the batch of a tick that waits could not be made."""
     records: tuple[Record, ...]
 
 
@@ -138,11 +140,17 @@ class ScheduleLedger:
             pipe.hmget(key, "seen", "paused")
             pipe.zrange(f"{key}:waiting", 0, -1, withscores=True)
             pipe.smembers(f"{key}:caught_up")
+            pipe.hgetall(f"{key}:tries")
             pipe.lrange(f"{key}:records", 0, -1)
-            (seen, paused), waiting, caught_up, records = pipe.execute()
+            (seen, paused), waiting, caught_up, tries, records = pipe.execute()
         ticks = [_tick(text, score, text in caught_up) for text, score in waiting]
-        in_order = tuple(sorted(ticks, key=lambda tick: tick.moment))
-        return ScheduleRow(moment(seen or 0), paused is not None, in_order, tuple(map(_record, records)))
+        return ScheduleRow(
+            moment(seen or 0),
+            paused is not None,
+            tuple(sorted(ticks, key=lambda tick: tick.moment)),
+            {tick_from_text(text): int(number) for text, number in tries.items()},
+            tuple(map(_record, records)),
+        )
 
     def note_ticks(
         self, name: str, seen: datetime | None, now: datetime, ticks: Iterable[Tick], missed: Record | None
@@ -153,10 +161,9 @@ class ScheduleLedger:
         before = _ms(seen) if seen else ""
         return bool(self._run("note_ticks", name, before, _ms(now), _KEEP_S, MOST_RECORDS, told, *args) == 1)
 
-    def claim(self, name: str, *, lease_s: float, lease: str | None = None) -> str | None:
-        """Claim the starting of a schedule's ticks, or keep the claim. The lease; None when somebody else has it."""
-        lease = lease or uuid4().hex
-        return lease if self._run("claim", name, lease, ms(lease_s)) == 1 else None
+    def claim(self, name: str, lease: str, *, lease_s: float) -> bool:
+        """Claim the starting of a schedule's ticks, or keep the claim. False when somebody else has it."""
+        return bool(self._run("claim", name, lease, ms(lease_s)) == 1)
 
     def settle(self, name: str, lease: str, tick: Tick, record: Record) -> bool:
         """A tick is done with. False when the claim was lost: somebody else sees to it."""

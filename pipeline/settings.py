@@ -45,6 +45,8 @@ class Settings(BaseModel):
     api_token: SecretStr | None = None
     buckets: tuple[str, ...] = ()
     """Buckets, besides that of `output`, which manifests sent by HTTP or found on S3 may read and write."""
+    schedules: Path = Path("config/schedules.yaml")
+    """Which batches start by the clock."""
     web_threads: Annotated[int, Field(ge=2)] = 16
     """Threads of a web process. Half of them may be taken by pages that watch a batch."""
     notify_secret: SecretStr | None = None
