@@ -16,10 +16,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pipeline import yaml_text
-from pipeline.errors import InvalidSchedules, Problem
+from pipeline.errors import InvalidSchedules
 from pipeline.triggers.cron import Cron, zone
 from pipeline.yaml_places import Path
-from pipeline.yaml_text import Document
+from pipeline.yaml_text import Mistake
 from pipeline.yaml_values import shown
 
 MOST_BYTES = 1_000_000
@@ -81,8 +81,9 @@ def parse(text: bytes, *, file: str) -> tuple[Schedule, ...]:
     """The schedules of a file called `file`. Raises InvalidSchedules with all its mistakes."""
     document = yaml_text.load(text, file=file, most_bytes=MOST_BYTES, text_keys=_TEXT_KEYS)
     found: list[Schedule] = []
-    mistakes = list(_read(document.value, found)) if document.readable else []
-    problems = document.problems + _placed(document, mistakes)
+    problems = document.problems
+    if document.readable:
+        problems = problems + document.located(_read(document.value, found))
     if problems:
         raise InvalidSchedules(sorted(problems, key=lambda problem: (problem.line, problem.column)))
     return tuple(found)
@@ -96,42 +97,27 @@ def seconds(text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-@dataclass(frozen=True)
-class _Mistake:
-    path: Path
-    message: str
-    at_key: bool = False
-
-
-def _placed(document: Document, mistakes: list[_Mistake]) -> list[Problem]:
-    by_key: dict[bool, dict[Path, tuple[int, int]]] = {
-        at_key: document.places((m.path for m in mistakes if m.at_key is at_key), keys=at_key)
-        for at_key in (False, True)
-    }
-    return [Problem(document.file, *by_key[m.at_key][m.path], m.message) for m in mistakes]
-
-
-def _read(value: object, found: list[Schedule]) -> Iterator[_Mistake]:
+def _read(value: object, found: list[Schedule]) -> Iterator[Mistake]:
     if not isinstance(value, dict) or "schedules" not in value:
-        yield _Mistake((), "needs the key 'schedules' with a list; `schedules: []` is none at all")
+        yield Mistake((), "needs the key 'schedules' with a list; `schedules: []` is none at all")
         return
     for key in value.keys() - {"schedules"}:
-        yield _Mistake((key,), f"{shown(key)} is not known here: the only key is 'schedules'", at_key=True)
+        yield Mistake((key,), f"{shown(key)} is not known here: the only key is 'schedules'", at_key=True)
     entries = value["schedules"]
     if not isinstance(entries, list):
-        yield _Mistake(("schedules",), "must be a list; [] is none at all")
+        yield Mistake(("schedules",), "must be a list; [] is none at all")
         return
     if len(entries) > MOST_SCHEDULES:
-        yield _Mistake(("schedules",), f"has {len(entries):,} schedules; at most {MOST_SCHEDULES:,} are taken")
+        yield Mistake(("schedules",), f"has {len(entries):,} schedules; at most {MOST_SCHEDULES:,} are taken")
         return
     names: set[str] = set()
     for number, entry in enumerate(entries):
         yield from _read_entry(entry, ("schedules", number), names, found)
 
 
-def _read_entry(entry: object, path: Path, names: set[str], found: list[Schedule]) -> Iterator[_Mistake]:
+def _read_entry(entry: object, path: Path, names: set[str], found: list[Schedule]) -> Iterator[Mistake]:
     if not isinstance(entry, dict):
-        yield _Mistake(path, "must be a mapping with name, cron and manifest")
+        yield Mistake(path, "must be a mapping with name, cron and manifest")
         return
     values: dict[str, Any] = {}
     mistakes = [*_missing_and_unknown(entry, path)]
@@ -139,9 +125,9 @@ def _read_entry(entry: object, path: Path, names: set[str], found: list[Schedule
         try:
             values[key] = _READERS[key](entry[key])
         except ValueError as error:
-            mistakes.append(_Mistake((*path, key), str(error)))
+            mistakes.append(Mistake((*path, key), str(error)))
     if values.get("name") in names:
-        mistakes.append(_Mistake((*path, "name"), f"{shown(values['name'])} is the name of two schedules"))
+        mistakes.append(Mistake((*path, "name"), f"{shown(values['name'])} is the name of two schedules"))
     names.add(values.get("name", ""))
     if mistakes:
         yield from mistakes
@@ -149,12 +135,12 @@ def _read_entry(entry: object, path: Path, names: set[str], found: list[Schedule
         found.append(Schedule(**values))
 
 
-def _missing_and_unknown(entry: dict[str, Any], path: Path) -> Iterator[_Mistake]:
+def _missing_and_unknown(entry: dict[str, Any], path: Path) -> Iterator[Mistake]:
     for key in _NEEDED:
         if key not in entry:
-            yield _Mistake(path, f"needs {key!r}")
+            yield Mistake(path, f"needs {key!r}")
     for key in entry.keys() - _READERS.keys():
-        yield _Mistake((*path, key), f"{shown(key)} is not known here: the keys are {', '.join(_READERS)}", at_key=True)
+        yield Mistake((*path, key), f"{shown(key)} is not known here: the keys are {', '.join(_READERS)}", at_key=True)
 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
