@@ -8,23 +8,18 @@ memory; what came is counted, hashed and compared with what was announced.
 from __future__ import annotations
 
 import hashlib
-import socket
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any
 from urllib.parse import urljoin
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import HTTPError
 
 from pipeline.errors import CopyFailed, OutputGone
-from pipeline.hosts import AllowList, Permission, is_public
+from pipeline.hosts import AllowList, Permission
+from pipeline.judged import Refused, pool
 
-CONNECT_S = 10.0
-READ_S = 30.0
 GRACE_S = 30.0
 LEAST_BYTES_PER_S = 4096
 """A download slower than this on the average, once GRACE_S have passed, is given up."""
@@ -38,8 +33,8 @@ class Fetcher:
     def __init__(self, allowed_hosts: Iterable[str], *, most_bytes: int) -> None:
         self._allowed = AllowList(allowed_hosts)
         self._most_bytes = most_bytes
-        self._public = _pool(private=False)
-        self._private = _pool(private=True)
+        self._public = pool(private=False)
+        self._private = pool(private=True)
 
     def open(self, url: str, *, content_type: str, size: int | None) -> Download:
         """Begin to fetch `url`, which the vendor announced as `content_type` and `size` bytes ('' and None: not said).
@@ -63,12 +58,12 @@ class Fetcher:
         return verdict
 
     def _get(self, url: str, permission: Permission) -> urllib3.BaseHTTPResponse:
-        pool = self._private if permission.private else self._public
+        connections = self._private if permission.private else self._public
         try:
-            return pool.request(
+            return connections.request(
                 "GET", url, preload_content=False, redirect=False, headers={"Accept-Encoding": "identity"}
             )
-        except _Refused as error:
+        except Refused as error:
             raise CopyFailed(f"The output is not fetched: {error}", retryable=False) from None
         except HTTPError as error:
             raise CopyFailed(f"{permission.host} does not answer: {type(error).__name__}.", retryable=True) from None
@@ -169,62 +164,6 @@ class Download:
 
     def _drop(self) -> None:
         self._response.close()
-
-
-class _Refused(NewConnectionError):
-    """An address that may not be connected to."""
-
-
-def _connect(connection: HTTPConnection, *, private: bool) -> socket.socket:
-    """A socket to an address that was judged: the very one that is connected to."""
-    try:
-        found = socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise NewConnectionError(connection, f"{connection.host} is not known.") from None
-    addresses = [entry for entry in found if private or is_public(str(entry[4][0]))]
-    if not addresses:
-        raise _Refused(connection, f"{connection.host} has no public address.")
-    problem: OSError | None = None
-    for family, kind, protocol, _, address in addresses:
-        try:
-            sock = socket.socket(family, kind, protocol)
-            sock.settimeout(CONNECT_S)
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            problem = error
-        else:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return sock
-    raise NewConnectionError(connection, f"{connection.host} refuses connections: {problem}")
-
-
-class _PublicHTTP(HTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        return _connect(self, private=False)
-
-
-class _PublicHTTPS(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _connect(self, private=False)
-
-
-class _PublicHTTPPool(HTTPConnectionPool):
-    ConnectionCls = _PublicHTTP
-
-
-class _PublicHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _PublicHTTPS
-
-
-def _pool(*, private: bool) -> urllib3.PoolManager:
-    pool = urllib3.PoolManager(
-        num_pools=32, maxsize=64, timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S), retries=False
-    )
-    if not private:
-        classes: dict[str, Any] = {"http": _PublicHTTPPool, "https": _PublicHTTPSPool}
-        pool.pool_classes_by_scheme = classes
-    return pool
 
 
 def _announced(response: urllib3.BaseHTTPResponse) -> int | None:
