@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -15,6 +18,9 @@ import jobs.submit
 import jobs.sweep  # noqa: F401  imported before the first job needs it
 from jobs.context import context, stopping
 from pipeline.errors import StorageError
+
+GRACE_S = 25.0
+"""How long the handful at work may take to finish once a worker was asked to stop."""
 
 log = structlog.get_logger()
 
@@ -37,6 +43,18 @@ class WarmWorker(SimpleWorker):
                 log.warning("journal_not_written", error=str(error))
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """SIGTERM or SIGINT: claim nothing more."""
-        stopping.set()
+        """SIGTERM or SIGINT: claim nothing more, and be gone within half a minute."""
+        if not stopping.is_set():
+            stopping.set()
+            last_call = threading.Timer(GRACE_S, _let_go)
+            last_call.daemon = True
+            last_call.start()
         super().request_stop(signum, frame)
+
+
+def _let_go() -> None:
+    """What is still at work takes too long, a large copy or a vendor that hangs: its lease will run out."""
+    log.warning("stopped_at_work", after_s=GRACE_S)
+    with suppress(StorageError):
+        context().journal.flush()
+    os._exit(1)

@@ -23,6 +23,8 @@ from pipeline.judged import Refused, pool
 GRACE_S = 30.0
 LEAST_BYTES_PER_S = 4096
 """A download slower than this on the average, once GRACE_S have passed, is given up."""
+LONGEST_S = 3600.0
+"""No download takes longer than this."""
 _MOST_REDIRECTS = 5
 _ANY_TYPE = {"", "application/octet-stream", "binary/octet-stream"}
 
@@ -151,7 +153,7 @@ class Download:
         if self._sizes and self.received > self._sizes[0]:
             raise CopyFailed(f"{self._host} sends more than the {self._sizes[0]:,} bytes announced.", retryable=True)
         seconds = time.monotonic() - self._began
-        if seconds > GRACE_S and self.received / seconds < LEAST_BYTES_PER_S:
+        if seconds > LONGEST_S or (seconds > GRACE_S and self.received / seconds < LEAST_BYTES_PER_S):
             why = f"{self._host} sends too slowly: {self.received:,} bytes in {seconds:.0f} s."
             raise CopyFailed(why, retryable=True)
 

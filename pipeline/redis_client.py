@@ -28,7 +28,7 @@ def connect(redis_url: str, *, decode: bool = True, patience_s: float = 0) -> An
             redis_url,
             decode_responses=decode,
             socket_connect_timeout=5,
-            socket_timeout=30,
+            socket_timeout=30 if patience_s else 10,
             health_check_interval=30,
             max_connections=128,
         )

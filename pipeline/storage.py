@@ -9,8 +9,10 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -24,10 +26,12 @@ from pipeline.errors import StorageError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PART_BYTES = 8 * 1024 * 1024
+PART_BYTES = 5 * 1024 * 1024
 SMALL_BYTES = 1024 * 1024
 """Up to this size a stream is put in one request from memory."""
-_LARGE_AT_ONCE = 4
+_LARGE_AT_ONCE = 2
+_PARTS_AT_ONCE = 4
+"""So many parts of PART_BYTES are in memory for sending; each large stream holds one more that it reads."""
 _MOST_BYTES_AT_ONCE = 64 * 1024 * 1024
 
 _CONFIG = Config(
@@ -88,6 +92,7 @@ class Storage:
         self._client: S3Client | None = None
         self._making = threading.Lock()
         self._large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
+        self._parts_on_their_way = threading.BoundedSemaphore(_PARTS_AT_ONCE)
 
     @property
     def _s3(self) -> S3Client:
@@ -104,7 +109,7 @@ class Storage:
         """Make the client now, not with the first request. Raises StorageError when the settings are no good."""
         _ = self._s3
 
-    def put(self, uri: str, data: bytes, content_type: str) -> None:
+    def put(self, uri: str, data: bytes | bytearray, content_type: str) -> None:
         """Write one small object."""
         bucket, key = split(uri)
         _asked(uri, lambda: self._s3.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type))
@@ -149,32 +154,46 @@ class Storage:
         with self._large:
             return self._put_parts(uri, first, source, content_type)
 
-    def _put_parts(self, uri: str, first: bytes, source: Readable, content_type: str) -> int:
+    def _put_parts(self, uri: str, first: bytearray, source: Readable, content_type: str) -> int:
         bucket, key = split(uri)
         upload = _asked(
             uri, lambda: self._s3.create_multipart_upload(Bucket=bucket, Key=key, ContentType=content_type)
         )["UploadId"]
-        parts: list[Any] = []
+        parts: list[Future[Any]] = []
         total = 0
-        chunk = first + _read_fully(source, PART_BYTES - len(first))
+        chunk = _read_fully(source, PART_BYTES, first)
         try:
             while chunk:
-                parts.append(self._put_part(uri, upload, len(parts) + 1, chunk))
+                parts.append(self._begin_part(uri, upload, len(parts) + 1, chunk))
                 total += len(chunk)
                 chunk = _read_fully(source, PART_BYTES)
+            done = [part.result() for part in parts]
             _asked(
                 uri,
                 lambda: self._s3.complete_multipart_upload(
-                    Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
+                    Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": done}
                 ),
             )
         except BaseException:
+            # A part that arrives after its upload was aborted would stay, and cost, for ever.
+            wait(parts)
             with suppress(ClientError, BotoCoreError):
                 self._s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
             raise
         return total
 
-    def _put_part(self, uri: str, upload: str, number: int, data: bytes) -> dict[str, Any]:
+    def _begin_part(self, uri: str, upload: str, number: int, data: bytearray) -> Future[Any]:
+        """Send a part while the next one is read; waits while as many are on their way as memory is meant for."""
+        self._parts_on_their_way.acquire()
+        try:
+            part = _senders().submit(self._put_part, uri, upload, number, data)
+        except BaseException:
+            self._parts_on_their_way.release()
+            raise
+        part.add_done_callback(lambda _: self._parts_on_their_way.release())
+        return part
+
+    def _put_part(self, uri: str, upload: str, number: int, data: Any) -> dict[str, Any]:
         bucket, key = split(uri)
         answer = _asked(
             uri,
@@ -251,6 +270,11 @@ class Storage:
         self.delete(uri)
 
 
+@lru_cache(maxsize=1)
+def _senders() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_PARTS_AT_ONCE, thread_name_prefix="parts")
+
+
 class _Body(io.RawIOBase):
     """An object's bytes as they come; a cut connection is a StorageError, not an end."""
 
@@ -311,9 +335,9 @@ def _unless_missing(call: Callable[[], T]) -> T | None:
         raise
 
 
-def _read_fully(source: Readable, count: int) -> bytes:
-    pieces: list[bytes] = []
-    while count > 0 and (piece := source.read(count)):
-        pieces.append(piece)
-        count -= len(piece)
-    return b"".join(pieces)
+def _read_fully(source: Readable, count: int, first: bytes | bytearray = b"") -> bytearray:
+    """`first` and what follows it, `count` bytes in all, less at the end. One buffer: nothing is there twice."""
+    data = bytearray(first)
+    while len(data) < count and (piece := source.read(count - len(data))):
+        data += piece
+    return data
