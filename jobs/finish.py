@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import structlog
 
-from jobs.context import Context, context
+from jobs.context import Context, context, plan
 from pipeline import gallery, results
 from pipeline.errors import StorageError
 from pipeline.ledger_rows import Finished
@@ -73,7 +73,11 @@ def _fill(file: BinaryIO, pieces: Iterable[bytes]) -> None:
 
 def _close(ctx: Context, batch: BatchRow, lease: str) -> None:
     finished = batch.finished or datetime.now(UTC)
-    match ctx.ledger.finish_batch(batch.id, lease, BatchState(batch.status), finished, batch.revision):
+    notify = plan(batch.id).notify is not None
+    ended = ctx.ledger.finish_batch(batch.id, lease, BatchState(batch.status), finished, batch.revision, notify=notify)
+    if notify and ended is not Finished.NOT_OURS:
+        ctx.waker.wake("notify")
+    match ended:
         case Finished.DONE:
             log.info("batch_finished", batch=batch.id, status=batch.status, revision=batch.revision)
         case Finished.DUE_AGAIN:

@@ -21,6 +21,8 @@ def sweep() -> None:
             _tend(ctx, batch_id)
         except NoSuchBatch:
             log.warning("open_batch_is_gone", batch=batch_id)
+    if ctx.ledger.has_notices():
+        ctx.waker.wake("notify")
     ctx.waker.wake("submit")
     ctx.waker.wake("collect")
 

@@ -147,6 +147,14 @@ class CopyFailed(DailiesError):
         self.retryable = retryable
 
 
+class NotificationFailed(DailiesError):
+    """An address could not be told that a batch has ended. `again` says whether the same may work later."""
+
+    def __init__(self, message: str, *, again: bool) -> None:
+        super().__init__(message)
+        self.again = again
+
+
 class OutputGone(CopyFailed):
     """The address of an output does not work (any more): the vendor is asked for a fresh one."""
 

@@ -18,6 +18,7 @@ Every change is one atomic script of `lua/`; what it needs and answers stands on
     adopt                 zset  "batch item" → until when a lost run is waited for (ms)
     active                set   "batch item" of every run that may be active at the vendor
     spend                 hash  day since 1970 → what runs of that day cost (pico-USD)
+    notices               zset  batch id → when its `notify` address is told (see ledger_notices.py)
     figures               hash  what was counted for /metrics (see ledger_figures.py)
     account               hash  window, paused, backoff_until, backoff_tries, trouble
     wake:{…}              text  a wake-up is on its way (see wake.py)
@@ -46,6 +47,7 @@ from pipeline.ledger_figures import LedgerFigures, bounds_for_scripts
 from pipeline.ledger_keys import PREFIX
 from pipeline.ledger_keys import batch_key as _batch
 from pipeline.ledger_keys import item_key as _item
+from pipeline.ledger_notices import LedgerNotices
 from pipeline.ledger_pages import LedgerPages
 from pipeline.ledger_rows import (
     AccountRow,
@@ -83,7 +85,7 @@ _HELD = json.dumps(
 )
 
 
-class Ledger(LedgerPages, LedgerFigures):
+class Ledger(LedgerPages, LedgerFigures, LedgerNotices):
     """Every read and every transition. Thread-safe."""
 
     def __init__(self, redis: Any) -> None:
@@ -490,11 +492,18 @@ class Ledger(LedgerPages, LedgerFigures):
         return bool(self._run("renew_finish", batch_id, ms(lease_s), lease) == 1)
 
     def finish_batch(
-        self, batch_id: str, lease: str, status: BatchState, finished: datetime, revision: int
+        self,
+        batch_id: str,
+        lease: str,
+        status: BatchState,
+        finished: datetime,
+        revision: int,
+        *,
+        notify: bool = False,
     ) -> Finished:
-        """The results are written, as `revision`."""
+        """The results are written, as `revision`. `notify`: somebody is to be told when that is the batch's end."""
         moment_ms = int(finished.timestamp() * 1000)
-        return Finished(self._run("finish_batch", batch_id, lease, status, moment_ms, revision))
+        return Finished(self._run("finish_batch", batch_id, lease, status, moment_ms, revision, int(notify)))
 
     def expire(self, *, adopt_wait_s: float, on_unknown: str) -> list[str]:
         """Give up what time has run out for. Answers the batches in which an item was held as unknown."""

@@ -50,7 +50,8 @@ class Settings(BaseModel):
     web_threads: Annotated[int, Field(ge=2)] = 16
     """Threads of a web process. Half of them may be taken by pages that watch a batch."""
     notify_secret: SecretStr | None = None
-    """Signs notifications (`whsec_…`); unset: a key made from `secret`, which `dailies doctor` shows."""
+    """Signs notifications (`whsec_…`); several, separated by commas, while one is rotated. Unset: one
+    made from `secret` (docs/notifications.md)."""
     fetch_hosts: tuple[str, ...] = ("*.wiro.ai",)
     """Hosts, `*.` patterns or `host:port`, that outputs may be fetched from."""
 

@@ -77,5 +77,5 @@ def _a_batch(_served: None, ledger: Ledger) -> None:
 @schema.exclude(operation_id="watch_batch").parametrize()
 @settings(max_examples=8, derandomize=True, deadline=None)
 @pytest.mark.usefixtures("_a_batch")
-def test_every_answer_is_as_described(case: schemathesis.Case) -> None:
+def test_every_answer_is_as_described(case: schemathesis.Case[Any]) -> None:
     case.call_and_validate()
