@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, get_args, is_typeddict
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from typing_extensions import is_typeddict
 
 from pipeline.yaml_places import Path
 from pipeline.yaml_text import Mistake
 from pipeline.yaml_values import shown
 
 
-def mistakes_of(error: ValidationError, model: Any, *, at: Path = ()) -> list[Mistake]:
+def mistakes_of(error: ValidationError, model: Any, *, at: Path = (), first: int | None = None) -> list[Mistake]:
     """The mistakes that validating a value as `model` found, where the value itself is at `at` in its document.
 
     A validator's ValueError says in its own words what would be right; it is put behind the name of the value.
+    `first`: the value is a part of a list, and its first element has this index there.
     """
-    return [_mistake(details, model, at) for details in error.errors(include_url=False)]
+    return [_mistake(details, model, at, first) for details in error.errors(include_url=False)]
 
 
 def unknown(key: str, known: Iterable[str], where: str = "") -> str:
@@ -30,21 +32,24 @@ def unknown(key: str, known: Iterable[str], where: str = "") -> str:
     return f"unknown key {shown(key)}{f' in {where}' if where else ''}: {hint}"
 
 
-def dotted(path: Path) -> str:
-    """A path as people write it: `items[3].prompt`."""
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    return text.removeprefix(".")
-
-
-def _mistake(details: ErrorDetails, model: Any, at: Path) -> Mistake:
-    path = (*at, *details["loc"])
+def _mistake(details: ErrorDetails, model: Any, at: Path, first: int | None) -> Mistake:
+    loc = details["loc"]
+    at_key = loc[-1:] == ("[key]",)
+    loc = loc[:-1] if at_key else loc
+    path = (*at, *loc) if first is None else (*at, first + int(loc[0]), *loc[1:])
     if details["type"] == "extra_forbidden":
-        inner = details["loc"][:-1]
-        known = _fields(_model_at(model, inner))
-        return Mistake(path, unknown(str(path[-1]), known, dotted((*at, *inner))), at_key=True)
-    if details["type"] == "missing":
-        return Mistake(path, f"{dotted(path)} is missing")
-    return Mistake(path, f"{dotted(path) or 'it'} {_words(details)}")
+        known = _fields(_model_at(model, loc[:-1]))
+        return Mistake(path, unknown(str(path[-1]), known, _name_of(path[:-1])), at_key=True)
+    name = _name_of(path) or "this"
+    return Mistake(path, f"{name} is missing" if details["type"] == "missing" else f"{name} {_words(details)}", at_key)
+
+
+def _name_of(path: Path) -> str:
+    """A path as people write it, within the element of a list that it is in: `limits.attempts`."""
+    steps: list[str] = []
+    for step in path:
+        steps = [] if isinstance(step, int) else [*steps, step]
+    return ".".join(steps)
 
 
 def _words(details: ErrorDetails) -> str:

@@ -46,7 +46,7 @@ class Document:
     readable: bool = True
 
     def located(self, mistakes: Iterable[Mistake]) -> list[Problem]:
-        """Mistakes with their lines, all found in one reading, in the order of the text.
+        """Mistakes with their places, all found in one reading.
 
         What is not written at its path (a key that is missing, what an alias stands for) is where its parent is.
         """
@@ -55,10 +55,9 @@ class Document:
         for mistake in mistakes:
             tree.add(mistake.path)
         find(tree, self.text)
-        found = [
+        return [
             Problem(self.file, *tree.place(mistake.path, key=mistake.at_key), mistake.message) for mistake in mistakes
         ]
-        return sorted(found, key=lambda problem: (problem.line, problem.column))
 
     def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:
         """Line and column, from 1, of one value, or of its key."""
@@ -103,6 +102,11 @@ def line_and_column(text: bytes, offset: int) -> tuple[int, int]:
     """Line and column, from 1, of a byte of a text."""
     line_start = text.rfind(b"\n", 0, offset) + 1
     return text.count(b"\n", 0, offset) + 1, len(text[line_start:offset].decode("utf-8", "replace")) + 1
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Problems of one file in the order of its text."""
+    return sorted(problems, key=lambda problem: (problem.line, problem.column))
 
 
 def _unreadable(document: Document, line: int, column: int, message: str) -> Document:
