@@ -22,6 +22,9 @@ from pipeline.words import dollars, duration, many, when
 
 PAGE = 200
 """Items that are shown at once."""
+_SHARED = Path(__file__).with_name("web") / "static"
+"""What the dashboard looks like too."""
+_OWN = Path(__file__).with_name("templates")
 _FILES = ("results.json", "results.jsonl", "results.csv", "manifest.yaml")
 
 
@@ -29,7 +32,7 @@ def page(batch: BatchRow, rows: Iterable[ItemRow]) -> Iterator[str]:
     """The page in pieces, an item or less each. Whatever names, prompts and errors hold comes out as text."""
     yield _head(batch)
     lines = (_item(batch.output, number, row) for number, row in enumerate(rows, 1))
-    yield f'<ol id="sheet" data-page="{PAGE}">\n'
+    yield f'<ol id="sheet" class="sheet" data-page="{PAGE}">\n'
     yield from islice(lines, PAGE)
     yield "</ol>\n"
     if batch.total > PAGE:
@@ -39,14 +42,13 @@ def page(batch: BatchRow, rows: Iterable[ItemRow]) -> Iterator[str]:
         yield line
         yield from islice(lines, PAGE - 1)
         yield "</script>\n"
-    yield f"</main>\n<script>{_asset('gallery.js')}</script>\n</body>\n</html>\n"
+    yield f"</main>\n<script>{_script()}</script>\n</body>\n</html>\n"
 
 
 def _head(batch: BatchRow) -> str:
-    script, style = _asset("gallery.js"), _asset("gallery.css")
     policy = (
         f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file:; media-src 'self' file:; "
-        f"script-src {_digest(script)}; style-src {_digest(style)}"
+        f"script-src {_digest(_script())}; style-src {_digest(_style())}"
     )
     name = _text(batch.name)
     return f"""<!doctype html>
@@ -57,7 +59,7 @@ def _head(batch: BatchRow) -> str:
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <title>{name} · Dailies</title>
-<style>{style}</style>
+<style>{_style()}</style>
 </head>
 <body>
 <header>
@@ -115,7 +117,8 @@ def _item(folder: str, number: int, row: ItemRow) -> str:
     if not row.outputs:
         frames.append(f'<div class="frame none"><span class="stamp">{state}</span></div>')
     parts = [
-        f'<li data-state="{state}"><div class="strip"><p class="edge"><b>{number}</b> <bdi>{name}</bdi></p>',
+        f'<li class="take" data-state="{state}"><div class="strip">',
+        f'<p class="edge"><b>{number}</b> <bdi>{name}</bdi></p>',
         f'<div class="frames">{"".join(frames)}</div></div>',
         f'<p class="prompt" dir="auto">{_text(row.prompt)}</p>' if row.prompt else "",
         f'<p class="facts">{_chips(row)}{_facts(row)}</p>',
@@ -184,8 +187,13 @@ def _text(text: str | None) -> str:
 
 
 @cache
-def _asset(name: str) -> str:
-    return (Path(__file__).with_name("templates") / name).read_text(encoding="utf-8")
+def _script() -> str:
+    return (_SHARED / "film.js").read_text(encoding="utf-8") + (_OWN / "gallery.js").read_text(encoding="utf-8")
+
+
+@cache
+def _style() -> str:
+    return (_SHARED / "film.css").read_text(encoding="utf-8") + (_OWN / "gallery.css").read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:

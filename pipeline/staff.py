@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rq import Queue, Worker
-from rq.exceptions import NoSuchJobError
+from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -87,6 +88,15 @@ class Staff:
         ids = self._queue.failed_job_registry.get_job_ids(0, most - 1, desc=True)
         found = Job.fetch_many(ids, connection=self._redis, serializer=JSONSerializer)
         return [DeadLetter(job.id, _job_name(job) or "", _aware(job.ended_at), _why(job)) for job in found if job]
+
+    def run_again(self, job_id: str) -> None:
+        """Have a dead letter run once more; it may be gone by now."""
+        with suppress(NoSuchJobError, InvalidJobOperation):
+            self._queue.failed_job_registry.requeue(job_id)
+
+    def forget(self, job_id: str) -> None:
+        """Take a dead letter off the list; it may be gone by now."""
+        self._queue.failed_job_registry.remove(job_id, delete_job=True)
 
     def _oldest_s(self) -> float:
         ids = self._queue.get_job_ids(0, 1)

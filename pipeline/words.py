@@ -36,3 +36,14 @@ def many(count: int, noun: str) -> str:
 def when(moment: datetime) -> str:
     """A moment in UTC, to the minute."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """How long before `now` a moment was: `just now`, `4 min ago`, `2 d ago`."""
+    seconds = (now - moment).total_seconds()
+    if seconds < 10:
+        return "just now"
+    for size, name, *_ in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size:,.0f} {name} ago"
+    return f"{seconds:.0f} s ago"

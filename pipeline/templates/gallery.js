@@ -1,5 +1,4 @@
 
-"use strict";
 (() => {
   const sheet = document.getElementById("sheet");
   const tools = document.getElementById("tools");
@@ -7,7 +6,6 @@
   const back = document.getElementById("back");
   const on = document.getElementById("on");
   const size = Number(sheet.dataset.page);
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
   let state = "", page = 0;
 
   // Every item as a line of HTML: those on the sheet, then those that wait as inert text.
@@ -26,7 +24,7 @@
     const text = find.value.trim().toLowerCase();
     if (text) words ??= lines.map(plain);
     if (!text && !state) return lines;
-    const start = `<li data-state="${state}"`;
+    const start = `<li class="take" data-state="${state}"`;
     return lines.filter((line, at) => (!state || line.startsWith(start)) && (!text || words[at].includes(text)));
   }
 
@@ -37,7 +35,7 @@
     const first = page * size;
     sheet.innerHTML = found.slice(first, first + size).join("");
     tell(found.length, pages);
-    watch();
+    film.watch(sheet);
   }
 
   function tell(count, pages) {
@@ -56,39 +54,6 @@
     page += by;
     show();
     tools.scrollIntoView();
-  }
-
-  // A video is asked for its first picture when it comes near, plays while the pointer is on it, then stops.
-  const near = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      target.preload = "metadata";
-      near.unobserve(target);
-    }
-  }, { rootMargin: "400px" });
-
-  function watch() {
-    near.disconnect();
-    for (const video of sheet.querySelectorAll("video")) {
-      near.observe(video);
-      video.controls = false;
-      video.tabIndex = 0;
-      let hovers = false;
-      video.addEventListener("pointerenter", (event) => {
-        video.controls = true;
-        if (event.pointerType !== "mouse" || still.matches || !video.paused) return;
-        hovers = true;
-        video.play().catch(() => {});
-      });
-      video.addEventListener("focus", () => { video.controls = true; });
-      video.addEventListener("pointerdown", () => { hovers = false; });
-      video.addEventListener("pointerleave", (event) => {
-        if (hovers) video.pause();
-        hovers = false;
-        if (video.paused && event.pointerType === "mouse") video.controls = document.activeElement === video;
-      });
-      video.addEventListener("blur", () => { video.controls = !video.paused; });
-    }
   }
 
   let soon;
@@ -110,5 +75,5 @@
   on.addEventListener("click", () => turn(1));
   tools.hidden = false;
   tell(lines.length, Math.ceil(lines.length / size) || 1);
-  watch();
+  film.watch(sheet);
 })();

@@ -10,6 +10,7 @@ from pipeline.settings import Settings, load
 from pipeline.web import (
     api,
     auth,
+    dashboard,
     docs,
     events,
     headers,
@@ -44,6 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     operations = _operations(service)
     app.register_blueprint(operations.routes)
     app.register_blueprint(docs.blueprint(operations))
+    dashboard.add_to(app, service)
     return app
 
 

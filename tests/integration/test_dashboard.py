@@ -1,0 +1,182 @@
+"""The pages of the dashboard, against real servers."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import urllib3
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+from rq import Queue
+from rq.serializers import JSONSerializer
+from test_ledger import COLLECTING, FAILED, RUNNING, SUCCEEDED, a_batch, dues, running
+
+from pipeline import redis_client
+from pipeline.ledger import Ledger
+from pipeline.model import Review
+from pipeline.settings import Settings
+from pipeline.staff import Staff
+from pipeline.storage import Storage
+from pipeline.wake import QUEUE
+from pipeline.web import create_app
+from pipeline.web.batch_page import PAGE
+
+TOKEN = "a-token-of-the-tests"
+HOSTILE = "<script>alert(1)</script>\"'& \u202e🎬 مرحبا"
+
+
+@pytest.fixture
+def client(redis_url: str, storage: Storage) -> FlaskClient:
+    settings = Settings(redis_url=redis_url, api_token=SecretStr(TOKEN), s3_endpoint=storage._endpoint)
+    client = create_app(settings).test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {TOKEN}"
+    return client
+
+
+def page(client: FlaskClient, path: str, status: int = 200) -> str:
+    answer = client.get(path, headers={"Accept": "text/html"})
+    assert answer.status_code == status
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    return answer.text
+
+
+def takes(text: str) -> list[str]:
+    return re.findall(r'data-item="([^"]+)"', text)
+
+
+def load(ledger: Ledger, batch_id: str, **specs: dict[str, Any]) -> None:
+    """More items on a batch."""
+    ledger.load_items(batch_id, ((name, {"image": None, "params": {}, **spec}) for name, spec in specs.items()))
+
+
+def test_without_batches_the_page_says_how_to_start_one(client: FlaskClient) -> None:
+    text = page(client, "/")
+    assert "No batches yet" in text
+    assert "dailies submit" in text
+
+
+def test_batches_are_listed_with_their_figures(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, "la-street", items=3)
+    text = page(client, "/")
+    assert "/batches/la-street" in text
+    assert "0 of 3" in text
+
+
+def test_a_paused_account_is_told_with_its_reason(client: FlaskClient, ledger: Ledger) -> None:
+    ledger.pause_account("Balance is <low>.")
+    text = page(client, "/")
+    assert "Nothing is submitted." in text
+    assert "Balance is &lt;low&gt;." in text
+
+
+def test_text_of_prompts_and_names_comes_out_as_text(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=0)
+    load(ledger, "b", odd={"prompt": HOSTILE, "image": "javascript:alert(1)"})
+    ledger.review("b", "odd", Review("rejected", HOSTILE))
+    for path in ("/batches/b", "/batches/b/sheet", "/batches/b/items/odd"):
+        text = page(client, path)
+        assert "<script>alert" not in text
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+        assert 'href="javascript' not in text
+
+
+def test_a_page_has_so_many_items_and_leads_to_the_next(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=PAGE + 2)
+    first = page(client, "/batches/b")
+    assert takes(first) == [f"i{n}" for n in range(PAGE)]
+    assert f'href="/batches/b?from={PAGE}"' in first
+    assert takes(page(client, f"/batches/b?from={PAGE}")) == [f"i{PAGE}", f"i{PAGE + 1}"]
+
+
+def test_items_are_found_by_state_and_by_text(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=12)
+    running(ledger, 3)
+    assert takes(page(client, "/batches/b?state=running")) == ["i0", "i1", "i2"]
+    assert takes(page(client, "/batches/b?find=P11")) == ["i11"]
+    assert "No item is like that" in page(client, "/batches/b?state=failed")
+
+
+@pytest.mark.parametrize("query", ["?from=-1", "?from=x", "?from=99999999999", "?state=nonsense", "?find=" + "x" * 999])
+def test_an_odd_query_is_no_error(client: FlaskClient, ledger: Ledger, query: str) -> None:
+    a_batch(ledger)
+    page(client, f"/batches/b{query}")
+
+
+def test_another_take_has_the_earlier_one_beside_it(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    running(ledger)
+    output = {"uri": "s3://tests/b/items/i0/0.mp4", "content_type": "video/mp4", "size": 1, "sha256": "ab"}
+    for due in dues(ledger):
+        ledger.pay_run(due, Decimal("0.09"))
+        ledger.end_item(due.run, due.lease, COLLECTING, SUCCEEDED, {"outputs": [output]})
+    ledger.add_item("b", "i0-take2", {"image": None, "prompt": "p", "params": {}, "take_of": "i0"})
+    text = page(client, "/batches/b/items/i0-take2")
+    assert "/batches/b/items/i0/outputs/0" in text
+    assert "another take of" in text
+
+
+def test_files_are_answered_with_presigned_addresses(
+    client: FlaskClient, ledger: Ledger, storage: Storage, bucket: str
+) -> None:
+    uri = f"{bucket}items/i0/0.txt"
+    storage.put(uri, b"hello", "text/plain")
+    a_batch(ledger, items=0)
+    load(ledger, "b", i0={"prompt": "p", "image": uri})
+    answer = client.get("/batches/b/items/i0/picture")
+    assert answer.status_code == 302
+    assert urllib3.request("GET", answer.headers["Location"]).data == b"hello"
+    assert "Signature" not in page(client, "/batches/b")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/batches/nobody",
+        "/batches/b/items/nobody",
+        "/batches/b/items/i0/picture",
+        "/batches/b/items/i0/outputs/0",
+        "/batches/b/files/secrets.txt",
+    ],
+)
+def test_what_is_not_there_is_said_on_a_page(client: FlaskClient, ledger: Ledger, path: str) -> None:
+    a_batch(ledger, items=1)
+    assert "Back to the batches" in page(client, path, 404)
+
+
+def test_pages_need_a_token(redis_url: str) -> None:
+    client = create_app(Settings(redis_url=redis_url, api_token=SecretStr(TOKEN))).test_client()
+    for path in ("/", "/new", "/batches/b", "/batches/b/items/i0/picture"):
+        answer = client.get(path, headers={"Accept": "text/html"})
+        assert (answer.status_code, answer.headers["Location"].partition("?")[0]) == (303, "/login")
+
+
+def test_a_dead_letter_is_shown_run_again_and_forgotten(client: FlaskClient, redis_url: str) -> None:
+    queue = Queue(QUEUE, connection=redis_client.connect(redis_url, decode=False), serializer=JSONSerializer)
+    job = queue.enqueue("jobs.collect.collect")
+    queue.remove(job)
+    queue.failed_job_registry.add(job, ttl=60)
+    assert "Forget collect" in page(client, "/")
+    staff = Staff(redis_url)
+    assert client.post(f"/dead-letters/{job.id}/again").status_code == 303
+    assert (staff.figures().failed, staff.figures().waiting) == (0, 1)
+    queue.failed_job_registry.add(job, ttl=60)
+    assert client.post(f"/dead-letters/{job.id}/forget").status_code == 303
+    assert staff.figures().failed == 0
+    assert client.post("/dead-letters/nobody/again").status_code == 303
+
+
+def test_the_form_of_a_new_batch_says_when_there_is_no_place_for_outputs(client: FlaskClient) -> None:
+    assert "PIPELINE_OUTPUT" in page(client, "/new")
+
+
+def test_a_failed_item_says_why_and_can_be_tried_again(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    running(ledger)
+    for due in dues(ledger):
+        ledger.end_item(due.run, due.lease, RUNNING, FAILED, {"error": "No person <in> the picture."})
+    text = page(client, "/batches/b")
+    assert "No person &lt;in&gt; the picture." in text
+    assert 'data-do="retry"' in text

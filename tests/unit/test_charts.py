@@ -1,0 +1,33 @@
+from datetime import date, timedelta
+from decimal import Decimal
+
+from pipeline.web import charts
+
+FIRST = date(2026, 11, 1)
+
+
+def days(*costs: str) -> list[tuple[date, Decimal]]:
+    return [(FIRST + timedelta(days=n), Decimal(cost)) for n, cost in enumerate(costs)]
+
+
+def test_the_dearest_day_is_as_high_as_the_drawing_and_every_paid_day_is_seen() -> None:
+    bars = charts.spend_bars(days("0", "100", "0.0001"))
+    assert [bar.height for bar in bars] == [0.0, charts.HEIGHT, 3.0]
+    assert bars[-1].x + bars[-1].width <= charts.WIDTH
+
+
+def test_days_without_any_cost_have_no_bars() -> None:
+    assert {bar.height for bar in charts.spend_bars(days("0", "0"))} == {0.0}
+
+
+def test_the_parts_of_a_progress_bar_stand_side_by_side() -> None:
+    parts = charts.progress_parts({"pending": 5, "succeeded": 4, "failed": 1}, 10)
+    assert [(part.state, part.start, part.width) for part in parts] == [
+        ("succeeded", 0.0, 40.0),
+        ("failed", 40.0, 10.0),
+        ("pending", 50.0, 50.0),
+    ]
+
+
+def test_only_what_came_to_an_end_has_ended() -> None:
+    assert charts.ended({"succeeded": 2, "cancelled": 1, "running": 3, "pending": 9}) == 3
