@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from rq import Queue
@@ -49,7 +49,9 @@ class Waker:
         if not args:
             self._asked[job] = second
         if self._redis.set(_flag(job, *args, f"@{second}"), 1, nx=True, ex=delay + _FLAG_S):
-            self._queue.enqueue_in(timedelta(seconds=delay), f"jobs.{job}.{job}", *args, **_OPTIONS)
+            # At that very second, not `delay` from now: a job that comes too early finds nothing due, and cannot ask
+            # for the same second again.
+            self._queue.enqueue_at(datetime.fromtimestamp(second, UTC), f"jobs.{job}.{job}", *args, **_OPTIONS)
 
     def begun(self, job: str, *args: str) -> None:
         """The job has begun: whoever asks from now on gets another one."""
