@@ -15,7 +15,7 @@ from jobs.context import Context, context, plan
 from jobs.copies import copy_outputs
 from jobs.crew import work
 from jobs.ends import end, fail, names, try_again
-from pipeline import policy
+from pipeline import policy, trace
 from pipeline.errors import CopyFailed, StorageError
 from pipeline.ledger_rows import Due, Paid
 from pipeline.results import output_document
@@ -45,6 +45,11 @@ def _claim(ctx: Context, most: int) -> Sequence[Due]:
 
 
 def _look(ctx: Context, due: Due) -> None:
+    with trace.step("collect", due.run, due.task_id):
+        _look_at(ctx, due)
+
+
+def _look_at(ctx: Context, due: Due) -> None:
     lost = due.state == ItemState.UNKNOWN
     try:
         task = ctx.wiro.task(token=due.hint_token, task_id=due.hint_task) if lost else _task(ctx, due)

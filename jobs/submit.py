@@ -12,7 +12,7 @@ from jobs.context import Context, context, plan
 from jobs.crew import work
 from jobs.ends import fail, names, put_back, try_again
 from jobs.inputs import stored_image
-from pipeline import policy
+from pipeline import policy, trace
 from pipeline.errors import StorageError
 from pipeline.ledger_rows import Claim
 from pipeline.states import BatchState, ItemState, Stop
@@ -81,6 +81,11 @@ def _intent(claim: Claim) -> dict[str, object]:
 
 
 def _submit_one(ctx: Context, claim: Claim) -> None:
+    with trace.step("submit", claim.run):
+        _submit(ctx, claim)
+
+
+def _submit(ctx: Context, claim: Claim) -> None:
     if not ctx.leases.is_ours(claim):
         # This process was paused, or Redis away, for about as long as the lease.
         log.warning("not_posted_in_time", **names(claim))

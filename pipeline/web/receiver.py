@@ -13,6 +13,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from pipeline.callbacks import CallbackSigner
 from pipeline.errors import Unreachable
 from pipeline.service import Service
+from pipeline.trace import step
 from pipeline.web.auth import open_to_all
 from pipeline.wiro_answers import parse_callback
 
@@ -34,13 +35,14 @@ def blueprint(service: Service, secret: str) -> Blueprint:
         if run is None:
             abort(404)
         hint = parse_callback(_body())
-        try:
-            if service.ledger.ring(run, hint.task_id, hint.token):
-                service.waker.wake("collect")
-        except Unreachable as error:
-            log.warning("callback_not_taken", batch=run.batch, item=run.item, attempt=run.attempt, error=str(error))
-            abort(503)
-        log.info("callback_received", batch=run.batch, item=run.item, attempt=run.attempt, status=hint.status)
+        with step("callback", run, hint.task_id):
+            try:
+                if service.ledger.ring(run, hint.task_id, hint.token):
+                    service.waker.wake("collect")
+            except Unreachable as error:
+                log.warning("callback_not_taken", error=str(error))
+                abort(503)
+            log.info("callback_received", status=hint.status)
         return Response(status=200)
 
     return routes
