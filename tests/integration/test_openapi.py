@@ -78,4 +78,4 @@ def _a_batch(_served: None, ledger: Ledger) -> None:
 @settings(max_examples=8, derandomize=True, deadline=None)
 @pytest.mark.usefixtures("_a_batch")
 def test_every_answer_is_as_described(case: schemathesis.Case[Any]) -> None:
-    case.call_and_validate()
+    case.call_and_validate(headers=BEARER)
