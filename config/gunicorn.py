@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from pipeline.settings import load
 from pipeline.web.watches import close_on_sigterm
 
+_SETTINGS = load()
+# Without a token nobody is asked who they are, so nobody else is let in.
+_ADDRESS = "0.0.0.0" if _SETTINGS.api_token else "127.0.0.1"  # noqa: S104  behind the token
+bind = f"{_ADDRESS}:{os.environ.get('PORT', '8000')}"
 worker_class = "gthread"
-threads = load().web_threads
+threads = _SETTINGS.web_threads
 backlog = 8192
 keepalive = 5
 graceful_timeout = 25

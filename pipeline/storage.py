@@ -112,7 +112,8 @@ class Storage:
     def put(self, uri: str, data: bytes | bytearray, content_type: str) -> None:
         """Write one small object."""
         bucket, key = split(uri)
-        _asked(uri, lambda: self._s3.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type))
+        body: Any = data
+        _asked(uri, lambda: self._s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type))
 
     def put_if_absent(self, uri: str, data: bytes, content_type: str) -> bool:
         """Write an object unless there is one. False when there is."""

@@ -1,0 +1,18 @@
+"""What RQ's cron scheduler has done by the clock. Any number of schedulers may run: both jobs bear being run twice."""
+
+from __future__ import annotations
+
+import rq.serializers
+from rq.cron import register
+
+from jobs.sweep import sweep
+from pipeline.settings import load
+from pipeline.wake import QUEUE
+
+# RQ 3.0 lets no serializer be chosen for cron's jobs and pickles them (rq/cron.py, CronJob.enqueue). Ours are JSON:
+# a worker never unpickles what lies in Redis.
+rq.serializers.PickleSerializer = rq.serializers.JSONSerializer  # type: ignore[assignment]
+
+_EVERY_S = load().sweep_every_s
+
+register(sweep, queue_name=QUEUE, interval=_EVERY_S, ttl=2 * _EVERY_S, result_ttl=0)
