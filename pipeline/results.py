@@ -23,6 +23,7 @@ _COLUMNS = (
     "id", "status", "image", "prompt", "params", "task_id", "attempts", "cost_usd", "elapsed_s", "error", "outputs",
     "review", "note", "take_of",
 )  # fmt: skip
+_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 _REVISION = re.compile(rb'^\{"version":1,"revision":(\d{1,9}),')
 HEAD_BYTES = 64
 """As much of results.json as tells its revision."""
@@ -155,7 +156,9 @@ def revision_of(head: bytes) -> int:
 
 
 def _json(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    # JSON allows them as they are; a reader that splits a text into lines would split at them too.
+    return text.translate(_LINE_ENDS).encode("utf-8", "replace")
 
 
 def _cell(value: object) -> str:
