@@ -13,6 +13,8 @@ from pipeline.model import Manifest
 from pipeline.storage import Storage, join
 
 STDIN = "-"
+_MOST_READ = manifests.MOST_BYTES + 1
+"""What is longer is refused; no more of it is read."""
 
 
 class CannotRead(DailiesError):
@@ -44,7 +46,7 @@ def _parse(text: bytes, file: str, read_rows: Callable[[str], bytes], folder: Pa
 
 def _rows_in(folder: Path, storage: Callable[[], Storage]) -> Callable[[str], bytes]:
     def rows(reference: str) -> bytes:
-        return _object(reference, storage) if reference.startswith("s3://") else (folder / reference).read_bytes()
+        return _object(reference, storage) if reference.startswith("s3://") else _head(folder / reference)
 
     return rows
 
@@ -66,10 +68,15 @@ def _object(uri: str, storage: Callable[[], Storage]) -> bytes:
 
 def _file(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return _head(file)
     except OSError as error:
         raise CannotRead(f"{file} cannot be read: {error.strerror}.") from None
 
 
+def _head(file: Path) -> bytes:
+    with file.open("rb") as source:
+        return source.read(_MOST_READ)
+
+
 def _stdin() -> bytes:
-    return sys.stdin.buffer.read()
+    return sys.stdin.buffer.read(_MOST_READ)
