@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pipeline import manifest as manifests
 from pipeline.errors import DailiesError, InvalidManifest, Problem
@@ -20,9 +20,12 @@ class Intake:
         if settings.output:
             self._buckets.add(split(settings.output)[0])
 
-    def read(self, text: bytes, *, file: str) -> Manifest:
-        """The manifest in `text`, called `file` in messages. Raises InvalidManifest with all its problems."""
-        manifest = manifests.parse(text, file=file, read_rows=self._rows, local_files=None)
+    def read(self, text: bytes, *, file: str, fill: Callable[[str], str] | None = None) -> Manifest:
+        """The manifest in `text`, called `file` in messages, its texts filled in by `fill` if that is given.
+
+        Raises InvalidManifest with all its problems.
+        """
+        manifest = manifests.parse(text, file=file, read_rows=self._rows, local_files=None, fill=fill)
         strange = list(self._strange(manifest))
         if strange:
             raise InvalidManifest([_problem(text, file, uri, self._why(uri)) for uri in strange])

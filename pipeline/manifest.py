@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.errors import DailiesError, InvalidManifest, Problem, StorageError
+from pipeline.manifest_fill import Fill, filled, filled_items
 from pipeline.manifest_rows import Rows, read_rows
 from pipeline.manifest_schema import (
     DEFAULT_IMAGE_FIELD,
@@ -51,23 +52,29 @@ def parse(
     read_rows: Callable[[str], bytes],
     local_files: Path | None,
     most_bytes: int = MOST_BYTES,
+    fill: Fill | None = None,
 ) -> Manifest:
     """The manifest in `text`, expanded: matrix and rows are items, every item has an id.
 
     `file` is its name in messages. `read_rows` gives the bytes of what `items_from` names; what it raises is a mistake
     of the manifest, unless it may pass. `local_files` is the folder in which file images must be; None: they are
-    mistakes. Raises InvalidManifest with all mistakes, StorageError.
+    mistakes. `fill` is given name, output and prompts; what it answers is validated.
+
+    Raises InvalidManifest with all mistakes, StorageError.
     """
     document = load(text, file=file, most_bytes=most_bytes, text_keys=TEXT_KEYS, free_keys=FREE_KEYS)
     if not document.readable:
         raise InvalidManifest(document.problems)
     if not isinstance(document.value, dict):
         raise InvalidManifest([*document.problems, Problem(file, 1, 1, _NO_MAPPING)])
-    image_field = document.value.get("image_field")
+    value = filled(document.value, fill) if fill else document.value
+    image_field = value.get("image_field")
     around = Surroundings(image_field if isinstance(image_field, str) else DEFAULT_IMAGE_FIELD, local_files)
-    entry, mistakes = _head(document.value, around)
+    entry, mistakes = _head(value, around)
     rows, unread = _rows(entry.items_from, file, read_rows, around)
     mistakes += unread
+    if fill:
+        rows.items = filled_items(rows.items, fill)
     written, below = _Part(entry.items or [], _within(document, "items")), _Part(rows.items, rows.located)
     if not mistakes and not rows.problems:
         mistakes += _number(entry, rows)

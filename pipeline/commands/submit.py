@@ -10,7 +10,7 @@ import click
 from pipeline.commands.shared import json_option, settings, state_option
 
 if TYPE_CHECKING:
-    from pipeline.commands.manifest_file import Given
+    from pipeline.manifest_file import Given
     from pipeline.service import Service
 
 
@@ -26,7 +26,7 @@ def command(file: str, batch_id: str | None, wait: bool, dry_run: bool, as_json:
 
     FILE may also be - for stdin, or an s3:// address. Exit codes: 0, 2 invalid, 3 Redis or S3 does not answer.
     """
-    from pipeline.commands.manifest_file import read
+    from pipeline.manifest_file import read
     from pipeline.service import Service
     from pipeline.storage import Storage
 

@@ -17,8 +17,8 @@ def command(file: str, state: Path) -> None:
 
     FILE may also be - for stdin, or an s3:// address. Exit code 2 when there is a mistake.
     """
-    from pipeline.commands.manifest_file import read
     from pipeline.errors import InvalidManifest
+    from pipeline.manifest_file import read
     from pipeline.storage import Storage
     from pipeline.terminal import visible
     from pipeline.words import many

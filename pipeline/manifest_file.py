@@ -1,4 +1,4 @@
-"""The manifest that a command is given: a file, `-` for stdin, or an s3:// address."""
+"""The manifest that a command or a schedule names: a file, `-` for stdin, or an s3:// address."""
 
 from __future__ import annotations
 
@@ -8,19 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import manifest as manifests
-from pipeline.errors import DailiesError
+from pipeline.errors import CannotRead
 from pipeline.model import Manifest
 from pipeline.storage import Storage, join
 
 STDIN = "-"
 _MOST_READ = manifests.MOST_BYTES + 1
 """What is longer is refused; no more of it is read."""
-
-
-class CannotRead(DailiesError):
-    """A file that was named cannot be read."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -31,22 +25,33 @@ class Given:
     folder: Path | None
 
 
-def read(file: str, storage: Callable[[], Storage]) -> Given:
-    """Read and check a manifest. Raises InvalidManifest with all its mistakes, CannotRead, StorageError."""
+def read(file: str, storage: Callable[[], Storage], *, fill: Callable[[str], str] | None = None) -> Given:
+    """Read and check a manifest, its texts filled in by `fill` if that is given.
+
+    Raises InvalidManifest with all its mistakes, CannotRead, StorageError.
+    """
     if file.startswith("s3://"):
-        return Given(_parse(_object(file, storage), file, _rows_beside(file, storage), None), None)
+        text = read_object(file, storage())
+        rows = _rows_beside(file, storage)
+        return Given(manifests.parse(text, file=file, read_rows=rows, local_files=None, fill=fill), None)
     folder = Path() if file == STDIN else Path(file).parent
     text = _stdin() if file == STDIN else _file(Path(file))
-    return Given(_parse(text, "stdin" if file == STDIN else file, _rows_in(folder, storage), folder), folder)
+    name = "stdin" if file == STDIN else file
+    rows = _rows_in(folder, storage)
+    return Given(manifests.parse(text, file=name, read_rows=rows, local_files=folder, fill=fill), folder)
 
 
-def _parse(text: bytes, file: str, read_rows: Callable[[str], bytes], folder: Path | None) -> Manifest:
-    return manifests.parse(text, file=file, read_rows=read_rows, local_files=folder)
+def read_object(uri: str, storage: Storage) -> bytes:
+    """The text of a manifest on S3. Raises CannotRead, StorageError."""
+    text = storage.get(uri)
+    if text is None:
+        raise CannotRead(f"There is no object {uri}.")
+    return text
 
 
 def _rows_in(folder: Path, storage: Callable[[], Storage]) -> Callable[[str], bytes]:
     def rows(reference: str) -> bytes:
-        return _object(reference, storage) if reference.startswith("s3://") else _head(folder / reference)
+        return read_object(reference, storage()) if reference.startswith("s3://") else _head(folder / reference)
 
     return rows
 
@@ -54,16 +59,9 @@ def _rows_in(folder: Path, storage: Callable[[], Storage]) -> Callable[[str], by
 def _rows_beside(file: str, storage: Callable[[], Storage]) -> Callable[[str], bytes]:
     def rows(reference: str) -> bytes:
         uri = reference if reference.startswith("s3://") else join(file.rpartition("/")[0] + "/", reference)
-        return _object(uri, storage)
+        return read_object(uri, storage())
 
     return rows
-
-
-def _object(uri: str, storage: Callable[[], Storage]) -> bytes:
-    text = storage().get(uri)
-    if text is None:
-        raise CannotRead(f"There is no object {uri}.")
-    return text
 
 
 def _file(file: Path) -> bytes:
