@@ -17,7 +17,7 @@ from pipeline.supervisor import Supervisor, commands_of
 
 PORT = 8000
 BUCKET = "dailies"
-_OURS = ("REDIS_URL", "WIRO_", "PIPELINE_", "AWS_")
+OURS = ("REDIS_URL", "WIRO_", "PIPELINE_", "AWS_")
 
 
 class InUse(DailiesError):
@@ -57,7 +57,7 @@ def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str
         sandbox = _wiro(state, given, env, places)
         env.setdefault("PIPELINE_SECRET", given.secret.get_secret_value() or _secret(state))
         settings = load(env)
-        written = {name: value for name, value in env.items() if name.startswith(_OURS)}
+        written = {name: value for name, value in env.items() if name.startswith(OURS)}
         write_environment(state, written)
         supervisor = stack.enter_context(Supervisor(state / "logs", env))
         for name, command in sandbox.items():

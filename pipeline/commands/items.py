@@ -31,7 +31,7 @@ def command(batch_id: str, among: tuple[str, ...] | None, as_json: bool, state: 
     if as_json:
         _print_documents(rows)
     else:
-        _print_rows(rows)
+        print_rows(rows)
 
 
 def _print_documents(rows: Iterable[ItemRow]) -> None:
@@ -47,7 +47,8 @@ def _print_documents(rows: Iterable[ItemRow]) -> None:
     click.echo("\n]")
 
 
-def _print_rows(rows: Iterable[ItemRow]) -> None:
+def print_rows(rows: Iterable[ItemRow]) -> None:
+    """Show items to people."""
     from pipeline import terminal, words
 
     terminal.print_table(

@@ -18,7 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from redis import Redis
 
 from pipeline.callbacks import RunName
-from pipeline.ledger import PREFIX, Ledger
+from pipeline.ledger import Ledger
+from pipeline.ledger_keys import PREFIX
 from pipeline.ledger_rows import Claim, Due, Plan, Returned
 from pipeline.model import BatchRow, Review
 from pipeline.states import TERMINAL, BatchState, ItemState, Stop
