@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, Response, render_template, request
 
 from pipeline.web import openapi
-from pipeline.web.manifest_schema import MANIFEST
+from pipeline.web.manifest_schema import manifest_schemas
 from pipeline.web.operations import JSON, Operations
 
 
@@ -17,7 +17,7 @@ def blueprint(operations: Operations) -> Blueprint:
     """`GET /openapi.json` and `GET /docs`. The description is made once: operations are all declared by now."""
     routes = Blueprint("docs", __name__)
     description = openapi.document(operations.all)
-    description["components"]["schemas"]["Manifest"] = MANIFEST
+    description["components"]["schemas"] |= manifest_schemas()
     text = json.dumps(description, ensure_ascii=False, separators=(",", ":"))
     etag = hashlib.sha256(text.encode()).hexdigest()[:32]
 
