@@ -276,3 +276,55 @@ def test_the_docs_show_every_operation(client: FlaskClient) -> None:
         assert path in page
         assert all("summary" in operation for operation in methods.values())
     assert "http://" not in page.replace('href="#', "")
+
+
+def nested(levels: int) -> str:
+    return "version: 1\nname: x\nparams: " + "{a: " * levels + "1" + "}" * levels + "\nitems: [{prompt: p}]\n"
+
+
+def bomb() -> str:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        bomb().encode(),
+        nested(100).encode(),
+        b"[" * 100_000,
+        b"!!python/object/apply:os.system ['id']",
+        b"version: 1\nname: x\nitems: [{prompt: !!python/name:os.system }]",
+        b"version: 1\nname: x\nparams: {seed: .nan}\nitems: [{prompt: p}]\n",
+        b'{"version": 1, "name": "x", "params": {"seed": NaN}, "items": [{"prompt": "p"}]}',
+        b'{"version": 1, "name": "x", "items": [{"prompt": "\\ud800"}]}',
+        b"version: 1\nname: x\nitems: [{prompt: \xed\xa0\x80}]",
+        b"\xff\xfe\x00",
+        b"version: 1\nname: x\nitems: [{prompt: '" + b"p" * 7_000_000 + b"'}]",
+        b"",
+        b"null",
+        b"- 1",
+    ],
+    ids=range(14),
+)
+def test_a_hostile_manifest_is_refused_and_enqueues_nothing(client: FlaskClient, ledger: Ledger, text: bytes) -> None:
+    answer = client.post("/api/v1/batches", data=text)
+    assert answer.status_code == 422
+    assert answer.content_type == "application/problem+json"
+    assert len(answer.data) < 100_000
+    assert ledger.open_batches() == []
+
+
+def test_a_hundred_thousand_mistakes_are_not_all_told(client: FlaskClient) -> None:
+    answer = client.post("/api/v1/batches", json=a_manifest(0) | {"items": [{"odd": 1}] * 50_000})
+    assert answer.status_code == 422
+    assert len(body(answer)["errors"]) <= 200
+
+
+def test_names_come_out_as_text(client: FlaskClient, ledger: Ledger) -> None:
+    at = start(client, ledger)
+    path = f"{at}/items/%3Cscript%3Ealert(1)%3C%2Fscript%3E"
+    assert client.get(path).status_code == 404
+    page = client.get("/%3Cscript%3Ealert(1)%3C/script%3E", headers={"Accept": "text/html"})
+    assert "<script>" not in page.text

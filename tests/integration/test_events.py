@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -33,6 +34,7 @@ class Web:
 
     url: str
     process: subprocess.Popen[bytes]
+    log: Path
     pool: urllib3.PoolManager
 
     def get(self, path: str) -> urllib3.BaseHTTPResponse:
@@ -40,8 +42,8 @@ class Web:
 
 
 @contextmanager
-def a_web(valkey: str, s3: S3Env) -> Iterator[Web]:
-    with socket.socket() as listener:
+def a_web(valkey: str, s3: S3Env, log: Path) -> Iterator[Web]:
+    with socket.socket() as listener, log.open("wb") as stderr:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         environment = {
@@ -58,10 +60,10 @@ def a_web(valkey: str, s3: S3Env) -> Iterator[Web]:
         }
         number = listener.fileno()
         command = ["-m", "gunicorn", "-c", "config/gunicorn.py", "-b", f"fd://{number}", "pipeline.web:create_app()"]
-        process = subprocess.Popen([sys.executable, *command], env=environment, pass_fds=[number])
+        process = subprocess.Popen([sys.executable, *command], env=environment, pass_fds=[number], stderr=stderr)
         # A connection that is made before the process listens waits in the socket's queue.
         pool = urllib3.PoolManager(maxsize=20, timeout=urllib3.Timeout(30), retries=False)
-        found = Web(f"http://127.0.0.1:{listener.getsockname()[1]}", process, pool)
+        found = Web(f"http://127.0.0.1:{listener.getsockname()[1]}", process, log, pool)
         try:
             assert found.get("/healthz").status == 200
             yield found
@@ -72,8 +74,8 @@ def a_web(valkey: str, s3: S3Env) -> Iterator[Web]:
 
 
 @pytest.fixture(scope="module")
-def web(valkey: str, s3_server: S3Env) -> Iterator[Web]:
-    with a_web(valkey, s3_server) as found:
+def web(valkey: str, s3_server: S3Env, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    with a_web(valkey, s3_server, tmp_path_factory.mktemp("web") / "log") as found:
         yield found
 
 
@@ -117,9 +119,11 @@ def test_half_of_the_threads_watch_and_the_others_go_on_answering(web: Web, ledg
     wait_for(a_place_is_free, "a place")
 
 
-def test_a_process_that_is_to_end_lets_its_watchers_go(valkey: str, s3_server: S3Env, ledger: Ledger) -> None:
+def test_a_process_that_is_to_end_lets_its_watchers_go(
+    valkey: str, s3_server: S3Env, ledger: Ledger, tmp_path: Path
+) -> None:
     a_batch(ledger, items=1)
-    with a_web(valkey, s3_server) as web:
+    with a_web(valkey, s3_server, tmp_path / "log") as web:
         watching = events(web.get(EVENTS))
         assert next(watching) == "progress"
         web.process.send_signal(signal.SIGTERM)
@@ -143,3 +147,14 @@ def test_a_body_without_a_length_is_refused_when_it_gets_too_long(web: Web) -> N
 def test_headers_that_are_too_long_are_refused(web: Web) -> None:
     answer = web.pool.request("GET", f"{web.url}/api/v1/batches", headers={**BEARER, "X-Long": "x" * 20_000})
     assert answer.status == 431
+
+
+def test_requests_are_logged_without_what_is_secret(web: Web, ledger: Ledger, wait_for: WaitFor) -> None:
+    a_batch(ledger, items=1)
+    for path in (f"/api/v1/batches/b/items?text={TOKEN}", f"/{TOKEN}", f"/callbacks/wiro/{TOKEN}"):
+        web.get(path).drain_conn()
+    web.pool.request("GET", f"{web.url}/api/v1/batches/b", headers={"Authorization": f"Bearer {TOKEN}x"})
+    wait_for(lambda: '"status": 401' in web.log.read_text(), "the log lines")
+    logged = web.log.read_text()
+    assert '"route": "/api/v1/batches/<batch_id>/items", "status": 200' in logged
+    assert TOKEN not in logged
