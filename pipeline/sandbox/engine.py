@@ -52,15 +52,21 @@ class Engine:
     """All tasks of the one account. Lives in one event loop."""
 
     def __init__(self, options: Options, session: aiohttp.ClientSession) -> None:
+        self.studio = Studio(session)
+        self._session = session
+        self._first_options = options
+        self._running: set[asyncio.Task[None]] = set()
+        self._begin()
+
+    def _begin(self) -> None:
+        options = self._first_options
         self.options = options
         self.dice = Dice(options.seed)
         self.account = Account(options.balance)
-        self.studio = Studio(session)
-        self.caller = Caller(session, self.dice)
+        self.caller = Caller(self._session, self.dice)
         self.runs = 0
         self._tasks: dict[str, Task] = {}
         self._by_token: dict[str, Task] = {}
-        self._running: set[asyncio.Task[None]] = set()
 
     def change(self, changes: Mapping[str, Any]) -> None:
         """Change options from now on; a `balance` replaces what is left. Raises ValueError for wrong ones."""
@@ -103,9 +109,17 @@ class Engine:
         self._stop(task)
         self._call_back(task)
 
+    async def reset(self) -> None:
+        """Be as at the start: no tasks, the first options and balance. Pictures and videos are kept."""
+        await self._drop_work()
+        self._begin()
+
     async def close(self) -> None:
         """Drop all tasks that have not ended."""
         self.studio.close()
+        await self._drop_work()
+
+    async def _drop_work(self) -> None:
         for running in self._running:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
