@@ -129,9 +129,14 @@ class Wiro:
         document = self._call("/Tool/Detail", json_body({"slugowner": owner, "slugproject": name}))
         return wiro_answers.read_tool(document, model)
 
-    def progress(self, token: str, *, silence_s: float = wiro_socket.SILENCE_S) -> Iterator[ProgressMessage]:
-        """What a task says while it runs, until it ends."""
-        return wiro_socket.messages(self._socket_url, token, silence_s=silence_s)
+    def progress(self, token: str, *, look_s: float = wiro_socket.LOOK_S) -> Iterator[ProgressMessage]:
+        """What a task says from now until it ends. After `look_s` of silence Task/Detail is asked whether it has."""
+
+        def last() -> ProgressMessage | None:
+            task = self.task(token=token)
+            return ProgressMessage(task.status, outputs=task.outputs) if task.ended else None
+
+        return wiro_socket.messages(self._socket_url, token, last, look_s=look_s)
 
     def close(self) -> None:
         """Give up the idle connections."""
