@@ -129,14 +129,12 @@ class Wiro:
         document = self._call("/Tool/Detail", json_body({"slugowner": owner, "slugproject": name}))
         return wiro_answers.read_tool(document, model)
 
-    def progress(self, token: str, *, look_s: float = wiro_socket.LOOK_S) -> Iterator[ProgressMessage]:
-        """What a task says from now until it ends. After `look_s` of silence Task/Detail is asked whether it has."""
+    def progress(self, token: str, *, silence_s: float = wiro_socket.SILENCE_S) -> Iterator[ProgressMessage]:
+        """What a task says from now until it ends. One that has ended already may say nothing: ask `task` first.
 
-        def last() -> ProgressMessage | None:
-            task = self.task(token=token)
-            return ProgressMessage(task.status, outputs=task.outputs) if task.ended else None
-
-        return wiro_socket.messages(self._socket_url, token, last, look_s=look_s)
+        Raises NoAnswer when the messages break off, also when none comes for `silence_s`.
+        """
+        return wiro_socket.messages(self._socket_url, token, silence_s=silence_s)
 
     def close(self) -> None:
         """Give up the idle connections."""

@@ -107,12 +107,10 @@ class CallbackHint:
 
 @dataclass(frozen=True)
 class ProgressMessage:
-    """One message of the WebSocket. `type` is the task's status, `text` what there is to say of it in one line.
+    """One message of the WebSocket. `percentage` runs from 0 to 100; it and the steps are there where the model tells
+    them."""
 
-    `percentage` runs from 0 to 100; it and the steps are there where the model tells them.
-    """
-
-    type: str
+    status: str
     text: str = ""
     percentage: Decimal | None = None
     step: int | None = None
@@ -123,7 +121,7 @@ class ProgressMessage:
     @property
     def ended(self) -> bool:
         """Whether it is the last. `task_end` is not: outputs do not exist yet."""
-        return self.type in (ENDED, CANCELLED)
+        return self.status in (ENDED, CANCELLED)
 
 
 def read_json(body: bytes | str) -> Any:
@@ -210,24 +208,25 @@ def read_progress(text: bytes | str, token: str) -> ProgressMessage | None:
         return None
     if not isinstance(fields, dict) or _id(fields.get("tasktoken")) not in ("", token):
         return None
-    kind, message = _status(fields.get("type")), fields.get("message")
-    if not kind:
+    status, message = _status(fields.get("type")), fields.get("message")
+    if not status:
         return None
     if isinstance(message, list):
-        return ProgressMessage(kind, outputs=_outputs(message))
-    return _progress(kind, message) if isinstance(message, Mapping) else ProgressMessage(kind, spoken(_text(message)))
+        return ProgressMessage(status, outputs=_outputs(message))
+    if isinstance(message, Mapping):
+        return _progress(status, message)
+    return ProgressMessage(status, spoken(_text(message)))
 
 
-def _progress(kind: str, fields: Mapping[str, Any]) -> ProgressMessage:
-    percentage, remaining_s = _number(fields.get("percentage")), _number(fields.get("remainingTime"))
-    step, steps = _whole(fields.get("stepCurrent")), _whole(fields.get("stepTotal"))
-    parts = (
-        "" if percentage is None else f"{percentage:f} %",
-        "" if step is None or steps is None else f"step {step} of {steps}",
-        "" if remaining_s is None else f"{remaining_s:f} s left",
+def _progress(status: str, fields: Mapping[str, Any]) -> ProgressMessage:
+    return ProgressMessage(
+        status=status,
+        text=spoken(_text(fields.get("message") or fields.get("raw"))),
+        percentage=_number(fields.get("percentage")),
+        step=_whole(fields.get("stepCurrent")),
+        steps=_whole(fields.get("stepTotal")),
+        remaining_s=_number(fields.get("remainingTime")),
     )
-    text = _text(fields.get("message") or fields.get("raw")) or ", ".join(filter(None, parts))
-    return ProgressMessage(kind, spoken(text), percentage, step, steps, remaining_s)
 
 
 def parse_callback(body: bytes) -> CallbackHint:

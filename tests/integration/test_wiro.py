@@ -17,6 +17,7 @@ from pipeline.wiro import FileSource, Run, Task, Wiro
 from pipeline.wiro_errors import (
     InsufficientBalance,
     Invalid,
+    NoAnswer,
     NotAuthorized,
     NotFound,
     RateLimited,
@@ -121,21 +122,21 @@ def test_a_model_has_a_price_and_names_its_fields(wiro: Wiro) -> None:
 
 def test_messages_come_in_order_up_to_the_end_of_postprocessing(wiro: Wiro) -> None:
     run = wiro.run("acme/some-llm", {"prompt": "hello"})
-    types = [message.type for message in wiro.progress(run.token)]
+    types = [message.status for message in wiro.progress(run.token)]
     assert types[-1] == "task_postprocess_end"
     assert types.index("task_end") < types.index("task_postprocess_start")
 
 
-def test_a_task_that_has_ended_has_only_its_end_to_tell(wiro: Wiro, wait_for: Any) -> None:
+def test_messages_that_never_come_are_given_up(wiro: Wiro, sandbox: SandboxEnv) -> None:
+    sandbox.set(queue_s=60)
     run = wiro.run("acme/some-llm", {"prompt": "hello"})
-    ended(wiro, run, wait_for)
-    (message,) = wiro.progress(run.token)
-    assert message.ended and message.outputs[0].content == "You said: hello"
+    with pytest.raises(NoAnswer):
+        list(wiro.progress(run.token, silence_s=0.2))
 
 
 def test_messages_of_an_unknown_task_are_an_error(wiro: Wiro) -> None:
-    with pytest.raises(TaskNotFound):
-        next(iter(wiro.progress("nobody")))
+    with pytest.raises(NotFound, match="no task yet"):
+        list(wiro.progress("nobody", silence_s=2))
 
 
 def test_a_task_nobody_knows_is_told_apart(wiro: Wiro) -> None:
