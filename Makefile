@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test install clean
+MINUTES ?= 5
+ITEMS ?= 1500
+
+.PHONY: demo test chaos install clean
 
 install: .venv/installed
 
@@ -20,6 +23,10 @@ test: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 tests
+
+# A soak with everything failing at random; see docs/guarantees.md.
+chaos: .venv/installed
+	PYTHONPATH=.:tests $(BIN)/python tests/chaos/soak.py --minutes $(MINUTES) --items $(ITEMS)
 
 clean:
 	rm -rf .venv var
