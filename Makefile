@@ -26,7 +26,7 @@ test: .venv/installed
 
 # A soak with everything failing at random; see docs/guarantees.md.
 chaos: .venv/installed
-	PYTHONPATH=.:tests $(BIN)/python tests/chaos/soak.py --minutes $(MINUTES) --items $(ITEMS)
+	PYTHONPATH=.:tests $(BIN)/python tests/soak.py --minutes $(MINUTES) --items $(ITEMS)
 
 clean:
 	rm -rf .venv var
