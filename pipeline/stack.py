@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import secrets
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -105,7 +106,8 @@ def _wiro(state: Path, given: Settings, env: dict[str, str], places: list[tuple[
     if given.wiro_api_key.get_secret_value():
         places.append(("Wiro", given.wiro_api_url))
         return {}
-    (port,) = free_ports(_folder(state, "sandbox"), 1)
+    folder = _folder(state, "sandbox")
+    (port,) = free_ports(folder, 1)
     env.update(
         WIRO_API_KEY="sandbox-key",
         WIRO_API_SECRET="sandbox-secret",  # noqa: S106  known to everybody, good for the sandbox only
@@ -116,7 +118,7 @@ def _wiro(state: Path, given: Settings, env: dict[str, str], places: list[tuple[
     # It reaches this machine, so it can call back.
     env.setdefault("PIPELINE_PUBLIC_URL", given.public_url or f"http://{HOST}:{env['PORT']}")
     places.append(("Wiro", f"{env['WIRO_API_URL']}  (the sandbox: no real videos, no real money)"))
-    return {"sandbox": f"python -m pipeline sandbox --port {port}"}
+    return {"sandbox": f"python -m pipeline sandbox --port {port} --state {shlex.quote(str(folder))}"}
 
 
 @contextmanager

@@ -45,7 +45,7 @@ async def output(request: web.Request) -> web.StreamResponse:
 async def uploaded(request: web.Request) -> web.Response:
     """One uploaded file."""
     state = request.app[STATE]
-    file = state.files.get(request.match_info["id"])
+    file = state.engine.files.get(request.match_info["id"])
     body = state.engine.studio.picture(file.sha256) if file else None
     if file is None or body is None or file.name != request.match_info["name"]:
         raise web.HTTPNotFound
