@@ -53,6 +53,8 @@ def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str
         places: list[tuple[str, str]] = []
         given = load(env)
         env["PORT"] = str(port if port is not None else _port(state))
+        # The other commands may be run in another folder.
+        env["PIPELINE_SCHEDULES"] = str(given.schedules.absolute())
         _redis(stack, state, given, env, places)
         _s3(stack, state, given, env, places)
         sandbox = _wiro(state, given, env, places)
