@@ -18,7 +18,7 @@ install: .venv/installed
 demo: .venv/installed
 	$(BIN)/python -m pipeline demo
 
-test: .venv/installed
+test: .venv/installed .cache/axe-core
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -28,5 +28,10 @@ test: .venv/installed
 chaos: .venv/installed
 	PYTHONPATH=.:tests $(BIN)/python tests/soak.py --minutes $(MINUTES) --items $(ITEMS)
 
+# What judges the pages in the browser tests; they need Debian's chromium, too.
+.cache/axe-core:
+	npm install --silent --no-audit --no-fund --prefix .cache axe-core@4.14.1
+	touch $@
+
 clean:
-	rm -rf .venv var
+	rm -rf .venv .cache var
