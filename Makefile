@@ -2,10 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-MINUTES ?= 5
-ITEMS ?= 1500
-
-.PHONY: demo test chaos install clean
+.PHONY: demo test install clean
 
 install: .venv/installed
 
@@ -18,20 +15,11 @@ install: .venv/installed
 demo: .venv/installed
 	$(BIN)/python -m pipeline demo
 
-test: .venv/installed .cache/axe-core
+test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 tests
 
-# A soak with everything failing at random; see docs/guarantees.md.
-chaos: .venv/installed
-	PYTHONPATH=.:tests $(BIN)/python tests/soak.py --minutes $(MINUTES) --items $(ITEMS)
-
-# What judges the pages in the browser tests; they need Debian's chromium, too.
-.cache/axe-core:
-	npm install --silent --no-audit --no-fund --prefix .cache axe-core@4.14.1
-	touch $@
-
 clean:
-	rm -rf .venv .cache var
+	rm -rf .venv var

@@ -79,6 +79,8 @@ def _close(ctx: Context, batch: BatchRow, lease: str) -> None:
         ctx.waker.wake("notify")
     match ended:
         case Finished.DONE:
+            if batch.trigger.startswith("trigger:"):
+                ctx.waker.wake("report", batch.id)
             log.info("batch_finished", batch=batch.id, status=batch.status, revision=batch.revision)
         case Finished.DUE_AGAIN:
             ctx.waker.wake("finish", batch.id)

@@ -62,6 +62,16 @@ class NoSuchSchedule(DailiesError):
         super().__init__(f"There is no schedule {name!r}. `dailies schedules` shows those that there are.")
 
 
+class InvalidTriggers(DailiesError):
+    """The triggers have mistakes."""
+
+    exit_code = 2
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
 class InvalidSettings(DailiesError):
     """A setting is wrong or missing."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from pipeline import manifest as manifests
 from pipeline.errors import DailiesError, InvalidManifest, Problem
@@ -12,20 +12,22 @@ from pipeline.storage import Storage, split
 
 
 class Intake:
-    """Reads manifests that nobody vouches for."""
+    """Reads manifests that nobody vouches for. `also` are further buckets that they may name."""
 
-    def __init__(self, settings: Settings, storage: Storage) -> None:
+    def __init__(self, settings: Settings, storage: Storage, also: Iterable[str] = ()) -> None:
         self._storage = storage
-        self._buckets = set(settings.buckets)
+        self._buckets = {*settings.buckets, *also}
         if settings.output:
             self._buckets.add(split(settings.output)[0])
 
     def read(self, text: bytes, *, file: str, fill: Callable[[str], str] | None = None) -> Manifest:
         """The manifest in `text`, called `file` in messages, its texts filled in by `fill` if that is given.
 
-        Raises InvalidManifest with all its problems.
+        Rows may lie beside it where `file` is an `s3://` address. Raises InvalidManifest with all its problems.
         """
-        manifest = manifests.parse(text, file=file, read_rows=self._rows, local_files=None, fill=fill)
+        manifest = manifests.parse(
+            text, file=file, read_rows=lambda name: self._rows(_beside(file, name)), local_files=None, fill=fill
+        )
         strange = list(self._strange(manifest))
         if strange:
             raise InvalidManifest([_problem(text, file, uri, self._why(uri)) for uri in strange])
@@ -54,6 +56,13 @@ class Intake:
     def _why(self, uri: str) -> str:
         bucket = uri.removeprefix("s3://").partition("/")[0]
         return f"the bucket {bucket!r} is not one that a manifest sent to the service may name (PIPELINE_BUCKETS)"
+
+
+def _beside(file: str, reference: str) -> str:
+    """The address of what a manifest on S3 names without one."""
+    if "://" in reference or not file.startswith("s3://"):
+        return reference
+    return f"{file.rpartition('/')[0]}/{reference}"
 
 
 def _problem(text: bytes, file: str, uri: str, why: str) -> Problem:

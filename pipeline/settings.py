@@ -47,6 +47,10 @@ class Settings(BaseModel):
     """Buckets, besides that of `output`, which manifests sent by HTTP or found on S3 may read and write."""
     schedules: Path = Path("config/schedules.yaml")
     """Which batches start by the clock."""
+    triggers: Path = Path("config/triggers.yaml")
+    """Which objects on S3 start batches."""
+    events_token: SecretStr | None = None
+    """Token of those who post S3 events to /events/s3, besides `api_token`; it opens nothing else."""
     web_threads: Annotated[int, Field(ge=2)] = 16
     """Threads of a web process. Half of them may be taken by pages that watch a batch."""
     notify_secret: SecretStr | None = None

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 from urllib.parse import quote
@@ -63,12 +64,15 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """One object. `size` is in bytes."""
+    """One object. `size` is in bytes. A listing tells no content type ('') and no version, only it tells the time."""
 
     uri: str
     size: int
     content_type: str
     etag: str
+    version: str = ""
+    """Its version id; '' in a bucket without versions."""
+    modified: datetime | None = None
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -221,6 +225,15 @@ class Storage:
         with source:
             return source.read(count)
 
+    def look(self, uri: str, count: int) -> tuple[ObjectInfo, bytes] | None:
+        """What is known of an object and its first `count` bytes, both of the same version; None: there is none."""
+        bucket, key = split(uri)
+        answer = _asked(uri, lambda: _unless_missing(lambda: self._s3.get_object(Bucket=bucket, Key=key)))
+        if answer is None:
+            return None
+        with io.BufferedReader(_Body(uri, answer["Body"]), 64 * 1024) as source:
+            return _info(uri, answer), source.read(count)
+
     def open(self, uri: str) -> BinaryIO:
         """An object to be read from start to end and closed. Raises StorageError when there is none."""
         source = self._open(uri)
@@ -247,7 +260,7 @@ class Storage:
         answer = _asked(uri, lambda: _unless_missing(lambda: self._s3.head_object(Bucket=bucket, Key=key)))
         if answer is None:
             return None
-        return ObjectInfo(uri, answer["ContentLength"], answer.get("ContentType", ""), answer["ETag"])
+        return _info(uri, answer)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object under `prefix` (`s3://bucket/folder/`). The content type is not told ('')."""
@@ -255,7 +268,8 @@ class Storage:
         pages = iter(self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=start))
         while (page := _asked(prefix, lambda: next(pages, None))) is not None:
             for entry in page.get("Contents", []):
-                yield ObjectInfo(f"s3://{bucket}/{entry['Key']}", entry["Size"], "", entry["ETag"])
+                uri = f"s3://{bucket}/{entry['Key']}"
+                yield ObjectInfo(uri, entry["Size"], "", entry["ETag"], modified=entry["LastModified"])
 
     def delete(self, uri: str) -> None:
         """Delete an object; there may be none."""
@@ -294,6 +308,17 @@ class _Body(io.RawIOBase):
     def close(self) -> None:
         self._body.close()
         super().close()
+
+
+def _info(uri: str, answer: Mapping[str, Any]) -> ObjectInfo:
+    version = answer.get("VersionId", "")
+    return ObjectInfo(
+        uri,
+        answer["ContentLength"],
+        answer.get("ContentType", ""),
+        answer["ETag"],
+        "" if version == "null" else version,
+    )
 
 
 def _asked(uri: str, call: Callable[[], T]) -> T:

@@ -13,8 +13,8 @@ from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Flask, Request, current_app, g, redirect, request, session, url_for
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask import Flask, current_app, g, redirect, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -83,10 +83,6 @@ def check_csrf() -> None:
 class _Sessions(SecureCookieSessionInterface):
     salt = "dailies.session"
 
-    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        # Machines send no cookies: the receiver of callbacks need not look for a session.
-        return super().open_session(app, request) if "HTTP_COOKIE" in request.environ else self.session_class()
-
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
 
@@ -112,7 +108,7 @@ def _gate(tokens: Tokens) -> AnyResponse | None:
 
 def _who(tokens: Tokens) -> str:
     if not tokens:
-        return _somebody_on_this_machine()
+        return somebody_on_this_machine()
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     if token:
         holder = tokens.holder(token.strip()) if kind.lower() == "bearer" else None
@@ -127,7 +123,7 @@ def _who(tokens: Tokens) -> str:
     return holder
 
 
-def _somebody_on_this_machine() -> str:
+def somebody_on_this_machine() -> str:
     """Without a token: only this machine, by its own name, and no page of another site through its browser."""
     local = _is_loopback(request.remote_addr or "") and _is_loopback(urlsplit(f"//{request.host}").hostname or "")
     if not local or any(name in request.headers for name in _FORWARDED):

@@ -1,0 +1,171 @@
+"""Every shape in which word of an object on S3 arrives → what happened. Pure.
+
+Plain notifications (as AWS and MinIO send them; keys are URL-encoded), the same inside an SNS message, EventBridge
+events (keys are as they are), S3's test event. What arrives is at-least-once and in any order: it only says where to
+look, the object itself is asked of the store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import unquote_plus
+
+from pipeline.errors import DailiesError
+
+MOST_RECORDS = 1000
+"""As many records as a message may have: AWS sends one, others a handful."""
+_MOST_WRAPPINGS = 3
+
+
+class NotAnEvent(DailiesError):
+    """This is no word of an object on S3."""
+
+
+class Kind(StrEnum):
+    """What happened to an object."""
+
+    CREATED = "created"
+    REMOVED = "removed"
+    TEST = "test"
+    """S3 tries whether notifications arrive; there is no object."""
+    OTHER = "other"
+    """tags, restores, reads: nothing that brings new content"""
+
+
+@dataclass(frozen=True)
+class ObjectEvent:
+    """Word of one object. What the sender did not say is '' (`size`: None)."""
+
+    kind: Kind
+    bucket: str
+    key: str = ""
+    version_id: str = ""
+    etag: str = ""
+    size: int | None = None
+    sequencer: str = ""
+    """Grows from event to event of one key. For the log: what lies there now is asked of the store."""
+
+    @property
+    def uri(self) -> str:
+        """`s3://bucket/key`."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+def parse(text: bytes | str) -> list[ObjectEvent]:
+    """What a message says. Raises NotAnEvent."""
+    return events_of(as_object(text))
+
+
+def as_object(text: bytes | str) -> Mapping[str, Any]:
+    """A message as a JSON object. Raises NotAnEvent."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise NotAnEvent("The message is not JSON.") from None
+    if not isinstance(document, dict):
+        raise NotAnEvent("The message is not a JSON object.")
+    return document
+
+
+def events_of(document: Mapping[str, Any]) -> list[ObjectEvent]:
+    """What a message, read as JSON, says. Raises NotAnEvent."""
+    for _ in range(_MOST_WRAPPINGS):
+        if document.get("Type") != "Notification":
+            break
+        document = as_object(_text(document, "Message"))
+    if "Records" in document:
+        return [_record(record) for record in _records(document["Records"])]
+    if document.get("source") == "aws.s3":
+        return [_from_eventbridge(document)]
+    if document.get("Event") == "s3:TestEvent":
+        return [ObjectEvent(Kind.TEST, _text(document, "Bucket"))]
+    raise NotAnEvent("The message is neither an S3 notification nor an EventBridge event of S3.")
+
+
+def _records(records: object) -> list[Any]:
+    if not isinstance(records, list) or not records:
+        raise NotAnEvent("The notification has no records.")
+    if len(records) > MOST_RECORDS:
+        raise NotAnEvent(f"The notification has more than {MOST_RECORDS:,} records.")
+    return records
+
+
+def _record(record: object) -> ObjectEvent:
+    s3 = _part(_mapping(record), "s3")
+    thing = _part(s3, "object")
+    try:
+        key = unquote_plus(_text(thing, "key"), errors="strict")
+    except UnicodeDecodeError:
+        raise NotAnEvent("The key of the object is not UTF-8.") from None
+    return ObjectEvent(
+        kind=_kind(_text(_mapping(record), "eventName").removeprefix("s3:")),
+        bucket=_text(_part(s3, "bucket"), "name"),
+        key=key,
+        version_id=_optional(thing, "versionId"),
+        etag=_optional(thing, "eTag").strip('"'),
+        size=_size(thing),
+        sequencer=_optional(thing, "sequencer"),
+    )
+
+
+def _kind(name: str) -> Kind:
+    if name.startswith("ObjectCreated:"):
+        return Kind.CREATED
+    if name.startswith(("ObjectRemoved:", "LifecycleExpiration:")):
+        return Kind.REMOVED
+    return Kind.OTHER
+
+
+_EVENTBRIDGE = {"Object Created": Kind.CREATED, "Object Deleted": Kind.REMOVED}
+
+
+def _from_eventbridge(document: Mapping[str, Any]) -> ObjectEvent:
+    detail = _part(document, "detail")
+    bucket = _text(_part(detail, "bucket"), "name")
+    if "object" not in detail:
+        return ObjectEvent(Kind.OTHER, bucket)
+    thing = _part(detail, "object")
+    return ObjectEvent(
+        kind=_EVENTBRIDGE.get(str(document.get("detail-type")), Kind.OTHER),
+        bucket=bucket,
+        key=_text(thing, "key"),
+        version_id=_optional(thing, "version-id"),
+        etag=_optional(thing, "etag").strip('"'),
+        size=_size(thing),
+        sequencer=_optional(thing, "sequencer"),
+    )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise NotAnEvent("A record of the notification is not an object.")
+    return value
+
+
+def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = document.get(name)
+    if not isinstance(part, dict):
+        raise NotAnEvent(f"The message has no {name!r}.")
+    return part
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str) or not value:
+        raise NotAnEvent(f"The message has no {name!r}.")
+    return value
+
+
+def _optional(document: Mapping[str, Any], name: str) -> str:
+    value = document.get(name)
+    # A bucket without versions has the version "null".
+    return value if isinstance(value, str) and value != "null" else ""
+
+
+def _size(document: Mapping[str, Any]) -> int | None:
+    value = document.get("size")
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

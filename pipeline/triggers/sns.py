@@ -1,0 +1,140 @@
+"""SNS messages by HTTP: their signature, and the confirmation of a subscription.
+
+Anybody can have SNS sign a message, with a topic of his own: who takes a message looks at its topic as well.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
+
+from pipeline.errors import CopyFailed, DailiesError, Unreachable
+from pipeline.fetch import Fetcher
+
+Fetch = Callable[[str], bytes]
+"""Answers what lies at an https URL of SNS. Raises NotFetched."""
+
+TYPES = ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
+_HOST = re.compile(r"sns\.[a-z0-9-]{1,32}\.amazonaws\.com(\.cn)?")
+_CERTIFICATE_PATH = re.compile(r"/SimpleNotificationService-[0-9a-f]{32}\.pem")
+_HASHES: dict[str, HashAlgorithm] = {"1": SHA1(), "2": SHA256()}  # noqa: S303  # version 1 is what SNS sends by default
+_SIGNED_NOTIFICATION = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
+_SIGNED_CONFIRMATION = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
+_MOST_BYTES = 64 * 1024
+_MOST_CERTIFICATES = 16
+
+
+class NotSigned(DailiesError):
+    """The message is not one that SNS has signed."""
+
+
+class NotFetched(Unreachable):
+    """SNS does not answer."""
+
+
+def fetch(url: str) -> bytes:
+    """What lies at an https URL of SNS: bounded in time and size, from a public address. Raises NotFetched."""
+    try:
+        with Fetcher((urlsplit(url).hostname or "",), most_bytes=_MOST_BYTES).open(
+            url, content_type="", size=None
+        ) as download:
+            return b"".join(iter(lambda: download.read(_MOST_BYTES), b""))
+    except CopyFailed as error:
+        raise NotFetched(f"SNS does not answer: {error}") from None
+
+
+class Verifier:
+    """Judges SNS messages. Thread-safe, certificates are kept."""
+
+    def __init__(self, fetch: Fetch = fetch) -> None:
+        self._fetch = fetch
+        self._certificates: dict[str, x509.Certificate] = {}
+        self._changing = threading.Lock()
+
+    def verify(self, message: Mapping[str, Any]) -> None:
+        """Raise NotSigned unless SNS has signed `message`; NotFetched when that cannot be found out now."""
+        algorithm = _HASHES.get(str(message.get("SignatureVersion")))
+        if algorithm is None:
+            raise NotSigned("The message has no signature of version 1 or 2.")
+        try:
+            signature = base64.b64decode(_text(message, "Signature"), validate=True)
+        except (binascii.Error, ValueError):
+            raise NotSigned("The signature is not base64.") from None
+        key = self._certificate(_text(message, "SigningCertURL")).public_key()
+        if not isinstance(key, RSAPublicKey):
+            raise NotSigned("The certificate has no RSA key.")
+        try:
+            key.verify(signature, _string_to_sign(message), PKCS1v15(), algorithm)
+        except InvalidSignature:
+            raise NotSigned("The signature does not fit the message.") from None
+
+    def confirm(self, message: Mapping[str, Any]) -> None:
+        """Confirm the subscription that a verified message asks for. Raises NotSigned, NotFetched."""
+        url = _text(message, "SubscribeURL")
+        _check_host(url)
+        if parse_qs(urlsplit(url).query).get("Action") != ["ConfirmSubscription"]:
+            raise NotSigned("The SubscribeURL confirms no subscription.")
+        self._fetch(url)
+
+    def _certificate(self, url: str) -> x509.Certificate:
+        _check_host(url)
+        if not _CERTIFICATE_PATH.fullmatch(urlsplit(url).path) or urlsplit(url).query:
+            raise NotSigned("The SigningCertURL names no certificate of SNS.")
+        with self._changing:
+            known = self._certificates.get(url)
+        return _valid_now(known or self._load(url))
+
+    def _load(self, url: str) -> x509.Certificate:
+        try:
+            certificate = x509.load_pem_x509_certificate(self._fetch(url))
+        except ValueError:
+            raise NotSigned("What lies at the SigningCertURL is no certificate.") from None
+        with self._changing:
+            if len(self._certificates) >= _MOST_CERTIFICATES:
+                self._certificates.pop(next(iter(self._certificates)))
+            self._certificates[url] = certificate
+        return certificate
+
+
+def _check_host(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        plain = parts.scheme == "https" and parts.port in (None, 443) and parts.username is None
+    except ValueError:
+        plain = False
+    if not plain or not _HOST.fullmatch(parts.hostname or ""):
+        raise NotSigned("The message names an address that is not one of SNS.")
+
+
+def _valid_now(certificate: x509.Certificate) -> x509.Certificate:
+    if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
+        raise NotSigned("The certificate of the signature is not valid now.")
+    return certificate
+
+
+def _string_to_sign(message: Mapping[str, Any]) -> bytes:
+    kind = message.get("Type")
+    if kind not in TYPES:
+        raise NotSigned("The message is of no type that SNS sends.")
+    names = _SIGNED_NOTIFICATION if kind == "Notification" else _SIGNED_CONFIRMATION
+    wanted = [name for name in names if name != "Subject" or message.get(name) is not None]
+    return "".join(f"{name}\n{_text(message, name)}\n" for name in wanted).encode("utf-8", "surrogatepass")
+
+
+def _text(message: Mapping[str, Any], name: str) -> str:
+    value = message.get(name)
+    if not isinstance(value, str):
+        raise NotSigned(f"The message has no {name!r}.")
+    return value
