@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test install clean
+MINUTES ?= 5
+ITEMS ?= 1500
+
+.PHONY: demo test chaos install clean
 
 install: .venv/installed
 
@@ -15,11 +18,20 @@ install: .venv/installed
 demo: .venv/installed
 	$(BIN)/python -m pipeline demo
 
-test: .venv/installed
+test: .venv/installed .cache/axe-core
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 tests
 
+# A soak with everything failing at random; see docs/guarantees.md.
+chaos: .venv/installed
+	PYTHONPATH=.:tests $(BIN)/python tests/soak.py --minutes $(MINUTES) --items $(ITEMS)
+
+# What judges the pages in the browser tests; they need Debian's chromium, too.
+.cache/axe-core:
+	npm install --silent --no-audit --no-fund --prefix .cache axe-core@4.14.1
+	touch $@
+
 clean:
-	rm -rf .venv var
+	rm -rf .venv .cache var

@@ -6,6 +6,7 @@ import rq.serializers
 from rq.cron import register
 
 from jobs.sweep import sweep
+from jobs.tick import tick
 from pipeline.settings import load
 from pipeline.wake import QUEUE
 
@@ -16,3 +17,4 @@ rq.serializers.PickleSerializer = rq.serializers.JSONSerializer  # type: ignore[
 _EVERY_S = load().sweep_every_s
 
 register(sweep, queue_name=QUEUE, interval=_EVERY_S, ttl=2 * _EVERY_S, result_ttl=0)
+register(tick, queue_name=QUEUE, cron="* * * * *", ttl=120, result_ttl=0)

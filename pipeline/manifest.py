@@ -25,6 +25,7 @@ from pipeline.manifest_schema import (
     DEFAULT_MODEL,
     FREE_KEYS,
     ITEMS,
+    MOST_ITEMS,
     TEXT_KEYS,
     ItemEntry,
     LimitsEntry,
@@ -39,8 +40,7 @@ from pipeline.yaml_values import MOST_PROBLEMS, shown
 
 __all__ = ["DEFAULT_MODEL", "MOST_BYTES", "MOST_ITEMS", "derived_id", "dump", "parse"]
 
-MOST_ITEMS = 200_000
-_HANDFUL = 1000
+_HANDFUL = 100
 _STAND_IN = {"version": 1, "name": "unnamed"}
 """For what is missing or wrong, so that the rest can be looked at."""
 
@@ -76,9 +76,8 @@ def parse(
     if fill:
         rows.items = filled_items(rows.items, fill)
     written, below = _Part(entry.items or [], _within(document, "items")), _Part(rows.items, rows.located)
-    if not mistakes and not rows.problems:
-        mistakes += _number(entry, rows)
-    if all(mistake.message != _TOO_MANY for mistake in mistakes):
+    mistakes += _wrong_number(entry, rows, mistakes)
+    if mistakes[-1:] != [_TOO_MANY]:
         written.check(around)
         below.check(around)
         _check_ids([written, below])
@@ -91,15 +90,14 @@ def parse(
     pairs = product(entry.matrix.images, entry.matrix.prompts) if entry.matrix else ()
     matrix: list[ItemEntry] = [{"image": image, "prompt": prompt} for image, prompt in pairs]
     manifest = _manifest(entry, [*written.drafts, *matrix, *below.drafts])
-    if fault := _fault_of_length(manifest):
-        raise InvalidManifest([Problem(file, 1, 1, fault)])
+    if manifest is None:
+        raise InvalidManifest([Problem(file, 1, 1, _TOO_LONG)])
     return manifest
 
 
 def derived_id(image: str | None, prompt: str | None, params: Mapping[str, Any]) -> str:
     """The id of an item that was given none: 12 hexadecimal digits of its content."""
-    content = json.dumps([image, prompt, params], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+    return hashlib.sha256(_canonical([image, prompt, params]).encode()).hexdigest()[:12]
 
 
 def dump(manifest: Manifest) -> bytes:
@@ -131,11 +129,14 @@ def dump(manifest: Manifest) -> bytes:
 
 
 _NO_MAPPING = "a manifest is a mapping that begins with `version: 1`"
-_TOO_MANY = f"there are more than {MOST_ITEMS:,} items: make several manifests of them"
+_ORIGINS = (("items",), ("matrix",), ("items_from",))
+_TOO_MANY = Mistake((), f"there are more than {MOST_ITEMS:,} items in all: make several manifests of them")
+_TOO_LONG = f"with all its items written out this is longer than {MOST_BYTES:,} bytes: make several manifests of it"
 _SURELY_SHORT = 4_000_000
 """Up to so many characters of items a manifest is not too long, however they are written."""
 _NO_YAML_TEXT = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 """What JSON text may have as it is and YAML text may not, or takes for the end of a line."""
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _json = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -206,17 +207,16 @@ def _rows(
     return read_rows(text, file=name, image_field=around.image_field, most_items=MOST_ITEMS), []
 
 
-def _number(entry: ManifestEntry, rows: Rows) -> list[Mistake]:
-    """Whether there are items, and not too many."""
+def _wrong_number(entry: ManifestEntry, rows: Rows, mistakes: list[Mistake]) -> list[Mistake]:
+    """What is wrong with the number of items, where mistakes in them are not the reason."""
     pairs = len(entry.matrix.images) * len(entry.matrix.prompts) if entry.matrix else 0
     number = len(entry.items or []) + pairs + len(rows.items)
     if number > MOST_ITEMS:
-        largest = max((len(entry.items or []), "items"), (pairs, "matrix"), (len(rows.items), "items_from"))
-        return [Mistake((largest[1],), _TOO_MANY, at_key=True)]
-    if number:
+        return [_TOO_MANY]
+    if number or rows.problems or any(mistake.path[:1] in _ORIGINS for mistake in mistakes):
         return []
     if entry.items_from is not None:
-        return [Mistake(("items_from",), "there are no rows below the header")]
+        return [Mistake(("items_from",), "items_from has no rows below its header")]
     return [Mistake(("items",), "there are no items: give `items:`, `matrix:` or `items_from:`", at_key=True)]
 
 
@@ -254,9 +254,13 @@ def _first_of(problems: list[Problem]) -> list[Problem]:
     return [*problems[:MOST_PROBLEMS], replace(last, message=f"there are more mistakes: these are {MOST_PROBLEMS:,}")]
 
 
-def _manifest(entry: ManifestEntry, drafts: list[ItemEntry]) -> Manifest:
+def _manifest(entry: ManifestEntry, drafts: list[ItemEntry]) -> Manifest | None:
+    """The manifest with these items; None when it would be too long to be kept."""
+    length = _length(drafts)
+    if length > MOST_BYTES:
+        return None
     limits = entry.limits or LimitsEntry()
-    return Manifest(
+    manifest = Manifest(
         name=entry.name,
         model=entry.model or DEFAULT_MODEL,
         output=entry.output,
@@ -272,6 +276,7 @@ def _manifest(entry: ManifestEntry, drafts: list[ItemEntry]) -> Manifest:
         notify=entry.notify,
         items=tuple(_items(drafts)),
     )
+    return manifest if length <= _SURELY_SHORT or _fits(manifest) else None
 
 
 def _items(drafts: list[ItemEntry]) -> Iterator[Item]:
@@ -289,14 +294,16 @@ def _items(drafts: list[ItemEntry]) -> Iterator[Item]:
         yield Item(item_id, image, prompt, params)
 
 
-def _fault_of_length(manifest: Manifest) -> str:
-    """Why the manifest is too long to be kept, '' when it is not."""
-    length = sum(
-        len(item.image or "") + len(item.prompt or "") + (len(str(item.params)) if item.params else 0)
-        for item in manifest.items
+def _length(drafts: list[ItemEntry]) -> int:
+    """How long the items are, roughly, in characters."""
+    return sum(
+        len(draft.get("image") or "") + len(draft.get("prompt") or "") + len(str(draft.get("params") or ""))
+        for draft in drafts
     )
+
+
+def _fits(manifest: Manifest) -> bool:
+    """Whether the manifest can be kept, and read again, with all its items written out."""
     # Files get addresses when they are stored.
     files = sum(1 for item in manifest.items if item.image and "://" not in item.image)
-    if length <= _SURELY_SHORT or len(dump(manifest)) + files * 300 <= MOST_BYTES:
-        return ""
-    return f"with all its items written out this is longer than {MOST_BYTES:,} bytes: make several of it"
+    return len(dump(manifest)) + files * 300 <= MOST_BYTES

@@ -129,11 +129,12 @@ def _item(cells: Any) -> dict[str, Any]:
 
 def _jsonl(rows: Rows, characters: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Items with their lines; what is wrong is noted on `rows`."""
-    for line, text in enumerate(characters.split("\n"), 1):
+    for line, text in enumerate(io.StringIO(characters, newline="\n"), 1):
         if not text.strip():
             continue
         document = load(text.encode(), file=rows.file)
-        rows.problems += [Problem(rows.file, line, problem.column, problem.message) for problem in document.problems]
+        for problem in document.problems:
+            rows.note(line, problem.message.replace("not YAML", "not JSON"), problem.column)
         if not document.readable:
             continue
         if not isinstance(document.value, dict):

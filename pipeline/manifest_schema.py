@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationInfo
 from typing_extensions import TypedDict
 
-from pipeline.yaml_values import shown
+from pipeline.yaml_values import MOST_PROBLEMS, shown
 
 DEFAULT_MODEL = "minimax/image-to-video-hailuo-01-subject"
 DEFAULT_IMAGE_FIELD = "inputImageFirst"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
 ROWS_SUFFIXES = (".csv", ".jsonl")
 
+MOST_ITEMS = 200_000
 MOST_PROMPT = 20_000
 MOST_URL = 2048
 MOST_PARAMS = 16_384
@@ -59,6 +60,7 @@ class Surroundings:
     folder: Path | None
     verdicts: dict[str, str] = field(default_factory=dict)
     """What is wrong with each file that was looked at; '' when nothing is."""
+    wrong_images: int = 0
 
     def fault_of_file(self, name: str, suffixes: tuple[str, ...]) -> str:
         """Why `name` cannot be used as a file beside the manifest, '' when it can."""
@@ -92,7 +94,7 @@ def _version(value: object) -> object:
 
 
 def _name(text: str) -> str:
-    return _matching(_NAME, text, "must be 1 to 63 lower-case letters, digits and '-', beginning with no '-'")
+    return _matching(_NAME, text, "must be up to 63 lower-case letters, digits and '-', beginning with no '-'")
 
 
 def _model(text: str) -> str:
@@ -163,7 +165,7 @@ def _items_from(text: str, info: ValidationInfo) -> str:
     if "://" in text:
         raise ValueError("must be a file beside the manifest or an s3:// object")
     # A manifest on S3 has its rows beside it; whoever reads them knows what may be read.
-    fault = around.fault_of_file(text, ROWS_SUFFIXES) if around.folder else _fault_of_path(text)
+    fault = around.fault_of_file(text, ROWS_SUFFIXES) if around.folder is not None else _fault_of_path(text)
     if fault:
         raise ValueError(fault)
     return text
@@ -175,24 +177,28 @@ def _item_id(text: str) -> str:
 
 
 def _image(text: str, info: ValidationInfo) -> str:
-    if text.startswith(("https://", "http://")):
-        if len(text) > MOST_URL or not _URL.fullmatch(text):
-            raise ValueError(_fault_of_url(text))
-        return text
-    if text.startswith("s3://"):
-        return text if _OBJECT.fullmatch(text) else _matching(_OBJECT, text, "must be s3://bucket/key")
-    if not text:
-        return text
-    if "://" in text or text.startswith("data:"):
-        raise ValueError(f"must be an https:// or s3:// address, or a file beside the manifest, not {shown(text)}")
     around = _around(info)
-    if around.folder is None:
-        raise ValueError(
-            f"must be an https:// or s3:// address: only `dailies submit` sends files, and {shown(text)} is one"
-        )
-    if fault := around.fault_of_file(text, IMAGE_SUFFIXES):
-        raise ValueError(fault)
+    fault = _fault_of_image(text, around)
+    if fault:
+        around.wrong_images += 1
+        # No more of them would be told.
+        if around.wrong_images <= MOST_PROBLEMS:
+            raise ValueError(fault)
     return text
+
+
+def _fault_of_image(text: str, around: Surroundings) -> str:
+    if text.startswith(("https://", "http://")):
+        return "" if len(text) <= MOST_URL and _URL.fullmatch(text) else _fault_of_url(text)
+    if text.startswith("s3://"):
+        return "" if _OBJECT.fullmatch(text) else f"must be s3://bucket/key, not {shown(text)}"
+    if not text:
+        return ""
+    if "://" in text or text.startswith("data:"):
+        return f"must be an https:// or s3:// address, or a file beside the manifest, not {shown(text)}"
+    if around.folder is None:
+        return f"must be an https:// or s3:// address: only `dailies submit` sends files, and {shown(text)} is one"
+    return around.fault_of_file(text, IMAGE_SUFFIXES)
 
 
 def _fault_of_url(text: str) -> str:
@@ -258,7 +264,19 @@ def _whole_item(item: ItemEntry) -> ItemEntry:
     return item
 
 
+def _entries(value: object) -> object:
+    """A list is looked at before its entries are: they are many."""
+    if isinstance(value, list):
+        if len(value) > MOST_ITEMS:
+            raise ValueError(f"must have at most {MOST_ITEMS:,} entries, not {len(value):,}")
+        if sum(type(entry) is not str for entry in value) > MOST_PROBLEMS:
+            raise ValueError("must be a list of text")
+    return value
+
+
 _FORBID = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+_NOT_EMPTY = Field(min_length=1)
 
 Prompt = Annotated[str, Field(max_length=MOST_PROMPT)]
 Image = Annotated[str, AfterValidator(_image)]
@@ -287,8 +305,8 @@ class MatrixEntry(BaseModel):
 
     model_config = _FORBID
 
-    images: list[Image] = Field(min_length=1)
-    prompts: list[Prompt] = Field(min_length=1)
+    images: Annotated[list[Annotated[Image, _NOT_EMPTY]], _NOT_EMPTY, BeforeValidator(_entries)]
+    prompts: Annotated[list[Annotated[Prompt, _NOT_EMPTY]], _NOT_EMPTY, BeforeValidator(_entries)]
 
 
 class LimitsEntry(BaseModel):

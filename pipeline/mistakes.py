@@ -12,24 +12,28 @@ from typing_extensions import is_typeddict
 
 from pipeline.yaml_places import Path
 from pipeline.yaml_text import Mistake
-from pipeline.yaml_values import shown
+from pipeline.yaml_values import MOST_PROBLEMS, shown
 
 
 def mistakes_of(error: ValidationError, model: Any, *, at: Path = (), first: int | None = None) -> list[Mistake]:
     """The mistakes that validating a value as `model` found, where the value itself is at `at` in its document.
 
     A validator's ValueError says in its own words what would be right; it is put behind the name of the value.
-    `first`: the value is a part of a list, and its first element has this index there.
+    `first`: the value is a part of a list, and its first element has this index there. At most MOST_PROBLEMS are told.
     """
-    return [_mistake(details, model, at, first) for details in error.errors(include_url=False)]
+    return [_mistake(details, model, at, first) for details in error.errors(include_url=False)[:MOST_PROBLEMS]]
 
 
 def unknown(key: str, known: Iterable[str], where: str = "") -> str:
     """The message for a key that is not one of the `known`. `where`: the mapping that it is in, as people write it."""
     names = list(known)
-    near = get_close_matches(key, names, 1, 0.6)
+    near = get_close_matches(key, names, 1, 0.6) if len(key) <= _MOST_COMPARED else []
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
     return f"unknown key {shown(key)}{f' in {where}' if where else ''}: {hint}"
+
+
+_MOST_COMPARED = 64
+"""Comparing takes long for longer keys."""
 
 
 def _mistake(details: ErrorDetails, model: Any, at: Path, first: int | None) -> Mistake:
@@ -48,7 +52,7 @@ def _name_of(path: Path) -> str:
     """A path as people write it, within the element of a list that it is in: `limits.attempts`."""
     steps: list[str] = []
     for step in path:
-        steps = [] if isinstance(step, int) else [*steps, step]
+        steps = [] if isinstance(step, int) else [*steps, step if len(step) <= _MOST_COMPARED else f"{step[:20]}…"]
     return ".".join(steps)
 
 
@@ -57,6 +61,8 @@ def _words(details: ErrorDetails) -> str:
     context: Mapping[str, Any] = details.get("ctx") or {}
     if details["type"] == "value_error":
         return str(context["error"])
+    if context.get("min_length") == 1:
+        return "must not be empty"
     must = _MUST.get(details["type"])
     told = must.format_map(context) if must else details["msg"][:1].lower() + details["msg"][1:]
     return f"{told}, not {_kind(details['input'])}"
@@ -82,10 +88,10 @@ _MUST = {
     "enum": "must be {expected}",
     "model_attributes_type": "must be a mapping (key: value)",
     "model_type": "must be a mapping (key: value)",
-    "string_too_long": "must have at most {max_length} characters",
+    "string_too_long": "must have at most {max_length:,} characters",
     "string_too_short": "must have at least {min_length} characters",
     "string_type": "must be text",
-    "too_long": "must have at most {max_length} entries",
+    "too_long": "must have at most {max_length:,} entries",
     "too_short": "must have at least {min_length} entries",
     "tuple_type": "must be a list",
 }
@@ -99,8 +105,8 @@ def _kind(value: object) -> str:
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list | tuple):
-        return f"a list of {len(value)}"
-    return shown(value)
+        return f"a list of {len(value):,}"
+    return shown(value) if len(str(value)) < 1000 else f"{len(str(value)):,} characters"
 
 
 def _model_at(model: Any, path: Path) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import secrets
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str
         places: list[tuple[str, str]] = []
         given = load(env)
         env["PORT"] = str(port if port is not None else _port(state))
+        # The other commands may be run in another folder.
+        env["PIPELINE_SCHEDULES"] = str(given.schedules.absolute())
         _redis(stack, state, given, env, places)
         _s3(stack, state, given, env, places)
         sandbox = _wiro(state, given, env, places)
@@ -105,7 +108,8 @@ def _wiro(state: Path, given: Settings, env: dict[str, str], places: list[tuple[
     if given.wiro_api_key.get_secret_value():
         places.append(("Wiro", given.wiro_api_url))
         return {}
-    (port,) = free_ports(_folder(state, "sandbox"), 1)
+    folder = _folder(state, "sandbox")
+    (port,) = free_ports(folder, 1)
     env.update(
         WIRO_API_KEY="sandbox-key",
         WIRO_API_SECRET="sandbox-secret",  # noqa: S106  known to everybody, good for the sandbox only
@@ -116,7 +120,7 @@ def _wiro(state: Path, given: Settings, env: dict[str, str], places: list[tuple[
     # It reaches this machine, so it can call back.
     env.setdefault("PIPELINE_PUBLIC_URL", given.public_url or f"http://{HOST}:{env['PORT']}")
     places.append(("Wiro", f"{env['WIRO_API_URL']}  (the sandbox: no real videos, no real money)"))
-    return {"sandbox": f"python -m pipeline sandbox --port {port}"}
+    return {"sandbox": f"python -m pipeline sandbox --port {port} --state {shlex.quote(str(folder))}"}
 
 
 @contextmanager

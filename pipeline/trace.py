@@ -28,11 +28,12 @@ def step(name: str, run: RunName, task: str = "") -> Iterator[None]:
     fields: dict[str, str | int] = {"batch": run.batch, "item": run.item, "attempt": run.attempt}
     if task:
         fields["task"] = task
-    with bound_contextvars(**fields), _span(name, run, fields):
+    with bound_contextvars(**fields), span(name, run, fields):
         yield
 
 
-def _span(name: str, run: RunName, fields: Mapping[str, str | int]) -> AbstractContextManager[object]:
+def span(name: str, run: RunName, fields: Mapping[str, str | int]) -> AbstractContextManager[object]:
+    """A span of `run`'s trace alone, with `fields` as attributes."""
     if not _INSTALLED:
         return nullcontext()
     digest = hashlib.sha256(f"{run.batch} {run.item} {run.attempt}".encode()).digest()

@@ -130,7 +130,10 @@ class Wiro:
         return wiro_answers.read_tool(document, model)
 
     def progress(self, token: str, *, silence_s: float = wiro_socket.SILENCE_S) -> Iterator[ProgressMessage]:
-        """What a task says while it runs, until it ends."""
+        """What a task says from now until it ends. One that has ended already may say nothing: ask `task` first.
+
+        Raises NoAnswer when the messages break off, also when none comes for `silence_s`.
+        """
         return wiro_socket.messages(self._socket_url, token, silence_s=silence_s)
 
     def close(self) -> None:

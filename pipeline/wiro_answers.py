@@ -107,7 +107,8 @@ class CallbackHint:
 
 @dataclass(frozen=True)
 class ProgressMessage:
-    """One message of the WebSocket. `percentage` from 0 to 100 and `remaining_s` where the model tells them."""
+    """One message of the WebSocket. `percentage` runs from 0 to 100; it and the steps are there where the model tells
+    them."""
 
     status: str
     text: str = ""
@@ -212,15 +213,19 @@ def read_progress(text: bytes | str, token: str) -> ProgressMessage | None:
         return None
     if isinstance(message, list):
         return ProgressMessage(status, outputs=_outputs(message))
-    if not isinstance(message, Mapping):
-        return ProgressMessage(status, spoken(_text(message)))
+    if isinstance(message, Mapping):
+        return _progress(status, message)
+    return ProgressMessage(status, spoken(_text(message)))
+
+
+def _progress(status: str, fields: Mapping[str, Any]) -> ProgressMessage:
     return ProgressMessage(
         status=status,
-        text=spoken(_text(message.get("message") or message.get("raw"))),
-        percentage=_number(message.get("percentage")),
-        step=_whole(message.get("stepCurrent")),
-        steps=_whole(message.get("stepTotal")),
-        remaining_s=_number(message.get("remainingTime")),
+        text=spoken(_text(fields.get("message") or fields.get("raw"))),
+        percentage=_number(fields.get("percentage")),
+        step=_whole(fields.get("stepCurrent")),
+        steps=_whole(fields.get("stepTotal")),
+        remaining_s=_number(fields.get("remainingTime")),
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from pipeline.wiro_answers import ProgressMessage, read_progress
-from pipeline.wiro_errors import NoAnswer
+from pipeline.wiro_errors import NoAnswer, NotFound
 
 CONNECT_S = 10.0
 SILENCE_S = 600.0
@@ -18,7 +19,10 @@ _MOST_MESSAGE_BYTES = 4 * 2**20
 
 
 def messages(url: str, token: str, *, silence_s: float = SILENCE_S) -> Iterator[ProgressMessage]:
-    """The messages of the task with this token until it ends. Raises NoAnswer when they break off."""
+    """The messages of the task with this token until it ends.
+
+    Raises NoAnswer when they break off, NotFound when the vendor has no such task.
+    """
     try:
         with connect(
             url,
@@ -30,12 +34,21 @@ def messages(url: str, token: str, *, silence_s: float = SILENCE_S) -> Iterator[
             proxy=None,
         ) as connection:
             connection.send(json.dumps({"type": "task_info", "tasktoken": token}))
-            while True:
-                message = read_progress(connection.recv(timeout=silence_s), token)
-                if message is None:
-                    continue
-                yield message
-                if message.ended:
-                    return
+            yield from _until_the_end(connection, token, silence_s)
     except (WebSocketException, OSError, ValueError) as error:
         raise NoAnswer(f"The vendor's messages broke off: {type(error).__name__}.") from None
+
+
+def _until_the_end(connection: ClientConnection, token: str, silence_s: float) -> Iterator[ProgressMessage]:
+    heard = time.monotonic()
+    while (left := heard + silence_s - time.monotonic()) > 0:
+        message = read_progress(connection.recv(timeout=left), token)
+        if message is None:
+            continue
+        if message.status == "error":
+            raise NotFound(message.text)
+        heard = time.monotonic()
+        yield message
+        if message.ended:
+            return
+    raise TimeoutError

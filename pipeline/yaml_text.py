@@ -18,11 +18,11 @@ from typing import Any
 
 from pipeline.errors import Problem
 from pipeline.yaml_places import Path, Tree, find
-from pipeline.yaml_values import BAD_TEXT, MOST_DEPTH, PAD, Builder
+from pipeline.yaml_values import BAD_TEXT, MOST_DEPTH, MOST_KEYS, PAD, Builder
 
 MOST_BYTES = 64 * 1024 * 1024
 
-_ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|.)", re.DOTALL)
+_PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _BAD_ESCAPE = re.compile(r"\\u(?:00[01]|007[fF]|00[89]|[dD][89a-fA-F]|[fF]{3}[eEfF])")
 
 
@@ -90,8 +90,9 @@ def load(
         return _unreadable(document, *place, f"byte {error.start:,} is no UTF-8: save the file as UTF-8")
     if characters.lstrip()[:1] == "{":
         # YAML does not take pairs of surrogates, which JSON writes for what is beyond U+FFFF.
-        document.text = _ESCAPE.sub(_joined, characters).encode()
-        if _load_json(document, characters):
+        joined = _PAIR.sub(_joined, characters)
+        document.text = joined.encode()
+        if not BAD_TEXT.search(characters) and not _BAD_ESCAPE.search(joined) and _load_json(document, characters):
             return document
     builder = Builder(file, document.text, text_keys, free_keys)
     document.value, document.problems, document.readable = builder.build(), builder.problems, builder.readable
@@ -115,23 +116,17 @@ def _unreadable(document: Document, line: int, column: int, message: str) -> Doc
     return document
 
 
-def _joined(escape: re.Match[str]) -> str:
-    """A pair of surrogates as one escape of the same length, so that places stay; any other escape as it is."""
-    text = escape.group()
-    if len(text) < 12:
-        return text
-    code = 0x10000 + (int(text[2:6], 16) - 0xD800 << 10) + int(text[8:], 16) - 0xDC00
-    return f"\\U{code:08x}{PAD}"
+def _joined(pair: re.Match[str]) -> str:
+    """A pair of surrogates as one escape of the same length, so that places stay."""
+    before, high, low = pair.groups()
+    code = 0x10000 + (int(high, 16) - 0xD800 << 10) + int(low, 16) - 0xDC00
+    return f"{before}\\U{code:08x}{PAD}"
 
 
 def _load_json(document: Document, characters: str) -> bool:
     """Read what is JSON without a fault. False leaves it to YAML, which finds the places of faults."""
-    if BAD_TEXT.search(characters) or _BAD_ESCAPE.search(document.text.decode()):
-        return False
     try:
-        document.value = json.loads(
-            characters, object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite
-        )
+        document.value = _decode(characters)
     except (ValueError, RecursionError):
         return False
     return not _is_deep(document.value)
@@ -139,8 +134,8 @@ def _load_json(document: Document, characters: str) -> bool:
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key is there twice")
+    if len(found) < len(pairs) or len(found) > MOST_KEYS:
+        raise ValueError("a key is there twice, or there are too many")
     return found
 
 
@@ -153,6 +148,9 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError(f"{text} is too large")
     return number
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite).decode
 
 
 def _is_deep(value: Any) -> bool:

@@ -18,6 +18,11 @@ from pipeline.errors import Problem
 MOST_DEPTH = 20
 MOST_EXPANDED = 16 * 1024 * 1024
 """What aliases may stand for in all, in characters, as if it were written out."""
+MOST_VALUES = 4_000_000
+MOST_ENTRIES = 250_000
+"""How many entries a list may have."""
+MOST_KEYS = 256
+"""How many keys a mapping may have."""
 MOST_PROBLEMS = 1000
 """After so many mistakes reading goes no further."""
 
@@ -33,8 +38,7 @@ for _word, _meaning in (
     ("null", None), ("true", True), ("yes", True), ("on", True), ("false", False), ("no", False), ("off", False),
 ):  # fmt: skip
     _CONSTANTS |= dict.fromkeys((_word, _word.capitalize(), _word.upper()), _meaning)
-_INT = re.compile(r"[-+]?[0-9]+")
-_BASED_INT = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+")
+_INT = re.compile(r"[-+]?[0-9]+|0x[0-9a-fA-F]+|0o[0-7]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?(?:\.inf|\.Inf|\.INF|Infinity)|\.nan|\.NaN|\.NAN|NaN")
 _MOST_DIGITS = 300
@@ -107,6 +111,7 @@ class Builder:
         anchor: str | None = None
         free_from = 0
         stack: list[tuple[Any, bool, Any, str | None]] = []
+        left = MOST_VALUES
         while True:
             event = get_event()
             kind = type(event)
@@ -143,6 +148,9 @@ class Builder:
                 value = self._alias(event, len(stack))
             else:
                 value = node
+                left -= 1 + len(node)
+                if left < 0:
+                    self._stop(event, f"up to here there are more than {MOST_VALUES:,} values")
                 if is_mapping and id(node) in self._merging:
                     self._merge(event, node)
                 if anchor is not None:
@@ -155,8 +163,10 @@ class Builder:
                 key = _NO_KEY
             elif node is top:
                 return value
-            else:
+            elif len(node) < MOST_ENTRIES:
                 node.append(value)
+            else:
+                self._stop(event, f"this list has more than {MOST_ENTRIES:,} entries")
 
     def _check_text(self, event: Any) -> None:
         if PAD in event.value:
@@ -168,6 +178,8 @@ class Builder:
         key: str = event.value
         if key in node:
             self._note(event, f"{shown(key)} is here twice: keep one")
+        elif len(node) == MOST_KEYS:
+            self._stop(event, f"this mapping has more than {MOST_KEYS:,} keys")
         if event.tag is not None:
             self._check_tag(event, "text")
         if event.anchor is not None:
@@ -183,14 +195,11 @@ class Builder:
             return _CONSTANTS[text]
         if as_text:
             return text
+        if _INT.fullmatch(text) and len(text) <= _MOST_DIGITS:
+            return int(text, 0) if text[1:2] in ("x", "o") else int(text)
         is_float = _FLOAT.fullmatch(text)
-        if len(text) <= _MOST_DIGITS:
-            if _INT.fullmatch(text):
-                return int(text)
-            if _BASED_INT.fullmatch(text):
-                return int(text, 0)
-            if is_float and math.isfinite(float(text)):
-                return float(text)
+        if is_float and len(text) <= _MOST_DIGITS and math.isfinite(float(text)):
+            return float(text)
         if is_float or _NOT_FINITE.fullmatch(text):
             self._note(event, f"{shown(text)} is a number that cannot be used; put it in quotes if it is text")
         return text
@@ -244,6 +253,8 @@ class Builder:
                 continue
             for key, value in other.items():
                 node.setdefault(key, value)
+        if len(node) > MOST_KEYS:
+            self._stop(event, f"the mapping that ends here has more than {MOST_KEYS:,} keys")
 
     def _note(self, event: Any, message: str) -> None:
         self._add(event.start_mark.line, event.start_mark.column, message)

@@ -11,6 +11,7 @@ from redis import Redis
 
 from pipeline.embedded import S3Env, running_s3, running_valkey
 from pipeline.ledger import Ledger
+from pipeline.sandbox.running import SandboxEnv, running_sandbox
 from pipeline.storage import Storage
 
 WaitFor = Callable[..., None]
@@ -69,3 +70,16 @@ def storage(s3_server: S3Env, monkeypatch: pytest.MonkeyPatch) -> Storage:
 def bucket(s3_server: S3Env, tmp_path: Path) -> str:
     """A folder of its own for a test: `s3://bucket/…/`."""
     return f"s3://{s3_server.bucket}/{tmp_path.name}/"
+
+
+@pytest.fixture(scope="session")
+def sandbox_server() -> Iterator[SandboxEnv]:
+    with running_sandbox("--task-s", "0.2") as env:
+        yield env
+
+
+@pytest.fixture
+def sandbox(sandbox_server: SandboxEnv) -> SandboxEnv:
+    """The stand-in for Wiro, as new: no tasks, no faults until `sandbox.set(fail=1)`. Tasks take 0.2 s."""
+    sandbox_server.reset()
+    return sandbox_server

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.embedded import HOST, S3Env, free_ports
+from pipeline.storage import Storage
 
 ROOT = Path(__file__).parent.parent
 QUICK = {
@@ -182,3 +183,18 @@ def s3_environment(server: S3Env) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": server.secret_key,
         "AWS_DEFAULT_REGION": "us-east-1",
     }
+
+
+def a_manifest(folder: Path, items: list[dict[str, Any]], **head: object) -> str:
+    """A manifest file in `folder`; answers its path."""
+    file = folder / "batch.yaml"
+    file.write_text(json.dumps({"version": 1, "name": "batch", **head, "items": items}), encoding="utf-8")
+    return str(file)
+
+
+def results(storage: Storage, status: dict[str, Any]) -> dict[str, Any]:
+    """results.json of the batch with this status."""
+    text = storage.get(status["output"] + "results.json")
+    assert text
+    document: dict[str, Any] = json.loads(text)
+    return document

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ from pipeline.sandbox.app import serve
 from pipeline.sandbox.options import Options, explain
 
 
-def _run(host: str, port: int, **given: str | None) -> None:
+def _run(host: str, port: int, state: Path | None, **given: str | None) -> None:
     try:
         options = Options.model_validate(
             {**_credentials(os.environ), **{name: value for name, value in given.items() if value is not None}}
@@ -21,7 +22,7 @@ def _run(host: str, port: int, **given: str | None) -> None:
     except ValidationError as error:
         raise click.UsageError(explain(error)) from None
     try:
-        serve(options, host, port)
+        serve(options, host, port, state)
     except OSError as error:
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from None
 
@@ -50,9 +51,14 @@ command = click.Command(
     params=[
         click.Option(["--port"], type=click.IntRange(0, 65535), default=8700, show_default=True, help="0: a free one."),
         click.Option(["--host"], default="127.0.0.1", show_default=True, help="Address to listen on."),
+        click.Option(
+            ["--state"],
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Folder in which tasks are remembered over a restart; without it they are not.",
+        ),
         *_flags(),
     ],
     help="A stand-in for Wiro: API, WebSocket and CDN on one port, with faults on request.\n\n"
     "Each option's default is shown in place of its value. The API key and secret are WIRO_API_KEY and "
-    "WIRO_API_SECRET, else 'sandbox-key' and 'sandbox-secret'. Everything is kept in memory.",
+    "WIRO_API_SECRET, else 'sandbox-key' and 'sandbox-secret'.",
 )

@@ -27,7 +27,10 @@ for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'adopt', '-inf', now, 'LI
   local batch, item = name:match('^(%S+) (%S+)$')
   local key = item_key(batch, item)
   redis.call('ZREM', P .. 'adopt', name)
-  if redis.call('HGET', key, 'state') == 'unknown' then
+  if redis.call('HGET', key, 'state') == 'unknown' and redis.call('ZSCORE', P .. 'due', name) then
+    -- A callback has named its task: it is adopted as soon as the vendor can be asked.
+    redis.call('ZADD', P .. 'adopt', now + ARGV[2], name)
+  elseif redis.call('HGET', key, 'state') == 'unknown' then
     redis.call('HDEL', key, 'lease', 'rung')
     redis.call('ZREM', P .. 'due', name)
     free_place(batch, item)

@@ -11,7 +11,9 @@ if ARGV[7] ~= '' then
 else
   redis.call('HDEL', key, 'looks')
 end
-if ARGV[3] == 'unknown' then
+if ARGV[3] == 'unknown' and ARGV[6] == '0' then
+  -- What the callback named is not ours: there is nothing more to look at.
+  redis.call('HDEL', key, 'hint_task', 'hint_token')
   redis.call('ZREM', P .. 'due', member(batch, item))
 else
   redis.call('ZADD', P .. 'due', now_ms() + (rung and 0 or ARGV[6]), member(batch, item))

@@ -16,7 +16,7 @@ from pipeline.sandbox.errors import NOT_FOUND, VALIDATION, Refusal
 from pipeline.sandbox.files import MAX_FILE_BYTES
 from pipeline.sandbox.orders import IMAGE_FIELD, form_of_json, read_order
 from pipeline.sandbox.state import STATE, base_url
-from pipeline.sandbox.tasks import TERMINAL, Task
+from pipeline.sandbox.tasks import Task
 
 MAX_BODY_BYTES = MAX_FILE_BYTES + 2**20
 _EARLY_CALLBACK_WAIT_S = 15.0
@@ -68,9 +68,7 @@ async def task_kill(request: web.Request) -> web.Response:
 async def task_delete_files(request: web.Request) -> web.Response:
     """Delete inputs and outputs of a task that has ended; again is no error."""
     task = await _asked_for(request)
-    if task.status(time.time()) not in TERMINAL:
-        raise Refusal(VALIDATION, "The task has not finished.")
-    task.deleted = True
+    request.app[STATE].engine.delete_files(task)
     return web.json_response({"result": True, "errors": []})
 
 
@@ -78,7 +76,7 @@ async def task_delete_files(request: web.Request) -> web.Response:
 async def folder_create(request: web.Request) -> web.Response:
     """Make a folder."""
     form = await _read_form(request)
-    folder = request.app[STATE].files.create_folder(_field(form, "name"), _field(form, "parentid"))
+    folder = request.app[STATE].engine.files.create_folder(_field(form, "name"), _field(form, "parentid"))
     return web.json_response({"result": True, "errors": [], "list": [folder]})
 
 
@@ -90,10 +88,8 @@ async def file_upload(request: web.Request) -> web.Response:
     file, folder = fields.get("file"), fields.get("folderid")
     if not isinstance(file, FileField):
         raise Refusal(VALIDATION, "file required")
-    body = file.file.read()
     parent = folder if isinstance(folder, str) else ""
-    sha256 = state.engine.studio.keep(body)
-    stored = state.files.add(file.filename, file.content_type, len(body), parent, sha256)
+    stored = state.engine.keep_file(file.filename, file.content_type, file.file.read(), parent)
     return web.json_response({"result": True, "errors": [], "list": [stored.as_json(base_url(request))]})
 
 
@@ -135,7 +131,9 @@ async def _until_called(task: Task) -> None:
 
 async def _asked_for(request: web.Request) -> Task:
     form = await _read_form(request)
-    return request.app[STATE].engine.find(_field(form, "tasktoken"), _field(form, "taskid"))
+    task = request.app[STATE].engine.find(_field(form, "tasktoken"), _field(form, "taskid"))
+    task.base_url = base_url(request)
+    return task
 
 
 def _field(form: Form, name: str) -> str:

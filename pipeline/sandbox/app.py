@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 from aiohttp import web
@@ -21,8 +22,8 @@ _OUTGOING_CONNECTIONS = 100
 _SHUTDOWN_S = 0.5
 
 
-def create_app(options: Options) -> web.Application:
-    """API, WebSocket, CDN and control of one sandbox. All its state is in memory and ends with it."""
+def create_app(options: Options, state: Path | None = None) -> web.Application:
+    """API, WebSocket, CDN and control of one sandbox. `state`: a folder in which tasks are remembered."""
     app = web.Application(middlewares=[api_rules], client_max_size=api.MAX_BODY_BYTES)
     for routes in (api.routes, websocket.routes, cdn.routes, control.routes):
         app.add_routes(routes)
@@ -30,7 +31,7 @@ def create_app(options: Options) -> web.Application:
     async def live(app: web.Application) -> AsyncIterator[None]:
         connector = aiohttp.TCPConnector(limit=_OUTGOING_CONNECTIONS)
         async with aiohttp.ClientSession(connector=connector) as session:
-            engine = Engine(options, session)
+            engine = Engine(options, session, state)
             app[STATE] = State(engine, Gatekeeper(options.api_key, options.api_secret))
             yield
             await engine.close()
@@ -39,16 +40,16 @@ def create_app(options: Options) -> web.Application:
     return app
 
 
-def serve(options: Options, host: str = "127.0.0.1", port: int = 0) -> None:
+def serve(options: Options, host: str = "127.0.0.1", port: int = 0, state: Path | None = None) -> None:
     """Run a sandbox until SIGTERM or SIGINT. Port 0 takes a free one; the first line on stdout says which.
 
     Raises OSError when the port is taken.
     """
-    asyncio.run(_serve(options, host, port))
+    asyncio.run(_serve(options, host, port, state))
 
 
-async def _serve(options: Options, host: str, port: int) -> None:
-    runner = web.AppRunner(create_app(options), access_log=None, shutdown_timeout=_SHUTDOWN_S)
+async def _serve(options: Options, host: str, port: int, state: Path | None) -> None:
+    runner = web.AppRunner(create_app(options, state), access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     try:
         listener = socket.create_server((host, port), backlog=1024)

@@ -43,6 +43,7 @@ class Caller:
         """Send the callback of a task that has ended, once, twice or not at all, as `options` will have it."""
         if not task.callback_url or self._dice.chance(options.lose_callbacks):
             return
+        await asyncio.sleep(self._dice.uniform(0, options.callback_delay_s))
         body = self._body(task, options)
         await self._deliver(task, body)
         if self._dice.chance(options.double_callbacks):

@@ -11,11 +11,13 @@ from pathlib import Path
 from aiohttp import web
 
 from pipeline.sandbox.errors import BadPicture, Refusal
+from pipeline.sandbox.middleware import until_gone
 from pipeline.sandbox.state import STATE
 from pipeline.sandbox.tasks import Product, Task
 
 SAMPLES = Path(__file__).parents[2] / "config" / "samples"
 _CHUNK_BYTES = 64 * 1024
+_PIECES_PER_S = 10
 _NOISE = random.Random("noise").randbytes(2**20)
 
 routes = web.RouteTableDef()
@@ -35,7 +37,7 @@ async def output(request: web.Request) -> web.StreamResponse:
     except Refusal:
         raise web.HTTPNotFound from None
     product = _named(task, request.match_info["name"])
-    whole = _noise(task, product.size) if product.noise else _slices(await _video(request, task))
+    whole = _noise(task, product.size) if product.noise else _slices(await _video(request, task), _CHUNK_BYTES)
     return await _send(request, product, whole)
 
 
@@ -43,7 +45,7 @@ async def output(request: web.Request) -> web.StreamResponse:
 async def uploaded(request: web.Request) -> web.Response:
     """One uploaded file."""
     state = request.app[STATE]
-    file = state.files.get(request.match_info["id"])
+    file = state.engine.files.get(request.match_info["id"])
     body = state.engine.studio.picture(file.sha256) if file else None
     if file is None or body is None or file.name != request.match_info["name"]:
         raise web.HTTPNotFound
@@ -65,8 +67,8 @@ async def _video(request: web.Request, task: Task) -> bytes:
         raise web.HTTPNotFound from None
 
 
-def _slices(body: bytes) -> Iterator[bytes]:
-    return (body[start : start + _CHUNK_BYTES] for start in range(0, len(body), _CHUNK_BYTES))
+def _slices(body: bytes, size: int) -> Iterator[bytes]:
+    return (body[start : start + size] for start in range(0, len(body), size))
 
 
 def _noise(task: Task, size: int) -> Iterator[bytes]:
@@ -83,23 +85,32 @@ def _noise(task: Task, size: int) -> Iterator[bytes]:
 
 
 async def _send(request: web.Request, product: Product, chunks: Iterator[bytes]) -> web.StreamResponse:
-    engine = request.app[STATE].engine
-    cut_at = product.size // 2 if engine.dice.chance(engine.options.truncate) else None
+    options, dice = request.app[STATE].engine.options, request.app[STATE].engine.dice
+    hangs, cut = dice.chance(options.cdn_hang), dice.chance(options.truncate)
     response = web.StreamResponse(headers={"Content-Type": product.content_type})
     response.content_length = product.size
     await response.prepare(request)
-    sent = 0
+    left = product.size // 2 if hangs or cut else product.size
     for chunk in chunks:
-        if cut_at is not None and sent + len(chunk) > cut_at:
-            await response.write(chunk[: cut_at - sent])
-            _hang_up(request)
-            return response
-        await response.write(chunk)
-        sent += len(chunk)
-        if engine.options.slow_download:
-            await asyncio.sleep(len(chunk) / engine.options.slow_download)
-    await response.write_eof()
+        await _write(response, chunk[:left], options.slow_download)
+        left -= len(chunk)
+        if left < 0:
+            break
+    if hangs:
+        await until_gone(request)
+    if hangs or cut:
+        _hang_up(request)
+    else:
+        await response.write_eof()
     return response
+
+
+async def _write(response: web.StreamResponse, chunk: bytes, bytes_per_s: int) -> None:
+    """Write a chunk, at `bytes_per_s` (0: at once) in a steady trickle."""
+    for piece in _slices(chunk, max(1, bytes_per_s // _PIECES_PER_S)) if bytes_per_s else (chunk,):
+        await response.write(piece)
+        if bytes_per_s:
+            await asyncio.sleep(len(piece) / bytes_per_s)
 
 
 def _hang_up(request: web.Request) -> None:

@@ -63,6 +63,17 @@ async def change_options(request: web.Request) -> web.Response:
     return web.json_response(engine.options.public())
 
 
+@routes.post("/_sandbox/reset")
+async def reset(request: web.Request) -> web.Response:
+    """Forget all tasks and counts, and every change of the options."""
+    _loopback_only(request)
+    state = request.app[STATE]
+    await state.engine.reset()
+    state.requests.clear()
+    state.refused.clear()
+    return web.json_response(state.engine.options.public())
+
+
 def _loopback_only(request: web.Request) -> None:
     if request.remote not in {"127.0.0.1", "::1"}:
         raise web.HTTPForbidden

@@ -9,14 +9,17 @@ import uuid
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from pipeline.sandbox.account import Account
 from pipeline.sandbox.callbacks import Caller
-from pipeline.sandbox.errors import NOT_FOUND, BadPicture, Refusal
+from pipeline.sandbox.errors import NOT_FOUND, VALIDATION, BadPicture, Refusal
 from pipeline.sandbox.faults import Dice, decide
+from pipeline.sandbox.files import Files, StoredFile
+from pipeline.sandbox.memory import Memories, Memory, PictureFolder
 from pipeline.sandbox.options import Options
 from pipeline.sandbox.studio import Studio
 from pipeline.sandbox.tasks import (
@@ -51,16 +54,25 @@ class Order:
 class Engine:
     """All tasks of the one account. Lives in one event loop."""
 
-    def __init__(self, options: Options, session: aiohttp.ClientSession) -> None:
-        self.options = options
-        self.dice = Dice(options.seed)
-        self.account = Account(options.balance)
-        self.studio = Studio(session)
-        self.caller = Caller(session, self.dice)
-        self.runs = 0
-        self._tasks: dict[str, Task] = {}
-        self._by_token: dict[str, Task] = {}
+    options: Options
+    dice: Dice
+    account: Account
+    caller: Caller
+    runs: int
+    _tasks: dict[str, Task]
+    _by_token: dict[str, Task]
+
+    def __init__(self, options: Options, session: aiohttp.ClientSession, state: Path | None = None) -> None:
+        """`state`: a folder in which tasks, files and pictures are remembered over a restart; None: they are not."""
+        self.studio = Studio(session, PictureFolder(state / "pictures") if state else None)
+        self.files = Files()
+        self._memory = Memory(state) if state else None
+        self._session = session
+        self._first_options = options
         self._running: set[asyncio.Task[None]] = set()
+        self._begin()
+        if self._memory:
+            self._remember(self._memory.found)
 
     def change(self, changes: Mapping[str, Any]) -> None:
         """Change options from now on; a `balance` replaces what is left. Raises ValueError for wrong ones."""
@@ -75,9 +87,24 @@ class Engine:
         if task.fate.vanishes:
             self._forget(task)
             self.account.release()
-        elif not task.fate.stuck:
-            task.work = self._spawn(self._carry_out(task))
+            return task
+        self._note(task)
+        self._set_to_work(task)
         return task
+
+    def keep_file(self, name: str, content_type: str, body: bytes, folder: str) -> StoredFile:
+        """Store a file that was uploaded. Raises Refusal (0) when it is empty or larger than 100 MB."""
+        file = self.files.add(name, content_type, len(body), folder, self.studio.keep(body))
+        if self._memory:
+            self._memory.note_file(file)
+        return file
+
+    def delete_files(self, task: Task) -> None:
+        """Delete inputs and outputs of a task that has ended; again is no error. Raises Refusal (0) before its end."""
+        if task.status(time.time()) not in TERMINAL:
+            raise Refusal(VALIDATION, "The task has not finished.")
+        task.deleted = True
+        self._note(task)
 
     def tasks(self) -> list[Task]:
         """Every task, oldest first."""
@@ -103,9 +130,51 @@ class Engine:
         self._stop(task)
         self._call_back(task)
 
+    async def reset(self) -> None:
+        """Be as at the start: no tasks, the first options and balance. Pictures and videos are kept."""
+        await self._drop_work()
+        self._begin()
+        if self._memory:
+            self._memory.rewrite([], self.files)
+
     async def close(self) -> None:
         """Drop all tasks that have not ended."""
         self.studio.close()
+        await self._drop_work()
+        if self._memory:
+            self._memory.close()
+
+    def _begin(self) -> None:
+        self.options = self._first_options
+        self.dice = Dice(self.options.seed)
+        self.account = Account(self.options.balance)
+        self.caller = Caller(self._session, self.dice)
+        self.runs = 0
+        self._tasks = {}
+        self._by_token = {}
+
+    def _remember(self, found: Memories) -> None:
+        self.files.restore(found.files)
+        for task in found.tasks.values():
+            self._tasks[task.id] = self._by_token[task.token] = task
+            self.runs = int(task.id) - _FIRST_ID + 1
+            if task.ending is None:
+                self.account.occupy()
+                self._set_to_work(task)
+            elif task.ending.cost:
+                self.account.charge(task.ending.cost)
+
+    def _set_to_work(self, task: Task) -> None:
+        if not task.fate.stuck:
+            task.work = self._spawn(self._carry_out(task))
+
+    def _note(self, task: Task) -> None:
+        if self._memory:
+            self._memory.note(task)
+            if self._memory.is_long():
+                self._memory.rewrite(self._tasks.values(), self.files)
+
+    async def _drop_work(self) -> None:
         for running in self._running:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -140,7 +209,7 @@ class Engine:
         del self._tasks[task.id], self._by_token[task.token]
 
     async def _carry_out(self, task: Task) -> None:
-        await asyncio.sleep(task.timeline.queue_s)
+        await asyncio.sleep(max(0.0, task.timeline.started_at - time.time()))
         try:
             products, error = await self._produce(task), ""
         except BadPicture as bad:
@@ -178,6 +247,7 @@ class Engine:
 
     def _let_go(self, task: Task) -> None:
         self.account.release()
+        self._note(task)
         task.work = None
         task.ended.set()
 

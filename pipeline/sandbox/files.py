@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from pipeline.sandbox.errors import VALIDATION, Refusal
 
 MAX_FILE_BYTES = 100 * 2**20
 _MAX_KEPT = 10_000
+_FIRST_ID = 70_000
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -60,10 +62,19 @@ class Files:
             self._files.popitem(last=False)
         return file
 
+    def restore(self, files: Iterable[StoredFile]) -> None:
+        """Hold files that were stored before."""
+        for file in files:
+            self._files[file.id] = file
+            self._made = max(self._made, int(file.id) - _FIRST_ID)
+
+    def __iter__(self) -> Iterator[StoredFile]:
+        return iter(self._files.values())
+
     def get(self, file_id: str) -> StoredFile | None:
         """The file with this id."""
         return self._files.get(file_id)
 
     def _next_id(self) -> str:
         self._made += 1
-        return str(70_000 + self._made)
+        return str(_FIRST_ID + self._made)

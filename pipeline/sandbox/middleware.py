@@ -40,7 +40,9 @@ async def _answer(request: web.Request, state: State, handler: Handler) -> web.S
 
 def _refused(state: State, reason: str, code: int, message: str, *, status: int) -> web.Response:
     state.refused[reason] += 1
-    return web.json_response({"result": False, "errors": [{"code": code, "message": message}]}, status=status)
+    plain = state.engine.dice.chance(state.engine.options.string_errors)
+    error = message if plain else {"code": code, "message": message}
+    return web.json_response({"result": False, "errors": [error]}, status=status)
 
 
 def _fault_before(state: State) -> web.Response | None:
@@ -58,12 +60,16 @@ def _fault_before(state: State) -> web.Response | None:
 
 async def _fault_after(request: web.Request, state: State, answer: web.StreamResponse) -> web.StreamResponse:
     options, dice = state.engine.options, state.engine.dice
-    if _endpoint(request) == "Run" and dice.chance(options.lose_answers):
+    is_run = _endpoint(request) == "Run"
+    if is_run and dice.chance(options.lose_answers):
         state.refused["answer lost"] += 1
         _cut(request)
+    elif is_run and dice.chance(options.bad_gateway):
+        state.refused["bad gateway"] += 1
+        return web.Response(status=502, text="<html><h1>502 Bad Gateway</h1></html>", content_type="text/html")
     elif dice.chance(options.hang):
         state.refused["hung"] += 1
-        await _until_gone(request)
+        await until_gone(request)
     elif dice.chance(options.not_json):
         state.refused["not JSON"] += 1
         return web.Response(text="<html><body>Just a moment…</body></html>", content_type="text/html")
@@ -75,7 +81,8 @@ def _cut(request: web.Request) -> None:
         request.transport.abort()
 
 
-async def _until_gone(request: web.Request) -> None:
+async def until_gone(request: web.Request) -> None:
+    """Say nothing until the client has had enough, 120 s at the most."""
     for _ in range(int(HANG_S / _LOOK_S)):
         if request.transport is None or request.transport.is_closing():
             return

@@ -50,15 +50,24 @@ class Options(BaseModel):
     lose_answers: Share = Field(
         default=0.0, description="Share of Runs that are taken, then cut off without an answer."
     )
+    bad_gateway: Share = Field(
+        default=0.0, description="Share of Runs that are taken, then answered 502 by a proxy in between."
+    )
     hang: Share = Field(default=0.0, description="Share of API requests that are done but not answered for 120 s.")
     not_json: Share = Field(
         default=0.0, description="Share of API requests that are done but answered with an HTML page."
+    )
+    string_errors: Share = Field(
+        default=0.0, description="Share of refusals whose errors are plain strings without a code."
     )
 
     lose_callbacks: Share = Field(default=0.0, description="Share of callbacks that are never sent.")
     double_callbacks: Share = Field(default=0.0, description="Share of callbacks that are sent twice.")
     early_callbacks: Share = Field(
         default=0.0, description="Share of tasks that end and call back before Run is answered."
+    )
+    callback_delay_s: Seconds = Field(
+        default=0.0, description="Longest delay of a callback, in seconds; each waits for a random part of it."
     )
     wrong_shape: Share = Field(default=0.0, description="Share of callbacks with an odd body.")
 
@@ -68,6 +77,7 @@ class Options(BaseModel):
     truncate: Share = Field(default=0.0, description="Share of downloads that are cut off in the middle.")
     overlong: Share = Field(default=0.0, description="Share of outputs that are larger than Task/Detail says.")
     cdn_error: Share = Field(default=0.0, description="Share of downloads answered 404 or 503.")
+    cdn_hang: Share = Field(default=0.0, description="Share of downloads that stop in the middle and stay open.")
     expire_urls: Share = Field(default=0.0, description="Share of tasks whose output URL has expired when first given.")
 
     def changed(self, changes: Mapping[str, Any]) -> Options:

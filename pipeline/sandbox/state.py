@@ -9,7 +9,6 @@ from aiohttp import web
 
 from pipeline.sandbox.auth import Gatekeeper
 from pipeline.sandbox.engine import Engine
-from pipeline.sandbox.files import Files
 
 
 @dataclass
@@ -18,7 +17,6 @@ class State:
 
     engine: Engine
     gatekeeper: Gatekeeper
-    files: Files = field(default_factory=Files)
     requests: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
 

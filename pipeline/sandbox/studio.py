@@ -14,6 +14,7 @@ import aiohttp
 
 from pipeline.sandbox import video
 from pipeline.sandbox.errors import BadPicture
+from pipeline.sandbox.memory import PictureFolder
 from pipeline.sandbox.tasks import Picture
 
 MAX_KEPT_BYTES = 256 * 2**20
@@ -51,8 +52,9 @@ class BytesCache(Generic[K]):
 class Studio:
     """Fetches pictures and renders each pair of picture and caption once."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, folder: PictureFolder | None = None) -> None:
         self._session = session
+        self._folder = folder
         self._pictures: BytesCache[str] = BytesCache(MAX_KEPT_BYTES)
         self._videos: BytesCache[tuple[str | None, str]] = BytesCache(MAX_KEPT_BYTES)
         self._in_work: dict[tuple[str | None, str], asyncio.Future[bytes]] = {}
@@ -63,11 +65,13 @@ class Studio:
         """Store a picture (any bytes); its SHA-256 names it from now on."""
         sha256 = hashlib.sha256(picture).hexdigest()
         self._pictures.put(sha256, picture)
+        if self._folder:
+            self._folder.put(sha256, picture)
         return sha256
 
     def picture(self, sha256: str) -> bytes | None:
         """A stored picture, unless it was given up to make room."""
-        return self._pictures.get(sha256)
+        return self._pictures.get(sha256) or (self._folder.get(sha256) if self._folder else None)
 
     async def obtain(self, picture: Picture) -> Picture:
         """The picture with its bytes stored. Raises BadPicture when its URL gives none."""
@@ -99,7 +103,7 @@ class Studio:
 
     def _material(self, key: tuple[str | None, str]) -> tuple[bytes | None, str]:
         sha256, caption = key
-        picture = self._pictures.get(sha256) if sha256 else None
+        picture = self.picture(sha256) if sha256 else None
         if sha256 and picture is None:
             raise BadPicture("the input picture is not stored any more")
         return picture, caption

@@ -39,7 +39,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     headers.harden(app, settings)
     problems.answer_errors(app)
     tokens = auth.protect(app, settings)
-    app.register_blueprint(receiver.blueprint(service, settings.secret.get_secret_value()))
+    answer_callbacks = receiver.Receiver(app.wsgi_app, service, settings.secret.get_secret_value())
+    app.wsgi_app = answer_callbacks  # type: ignore[method-assign]  # how Flask wants it wrapped
     app.register_blueprint(push.blueprint(service, tokens))
     app.register_blueprint(health.blueprint(service))
     app.register_blueprint(metrics.blueprint(service))

@@ -13,8 +13,8 @@ from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Flask, current_app, g, redirect, request, session, url_for
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, current_app, g, redirect, request, session, url_for
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -82,6 +82,10 @@ def check_csrf() -> None:
 
 class _Sessions(SecureCookieSessionInterface):
     salt = "dailies.session"
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        # Machines send no cookies: the receiver of callbacks need not look for a session.
+        return super().open_session(app, request) if "HTTP_COOKIE" in request.environ else self.session_class()
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
+from typing import Any
 
-from flask import Blueprint, Flask, redirect, render_template, request
+from flask import Blueprint, Flask, current_app, jsonify, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from pipeline.errors import NoSuchBatch
+from pipeline.errors import InvalidManifest, NoSuchBatch
 from pipeline.ledger_pages import BatchPage
 from pipeline.service import Service
 from pipeline.staff import Staff
 from pipeline.web import batch_page, media
 from pipeline.web.charts import HEIGHT, WIDTH, ended, progress_parts, spend_bars
 from pipeline.web.headers import picture_origins
+from pipeline.web.problems import MOST_ERRORS
 from pipeline.words import ago, dollars, duration, many, when
 
 MOST_BATCHES = 25
@@ -68,7 +70,20 @@ def _pages(service: Service) -> Blueprint:
         stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         return render_template("new.html", model=DEFAULT_MODEL, stamp=stamp, output=service.settings.output)
 
+    @routes.post("/new/judge")
+    def judge() -> Any:
+        """What the API says of a manifest. Its mistakes are an answer like any other: it is being written."""
+        try:
+            return current_app.view_functions["api.estimate_batch"]()
+        except InvalidManifest as error:
+            return jsonify(detail=f"The manifest has {many(len(error.problems), 'mistake')}.", errors=_places(error))
+
     return routes
+
+
+def _places(error: InvalidManifest) -> list[dict[str, object]]:
+    problems = error.problems[:MOST_ERRORS]
+    return [{"line": problem.line, "column": problem.column, "message": problem.message} for problem in problems]
 
 
 def _batches(service: Service) -> BatchPage:

@@ -10,53 +10,18 @@ import signal
 import subprocess
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
-import pytest
-from running import PIPELINE, QUICK, ROOT, Sandbox, Up, a_sandbox, an_up, s3_environment, until
+from running import PIPELINE, ROOT, Sandbox, Up, a_manifest, an_up, results, until
 
-from pipeline.embedded import S3Env, running_valkey
+from pipeline.embedded import S3Env
 from pipeline.storage import Storage
 
 SAMPLES = ROOT / "config" / "samples"
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    with a_sandbox(tmp_path, task_s=0.3) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def environment(tmp_path: Path, sandbox: Sandbox, s3_server: S3Env, storage: Storage) -> Iterator[dict[str, str]]:
-    """A Redis, an S3 and a vendor that `up` has only to use."""
-    (tmp_path / "redis").mkdir()
-    with running_valkey(tmp_path / "redis") as redis_url:
-        yield {
-            **QUICK,
-            **sandbox.environment,
-            **s3_environment(s3_server),
-            "REDIS_URL": redis_url,
-            "PIPELINE_OUTPUT": f"s3://{s3_server.bucket}/{tmp_path.name}/",
-            "PIPELINE_SECRET": "a secret for callbacks",
-        }
-
-
-@pytest.fixture
-def up(tmp_path: Path, environment: dict[str, str]) -> Iterator[Up]:
-    with an_up(tmp_path / "state", environment) as up:
-        yield up
-
-
-def a_manifest(folder: Path, items: list[dict[str, Any]], **head: object) -> str:
-    file = folder / "batch.yaml"
-    file.write_text(json.dumps({"version": 1, "name": "batch", **head, "items": items}), encoding="utf-8")
-    return str(file)
 
 
 def mixed_items(folder: Path, sandbox: Sandbox, storage: Storage, bucket: str, count: int) -> list[dict[str, Any]]:
@@ -71,13 +36,6 @@ def mixed_items(folder: Path, sandbox: Sandbox, storage: Storage, bucket: str, c
         "portrait.jpg",
     ]
     return [{"id": f"i{n}", "image": images[n % 4], "prompt": f"take {n % 7}", "params": {}} for n in range(count)]
-
-
-def results(storage: Storage, status: dict[str, Any]) -> dict[str, Any]:
-    text = storage.get(status["output"] + "results.json")
-    assert text
-    document: dict[str, Any] = json.loads(text)
-    return document
 
 
 def test_fifty_mixed_items_become_videos_that_are_run_and_billed_once(

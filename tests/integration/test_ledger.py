@@ -629,3 +629,35 @@ def test_a_batch_tells_its_budget_and_the_price_of_a_run(ledger: Ledger) -> None
     assert ledger.money("b") == Money(Decimal("1.50"), Decimal("0.09"))
     a_batch(ledger, "c")
     assert ledger.money("c") == Money(None, None)
+
+
+def test_a_lost_run_whose_task_is_known_is_not_given_up_while_the_vendor_is_away(
+    ledger: Ledger, wait_for: WaitFor
+) -> None:
+    a_batch(ledger, items=1)
+    (claim,) = ledger.write_down(claims(ledger))
+    ledger.lose_run(claim.run, claim.lease, adopt_wait_s=0.001)
+    assert ledger.ring(claim.run, "2221", "token")
+    (due,) = dues(ledger)
+    assert ledger.put_down(due, delay_s=0.001)
+    assert ledger.expire(adopt_wait_s=0.001, on_unknown="hold") == []
+    again: list[Due] = []
+
+    def looked_at() -> bool:
+        again.extend(dues(ledger))
+        return bool(again)
+
+    wait_for(looked_at, "another look")
+    (due,) = again
+    assert ledger.accept_run(due.run, due.lease, "2221", "token", 0)
+
+
+def test_a_task_that_is_not_ours_is_forgotten(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    (claim,) = ledger.write_down(claims(ledger))
+    ledger.lose_run(claim.run, claim.lease, adopt_wait_s=60)
+    assert ledger.ring(claim.run, "666", "forged")
+    (due,) = dues(ledger)
+    assert ledger.put_down(due, delay_s=0)
+    assert dues(ledger) == []
+    assert ledger.ring(claim.run, "2221", "token"), "the true one is heard"

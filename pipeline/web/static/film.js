@@ -32,7 +32,8 @@ const film = (() => {
         if (event.pointerType === "touch" && video.paused && video.currentTime === 0) video.play().catch(() => {});
       });
       video.addEventListener("keydown", (event) => {
-        if (event.key !== "Enter") return;
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
         if (video.paused) video.play().catch(() => {});
         else video.pause();
       });

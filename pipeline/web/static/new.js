@@ -139,15 +139,18 @@
       return;
     }
     try {
-      const found = await ui.ask("/api/v1/estimate", { body: manifest(), type: "application/yaml" });
+      const found = await ui.ask("/new/judge", { body: manifest(), type: "application/yaml" });
       if (mine !== asked) return;
+      if (found.errors) {
+        estimate.textContent = found.detail;
+        showMistakes(found.errors);
+        return;
+      }
       estimate.textContent = words(found);
       start.dataset.name = found.name;
       start.disabled = false;
     } catch (error) {
-      if (mine !== asked) return;
-      estimate.textContent = error.message;
-      showMistakes(error.errors ?? []);
+      if (mine === asked) estimate.textContent = error.message;
     }
   }
 

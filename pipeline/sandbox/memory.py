@@ -1,0 +1,154 @@
+"""What a sandbox remembers over a restart, in a folder: a journal of tasks and uploaded files, and the pictures.
+
+Every line is in the system's hands before the next thing happens, so a sandbox that is killed forgets nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pipeline.sandbox.faults import Fate
+from pipeline.sandbox.files import StoredFile
+from pipeline.sandbox.tasks import Ending, Picture, Product, Task, Timeline
+
+KEPT_S = 86_400
+"""Tasks older than this are forgotten at the next start: their outputs have expired."""
+MOST_PICTURE_BYTES = 2**30
+MOST_LINES = 500_000
+_JOURNAL = "journal.jsonl"
+_TASK_FIELDS = ("id", "token", "uuid", "model", "params", "prompt", "callback_url", "base_url")
+
+
+@dataclass
+class Memories:
+    """What was found at the start, oldest first."""
+
+    tasks: dict[str, Task] = field(default_factory=dict)
+    files: list[StoredFile] = field(default_factory=list)
+
+
+class Memory:
+    """The journal in one folder, which nobody else writes to."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / _JOURNAL
+        self._lines = 0
+        self.found = _read(self._path)
+        self._file = self._rewritten(self.found.tasks.values(), self.found.files)
+
+    def note(self, task: Task) -> None:
+        """A task as it is now."""
+        self._write("task", _as_json(task))
+
+    def note_file(self, file: StoredFile) -> None:
+        """A file that was uploaded."""
+        self._write("file", asdict(file))
+
+    def is_long(self) -> bool:
+        """Whether the journal should be written anew."""
+        return self._lines > MOST_LINES
+
+    def rewrite(self, tasks: Iterable[Task], files: Iterable[StoredFile]) -> None:
+        """Keep these only."""
+        self._file.close()
+        self._file = self._rewritten(tasks, files)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _rewritten(self, tasks: Iterable[Task], files: Iterable[StoredFile]) -> BinaryIO:
+        new = self._path.with_suffix(".new")
+        self._lines = 0
+        self._file = new.open("wb")
+        for file in files:
+            self.note_file(file)
+        for task in tasks:
+            self.note(task)
+        self._file.close()
+        new.replace(self._path)
+        return self._path.open("ab", buffering=0)
+
+    def _write(self, kind: str, document: dict[str, Any]) -> None:
+        self._file.write(json.dumps({"kind": kind, **document}).encode() + b"\n")
+        self._lines += 1
+
+
+class PictureFolder:
+    """Pictures by their SHA-256, a gigabyte in all; the oldest go first."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        kept = sorted((path.stat().st_mtime, path.name, path.stat().st_size) for path in folder.iterdir())
+        self._sizes: OrderedDict[str, int] = OrderedDict((name, size) for _, name, size in kept)
+        self._size = sum(self._sizes.values())
+
+    def put(self, sha256: str, picture: bytes) -> None:
+        """Store a picture."""
+        if sha256 in self._sizes:
+            return
+        new = self._folder / f"{sha256}.new"
+        new.write_bytes(picture)
+        new.replace(self._folder / sha256)
+        self._sizes[sha256] = len(picture)
+        self._size += len(picture)
+        while self._size > MOST_PICTURE_BYTES:
+            oldest, size = self._sizes.popitem(last=False)
+            self._size -= size
+            (self._folder / oldest).unlink(missing_ok=True)
+
+    def get(self, sha256: str) -> bytes | None:
+        """A stored picture."""
+        return (self._folder / sha256).read_bytes() if sha256 in self._sizes else None
+
+
+def _as_json(task: Task) -> dict[str, Any]:
+    document = {name: getattr(task, name) for name in _TASK_FIELDS}
+    document |= {name: asdict(getattr(task, name)) for name in ("picture", "fate", "timeline")}
+    ending = asdict(task.ending) | {"cost": str(task.ending.cost)} if task.ending else None
+    return document | {"ending": ending, "deleted": task.deleted}
+
+
+def _read(path: Path) -> Memories:
+    memories = Memories()
+    since = time.time() - KEPT_S
+    with suppress(FileNotFoundError), path.open("rb") as lines:
+        for line in lines:
+            # The last line of a sandbox that was killed may be half a line.
+            with suppress(ValueError, KeyError, TypeError):
+                _recall(json.loads(line), memories, since)
+    return memories
+
+
+def _recall(document: dict[str, Any], memories: Memories, since: float) -> None:
+    if document.pop("kind") == "file":
+        memories.files.append(StoredFile(**document))
+        return
+    task = _task(document)
+    if task.timeline.queued_at > since:
+        memories.tasks[task.id] = task
+
+
+def _task(document: dict[str, Any]) -> Task:
+    ending = document.pop("ending")
+    return Task(
+        **{name: document[name] for name in (*_TASK_FIELDS, "deleted")},
+        picture=Picture(**document["picture"]),
+        fate=Fate(**document["fate"]),
+        timeline=Timeline(**document["timeline"]),
+        ending=_ending(ending) if ending else None,
+    )
+
+
+def _ending(document: dict[str, Any]) -> Ending:
+    products = tuple(Product(**product) for product in document["products"])
+    return Ending(**{**document, "cost": Decimal(document["cost"]), "products": products})

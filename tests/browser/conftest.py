@@ -1,0 +1,68 @@
+"""A real `up`, a real browser: Debian's chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from browser.stage import ROOT, Seen, Up, sign_in
+
+AXE = ROOT / ".cache/node_modules/axe-core/axe.min.js"
+_FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        service = Up(free.getsockname()[1], tmp_path_factory.mktemp("up"))
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.fail("The browser tests need Debian's chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return Seen()
+
+
+@pytest.fixture
+def context(browser: Browser, up: Up, seen: Seen) -> Iterator[BrowserContext]:
+    """A browser that is signed in. At the end nothing may have gone wrong in its pages."""
+    opened = browser.new_context(base_url=up.url, viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    opened.set_default_timeout(20_000)
+    opened.on("page", seen.watch)
+    sign_in(opened.new_page())
+    yield opened
+    opened.close()
+    assert seen.errors == []
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.pages[0]
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    if not AXE.exists():
+        pytest.fail("The browser tests need axe-core: make .cache/axe-core")
+    return AXE.read_text(encoding="utf-8")

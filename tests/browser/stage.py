@@ -1,0 +1,119 @@
+"""What the browser tests stand on: a real `up`, and what is seen in its pages."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from playwright.sync_api import ConsoleMessage, Locator, Page
+
+ROOT = Path(__file__).resolve().parents[2]
+PICTURES = ROOT / "config/samples"
+TOKEN = "a-token-of-the-tests"
+START_S = 60
+
+
+@dataclass
+class Up:
+    """`up` on a port and a state of its own."""
+
+    port: int
+    state: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("WIRO_", "PIPELINE_"))}
+        environment |= {"PIPELINE_API_TOKEN": TOKEN, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "pipeline", "up", "--port", str(self.port), "--state", str(self.state)]
+        log = (self.state / "up.log").open("ab")
+        self.process = subprocess.Popen(
+            [*command, "--workers", "1"],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        ends = time.monotonic() + START_S
+        while not self._is_ready():
+            if self.process.poll() is not None or time.monotonic() > ends:
+                pytest.fail(f"`up` is not ready:\n{(self.state / 'up.log').read_text()[-3000:]}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop it as an operator does, and wait until it is gone."""
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            pytest.fail("`up` did not stop within a minute")
+
+    def _is_ready(self) -> bool:
+        try:
+            return bool(urllib3.request("GET", f"{self.url}/readyz", timeout=2, retries=False).status == 200)
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    def ask(self, method: str, path: str, body: bytes = b"", content_type: str = "application/yaml") -> Any:
+        """Ask the API."""
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": content_type}
+        answer = urllib3.request(method, self.url + path, body=body or None, headers=headers, timeout=30)
+        assert answer.status < 300, answer.data.decode()
+        return json.loads(answer.data)
+
+    def submit(self, name: str, prompts: list[str]) -> str:
+        """A batch of one picture with these prompts. Answers its id."""
+        picture = (PICTURES / "portrait.jpg").read_bytes()
+        uri = self.ask("POST", "/api/v1/inputs", picture, "image/jpeg")["uri"]
+        items = [{"id": f"take-{n}", "image": uri, "prompt": prompt} for n, prompt in enumerate(prompts, 1)]
+        manifest = {"version": 1, "name": name, "items": items}
+        return str(self.ask("POST", "/api/v1/batches", json.dumps(manifest).encode())["id"])
+
+
+@dataclass
+class Seen:
+    """What went wrong in the pages of a context."""
+
+    errors: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._said)
+        page.on("dialog", lambda dialog: dialog.accept())
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(f"{message.text} ({message.location.get('url')})")
+
+
+def sign_in(page: Page, token: str = TOKEN) -> None:
+    """Sign in with a token."""
+    page.goto("/login")
+    page.get_by_label("Access token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def plays(video: Locator, timeout_s: float = 20) -> None:
+    """Wait until a video has played for a moment."""
+    ends = time.monotonic() + timeout_s
+    while video.evaluate("(video) => video.currentTime") < 0.2:
+        if time.monotonic() > ends:
+            pytest.fail(f"waited {timeout_s:.0f} s in vain for a video to play")
+        video.page.wait_for_timeout(50)

@@ -1,0 +1,86 @@
+"""The gallery opens from a folder, without any server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from browser.stage import PICTURES, Seen, plays
+from pipeline import gallery
+from pipeline.model import BatchRow, ItemRow, Output
+from pipeline.sandbox.video import render
+
+FOLDER = "s3://bucket/la-street/"
+HOSTILE = '<script>alert(1)</script> "it\'s" & مرحبا'
+
+
+def rows(count: int) -> Iterator[ItemRow]:
+    for number in range(1, count + 1):
+        if number % 3 == 0:
+            yield ItemRow(f"i{number}", "failed", f"{FOLDER}inputs/1.jpg", HOSTILE, error="No person in the picture.")
+            continue
+        output = Output(f"{FOLDER}items/50% #1/0.mp4", "video/mp4", 1, "ab")
+        yield ItemRow(f"i{number}", "succeeded", f"{FOLDER}inputs/1.jpg", f"prompt {number}", outputs=(output,))
+
+
+def written(folder: Path, count: int) -> str:
+    """A gallery in a folder. Answers its address."""
+    counts = {"succeeded": count - count // 3, "failed": count // 3}
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    batch = BatchRow("b", "la-street", "m/n", "partial", counts, count, Decimal("0.18"), now, now, FOLDER, "cli")
+    (folder / "index.html").write_text("".join(gallery.page(batch, rows(count))), encoding="utf-8")
+    (folder / "inputs").mkdir()
+    (folder / "inputs/1.jpg").write_bytes((PICTURES / "portrait.jpg").read_bytes())
+    (folder / "items/50% #1").mkdir(parents=True)
+    (folder / "items/50% #1/0.mp4").write_bytes(render((PICTURES / "portrait.jpg").read_bytes(), "smile"))
+    return (folder / "index.html").as_uri()
+
+
+@pytest.fixture
+def page(browser: Browser, seen: Seen) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.on("page", seen.watch)
+    yield context.new_page()
+    context.close()
+    assert seen.errors == []
+
+
+def test_videos_play_from_the_folder_and_text_is_text(page: Page, tmp_path: Path) -> None:
+    page.goto(written(tmp_path, 3))
+    video = page.get_by_label("The take of i1")
+    video.hover()
+    plays(video)
+    assert page.locator("img").first.evaluate("(image) => image.naturalWidth") > 0
+    expect(page.locator("[data-state=failed].take .prompt")).to_have_text(HOSTILE)
+
+
+def test_a_large_batch_is_paged_and_searched(page: Page, tmp_path: Path) -> None:
+    count = 2 * gallery.PAGE + 50
+    page.goto(written(tmp_path, count))
+    shown = page.locator("#shown")
+    expect(shown).to_have_text(f"1–{gallery.PAGE} of {count}")
+    page.get_by_role("button", name="Next").click()
+    expect(shown).to_have_text(f"{gallery.PAGE + 1}–{2 * gallery.PAGE} of {count}")
+    page.get_by_role("button", name="failed").click()
+    expect(shown).to_have_text(f"1–{count // 3} of {count // 3}")
+    page.get_by_label("Find").fill(HOSTILE[:20])
+    expect(page.locator("li.take")).to_have_count(count // 3)
+    page.get_by_label("Find").fill("nothing like it")
+    expect(shown).to_contain_text("Nothing is like that")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_the_gallery(browser: Browser, axe: str, tmp_path: Path, scheme: object) -> None:
+    context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light", bypass_csp=True)
+    page = context.new_page()
+    page.goto(written(tmp_path, 6))
+    page.evaluate(axe)
+    found = json.loads(page.evaluate("async () => JSON.stringify((await axe.run()).violations)"))
+    assert [violation["id"] for violation in found] == []
+    context.close()

@@ -1,0 +1,39 @@
+"""A running service whose Redis, S3 and vendor are not its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from running import QUICK, Sandbox, Up, a_sandbox, an_up, s3_environment
+
+from pipeline.embedded import S3Env, running_valkey
+from pipeline.storage import Storage
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    with a_sandbox(tmp_path, task_s=0.3) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def environment(tmp_path: Path, sandbox: Sandbox, s3_server: S3Env, storage: Storage) -> Iterator[dict[str, str]]:
+    """A Redis, an S3 and a vendor that `up` has only to use."""
+    (tmp_path / "redis").mkdir()
+    with running_valkey(tmp_path / "redis") as redis_url:
+        yield {
+            **QUICK,
+            **sandbox.environment,
+            **s3_environment(s3_server),
+            "REDIS_URL": redis_url,
+            "PIPELINE_OUTPUT": f"s3://{s3_server.bucket}/{tmp_path.name}/",
+            "PIPELINE_SECRET": "a secret for callbacks",
+        }
+
+
+@pytest.fixture
+def up(tmp_path: Path, environment: dict[str, str]) -> Iterator[Up]:
+    with an_up(tmp_path / "state", environment) as up:
+        yield up

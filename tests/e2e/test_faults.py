@@ -1,0 +1,169 @@
+"""Faults that a user may meet, through the commands alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from running import Sandbox, Up, a_manifest, an_up, results, until
+
+from pipeline.storage import Storage
+
+
+def items(sandbox: Sandbox, count: int, prompt: str = "p") -> list[dict[str, Any]]:
+    image = f"http://{sandbox.place}/samples/portrait.jpg"
+    return [{"id": f"i{n}", "image": image, "prompt": f"{prompt}{n}"} for n in range(count)]
+
+
+def billed(sandbox: Sandbox) -> Counter[str]:
+    return Counter(task["prompt"] for task in sandbox.tasks() if task["cost"] != "0")
+
+
+def submit(up: Up, manifest: str, batch: str = "b") -> str:
+    assert up.run("submit", manifest, "--batch-id", batch).splitlines()[-1] == batch
+    return batch
+
+
+@pytest.fixture
+def called(tmp_path: Path, environment: dict[str, str]) -> dict[str, str]:
+    """An environment with callbacks."""
+    return {**environment, "PIPELINE_PUBLIC_URL": Up(tmp_path / "state", {}).url}
+
+
+def test_a_ledger_that_is_lost_is_rebuilt_from_s3_and_pays_for_nothing_twice(
+    up: Up, sandbox: Sandbox, storage: Storage, tmp_path: Path
+) -> None:
+    sandbox.change(task_s=2.0)
+    file = tmp_path / "state" / "batch.yaml"
+    file.write_text(json.dumps({"version": 1, "name": "b", "limits": {"max_active": 6}, "items": items(sandbox, 18)}))
+    batch = submit(up, str(file))
+    output = up.status(batch)["output"]
+    until(lambda: up.status(batch)["counts"].get("succeeded", 0) >= 3, "some items")
+    until(lambda: sandbox.stats()["active"] >= 4, "runs in flight")
+    Redis.from_url(up.environment["REDIS_URL"]).flushall()
+    up.run("status", batch, code=4)
+    up.run("submit", str(file), "--batch-id", batch, code=2)
+    assert up.run("recover", output).splitlines()[-1].endswith(batch) or batch in up.run("status", batch)
+    up.run("watch", batch)
+    status = up.status(batch)
+    assert status["counts"] == {"succeeded": 18}, status
+    assert billed(sandbox) == Counter(f"p{n}" for n in range(18)) | Counter()
+    assert all(number == 1 for number in billed(sandbox).values())
+    document = results(storage, status)
+    assert document["counts"] == {"succeeded": 18}
+    up.run("recover", "s3://tests/no/such/batch/", code=4)
+
+
+def test_a_finished_batch_comes_back_as_it_was(up: Up, sandbox: Sandbox, storage: Storage, tmp_path: Path) -> None:
+    file = tmp_path / "batch.yaml"
+    file.write_text(json.dumps({"version": 1, "name": "b", "limits": {"attempts": 1}, "items": [
+        *items(sandbox, 3), {"id": "bad", "prompt": "x #fail", "image": f"http://{sandbox.place}/samples/portrait.jpg"},
+    ]}))  # fmt: skip
+    batch = submit(up, str(file))
+    up.run("watch", batch)
+    before = up.status(batch)
+    told = results(storage, before)
+    Redis.from_url(up.environment["REDIS_URL"]).flushall()
+    up.run("recover", before["output"])
+    up.run("watch", batch)
+    after = up.status(batch)
+    assert (after["counts"], after["cost_usd"], after["status"]) == (
+        before["counts"],
+        before["cost_usd"],
+        before["status"],
+    )
+    assert results(storage, after) == told
+    assert sandbox.stats()["runs"] == 4
+
+
+def test_a_lost_answer_is_adopted_by_its_callback(tmp_path: Path, called: dict[str, str], sandbox: Sandbox) -> None:
+    sandbox.change(lose_answers=1.0, task_s=1.0)
+    with an_up(tmp_path / "state", called) as up:
+        batch = submit(up, a_manifest(tmp_path, items(sandbox, 5)))
+        up.run("watch", batch)
+        assert up.status(batch)["counts"] == {"succeeded": 5}
+    assert billed(sandbox) == Counter(f"p{n}" for n in range(5))
+
+
+def test_a_lost_answer_that_no_callback_brings_back_waits_for_a_person(
+    up: Up, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.change(lose_answers=1.0)
+    batch = submit(up, a_manifest(tmp_path, items(sandbox, 2)))
+    up.run("watch", batch)
+    assert up.status(batch)["counts"] == {"unknown": 2}
+    assert "retry" in up.run("status", batch)
+    sandbox.change(lose_answers=0)
+    up.run("retry", batch, "--status", "unknown")
+    up.run("watch", batch)
+    assert up.status(batch)["counts"] == {"succeeded": 2}
+
+
+def test_the_budget_is_never_passed(up: Up, sandbox: Sandbox, storage: Storage, tmp_path: Path) -> None:
+    batch = submit(up, a_manifest(tmp_path, items(sandbox, 12), limits={"budget_usd": "0.50"}))
+    up.run("watch", batch)
+    status = up.status(batch)
+    assert status["counts"] == {"succeeded": 5, "cancelled": 7}
+    assert status["cost_usd"] == "0.45"
+    errors = {item["error"] for item in results(storage, status)["items"] if item["status"] == "cancelled"}
+    assert any("budget" in str(error) for error in errors)
+
+
+def test_an_account_without_money_pauses_and_goes_on_by_itself(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.change(balance="0.01")
+    batch = submit(up, a_manifest(tmp_path, items(sandbox, 3)))
+    until(lambda: json.loads(up.run("status", "--json"))["account"]["paused"], "the account to pause")
+    assert up.status(batch)["counts"] == {"pending": 3}
+    sandbox.change(balance="1000")
+    up.run("watch", batch)
+    assert up.status(batch)["counts"] == {"succeeded": 3}
+
+
+def test_the_vendors_limit_on_concurrent_tasks_is_kept_and_nothing_fails(
+    up: Up, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.change(balance="30")
+    batch = submit(up, a_manifest(tmp_path, items(sandbox, 12), limits={"attempts": 1}))
+    up.run("watch", batch)
+    assert up.status(batch)["counts"] == {"succeeded": 12}
+    assert sandbox.stats()["max_active_seen"] <= 3
+
+
+def test_a_cancelled_batch_stops_here_and_at_the_vendor(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.change(task_s=600)
+    batch = submit(up, a_manifest(tmp_path, items(sandbox, 6), limits={"max_active": 2}))
+    until(lambda: sandbox.stats()["active"] == 2, "two runs")
+    up.run("cancel", batch)
+    up.run("watch", batch)
+    status = up.status(batch)
+    assert (status["status"], status["counts"]) == ("cancelled", {"cancelled": 6})
+    assert sandbox.stats()["active"] == 0
+
+
+def test_a_task_that_never_ends_is_killed_at_the_deadline(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.change(stuck=1.0)
+    batch = submit(up, a_manifest(tmp_path, items(sandbox, 1), limits={"deadline": "5s"}))
+    up.run("watch", batch)
+    assert up.status(batch)["counts"] == {"failed": 1}
+    assert sandbox.stats()["active"] == 0
+
+
+def test_a_copy_that_cannot_be_made_is_made_later_and_never_bought_again(
+    tmp_path: Path, environment: dict[str, str], sandbox: Sandbox
+) -> None:
+    nowhere = {**environment, "PIPELINE_FETCH_HOSTS": "*.wiro.ai"}
+    with an_up(tmp_path / "state", nowhere) as up:
+        batch = submit(up, a_manifest(tmp_path, items(sandbox, 2)))
+        up.run("watch", batch)
+        status = up.status(batch)
+        assert (status["counts"], status["cost_usd"]) == ({"failed": 2}, "0.18")
+    with an_up(tmp_path / "state", environment) as up:
+        up.run("retry", batch)
+        up.run("watch", batch)
+        status = up.status(batch)
+    assert (status["counts"], status["cost_usd"]) == ({"succeeded": 2}, "0.18")
+    assert sandbox.stats()["runs"] == 2

@@ -1,0 +1,150 @@
+"""The receiver of callbacks, against a real server."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+from test_ledger import a_batch, dues, running
+
+from pipeline.callbacks import CallbackSigner, RunName
+from pipeline.errors import Unreachable
+from pipeline.ledger import Ledger
+from pipeline.settings import Settings
+from pipeline.staff import Staff
+from pipeline.wake import Waker
+from pipeline.web import create_app
+from pipeline.web.bells import Bells
+from pipeline.web.receiver import MOST_CALLBACK_BYTES
+
+SECRET = "a-secret-of-the-tests"
+TASK = {"id": "2221", "status": "task_postprocess_end", "pexit": "0"}
+
+
+def a_client(redis_url: str, secret: str = SECRET) -> FlaskClient:
+    # Nobody who calls back has the API's token.
+    settings = Settings(redis_url=redis_url, secret=SecretStr(secret), api_token=SecretStr("a-token-of-the-tests"))
+    return create_app(settings).test_client()
+
+
+@pytest.fixture
+def client(redis_url: str) -> FlaskClient:
+    return a_client(redis_url)
+
+
+def address(run: RunName, secret: str = SECRET) -> str:
+    return CallbackSigner(secret).url("", run)
+
+
+def some_running(ledger: Ledger, items: int = 1) -> list[RunName]:
+    a_batch(ledger, items=items)
+    return [claim.run for claim in running(ledger, items, look_after_s=600)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps(TASK).encode(),
+        json.dumps({"tasklist": [TASK], "result": True}).encode(),
+        b'{"taskid": "2221", "status": "task_',
+        b"\x00\xff" * 1000,
+        b"x" * 1_000_000,
+        b"x" * (MOST_CALLBACK_BYTES + 1),
+        b"[" * 50_000,
+        b"",
+    ],
+    ids=["task", "detail", "truncated", "garbage", "1 MB", "too long", "deep", "nothing"],
+)
+def test_a_valid_token_is_answered_200_whatever_the_body(client: FlaskClient, ledger: Ledger, body: bytes) -> None:
+    [run] = some_running(ledger)
+    answer = client.post(address(run), data=body)
+    assert (answer.status_code, answer.data) == (200, b"")
+    assert [due.run for due in dues(ledger)] == [run]
+
+
+def test_a_callback_wakes_the_workers_once(client: FlaskClient, ledger: Ledger, redis_url: str) -> None:
+    for run in some_running(ledger, 3):
+        assert client.post(address(run), json=TASK).status_code == 200
+    assert Staff(redis_url).figures().waiting == 1
+
+
+def test_any_other_token_is_answered_404(client: FlaskClient, ledger: Ledger) -> None:
+    [run] = some_running(ledger)
+    good = address(run)
+    for path in (
+        good[:-1],
+        good + "x",
+        address(run, "another-secret"),
+        "/callbacks/wiro/",
+        "/callbacks/wiro/%ff",
+        good + "/",
+    ):
+        answer = client.post(path, json=TASK)
+        assert answer.status_code == 404
+        assert answer.content_type == "application/problem+json"
+    assert dues(ledger) == []
+
+
+def test_other_methods_ring_nothing(client: FlaskClient, ledger: Ledger) -> None:
+    [run] = some_running(ledger)
+    for method in ("GET", "PUT", "DELETE"):
+        assert client.open(address(run), method=method).status_code in (401, 404, 405)
+    assert dues(ledger) == []
+
+
+def test_callbacks_that_come_twice_late_or_for_nothing_are_answered_200(client: FlaskClient, ledger: Ledger) -> None:
+    [run] = some_running(ledger)
+    for name in (run, run, RunName("b", "i0", 99), RunName("gone", "i0", 1)):
+        assert client.post(address(name), json=TASK).status_code == 200
+    assert len(dues(ledger)) == 1
+
+
+def test_a_key_that_is_being_rotated_is_still_good(redis_url: str, ledger: Ledger) -> None:
+    [run] = some_running(ledger)
+    rotated = a_client(redis_url, f"a-new-secret,{SECRET}")
+    assert rotated.post(address(run), json=TASK).status_code == 200
+
+
+def test_while_redis_is_away_the_vendor_is_asked_to_call_again() -> None:
+    answer = a_client("redis://127.0.0.1:1/0").post(address(RunName("b", "i0", 1)), json=TASK)
+    assert answer.status_code == 503
+
+
+def test_in_a_rush_every_callback_is_heard(client: FlaskClient, ledger: Ledger) -> None:
+    runs = some_running(ledger, 300)
+    app = client.application
+    with ThreadPoolExecutor(32) as vendors:
+        answers = list(vendors.map(lambda run: app.test_client().post(address(run), json=TASK).status_code, runs * 2))
+    assert set(answers) == {200}
+    assert {due.run for due in dues(ledger, 400)} == set(runs)
+
+
+def test_in_a_rush_many_are_told_to_redis_at_once(ledger: Ledger, redis_url: str) -> None:
+    bells = Bells(ledger, Waker(redis_url))
+    runs = some_running(ledger, 300)
+    before = _scripts_run(ledger)
+    with ThreadPoolExecutor(64) as vendors:
+        list(vendors.map(lambda run: bells.ring(run, "", ""), runs))
+    assert _scripts_run(ledger) - before <= len(runs)
+    assert {due.run for due in dues(ledger, 400)} == set(runs)
+
+
+def test_when_redis_fails_all_who_wait_are_told_and_the_next_is_tried(redis_url: str) -> None:
+    bells = Bells(Ledger.connect("redis://127.0.0.1:1/0"), Waker(redis_url))
+
+    def fails(number: int) -> bool:
+        try:
+            bells.ring(RunName("b", f"i{number}", 1), "", "")
+        except Unreachable:
+            return True
+        return False
+
+    with ThreadPoolExecutor(16) as vendors:
+        assert all(vendors.map(fails, range(64)))
+
+
+def _scripts_run(ledger: Ledger) -> int:
+    return int(ledger._redis.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0))

@@ -1,0 +1,296 @@
+"""The money rule: what certainly was not taken may be posted again, everything else is a lost answer."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from pipeline.errors import StorageError
+from pipeline.sandbox.running import SandboxEnv
+from pipeline.wiro import FileSource, Run, Wiro
+from pipeline.wiro_errors import AnswerLost, NoAnswer, NoSuchEndpoint, NotSent, RateLimited, VendorFault, WiroError
+
+Respond = Callable[[socket.socket], None]
+MODEL = "acme/animate"
+
+
+class Vendor:
+    """A server that reads each request whole and hands its connection to `respond`."""
+
+    def __init__(self, respond: Respond) -> None:
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self._respond = respond
+        self._connection = socket.socket()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._connection = connection
+            with connection, suppress(OSError):
+                connection.settimeout(5)
+                while request := _request(connection):
+                    self.requests.append(request)
+                    self._respond(connection)
+
+
+def _request(connection: socket.socket) -> bytes:
+    data = b""
+    try:
+        while b"\r\n\r\n" not in data and (piece := connection.recv(65536)):
+            data += piece
+            if not data.startswith(b"POST "[: len(data)]):
+                return data
+        head, _, body = data.partition(b"\r\n\r\n")
+        lengths = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+        while lengths and len(body) < int(lengths[0]) and (piece := connection.recv(65536)):
+            body += piece
+    except OSError:
+        return b""
+    return head + b"\r\n\r\n" + body if head else b""
+
+
+@contextmanager
+def a_vendor(respond: Respond) -> Iterator[Vendor]:
+    vendor = Vendor(respond)
+    try:
+        yield vendor
+    finally:
+        vendor.close()
+
+
+def answering(status: str, body: bytes, *headers: str) -> Respond:
+    head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]).encode()
+    return lambda connection: connection.sendall(head + body)
+
+
+def taken(connection: socket.socket) -> None:
+    answering("200 OK", json.dumps({"taskid": "2221", "socketaccesstoken": "tok", "result": True}).encode())(connection)
+
+
+def cut(connection: socket.socket) -> None:
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    connection.close()
+
+
+def cut_in_the_body(connection: socket.socket) -> None:
+    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"taskid": "22')
+    cut(connection)
+
+
+def cut_in_the_head(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Le")
+    cut(connection)
+
+
+def silent(connection: socket.socket) -> None:
+    connection.recv(1)
+
+
+def trickling(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    gone = threading.Event()
+    while not gone.wait(0.02):
+        connection.sendall(b" ")
+
+
+def endless(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+    while True:
+        connection.sendall(b" " * 1_000_000)
+
+
+def run_at(url: str, **options: object) -> Run:
+    client = Wiro(url, "a-key", "a-secret", run_read_s=0.3, read_s=0.3)
+    try:
+        return client.run(MODEL, {"prompt": "p"}, **options)  # type: ignore[arg-type]  # any of its options
+    finally:
+        client.close()
+
+
+def failure(respond: Respond) -> WiroError:
+    with a_vendor(respond) as vendor:
+        with pytest.raises(WiroError) as caught:
+            run_at(vendor.url)
+        assert len(vendor.requests) == 1, "nothing is repeated by itself"
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "respond",
+    [
+        cut,
+        reset,
+        cut_in_the_body,
+        cut_in_the_head,
+        silent,
+        trickling,
+        endless,
+        answering("200 OK", b"<html>Just a moment</html>", "Content-Type: text/html"),
+        answering("200 OK", b'{"taskid": "22'),
+        answering("200 OK", b""),
+        answering("200 OK", b"null"),
+        answering("200 OK", b'{"result": true, "errors": []}'),
+        answering("200 OK", b'{"result": false, "errors": []}'),
+        answering("200 OK", b"[" * 100_000),
+        answering("502 Bad Gateway", b"<h1>502</h1>"),
+        answering("502 Bad Gateway", b'{"message": "bad gateway"}'),
+        answering("504 Gateway Timeout", b""),
+        answering("504 Gateway Timeout", b'{"result": false, "errors": ["timeout"]}'),
+        answering("520 Unknown", b""),
+        lambda connection: connection.sendall(b"gibberish\r\n\r\n"),
+    ],
+)
+def test_a_run_that_may_have_been_taken_is_a_lost_answer(respond: Respond) -> None:
+    error = failure(respond)
+    assert type(error) is AnswerLost
+    assert not error.retryable
+
+
+@pytest.mark.parametrize(
+    ("respond", "kind"),
+    [
+        (answering("500 Oops", b"oops"), VendorFault),
+        (answering("503 Busy", b""), VendorFault),
+        (answering("502 Bad Gateway", b'{"result": false, "errors": [{"code": 0, "message": "down"}]}'), VendorFault),
+        (answering("429 Slow", b"", "Retry-After: 3"), RateLimited),
+        (answering("404 Not Found", b"no"), NoSuchEndpoint),
+        (answering("307 Moved", b"", "Location: http://127.0.0.1:1/v1/Run"), NoSuchEndpoint),
+    ],
+)
+def test_a_definite_refusal_is_itself(respond: Respond, kind: type[WiroError]) -> None:
+    assert type(failure(respond)) is kind
+
+
+def test_a_run_that_has_a_task_was_taken_whatever_the_status() -> None:
+    with a_vendor(answering("500 Oops", b'{"data": {"taskid": 7, "socketaccesstoken": "t"}}')) as vendor:
+        assert run_at(vendor.url) == Run("7", "t")
+
+
+def test_a_refused_connection_has_sent_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(NotSent):
+        run_at(f"http://127.0.0.1:{port}/v1")
+
+
+def test_a_name_that_does_not_resolve_has_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(*asked: object, **options: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_NONAME, "no such host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(NotSent):
+        run_at("http://api.example/v1")
+
+
+def test_a_server_without_tls_has_been_sent_nothing() -> None:
+    with a_vendor(answering("400 Bad", b"no TLS here")) as vendor, pytest.raises(NotSent):
+        run_at(vendor.url.replace("http://", "https://"))
+
+
+def test_a_certificate_that_is_not_trusted_stops_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object, **options: object) -> ssl.SSLSocket:
+        raise ssl.SSLCertVerificationError("self-signed")
+
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", refuse)
+    with a_vendor(taken) as vendor, pytest.raises(NotSent):
+        run_at(vendor.url.replace("http://", "https://"))
+
+
+def test_a_file_that_cannot_be_read_is_no_lost_answer() -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() >= 1_000_000:
+                raise StorageError("S3 broke off.", retryable=True)
+            return super().read(size)
+
+    file = FileSource("x", "image/png", 2_000_000, lambda: Broken(bytes(2_000_000)))
+    with a_vendor(taken) as vendor, pytest.raises(StorageError):
+        run_at(vendor.url, image_field="image", image_file=file)
+
+
+def test_every_request_is_signed_with_a_nonce_of_its_own() -> None:
+    with a_vendor(taken) as vendor:
+        client = Wiro(vendor.url, "a-key", "a-secret")
+        for _ in range(3):
+            client.run(MODEL, {"prompt": "p"})
+        client.close()
+    nonces = {line for request in vendor.requests for line in request.split(b"\r\n") if line.startswith(b"x-nonce")}
+    assert len(nonces) == 3
+    assert all(nonce.split(b": ")[1].isdigit() for nonce in nonces)
+    assert not any(b"a-secret" in request for request in vendor.requests)
+
+
+def test_without_a_secret_only_the_key_is_sent() -> None:
+    with a_vendor(taken) as vendor:
+        Wiro(vendor.url, "a-key").run(MODEL, {"prompt": "p"})
+    assert b"x-api-key: a-key" in vendor.requests[0]
+    assert b"x-nonce" not in vendor.requests[0] and b"x-signature" not in vendor.requests[0]
+
+
+def test_connections_are_reused_while_they_are_warm() -> None:
+    with a_vendor(taken) as vendor:
+        client = Wiro(vendor.url, "a-key")
+        for _ in range(5):
+            client.run(MODEL, {"prompt": "p"})
+        client.close()
+    assert (len(vendor.requests), vendor.connections) == (5, 1)
+
+
+def test_a_connection_that_was_idle_for_long_is_not_trusted_with_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.wiro_http.MOST_IDLE_S", 0.0)
+    with a_vendor(taken) as vendor:
+        client = Wiro(vendor.url, "a-key")
+        client.run(MODEL, {"prompt": "p"})
+        client.run(MODEL, {"prompt": "p"})
+        client.close()
+    assert vendor.connections == 2
+
+
+def test_a_call_that_may_be_made_twice_is_retryable_when_its_answer_is_lost() -> None:
+    with a_vendor(cut) as vendor, pytest.raises(NoAnswer) as caught:
+        Wiro(vendor.url, "a-key").task(token="t")
+    assert caught.value.retryable
+
+
+def test_a_key_that_the_vendor_quotes_is_not_passed_on() -> None:
+    message = b'{"result": false, "errors": [{"code": 98, "message": "bad key my-long-key or my-long-secret"}]}'
+    with a_vendor(answering("401 No", message)) as vendor, pytest.raises(WiroError) as caught:
+        Wiro(vendor.url, "my-long-key", "my-long-secret").tool(MODEL)
+    assert "my-long" not in str(caught.value) + repr(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["lose_answers", "bad_gateway", "hang", "not_json"])
+def test_a_run_whose_answer_the_sandbox_loses_was_taken_once(sandbox: SandboxEnv, fault: str) -> None:
+    sandbox.set(**{fault: 1})
+    client = Wiro(sandbox.url, sandbox.key, sandbox.secret, run_read_s=0.5)
+    with pytest.raises(AnswerLost):
+        client.run("acme/some-llm", {"prompt": "p"})
+    client.close()
+    assert sandbox.stats()["runs"] == 1

@@ -1,0 +1,190 @@
+"""Every way in which the vendor says no, told from status and body."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from pipeline.wiro_errors import (
+    InsufficientBalance,
+    Invalid,
+    NoAnswer,
+    NoSuchEndpoint,
+    NotAuthorized,
+    NotFound,
+    RateLimited,
+    TooManyTasks,
+    VendorFault,
+    WiroError,
+    refusal,
+    spoken,
+)
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def refused(document: dict[str, Any] | None, status: int = 200, **headers: str) -> WiroError | None:
+    return refusal(status, {name.replace("_", "-"): value for name, value in headers.items()}, document, NOW)
+
+
+def no(code: object, message: object = "") -> dict[str, Any]:
+    return {"result": False, "errors": [{"code": code, "message": message}]}
+
+
+TABLE: list[tuple[int, object, str, type[WiroError]]] = [
+    (200, 0, "Missing required parameter: prompt", Invalid),
+    (200, 0, "duration must be between 1 and 10", Invalid),
+    (200, 0, "file required", Invalid),
+    (200, 0, "Value out of range", Invalid),
+    (200, 0, "An internal server error occurred", VendorFault),
+    (200, 0, "Something went wrong, please try again", VendorFault),
+    (200, 0, "Invalid response of the server, try again later", VendorFault),
+    (200, 0, "Unable to process", VendorFault),
+    (200, 0, "", VendorFault),
+    (200, 1, "There is no task yet.", NotFound),
+    (200, 96, "you can run up to 5 tasks at the same time", TooManyTasks),
+    (200, "97", "Insufficient balance", InsufficientBalance),
+    (200, 98, "Sign in", NotAuthorized),
+    (200, 99, "Token", NotAuthorized),
+    (400, 97, "Insufficient balance", InsufficientBalance),
+    (400, 0, "prompt required", Invalid),
+    (400, 0, "Nope", Invalid),
+    (400, 0, "internal error", VendorFault),
+    (401, 0, "Invalid API key", NotAuthorized),
+    (403, 1, "IP not allowed", NotAuthorized),
+    (404, 1, "Tool not found", NotFound),
+    (422, 0, "Nope", Invalid),
+    (429, 0, "Too many requests", RateLimited),
+    (429, 96, "you can run up to 2 tasks at the same time", TooManyTasks),
+    (500, 0, "Something went wrong", VendorFault),
+    (500, 97, "Insufficient balance", InsufficientBalance),
+    (502, 0, "Something went wrong", VendorFault),
+    (503, 0, "Missing", VendorFault),
+    (504, 0, "Something went wrong", NoAnswer),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "message", "kind"), TABLE)
+def test_each_error_of_the_table_is_its_own(status: int, code: object, message: str, kind: type[WiroError]) -> None:
+    assert type(refused(no(code, message), status)) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (200, NoAnswer),
+        (301, NoSuchEndpoint),
+        (307, NoSuchEndpoint),
+        (400, Invalid),
+        (401, NotAuthorized),
+        (403, NotAuthorized),
+        (404, NoSuchEndpoint),
+        (405, NoSuchEndpoint),
+        (408, VendorFault),
+        (413, Invalid),
+        (429, RateLimited),
+        (500, VendorFault),
+        (502, NoAnswer),
+        (503, VendorFault),
+        (504, NoAnswer),
+        (520, NoAnswer),
+        (521, VendorFault),
+        (524, NoAnswer),
+    ],
+)
+def test_without_json_the_status_decides(status: int, kind: type[WiroError]) -> None:
+    assert type(refused(None, status)) is kind
+
+
+@pytest.mark.parametrize(
+    ("errors", "kind"),
+    [
+        (["Insufficient balance. Please add funds."], InsufficientBalance),
+        (["You can run up to 3 concurrent tasks at the same time"], TooManyTasks),
+        (["prompt is required"], Invalid),
+        (["Too many requests"], RateLimited),
+        (["There is no task yet."], NotFound),
+        ("file required", Invalid),
+        (["Oops"], VendorFault),
+        ([None, {"code": 97, "message": None}], InsufficientBalance),
+        ([None], NoAnswer),
+        ([[[]]], NoAnswer),
+        ({"code": 1}, NotFound),
+    ],
+)
+def test_errors_may_be_plain_strings_or_worse(errors: object, kind: type[WiroError]) -> None:
+    assert type(refused({"result": False, "errors": errors})) is kind
+
+
+def test_a_refusal_without_a_reason_leaves_it_open_what_was_done() -> None:
+    assert type(refused({"result": False, "errors": []})) is NoAnswer
+
+
+def test_errors_beside_a_success_refuse_nothing() -> None:
+    assert refused({"result": True, "errors": ["deprecated"]}) is None
+    assert refused({"taskid": "1", "errors": []}) is None
+    assert refused({"result": True}, 201) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "allowed"),
+    [
+        ("with your balance you can run up to 5 tasks at the same time.", 5),
+        ("you can run up to 1 task at the same time", 1),
+        ("You can run UP TO 12 concurrent tasks", 12),
+        ("too many tasks", None),
+        ("you can run up to 0 tasks", None),
+    ],
+)
+def test_how_many_tasks_are_allowed_is_in_the_message(message: str, allowed: int | None) -> None:
+    error = refused(no(96, message))
+    assert isinstance(error, TooManyTasks)
+    assert error.allowed == allowed
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("1.5", 1.5),
+        ("86400", 300.0),
+        ("", None),
+        ("soon", None),
+        ("-3", None),
+        ("9" * 400, None),
+        (format_datetime(NOW + timedelta(seconds=40), usegmt=True), 40.0),
+        (format_datetime(NOW - timedelta(seconds=40), usegmt=True), 0.0),
+        (format_datetime(NOW + timedelta(days=40), usegmt=True), 300.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_bounded(value: str, seconds: float | None) -> None:
+    error = refused(None, 429, Retry_After=value)
+    assert isinstance(error, RateLimited)
+    assert error.retry_after_s == seconds
+
+
+def test_a_date_to_retry_after_goes_by_the_vendors_clock() -> None:
+    theirs = NOW + timedelta(minutes=5)
+    headers = {"Date": format_datetime(theirs), "Retry_After": format_datetime(theirs + timedelta(seconds=9))}
+    error = refused(None, 429, **headers)
+    assert isinstance(error, RateLimited)
+    assert error.retry_after_s == 9.0
+
+
+def test_what_the_vendor_says_is_one_bounded_line() -> None:
+    assert spoken("a\nb\t\x1b[31mc\x00 \ud800") == "a b �[31mc� �"
+    assert len(spoken("x" * 10_000)) == 500
+
+
+@pytest.mark.parametrize("kind", [Invalid, NotFound, InsufficientBalance, NotAuthorized, NoSuchEndpoint])
+def test_what_a_person_must_mend_is_not_retried(kind: type[WiroError]) -> None:
+    assert not kind.retryable
+
+
+@pytest.mark.parametrize("kind", [TooManyTasks, RateLimited, VendorFault, NoAnswer])
+def test_what_passes_is_retried(kind: type[WiroError]) -> None:
+    assert kind.retryable
