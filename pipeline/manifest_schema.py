@@ -94,7 +94,9 @@ def _version(value: object) -> object:
 
 
 def _name(text: str) -> str:
-    return _matching(_NAME, text, "must be up to 63 lower-case letters, digits and '-', beginning with no '-'")
+    return _matching(
+        _NAME, text, "must be up to 63 lower-case letters, digits and '-', beginning with a letter or digit"
+    )
 
 
 def _model(text: str) -> str:
