@@ -37,7 +37,7 @@ def read_order(model: str, form: Mapping[str, str | bytes | None], base_url: str
     )
 
 
-def form_of_json(document: object) -> dict[str, str | bytes | None]:
+def form_of_json(document: object) -> dict[str, str | None]:
     """A JSON body as a form. Raises Refusal (0) when it is not an object."""
     if not isinstance(document, dict):
         raise Refusal(VALIDATION, "The body must be a JSON object.")

@@ -16,6 +16,7 @@ from pipeline.sandbox.auth import Gatekeeper, sign
 from pipeline.sandbox.engine import Order
 from pipeline.sandbox.errors import Refusal
 from pipeline.sandbox.faults import Dice, Fate, decide
+from pipeline.sandbox.forms import FormFile, read_multipart
 from pipeline.sandbox.options import Options
 from pipeline.sandbox.orders import IMAGE_MODEL, read_order
 from pipeline.sandbox.studio import BytesCache, Studio
@@ -192,3 +193,23 @@ def test_the_least_used_bytes_make_room() -> None:
     cache.put("c", b"1")
     assert cache.get("b") is None
     assert cache.get("a") == b"12345"
+
+
+def test_a_form_is_read_as_it_was_written() -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n\xc3\xbcber\r\n--b\r\n'
+        b'Content-Disposition: form-data; name="image"; filename="a%22.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+        b"\xff\r\n\r\n--\r\n--b--\r\n"
+    )
+    fields = read_multipart(body, 'multipart/form-data; boundary="b"')
+    assert fields == {"prompt": "über", "image": FormFile('a".jpg', "image/jpeg", b"\xff\r\n\r\n--")}
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"--b\r\n", b"--b\r\nX: y\r\n\r\n1\r\n--b--", b'--b\r\nname="a"\r\n\r\n1\r\n--b\r\n']
+)
+def test_a_form_that_is_not_whole_is_refused(body: bytes) -> None:
+    with pytest.raises(Refusal):
+        read_multipart(body, "multipart/form-data; boundary=b")
+    with pytest.raises(Refusal):
+        read_multipart(body, "multipart/form-data")
