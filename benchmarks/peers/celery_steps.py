@@ -1,0 +1,40 @@
+"""Celery, one task for each step, prefork 2."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+from redis import Redis
+
+from benchmarks.peers import steps
+
+app = Celery("bench", broker=os.environ["REDIS_URL"])
+app.conf.update(task_ignore_result=True, worker_prefetch_multiplier=16, broker_connection_retry_on_startup=True)
+_KEPT: dict[str, Any] = {}
+
+
+@app.task
+def submit(number: int, image: str) -> None:
+    """Post a run and have it looked at."""
+    collect.delay(number, steps.run(number, image))
+
+
+@app.task
+def collect(number: int, token: str) -> None:
+    """Look whether it has ended, and have it copied."""
+    url = steps.detail(token)
+    if url is None:
+        collect.apply_async((number, token), countdown=0.05)
+    else:
+        copy.delay(number, url)
+
+
+@app.task
+def copy(number: int, url: str) -> None:
+    """Copy its output, and count it."""
+    if not _KEPT:
+        _KEPT.update(s3=steps.s3(), redis=Redis.from_url(os.environ["REDIS_URL"]))
+    steps.put(f"celery/{number}.mp4", steps.get(url), _KEPT["s3"])
+    _KEPT["redis"].incr("bench:done")

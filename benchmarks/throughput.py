@@ -1,0 +1,124 @@
+"""Items per second from submit to outputs on S3: Dailies and its peers, in the same run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from redis import Redis
+from rq import Queue
+
+from benchmarks.surroundings import Surroundings, dailies, spread, surroundings
+from pipeline.model import Item, Limits, Manifest
+from pipeline.states import BATCH_TERMINAL
+
+MODEL = "minimax/image-to-video-hailuo-01-subject"
+
+
+def a_manifest(name: str, image: str, count: int) -> Manifest:
+    """`count` items of the same picture."""
+    items = tuple(Item(f"i{number}", image, f"p {number}", {}) for number in range(count))
+    return Manifest(name, MODEL, None, "inputImageFirst", {}, Limits(), None, items)
+
+
+def ours(around: Surroundings, count: int, name: str) -> float:
+    """Items per second of a batch, its results written."""
+    service = around.service()
+    began = time.perf_counter()
+    service.submit(a_manifest(name, around.image, count), name, trigger="bench", folder=None)
+    while service.ledger.batch(name).status not in BATCH_TERMINAL:
+        time.sleep(0.02)
+    seconds = time.perf_counter() - began
+    counts = service.ledger.batch(name).counts
+    assert counts == {"succeeded": count}, counts
+    return count / seconds
+
+
+def bare_loop(around: Surroundings, count: int) -> float:
+    """The bare loop, which has nothing to wait for: tasks take no time."""
+    around.sandbox.change(task_s=0)
+    output, _ = around.program("-m", "benchmarks.peers.bare_loop", str(count), around.image).communicate(timeout=600)
+    around.sandbox.change(task_s=0.2)
+    return float(output)
+
+
+def rq_simple(around: Surroundings, count: int) -> float:
+    """RQ SimpleWorker x 2."""
+    return _rq(around, count, "rq.SimpleWorker")
+
+
+def rq_stock(around: Surroundings, count: int) -> float:
+    """Stock `rq worker` x 2: each job is forked and makes its clients."""
+    return _rq(around, count, "rq.Worker")
+
+
+def _rq(around: Surroundings, count: int, worker: str) -> float:
+    redis = Redis.from_url(around.environment["REDIS_URL"])
+    queue = Queue("bench", connection=redis)
+    command = ["-m", "rq.cli", "worker", "--url", around.environment["REDIS_URL"], "-w", worker, "-q", "bench"]
+    workers = [around.program(*command) for _ in range(2)]
+
+    def enqueue() -> None:
+        for number in range(count):
+            queue.enqueue("benchmarks.peers.rq_steps.submit", number, around.image, result_ttl=0)
+
+    try:
+        return _timed(redis, count, enqueue)
+    finally:
+        for process in workers:
+            process.terminate()
+            process.wait(30)
+
+
+def celery(around: Surroundings, count: int) -> float:
+    """Celery, one task a step, prefork 2."""
+    redis = Redis.from_url(around.environment["REDIS_URL"])
+    from benchmarks.peers import celery_steps
+
+    worker = around.program(
+        "-m", "celery", "-A", "benchmarks.peers.celery_steps", "worker", "-c", "2", "-l", "ERROR", "--without-gossip",
+        "--without-mingle", "--without-heartbeat",
+    )  # fmt: skip
+    submit: Any = celery_steps.submit
+
+    def enqueue() -> None:
+        for number in range(count):
+            submit.delay(number, around.image)
+
+    try:
+        return _timed(redis, count, enqueue)
+    finally:
+        worker.terminate()
+        worker.wait(30)
+
+
+def _timed(redis: Redis, count: int, enqueue: Callable[[], None]) -> float:
+    redis.delete("bench:done")
+    time.sleep(3)  # Workers come up: not their time to be measured.
+    began = time.perf_counter()
+    enqueue()
+    while int(redis.get("bench:done") or 0) < count:
+        time.sleep(0.02)
+        assert time.perf_counter() - began < 600, "a peer got stuck"
+    return count / (time.perf_counter() - began)
+
+
+def main(quick: bool) -> None:
+    """Print the table."""
+    rounds, count, few = (1, 500, 30) if quick else (3, 1500, 80)
+    figures: dict[str, list[float]] = {}
+    with surroundings(task_s=0.2) as around:
+        for turn in range(rounds):
+            with dailies(around):
+                ours(around, 50, f"warm-{turn}")
+                figures.setdefault("Dailies", []).append(ours(around, count, f"batch-{turn}"))
+            figures.setdefault("bare loop", []).append(bare_loop(around, count))
+            figures.setdefault("Celery, a task a step", []).append(celery(around, count))
+            figures.setdefault("RQ SimpleWorker x 2, a job a step", []).append(rq_simple(around, count))
+            figures.setdefault("stock rq worker x 2, a job a step", []).append(rq_stock(around, few))
+    print("\nThroughput, items/s (outputs of 200 kB, two workers)")
+    own = median(figures["Dailies"])
+    for name, values in figures.items():
+        print(f"  {name:<36} {spread(values):<28} Dailies is {own / median(values):.2f} x")
