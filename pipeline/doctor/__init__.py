@@ -45,7 +45,7 @@ def wrong(subject: str, says: str, mend: str = "") -> Finding:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Check everything, one finding after the other. Nothing is run at the vendor, nothing is left on S3."""
-    from pipeline.doctor import queue, storage, vendor, web
+    from pipeline.doctor import queue, schedules, storage, vendor, web
 
     for check in (
         queue.redis,
@@ -55,5 +55,6 @@ def examine(settings: Settings) -> Iterator[Finding]:
         vendor.fetch_hosts,
         web.public_url,
         web.gate,
+        schedules.schedules,
     ):
         yield from check(settings)

@@ -106,14 +106,15 @@ def submit(service: Service, schedule: Schedule, folder: Path, wanted_id: str, m
 
     Raises CannotRead, InvalidManifest, SubmissionCutOff, and as `Service.submit` does.
     """
-    given = _read(service, schedule, folder, moment)
+    given = read_manifest(service, schedule, folder, moment)
     accepted = service.submit(given.manifest, wanted_id, trigger=f"schedule:{schedule.name}", folder=given.folder)
     if not service.ledger.is_accepted(wanted_id):
         raise SubmissionCutOff(wanted_id)
     return accepted
 
 
-def _read(service: Service, schedule: Schedule, folder: Path, moment: datetime) -> manifest_file.Given:
+def read_manifest(service: Service, schedule: Schedule, folder: Path, moment: datetime) -> manifest_file.Given:
+    """A schedule's manifest as it is now, with `moment` filled in. Raises CannotRead, InvalidManifest, StorageError."""
     fill = filler(schedule, moment)
     if not schedule.manifest.startswith("s3://"):
         return manifest_file.read(str(folder / schedule.manifest), lambda: service.storage, fill=fill)

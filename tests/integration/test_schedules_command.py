@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ from redis import Redis
 from rq.cron import CronScheduler
 
 from pipeline.cli import main
+from pipeline.doctor.schedules import schedules
 from pipeline.embedded import S3Env
 from pipeline.ledger import Ledger
+from pipeline.ledger_schedules import ScheduleLedger
+from pipeline.settings import load
 from pipeline.storage import Storage
 
 ROOT = Path(__file__).parents[2]
@@ -129,3 +134,28 @@ def test_the_heart_beat_of_rq_starts_what_is_due(
     done = subprocess.run([str(rq), *worker], cwd=ROOT, timeout=60, capture_output=True, text=True, check=True)
     (row,) = ledger.batches()
     assert row.trigger == "schedule:often", done.stderr
+
+
+def findings() -> list[tuple[str, str]]:
+    return [(found.verdict, f"{found.subject}: {found.says}") for found in schedules(load())]
+
+
+def test_doctor_reads_each_manifest_as_the_next_tick_would(folder: Path, redis_url: str) -> None:
+    states = ScheduleLedger.connect(redis_url)
+    states.beat(states.now())
+    ((verdict, told),) = findings()
+    assert verdict == "ok"
+    assert re.fullmatch(r"schedule often: next \S+ \d\d:\d\d JST: of-20\d\d-\d\d-\d\d, 1 item", told)
+    (folder / "m.yaml").write_text("version: 1\nname: of\n")
+    assert findings()[0][0] == "wrong"
+    (folder / "schedules.yaml").write_text("schedules: 7")
+    ((verdict, told),) = findings()
+    assert (verdict, "schedules.yaml:1:12" in told) == ("wrong", True)
+
+
+def test_doctor_tells_when_nobody_looks_at_the_schedules(folder: Path, redis_url: str) -> None:
+    assert ("note", "schedules: nobody has looked at them yet.") in findings()
+    states = ScheduleLedger.connect(redis_url)
+    states.beat(states.now() - timedelta(hours=1))
+    verdict, told = findings()[-1]
+    assert (verdict, told[:43]) == ("wrong", "schedules: nobody has looked at them since ")

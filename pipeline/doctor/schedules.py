@@ -1,0 +1,67 @@
+"""The schedules: their file, each one's manifest as the next tick would find it, and whether somebody looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from pipeline.doctor import Finding, note, ok, wrong
+from pipeline.errors import DailiesError, Unreachable
+from pipeline.ledger_schedules import ScheduleLedger
+from pipeline.service import Service
+from pipeline.settings import Settings
+from pipeline.triggers.schedule_file import in_force
+from pipeline.triggers.schedules import Schedule
+from pipeline.triggers.starter import read_manifest
+from pipeline.triggers.ticks import next_times
+from pipeline.words import many, when
+
+_SILENCE = timedelta(minutes=5)
+
+
+def schedules(settings: Settings) -> Iterator[Finding]:
+    """Whether batches will start by the clock."""
+    states = ScheduleLedger.connect(settings.redis_url)
+    try:
+        now = states.now()
+        found = in_force(settings.schedules, states)
+        beat = states.file().beat
+    except Unreachable:
+        # That is a finding of its own.
+        return
+    if found.trouble:
+        yield wrong(
+            "schedules",
+            f"the file is broken, what it said before is in force. {_on_one_line(found.trouble)}",
+            "Mend the file: it is read again within a minute.",
+        )
+    for schedule in found.schedules:
+        yield _schedule(settings, schedule, now)
+    if found.schedules:
+        yield from _watch(beat, now)
+
+
+def _watch(beat: datetime | None, now: datetime) -> Iterator[Finding]:
+    mend = "Start the cron process of the Procfile, and a worker: they come every minute."
+    if beat is None:
+        yield note("schedules", "nobody has looked at them yet.", mend)
+    elif now - beat > _SILENCE:
+        yield wrong("schedules", f"nobody has looked at them since {when(beat)}.", mend)
+
+
+def _schedule(settings: Settings, schedule: Schedule, now: datetime) -> Finding:
+    subject = f"schedule {schedule.name}"
+    if not schedule.enabled:
+        return note(subject, "not enabled")
+    (tick,) = next_times(schedule, now, 1)
+    try:
+        given = read_manifest(Service.from_settings(settings), schedule, settings.schedules.parent, tick)
+    except DailiesError as error:
+        return wrong(subject, _on_one_line(str(error)), "Its next batch would fail for this.")
+    return ok(
+        subject, f"next {tick:%Y-%m-%d %H:%M %Z}: {given.manifest.name}, {many(len(given.manifest.items), 'item')}"
+    )
+
+
+def _on_one_line(text: str) -> str:
+    return "; ".join(text.splitlines())
