@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from running import ROOT
 
-from browser.stage import ROOT, Seen, Up, sign_in
+from browser.stage import Seen, Stage, sign_in
 
 AXE = ROOT / ".cache/node_modules/axe-core/axe.min.js"
 _FLAGS = [
@@ -19,13 +19,13 @@ _FLAGS = [
 
 
 @pytest.fixture(scope="session")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        service = Up(free.getsockname()[1], tmp_path_factory.mktemp("up"))
-    service.start()
-    yield service
-    service.stop()
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    stage = Stage(tmp_path_factory.mktemp("up"))
+    try:
+        stage.start()
+        yield stage
+    finally:
+        stage.stop()
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,7 @@ def seen() -> Seen:
 
 
 @pytest.fixture
-def context(browser: Browser, up: Up, seen: Seen) -> Iterator[BrowserContext]:
+def context(browser: Browser, up: Stage, seen: Seen) -> Iterator[BrowserContext]:
     """A browser that is signed in. At the end nothing may have gone wrong in its pages."""
     opened = browser.new_context(base_url=up.url, viewport={"width": 1280, "height": 900}, accept_downloads=True)
     opened.set_default_timeout(20_000)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,61 +11,17 @@ from typing import Any
 import pytest
 import urllib3
 from playwright.sync_api import ConsoleMessage, Locator, Page
+from running import QUICK, ROOT, Up
 
-ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "config/samples"
 TOKEN = "a-token-of-the-tests"
-START_S = 60
 
 
-@dataclass
-class Up:
-    """`up` on a port and a state of its own."""
+class Stage(Up):
+    """A service with a token, and what a person would have asked of it."""
 
-    port: int
-    state: Path
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Start it, and wait until it is ready."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("WIRO_", "PIPELINE_"))}
-        environment |= {"PIPELINE_API_TOKEN": TOKEN, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "pipeline", "up", "--port", str(self.port), "--state", str(self.state)]
-        log = (self.state / "up.log").open("ab")
-        self.process = subprocess.Popen(
-            [*command, "--workers", "1"],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        ends = time.monotonic() + START_S
-        while not self._is_ready():
-            if self.process.poll() is not None or time.monotonic() > ends:
-                pytest.fail(f"`up` is not ready:\n{(self.state / 'up.log').read_text()[-3000:]}")
-            time.sleep(0.1)
-
-    def stop(self) -> None:
-        """Stop it as an operator does, and wait until it is gone."""
-        if self.process is None:
-            return
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            pytest.fail("`up` did not stop within a minute")
-
-    def _is_ready(self) -> bool:
-        try:
-            return bool(urllib3.request("GET", f"{self.url}/readyz", timeout=2, retries=False).status == 200)
-        except urllib3.exceptions.HTTPError:
-            return False
+    def __init__(self, state: Path) -> None:
+        super().__init__(state, {**QUICK, "PIPELINE_API_TOKEN": TOKEN}, workers=1)
 
     def ask(self, method: str, path: str, body: bytes = b"", content_type: str = "application/yaml") -> Any:
         """Ask the API."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from browser.stage import PICTURES, Up, plays, sign_in
+from browser.stage import PICTURES, Stage, plays, sign_in
 
 END_MS = 40_000
 HOSTILE = '<script>alert(1)</script> "it\'s" & <img src=x onerror=alert(2)> 🎬 مرحبا'
@@ -43,7 +43,7 @@ def drop(page: Page, *files: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def ended(up: Up) -> str:
+def ended(up: Stage) -> str:
     """A batch that has ended: two takes, and one that failed."""
     return up.submit("ended", ["She smiles", "She waves", "Nobody is here #fail"])
 
@@ -54,7 +54,7 @@ def opened(page: Page, batch_id: str, *, until: str) -> None:
     expect(status(page)).to_have_text(until, timeout=END_MS)
 
 
-def test_a_wrong_token_is_refused_and_the_right_one_leads_where_one_wanted_to_go(browser: Browser, up: Up) -> None:
+def test_a_wrong_token_is_refused_and_the_right_one_leads_where_one_wanted_to_go(browser: Browser, up: Stage) -> None:
     context = browser.new_context(base_url=up.url)
     page = context.new_page()
     page.goto("/new")
@@ -121,7 +121,7 @@ def test_verdicts_and_notes_are_kept_and_other_tabs_stay_in_step(
     expect(take(page, "take-1").locator(".chip.approved")).to_have_count(0)
 
 
-def test_another_take_with_another_prompt_comes_beside_the_earlier_one(page: Page, up: Up) -> None:
+def test_another_take_with_another_prompt_comes_beside_the_earlier_one(page: Page, up: Stage) -> None:
     batch_id = up.submit("again", ["She smiles"])
     opened(page, batch_id, until="succeeded")
     take(page, "take-1").get_by_role("button", name="Again…").click()
@@ -169,7 +169,7 @@ def test_items_are_found_by_state_and_words(page: Page, ended: str) -> None:
     expect(page.get_by_text("No item is like that")).to_be_visible()
 
 
-def test_everything_is_paused_and_a_batch_is_cancelled(page: Page, up: Up) -> None:
+def test_everything_is_paused_and_a_batch_is_cancelled(page: Page, up: Stage) -> None:
     page.goto("/")
     page.get_by_role("button", name="Pause everything").click()
     expect(page.get_by_text("Nothing is submitted.")).to_be_visible()
@@ -200,14 +200,14 @@ def test_mistakes_of_a_manifest_are_shown_at_their_lines(page: Page, tmp_path: P
     assert page.locator("#text").evaluate(chosen) == "name: Wrong Name"
 
 
-def test_text_of_prompts_comes_out_as_text(page: Page, up: Up) -> None:
+def test_text_of_prompts_comes_out_as_text(page: Page, up: Stage) -> None:
     batch_id = up.submit("hostile", [HOSTILE])
     opened(page, batch_id, until="succeeded")
     expect(take(page, "take-1").locator(".prompt")).to_have_text(HOSTILE)
     assert page.locator("#sheet script, #sheet img[src=x]").count() == 0
 
 
-def test_a_page_recovers_when_the_service_starts_again(browser: Browser, up: Up) -> None:
+def test_a_page_recovers_when_the_service_starts_again(browser: Browser, up: Stage) -> None:
     batch_id = up.submit("restarted", ["She smiles"] * 3)
     context = browser.new_context(base_url=up.url)
     page = context.new_page()

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from browser.stage import PICTURES, Seen, Up, sign_in
+from browser.stage import PICTURES, Seen, Stage, sign_in
 
 
 @pytest.fixture(scope="module")
-def batch_id(up: Up) -> str:
+def batch_id(up: Stage) -> str:
     return up.submit("looks", ["She smiles", "Nobody #fail"])
 
 
@@ -28,7 +28,7 @@ def violations(page: Page, axe: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
 def test_axe_finds_nothing_on_any_page(
-    browser: Browser, up: Up, seen: Seen, axe: str, batch_id: str, scheme: Any, width: int
+    browser: Browser, up: Stage, seen: Seen, axe: str, batch_id: str, scheme: Any, width: int
 ) -> None:
     size: Any = {"width": width, "height": 900}
     # Only axe itself, put into the page by hand, needs the policy away.
