@@ -20,19 +20,8 @@ from pydantic import ValidationError
 from pipeline.errors import DailiesError, InvalidManifest, Problem, StorageError
 from pipeline.manifest_fill import Fill, filled, filled_items
 from pipeline.manifest_rows import Rows, read_rows
-from pipeline.manifest_schema import (
-    DEFAULT_IMAGE_FIELD,
-    DEFAULT_MODEL,
-    FREE_KEYS,
-    ITEMS,
-    MOST_ITEMS,
-    TEXT_KEYS,
-    ItemEntry,
-    LimitsEntry,
-    ManifestEntry,
-    Surroundings,
-    seconds_of,
-)
+from pipeline.manifest_schema import FREE_KEYS, ITEMS, TEXT_KEYS, ItemEntry, LimitsEntry, ManifestEntry
+from pipeline.manifest_values import DEFAULT_IMAGE_FIELD, DEFAULT_MODEL, MOST_ITEMS, Surroundings, seconds_of
 from pipeline.mistakes import mistakes_of
 from pipeline.model import Item, Limits, Manifest
 from pipeline.yaml_text import MOST_BYTES, Document, Mistake, in_order, load
@@ -148,7 +137,7 @@ def _escaped(character: re.Match[str]) -> str:
     return f"\\u{ord(character.group()):04x}"
 
 
-@dataclass
+@dataclass(eq=False)
 class _Part:
     """Items of one origin. `locate` gives the places of mistakes whose paths begin with the item's index."""
 
@@ -231,20 +220,13 @@ def _check_ids(parts: list[_Part]) -> None:
                 continue
             if seen.setdefault(str(item_id), (part, index)) != (part, index) and len(again) < MOST_PROBLEMS:
                 again.append((index, str(item_id)))
-        part.mistakes += _told_twice(again, seen)
-
-
-def _told_twice(again: list[tuple[int, str]], seen: Mapping[str, tuple[_Part, int]]) -> list[Mistake]:
-    mistakes = []
-    firsts: dict[str, Problem] = {}
-    for part in {id(seen[item_id][0]): seen[item_id][0] for _, item_id in again}.values():
-        ids = [item_id for item_id in dict.fromkeys(item_id for _, item_id in again) if seen[item_id][0] is part]
-        places = part.locate([Mistake((seen[item_id][1], "id"), "") for item_id in ids])
-        firsts |= dict(zip(ids, places, strict=True))
-    for index, item_id in again:
-        first = firsts[item_id]
-        mistakes.append(Mistake((index, "id"), f"the id {shown(item_id)} is taken by {first.file}:{first.line}"))
-    return mistakes
+        for origin in parts if again else []:
+            twice = [(index, item_id) for index, item_id in again if seen[item_id][0] is origin]
+            firsts = origin.locate([Mistake((seen[item_id][1], "id"), "") for _, item_id in twice])
+            part.mistakes += [
+                Mistake((index, "id"), f"the id {shown(item_id)} is taken by {first.file}:{first.line}")
+                for (index, item_id), first in zip(twice, firsts, strict=True)
+            ]
 
 
 def _first_of(problems: list[Problem]) -> list[Problem]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import Problem
-from pipeline.manifest_schema import fault_of_param
+from pipeline.manifest_values import fault_of_param
 from pipeline.yaml_text import MOST_BYTES, Document, Mistake, line_and_column, load
 from pipeline.yaml_values import BAD_TEXT, MOST_PROBLEMS, shown
 

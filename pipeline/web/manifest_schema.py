@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from pipeline.manifest_schema import DEFAULT_IMAGE_FIELD, DEFAULT_MODEL, ItemEntry, ManifestEntry
+from pipeline.manifest_schema import ItemEntry, ManifestEntry
+from pipeline.manifest_values import DEFAULT_IMAGE_FIELD, DEFAULT_MODEL
 
 NAME = "ManifestEntry"
 _REF = "#/components/schemas/{model}"

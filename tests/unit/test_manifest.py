@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline import manifest as manifests
 from pipeline.errors import InvalidManifest, StorageError
 from pipeline.manifest import MOST_ITEMS, derived_id, dump
-from pipeline.manifest_schema import MOST_PARAMS, MOST_PROMPT
+from pipeline.manifest_values import MOST_PARAMS, MOST_PROMPT
 from pipeline.model import Item, Limits, Manifest
 from pipeline.yaml_values import BAD_TEXT
 
@@ -251,6 +251,8 @@ def test_what_is_wrong_at_the_top_is_told_with_what_would_be_right(line: str, to
         ("{image: 'https://e.com:x/a.jpg'}", ":13: image must be an address such as https://example.com/1.jpg"),
         (f"{{image: 'https://e.com/{'a' * 2048}'}}", ":13: image must have at most 2048 characters"),
         ("{image: 'https://u@e.com/a.jpg'}", ":13: image must be an address without user name"),
+        ("{image: s3://bucket/../other/a.jpg}", ":13: image must be s3://bucket/key"),
+        ("{image: s3://bucket/a/..}", ":13: image must be s3://bucket/key"),
         ("{image: s3://b/}", ":13: image must be s3://bucket/key"),
         ("{image: 'file:///etc/passwd'}", ":13: image must be an https:// or s3:// address"),
         ("{image: 'data:image/png;base64,AAAA'}", ":13: image must be an https:// or s3:// address"),
