@@ -2,6 +2,7 @@
 
     trigger:{name}:turn        text  a listener lists the inbox now; the others let it
     trigger:{name}:listed      zset  object as it was listed → when it was last (ms): what need not be looked at again
+    trigger:{name}:last        text  the batch that it started last
     trigger:{name}:taken       zset  digest of a drop → when it was gathered (ms)
     trigger:{name}:window      hash  n (number of the open window), since (when its first drop came, ms)
     trigger:{name}:window:{n}  hash  digest of a drop → JSON of it
@@ -58,6 +59,15 @@ class TriggerLedger:
     def note_told(self, batch_id: str) -> None:
         """The batch is on the ledger, and beside its drops stands that it was accepted."""
         self._redis.set(f"{batch_key(batch_id)}:told", 1)
+
+    def note_last(self, trigger: str, batch_id: str) -> None:
+        """The trigger has started a batch."""
+        self._redis.set(f"{_key(trigger)}last", batch_id)
+
+    def last_batches(self, triggers: Sequence[str]) -> list[str | None]:
+        """The batch that each of these triggers started last; None before its first."""
+        found: list[str | None] = self._redis.mget([f"{_key(name)}last" for name in triggers]) if triggers else []
+        return found
 
     def is_told(self, batch_id: str) -> bool:
         """Whether `note_told` was called: there is nothing left to do for the batch's drops."""

@@ -130,6 +130,7 @@ class Dispatcher:
         for drop in taken:
             self.statuses.accepted(drop, batch_id, accepted.output)
         self.memory.note_told(batch_id)
+        self.memory.note_last(rule.name, batch_id)
         return Handled.STARTED if accepted.created else Handled.KNOWN
 
     def _reject(self, rule: Rule, drop: Drop, problems: Sequence[Problem]) -> Handled:

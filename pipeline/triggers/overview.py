@@ -44,10 +44,10 @@ class Overview:
     trouble: str | None
 
 
-def overview(file: Path, states: ScheduleLedger, ledger: Ledger, now: datetime) -> Overview:
-    """Look at all schedules. Raises Unreachable."""
+def overview(file: Path, states: ScheduleLedger, ledger: Ledger, now: datetime, *, most: int | None = None) -> Overview:
+    """Look at all schedules, or at the first `most`. Raises Unreachable."""
     found = in_force(file, states)
-    views = tuple(_view(schedule, states, ledger, now) for schedule in found.schedules)
+    views = tuple(_view(schedule, states, ledger, now) for schedule in found.schedules[:most])
     return Overview(views, found.trouble or (states.file().trouble if found.text is None else None))
 
 

@@ -17,6 +17,7 @@ from pipeline.web import batch_page, media
 from pipeline.web.charts import HEIGHT, WIDTH, ended, progress_parts, spend_bars
 from pipeline.web.headers import picture_origins
 from pipeline.web.problems import MOST_ERRORS
+from pipeline.web.starters import Starters
 from pipeline.words import ago, dollars, duration, many, when
 
 MOST_BATCHES = 25
@@ -30,11 +31,17 @@ def add_to(app: Flask, service: Service) -> None:
         app.add_template_filter(filter_)
     origins = tuple(origin if origin == "https:" else f"{origin}/" for origin in picture_origins(service.settings))
     app.add_template_test(lambda image: image.startswith(origins), "shown")
-    for part in (_pages(service), batch_page.blueprint(service), media.blueprint(service)):
+    starters = Starters(service)
+    for part in (
+        _pages(service, starters),
+        starters.blueprint(),
+        batch_page.blueprint(service),
+        media.blueprint(service),
+    ):
         app.register_blueprint(part)
 
 
-def _pages(service: Service) -> Blueprint:
+def _pages(service: Service, starters: Starters) -> Blueprint:
     routes = Blueprint("dashboard", __name__)
     staff = Staff(service.settings.redis_url)
 
@@ -51,6 +58,8 @@ def _pages(service: Service) -> Blueprint:
             bars=spend_bars(days),
             width=WIDTH,
             height=HEIGHT,
+            schedules=starters.schedules(),
+            triggers=starters.triggers(),
             workers=staff.workers(),
             queue=staff.figures(),
             letters=staff.dead_letters(),

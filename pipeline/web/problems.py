@@ -20,6 +20,7 @@ from pipeline.errors import (
     InvalidSettings,
     NoSuchBatch,
     NoSuchItem,
+    NoSuchSchedule,
     Problem,
     StorageError,
     Unreachable,
@@ -33,6 +34,7 @@ MOST_ERRORS = 200
 _MACHINE_PATHS = ("/api/", "/callbacks/", "/events/", "/metrics", "/openapi.json", "/healthz", "/readyz")
 _STATUS: Sequence[tuple[type[DailiesError], int]] = (
     (NoSuchBatch, 404),
+    (NoSuchSchedule, 404),
     (NoSuchItem, 404),
     (InvalidManifest, 422),
     (InvalidBatchId, 422),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from test_ledger import COLLECTING, FAILED, RUNNING, SUCCEEDED, a_batch, dues, r
 
 from pipeline import redis_client
 from pipeline.ledger import Ledger
+from pipeline.ledger_triggers import TriggerLedger
 from pipeline.model import Review
 from pipeline.settings import Settings
 from pipeline.staff import Staff
@@ -29,8 +31,14 @@ HOSTILE = "<script>alert(1)</script>\"'& \u202e🎬 مرحبا"
 
 
 @pytest.fixture
-def client(redis_url: str, storage: Storage) -> FlaskClient:
-    settings = Settings(redis_url=redis_url, api_token=SecretStr(TOKEN), s3_endpoint=storage._endpoint)
+def client(redis_url: str, storage: Storage, tmp_path: Path) -> FlaskClient:
+    settings = Settings(
+        redis_url=redis_url,
+        api_token=SecretStr(TOKEN),
+        s3_endpoint=storage._endpoint,
+        schedules=tmp_path / "schedules.yaml",
+        triggers=tmp_path / "triggers.yaml",
+    )
     client = create_app(settings).test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {TOKEN}"
     return client
@@ -180,3 +188,35 @@ def test_a_failed_item_says_why_and_can_be_tried_again(client: FlaskClient, ledg
     text = page(client, "/batches/b")
     assert "No person &lt;in&gt; the picture." in text
     assert 'data-do="retry"' in text
+
+
+def test_schedules_are_shown_paused_and_resumed(client: FlaskClient, tmp_path: Path) -> None:
+    assert "batches start by the clock" in page(client, "/")
+    (tmp_path / "schedules.yaml").write_text(
+        "schedules: [{name: nightly, cron: '0 2 * * *', timezone: Europe/Berlin, manifest: nightly.yaml}]"
+    )
+    text = page(client, "/")
+    assert "nightly" in text
+    assert re.search(r"Next \w{3} \d{4}-\d\d-\d\d 02:00 CES?T", text)
+    assert client.post("/schedules/nightly/pause").status_code == 303
+    assert "Resume nightly" in page(client, "/")
+    assert client.post("/schedules/nightly/resume").status_code == 303
+    assert "Pause nightly" in page(client, "/")
+    assert client.post("/schedules/nobody/pause").status_code == 404
+    assert client.post("/schedules/nightly/dance").status_code == 404
+
+
+def test_a_broken_file_of_schedules_is_told(client: FlaskClient, tmp_path: Path) -> None:
+    (tmp_path / "schedules.yaml").write_text("schedules: [{name: nightly}]")
+    assert "schedules.yaml:1:" in page(client, "/")
+
+
+def test_triggers_are_shown_with_the_batch_they_started_last(
+    client: FlaskClient, tmp_path: Path, redis_url: str
+) -> None:
+    (tmp_path / "triggers.yaml").write_text(
+        "triggers: [{name: inbox, source: listing, watch: 's3://bucket/inbox/', start: manifest, every_s: 10}]"
+    )
+    assert "looks every 10 s. No batch yet." in page(client, "/")
+    TriggerLedger.connect(redis_url).note_last("inbox", "inbox-0123456789ab")
+    assert "/batches/inbox-0123456789ab" in page(client, "/")
