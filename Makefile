@@ -5,7 +5,7 @@ BIN := .venv/bin
 MINUTES ?= 5
 ITEMS ?= 1500
 
-.PHONY: demo test chaos bench bench-quick install clean
+.PHONY: demo test pictures chaos bench bench-quick install clean
 
 install: .venv/installed
 
@@ -37,6 +37,10 @@ chaos: .venv/installed
 bench bench-quick: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	PYTHONPATH=.:tests $(BIN)/python -m benchmarks $(if $(filter bench-quick,$@),--quick)
+
+# The README's pictures.
+pictures: .venv/installed
+	PYTHONPATH=.:tests $(BIN)/python tests/browser/pictures.py
 
 clean:
 	rm -rf .venv .cache var
