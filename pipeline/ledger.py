@@ -327,12 +327,13 @@ class Ledger(LedgerPages, LedgerFigures, LedgerNotices):
 
     def ring(self, run: RunName, task_id: str, token: str) -> bool:
         """A callback came. True when there is something to look at now."""
-        return self.ring_all([(run, task_id, token)])[0]
+        return bool(self._run("ring", *_name(run), task_id, token)[1] == 1)
 
-    def ring_all(self, calls: Iterable[tuple[RunName, str, str]]) -> list[bool]:
-        """Callbacks came, each as (run, task id, token). True for each that there is something to look at now."""
+    def ring_all(self, calls: Iterable[tuple[RunName, str, str]]) -> bool:
+        """Callbacks came, each as (run, task id, token). True when a `collect` job is to be woken for them."""
         args = [part for run, task_id, token in calls for part in (*_name(run), task_id, token)]
-        return [rung == 1 for rung in self._run("ring", *args)]
+        on_its_way, *rung = self._run("ring", *args)
+        return bool(any(rung) and not on_its_way)
 
     def claim_due(self, most: int, *, lease_s: float) -> Dues:
         """Claim runs that are to be looked at."""

@@ -1,7 +1,8 @@
 -- Callbacks rang for runs: those become due. Forged, repeated, late and early ones do no harm.
 -- KEYS: prefix. ARGV: batch, item, attempt, task id and task token as the callback claims ('' when it does not), of
 -- each.
--- Answers 1 or 0 for each: whether there is something to look at now.
+-- Answers {1 when a `collect` job is on its way that has not begun (see wake.py) and else 0, then for each 1 or 0:
+-- whether there is something to look at now}.
 local function ring(batch, item, attempt, task, token)
   local key = item_key(batch, item)
   local f = redis.call('HMGET', key, 'state', 'attempt', 'lease')
@@ -25,6 +26,6 @@ local function ring(batch, item, attempt, task, token)
   return 1
 end
 
-local rung = {}
+local rung = {redis.call('EXISTS', P .. 'wake:collect')}
 for i = 1, #ARGV, 5 do rung[#rung + 1] = ring(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) end
 return rung

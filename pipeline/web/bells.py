@@ -7,7 +7,6 @@ fraction of the round trips, and nobody is told that it was heard before Redis h
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 
 from pipeline.callbacks import RunName
 from pipeline.errors import Unreachable
@@ -19,14 +18,17 @@ _LONGEST_S = 90.0
 """Longer than Redis' own time limits: they end every wait before this does."""
 
 
-@dataclass(eq=False)
 class _Bell:
-    run: RunName
-    task: str
-    token: str
-    turn: threading.Event = field(default_factory=threading.Event)
-    leads: bool = False
-    error: Exception | None = None
+    """One callback. `turn` is a lock that is given back when its thread may go on."""
+
+    __slots__ = ("call", "error", "leads", "turn")
+
+    def __init__(self, run: RunName, task: str, token: str) -> None:
+        self.call = (run, task, token)
+        self.leads = False
+        self.error: Exception | None = None
+        self.turn = threading.Lock()
+        self.turn.acquire()
 
 
 class Bells:
@@ -46,7 +48,7 @@ class Bells:
             self._waiting.append(bell)
             bell.leads = not self._somebody_leads
             self._somebody_leads = True
-        if not bell.leads and not bell.turn.wait(_LONGEST_S):
+        if not bell.leads and not bell.turn.acquire(timeout=_LONGEST_S):
             raise Unreachable("Redis did not answer in time.")
         if bell.leads:
             self._lead()
@@ -59,7 +61,7 @@ class Bells:
             together, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
         error: Exception | None = None
         try:
-            if any(self._ledger.ring_all([(bell.run, bell.task, bell.token) for bell in together])):
+            if self._ledger.ring_all([bell.call for bell in together]):
                 self._waker.wake("collect")
         except Exception as failure:  # whatever it is, the others are not left waiting for it
             error = failure
@@ -67,7 +69,7 @@ class Bells:
             self._somebody_leads = bool(self._waiting)
             if self._waiting:
                 self._waiting[0].leads = True
-                self._waiting[0].turn.set()
+                self._waiting[0].turn.release()
         for bell in together:
             bell.error = error
-            bell.turn.set()
+            bell.turn.release()

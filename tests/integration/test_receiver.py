@@ -71,6 +71,16 @@ def test_a_callback_wakes_the_workers_once(client: FlaskClient, ledger: Ledger, 
     assert Staff(redis_url).figures().waiting == 1
 
 
+def test_a_callback_that_comes_after_the_workers_began_wakes_them_again(
+    client: FlaskClient, ledger: Ledger, redis_url: str
+) -> None:
+    first, second = some_running(ledger, 2)
+    client.post(address(first), json=TASK)
+    Waker(redis_url).begun("collect")
+    client.post(address(second), json=TASK)
+    assert Staff(redis_url).figures().waiting == 2
+
+
 def test_any_other_token_is_answered_404(client: FlaskClient, ledger: Ledger) -> None:
     [run] = some_running(ledger)
     good = address(run)
