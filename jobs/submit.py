@@ -20,7 +20,6 @@ from pipeline.wiro import FileSource, Run
 from pipeline.wiro_errors import (
     AnswerLost,
     InsufficientBalance,
-    NoSuchEndpoint,
     NotAuthorized,
     NotSent,
     RateLimited,
@@ -156,7 +155,7 @@ def _refused(ctx: Context, claim: Claim, error: WiroError) -> None:
         case NotSent():
             _back_off(ctx, error, 1.0)
             _turned_away(ctx, claim, error)
-        case InsufficientBalance() | NotAuthorized() | NoSuchEndpoint():
+        case InsufficientBalance() | NotAuthorized():
             ctx.ledger.pause_account(str(error), probe_after_s=ctx.settings.sweep_every_s)
             _turned_away(ctx, claim, error)
         case VendorFault():

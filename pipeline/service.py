@@ -14,8 +14,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from pipeline import manifest as manifests
-from pipeline.errors import BatchOnlyOnS3, InvalidBatchId, InvalidSettings
+from pipeline.errors import BatchOnlyOnS3, InvalidBatchId, InvalidSettings, StorageError
 from pipeline.journal import Entry, Journal
 from pipeline.ledger import Ledger
 from pipeline.ledger_rows import Plan
@@ -25,6 +27,8 @@ from pipeline.settings import Settings
 from pipeline.states import BatchState, Stop
 from pipeline.storage import Storage, join
 from pipeline.wake import Waker
+
+log = structlog.get_logger()
 
 MANIFEST = "manifest.yaml"
 RESTATE_S = 3.0
@@ -109,12 +113,11 @@ class Service:
         """Cancel a batch for `reason` where its status is one of `among`. Raises NoSuchBatch."""
         if not self.ledger.set_status(batch_id, BatchState.CANCELLING, among=among, reason=reason):
             return
+        if self.ledger.is_loaded(batch_id):
+            self.settle(batch_id, reason)
+            self.ledger.hurry_running(batch_id)
+            self.waker.wake("collect")
         self._note(batch_id, {"do": "stop", "reason": reason})
-        if not self.ledger.is_loaded(batch_id):
-            return
-        self.settle(batch_id, reason)
-        self.ledger.hurry_running(batch_id)
-        self.waker.wake("collect")
 
     def settle(self, batch_id: str, reason: str) -> None:
         """End whatever waits in a batch that is being cancelled."""
@@ -166,7 +169,11 @@ class Service:
             self.waker.wake_in("finish", RESTATE_S, batch_id)
 
     def _note(self, batch_id: str, entry: Entry) -> None:
-        self.journal.write(self.ledger.batch(batch_id).output, [entry])
+        """For `recover`. What a person wants is done even when S3 is away; the note is then missing, and said so."""
+        try:
+            self.journal.write(self.ledger.batch(batch_id).output, [entry])
+        except StorageError as error:
+            log.warning("not_in_journal", batch=batch_id, entry=entry["do"], error=str(error))
 
     def resume(self, batch_id: str | None) -> None:
         """Go on with a paused batch, or with the whole account. Raises NoSuchBatch."""

@@ -80,14 +80,15 @@ class Sandbox:
 
 
 @contextmanager
-def a_sandbox(folder: Path, **options: object) -> Iterator[Sandbox]:
-    """A sandbox with `options`, until the block ends."""
+def a_sandbox(folder: Path, credentials: Mapping[str, str] | None = None, **options: object) -> Iterator[Sandbox]:
+    """A sandbox with `options`, until the block ends. `credentials`: WIRO_API_KEY and _SECRET, if not its own."""
     (port,) = free_ports(folder, 1)
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     command = [sys.executable, "-m", "pipeline", "sandbox", "--port", str(port), *flags]
     sandbox = Sandbox(port)
     with (folder / "sandbox.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=bare_environment(), stdout=log, stderr=log)
+        environment = {**bare_environment(), **(credentials or {})}
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
         until(lambda: answers(f"http://{sandbox.place}/_sandbox/stats"), "the sandbox")
         yield sandbox

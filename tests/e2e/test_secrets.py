@@ -1,0 +1,109 @@
+"""No secret turns up where somebody may read it: planted ones are looked for everywhere after a whole run."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from running import QUICK, Up, a_manifest, a_sandbox, an_up, s3_environment, until
+
+from pipeline.embedded import S3Env, running_valkey
+from pipeline.storage import Storage
+
+PLANTED = {
+    "WIRO_API_KEY": "planted-wiro-key-1f6b",
+    "WIRO_API_SECRET": "planted-wiro-secret-92ac",
+    "PIPELINE_SECRET": "planted-signing-secret-77d0",
+    "PIPELINE_API_TOKEN": "planted-api-token-c3e4",
+}
+OURS_ALONE = {"env.json", "secret", "ports.json"}
+"""Files of the state that only their owner reads."""
+
+
+def test_no_secret_is_in_a_log_a_command_a_page_redis_or_s3(
+    tmp_path: Path, s3_server: S3Env, storage: Storage, bucket: str
+) -> None:
+    (tmp_path / "redis").mkdir()
+    with (
+        running_valkey(tmp_path / "redis") as redis_url,
+        a_sandbox(tmp_path, PLANTED, task_s=0.2, fail=0.3, server_error=0.1) as sandbox,
+    ):
+        redis = Redis.from_url(redis_url)
+        redis.config_set("requirepass", "planted-redis-password-5a5a")
+        environment = {
+            **QUICK,
+            **sandbox.environment,
+            **s3_environment(s3_server),
+            **PLANTED,
+            "REDIS_URL": redis_url.replace("redis://", "redis://:planted-redis-password-5a5a@"),
+            "PIPELINE_OUTPUT": bucket,
+            "PIPELINE_PUBLIC_URL": Up(tmp_path / "state", {}).url,
+        }
+        with an_up(tmp_path / "state", environment) as up:
+            image = f"http://{sandbox.place}/samples/portrait.jpg"
+            rows = [{"id": f"i{n}", "image": image, "prompt": f"p{n}"} for n in range(12)]
+            batch = up.run("submit", a_manifest(tmp_path, rows)).splitlines()[-1]
+            until(lambda: up.status(batch)["finished"], "the batch to end")
+            said = {name: up.run(*name.split()) for name in ("status --json", f"items {batch}", "doctor", "list")}
+            said["status"] = up.run("status", batch)
+            said["processes"] = "\n".join(commands(up))
+            said["a wrong token"] = page(up, "/api/v1/batches", "wrong")
+            said["the dashboard"] = page(up, "/", PLANTED["PIPELINE_API_TOKEN"])
+            said["the metrics"] = page(up, "/metrics", PLANTED["PIPELINE_API_TOKEN"])
+            said.update(whole_redis(Redis.from_url(environment["REDIS_URL"])))
+            said.update((info.uri, (storage.get(info.uri) or b"").decode("latin-1")) for info in storage.list(bucket))
+        said.update(files(tmp_path / "state"))
+    assert len(said) > 60, "there was something to look at"
+    secrets = [*PLANTED.values(), "planted-redis-password-5a5a", s3_server.secret_key]
+    found = [(place, secret) for place, text in said.items() for secret in secrets if secret in text]
+    assert found == []
+
+
+def commands(up: Up) -> Iterator[str]:
+    for pid in up.pids(""):
+        yield Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def page(up: Up, path: str, token: str) -> str:
+    request = urllib.request.Request(up.url + path, headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            text: str = answer.read().decode()
+            return text
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+
+
+def whole_redis(redis: Redis) -> Iterator[tuple[str, str]]:
+    """Every key with its value, as the server would dump it to be read."""
+    readers: dict[bytes, Callable[[Any], Any]] = {
+        b"string": redis.get,
+        b"hash": redis.hgetall,
+        b"list": lambda key: redis.lrange(key, 0, -1),
+        b"set": redis.smembers,
+        b"zset": lambda key: redis.zrange(key, 0, -1),
+        b"stream": redis.xrange,
+    }
+    for key in redis.scan_iter():
+        kind = redis.type(key)
+        if kind in readers:
+            yield f"redis {key!r}", repr(readers[kind](key))
+
+
+def files(folder: Path) -> Iterator[tuple[str, str]]:
+    for file in folder.rglob("*"):
+        if file.is_file() and file.name not in OURS_ALONE:
+            yield str(file), file.read_bytes().decode("latin-1")
+
+
+def test_what_holds_secrets_is_for_its_owner_alone(tmp_path: Path) -> None:
+    with an_up(tmp_path / "state", QUICK) as up:
+        for file in up.state.rglob("*"):
+            if file.name in {"env.json", "secret", "credentials.json"}:
+                assert file.stat().st_mode & 0o077 == 0, file
+        assert json.loads((up.state / "env.json").read_text())["PIPELINE_SECRET"]
