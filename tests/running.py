@@ -80,14 +80,14 @@ class Sandbox:
 
 
 @contextmanager
-def a_sandbox(folder: Path, credentials: Mapping[str, str] | None = None, **options: object) -> Iterator[Sandbox]:
-    """A sandbox with `options`, until the block ends. `credentials`: WIRO_API_KEY and _SECRET, if not its own."""
+def a_sandbox(folder: Path, **options: object) -> Iterator[Sandbox]:
+    """A sandbox with `options`, until the block ends. An option in capitals is a variable of its environment."""
     (port,) = free_ports(folder, 1)
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if name.islower()]
     command = [sys.executable, "-m", "pipeline", "sandbox", "--port", str(port), *flags]
     sandbox = Sandbox(port)
     with (folder / "sandbox.log").open("wb") as log:
-        environment = {**bare_environment(), **(credentials or {})}
+        environment = {**bare_environment(), **{name: str(value) for name, value in options.items() if name.isupper()}}
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
         until(lambda: answers(f"http://{sandbox.place}/_sandbox/stats"), "the sandbox")
