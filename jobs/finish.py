@@ -81,6 +81,9 @@ def _close(ctx: Context, batch: BatchRow, lease: str) -> None:
         case Finished.DONE:
             if batch.trigger.startswith("trigger:"):
                 ctx.waker.wake("report", batch.id)
+            elif batch.trigger.startswith("schedule:"):
+                # A tick may have waited for this end.
+                ctx.waker.wake("tick")
             log.info("batch_finished", batch=batch.id, status=batch.status, revision=batch.revision)
         case Finished.DUE_AGAIN:
             ctx.waker.wake("finish", batch.id)

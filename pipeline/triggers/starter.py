@@ -54,7 +54,7 @@ class Starter:
             running = [other for other in self.states.running(self.schedule.name) if other != self._id_of(tick)]
             found = verdict(self.schedule, tick, running=running[0] if running else None, ahead=ahead)
             if found.do is Do.WAIT:
-                ahead = True
+                ahead = ahead or not tick.caught_up
             elif found.do is Do.SKIP:
                 self._skip(tick, found.why)
             elif starts == MOST_STARTS or not self._claim():

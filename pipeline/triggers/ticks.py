@@ -92,7 +92,7 @@ def start_at(schedule: Schedule, tick: datetime) -> datetime:
 def verdict(schedule: Schedule, tick: Tick, *, running: str | None, ahead: bool) -> Verdict:
     """What becomes of a tick whose time has come.
 
-    `running` is a batch of the schedule that has not ended; `ahead` says that an earlier tick waits for its end.
+    `running` is a batch of the schedule that has not ended; `ahead`: a tick that was on time waits for its end.
     """
     if schedule.overlap is Overlap.ALLOW or running is None:
         return Verdict(Do.START)

@@ -301,6 +301,20 @@ def test_after_a_week_down_what_was_missed_is_made_up_for_as_told(house: House, 
     assert "catch_up" in str(skipped[0].why)
 
 
+def test_what_is_on_time_has_its_place_behind_what_is_caught_up(house: House) -> None:
+    house.often(", catch_up: all, catch_up_window: 5m, overlap: queue")
+    scheduler = house.scheduler()
+    scheduler.tick(BEFORE)
+    scheduler.tick(MIDNIGHT + 5 * MINUTE)
+    scheduler.tick(MIDNIGHT + 6 * MINUTE)
+    (started,) = house.batches()
+    waiting = [tick.moment.minute for tick in house.states.read("often").waiting]
+    assert (started, waiting) == ("often-20260727T0001Z", [2, 3, 4])
+    assert [record.why for record in house.records("often") if record.last == MIDNIGHT + 6 * MINUTE] == [
+        "Batch often-20260727T0001Z was still running, and one tick waited already."
+    ]
+
+
 @pytest.mark.parametrize("overlap", ["skip", "queue"])
 def test_what_is_all_caught_up_runs_one_after_the_other(house: House, overlap: str) -> None:
     house.nightly(f", catch_up: all, catch_up_window: 72h, overlap: {overlap}")
