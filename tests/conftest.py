@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from inbox import Inbox
 from redis import Redis
 
 from pipeline.embedded import S3Env, running_s3, running_valkey
 from pipeline.ledger import Ledger
 from pipeline.sandbox.running import SandboxEnv, running_sandbox
+from pipeline.settings import Settings
 from pipeline.storage import Storage
 
 WaitFor = Callable[..., None]
@@ -83,3 +85,28 @@ def sandbox(sandbox_server: SandboxEnv) -> SandboxEnv:
     """The stand-in for Wiro, as new: no tasks, no faults until `sandbox.set(fail=1)`. Tasks take 0.2 s."""
     sandbox_server.reset()
     return sandbox_server
+
+
+@pytest.fixture
+def inbox(redis_url: str, s3_server: S3Env, storage: Storage, bucket: str, tmp_path: Path) -> Inbox:
+    """A watched folder on the S3 server; outputs go beside it."""
+    settings = Settings(
+        redis_url=redis_url,
+        s3_endpoint=s3_server.endpoint,
+        output=f"{bucket}out/",
+        triggers=tmp_path / "triggers.yaml",
+        wiro_api_url="http://127.0.0.1:1",
+    )
+    return Inbox(settings, storage, bucket)
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[str]:
+    """SQS and SNS, as moto plays them: the endpoint."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()

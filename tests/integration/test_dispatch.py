@@ -4,79 +4,17 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
+from inbox import MANIFEST, Inbox
 from redis import Redis
 
-from pipeline.embedded import S3Env
 from pipeline.errors import InvalidSettings, StorageError
-from pipeline.ledger import Ledger
-from pipeline.service import Service
-from pipeline.settings import Settings
-from pipeline.storage import Storage, split
-from pipeline.triggers.dispatch import Dispatcher, Handled
+from pipeline.storage import split
+from pipeline.triggers.dispatch import Handled
 from pipeline.triggers.events import Kind, ObjectEvent
 from pipeline.triggers.reading import of_images
 from pipeline.triggers.rule import Rule, Source, Start
-from pipeline.triggers.statuses import Statuses
-from pipeline.wake import Waker
-
-MANIFEST = b'version: 1\nname: la-street\nitems:\n- {image: "https://example.com/1.jpg", prompt: "smiles"}\n'
-
-
-class Inbox:
-    """A watched folder on the S3 server, and what happens when something is dropped there."""
-
-    def __init__(self, settings: Settings, storage: Storage, folder: str) -> None:
-        self.storage = storage
-        self.watch = f"{folder}inbox/"
-        self.service = Service(settings, Ledger.connect(settings.redis_url), storage, Waker(settings.redis_url))
-        self.dispatcher = self.another()
-
-    def another(self) -> Dispatcher:
-        """A dispatcher as another process would have it."""
-        memory = Dispatcher.of(self.service).memory
-        return Dispatcher(self.service, memory, Statuses(self.storage))
-
-    def rule(self, start: Start = Start.MANIFEST, **more: Any) -> Rule:
-        return Rule("inbox", Source.SQS, self.watch, start, **more)
-
-    def images(self, **more: Any) -> Rule:
-        return self.rule(Start.IMAGES, prompts=("smiles", "runs"), **more)
-
-    def drop(self, name: str, data: bytes = MANIFEST) -> ObjectEvent:
-        """Put an object; the event that tells of it."""
-        uri = self.watch + name
-        self.storage.put(uri, data, "application/octet-stream")
-        info = self.storage.info(uri)
-        assert info
-        bucket, key = split(uri)
-        return ObjectEvent(Kind.CREATED, bucket, key, etag=info.etag.strip('"'), size=info.size, sequencer="1")
-
-    def handle(self, event: ObjectEvent, rule: Rule | None = None) -> Handled:
-        (handled,) = self.dispatcher.handle(event, [rule or self.rule()])
-        return handled
-
-    def batches(self) -> list[str]:
-        return [row.id for row in self.service.ledger.batches()]
-
-    def status(self, name: str) -> dict[str, Any]:
-        text = self.storage.get(f"{self.watch}{name}.status.json")
-        assert text, f"nothing is told of {name}"
-        document = json.loads(text)
-        assert isinstance(document, dict)
-        return document
-
-
-@pytest.fixture
-def settings(redis_url: str, s3_server: S3Env, storage: Storage, bucket: str) -> Settings:
-    return Settings(redis_url=redis_url, s3_endpoint=s3_server.endpoint, output=f"{bucket}out/")
-
-
-@pytest.fixture
-def inbox(settings: Settings, storage: Storage, bucket: str) -> Inbox:
-    return Inbox(settings, storage, bucket)
 
 
 def test_a_dropped_manifest_starts_a_batch_and_is_told_so_beside_it(inbox: Inbox) -> None:
@@ -245,8 +183,8 @@ def test_a_batch_that_writes_where_is_watched_starts_nothing_either(inbox: Inbox
     assert inbox.handle(event) is Handled.IGNORED
 
 
-def test_without_a_place_for_outputs_the_word_comes_again(settings: Settings, storage: Storage, bucket: str) -> None:
-    inbox = Inbox(settings.model_copy(update={"output": None}), storage, bucket)
+def test_without_a_place_for_outputs_the_word_comes_again(inbox: Inbox, bucket: str) -> None:
+    inbox = Inbox(inbox.settings.model_copy(update={"output": None}), inbox.storage, bucket)
     event = inbox.drop("a.yaml")
     with pytest.raises(InvalidSettings):
         inbox.handle(event)
