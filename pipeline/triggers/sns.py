@@ -58,7 +58,7 @@ def fetch(url: str) -> bytes:
 class Verifier:
     """Judges SNS messages. Thread-safe, certificates are kept."""
 
-    def __init__(self, fetch: Fetch = fetch) -> None:
+    def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
         self._certificates: dict[str, x509.Certificate] = {}
         self._changing = threading.Lock()

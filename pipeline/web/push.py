@@ -28,12 +28,12 @@ log = structlog.get_logger()
 MOST_EVENT_BYTES = 1024 * 1024
 
 
-def blueprint(service: Service, tokens: Tokens, fetch: sns.Fetch = sns.fetch) -> Blueprint:
-    """The route. `tokens` are those of the API; `fetch` gets certificates and confirms subscriptions at SNS."""
+def blueprint(service: Service, tokens: Tokens) -> Blueprint:
+    """The route. `tokens` are those of the API."""
     routes = Blueprint("push", __name__)
     given = service.settings.events_token
     gate = _Gate(tokens, Tokens(given.get_secret_value() if given else ""))
-    verifier = sns.Verifier(fetch)
+    verifier = sns.Verifier(sns.fetch)
     book = Rulebook(service.settings.triggers)
     dispatcher = Dispatcher.of(service)
 
