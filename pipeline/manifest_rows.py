@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,12 +51,14 @@ def read_rows(text: bytes, *, file: str, image_field: str, most_items: int) -> R
         rows.note(1, f"it is {len(text):,} bytes long: at most {MOST_BYTES:,} are read")
         return rows
     try:
-        characters = text.decode("utf-8").removeprefix("\ufeff")
+        suspicious = BAD_TEXT.search(text.decode("utf-8")) is not None
     except UnicodeDecodeError as error:
         line, column = line_and_column(text, error.start)
         rows.note(line, f"byte {error.start:,} is no UTF-8: save the file as UTF-8", column)
         return rows
-    found = _csv(rows, characters, image_field) if file.lower().endswith(".csv") else _jsonl(rows, characters)
+    # Decoded once more line by line: text in a buffer takes four times its bytes.
+    lines = io.TextIOWrapper(io.BytesIO(text), "utf-8-sig", newline="")
+    found = _csv(rows, lines, image_field, suspicious) if file.lower().endswith(".csv") else _jsonl(rows, lines)
     for line, item in found:
         rows.add(line, item)
         if len(rows.items) > most_items or len(rows.problems) >= MOST_PROBLEMS:
@@ -64,10 +66,9 @@ def read_rows(text: bytes, *, file: str, image_field: str, most_items: int) -> R
     return rows
 
 
-def _csv(rows: Rows, characters: str, image_field: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv(rows: Rows, lines: Iterable[str], image_field: str, suspicious: bool) -> Iterator[tuple[int, dict[str, Any]]]:
     """Items with their lines; what is wrong is noted on `rows`."""
-    reader = csv.reader(io.StringIO(characters, newline=""), strict=True)
-    suspicious = BAD_TEXT.search(characters) is not None
+    reader = csv.reader(lines, strict=True)
     header: list[str] | None = None
     next_line = 1
     try:
@@ -127,9 +128,9 @@ def _item(cells: Any) -> dict[str, Any]:
     return item
 
 
-def _jsonl(rows: Rows, characters: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _jsonl(rows: Rows, lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Items with their lines; what is wrong is noted on `rows`."""
-    for line, text in enumerate(io.StringIO(characters, newline="\n"), 1):
+    for line, text in enumerate(lines, 1):
         if not text.strip():
             continue
         document = load(text.encode(), file=rows.file)
