@@ -12,7 +12,7 @@ from pipeline.ledger_keys import PREFIX, batch_key, item_key
 from pipeline.ledger_rows import LIVE_FIELDS, batch_row, item_row
 from pipeline.model import BatchRow, ItemRow
 
-MOST_LOOKED_AT = 10_000
+MOST_LOOKED_AT = 4000
 """As many items as one page of a filtered list looks at: a few milliseconds of the server."""
 
 

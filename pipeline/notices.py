@@ -63,10 +63,7 @@ def id_of(row: BatchRow) -> str:
 
 
 def keys_of(secret: str, session_secret: str) -> list[Webhook]:
-    """The keys that sign. `secret` is `whsec_…`, or several with commas; '' derives one from `session_secret`.
-
-    Raises ValueError where a secret is not base64.
-    """
+    """The keys that sign. `secret` is `whsec_…`, or several with commas; '' derives one from `session_secret`."""
     texts = [text.strip() for text in secret.split(",") if text.strip()]
     if texts:
         return [Webhook(text) for text in texts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ _PLAIN_NAMES = {
     "wiro_socket_url": "WIRO_SOCKET_URL",
     "s3_endpoint": "AWS_ENDPOINT_URL_S3",
 }
+
+_SHORTEST_KEY = 24
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -76,6 +79,18 @@ class Settings(BaseModel):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("notify_secret")
+    @classmethod
+    def _is_whsec(cls, value: SecretStr | None) -> SecretStr | None:
+        for secret in value.get_secret_value().split(",") if value else ():
+            try:
+                key = base64.b64decode(secret.strip().removeprefix("whsec_"), validate=True)
+            except ValueError:
+                key = b""
+            if len(key) < _SHORTEST_KEY:
+                raise ValueError("must be whsec_ and at least 24 bytes in base64, or several of them")
+        return value
 
     @field_validator("output")
     @classmethod

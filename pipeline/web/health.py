@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 from flask import Blueprint, Response, jsonify
 
 from pipeline.errors import StorageError, Unreachable
 from pipeline.service import Service
 from pipeline.web.auth import open_to_all
 
+FRESH_S = 1.0
+
 
 def blueprint(service: Service) -> Blueprint:
     """`GET /healthz` (this process answers) and `GET /readyz` (Redis and S3 answer it)."""
     routes = Blueprint("health", __name__)
+    readiness = _Readiness(service)
 
     @routes.get("/healthz")
     @open_to_all
@@ -21,13 +27,31 @@ def blueprint(service: Service) -> Blueprint:
     @routes.get("/readyz")
     @open_to_all
     def readyz() -> Response:
-        checks = {"redis": _redis(service), "s3": _s3(service)}
+        checks = readiness.checks()
         ready = all(check == "ok" for check in checks.values())
         answer = jsonify({"status": "ready" if ready else "not ready", **checks})
         answer.status_code = 200 if ready else 503
         return answer
 
     return routes
+
+
+class _Readiness:
+    """What answers, asked at most once a second: anybody may ask."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._asking = threading.Lock()
+        self._asked_at = -FRESH_S
+        self._checks: dict[str, str] = {}
+
+    def checks(self) -> dict[str, str]:
+        """{what is needed: 'ok' or what is wrong}"""
+        with self._asking:
+            if time.monotonic() - self._asked_at >= FRESH_S:
+                self._checks = {"redis": _redis(self._service), "s3": _s3(self._service)}
+                self._asked_at = time.monotonic()
+            return self._checks
 
 
 def _redis(service: Service) -> str:

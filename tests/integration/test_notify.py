@@ -16,7 +16,7 @@ from test_ledger import FAILED, RUNNING, a_plan, a_row, dues, running
 
 import jobs.notify
 from jobs.context import context, plan
-from pipeline.errors import InvalidSettings, NotificationFailed
+from pipeline.errors import NotificationFailed
 from pipeline.ledger import Ledger
 from pipeline.ledger_notices import Notice
 from pipeline.ledger_rows import Finished
@@ -202,11 +202,6 @@ def test_private_addresses_and_plain_http_are_not_told(ledger: Ledger, url: str)
     with pytest.raises(NotificationFailed) as caught:
         notifier.tell(url, a_row("b", 1), "s3://bucket/b/results.json")
     assert not caught.value.again
-
-
-def test_a_secret_that_is_none_is_said() -> None:
-    with pytest.raises(InvalidSettings, match="whsec_"):
-        Notifier(Settings(notify_secret=SecretStr("whsec_a")))
 
 
 def test_the_wake_up_waits_for_the_next_try(ledger: Ledger, receiver: Receiver, redis_url: str) -> None:

@@ -43,3 +43,10 @@ def test_a_misspelt_key_of_the_file_is_an_error(tmp_path: Path) -> None:
     file.write_text("leese_s: 7\n")
     with pytest.raises(InvalidSettings, match="leese_s"):
         load({}, file)
+
+
+@pytest.mark.parametrize("secret", ["whsec_!", "whsec_c2hvcnQ=", "not base64 at all!", f"whsec_{'A' * 40},whsec_x"])
+def test_a_notify_secret_that_is_none_is_said_without_telling_it(secret: str) -> None:
+    with pytest.raises(InvalidSettings, match="PIPELINE_NOTIFY_SECRET") as caught:
+        load({"PIPELINE_NOTIFY_SECRET": secret})
+    assert secret not in str(caught.value)
