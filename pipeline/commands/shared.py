@@ -31,8 +31,11 @@ state_option = click.option(
 
 def settings(state: Path) -> Settings:
     """The settings, with the environment of a running `up` where the user has set none. Raises InvalidSettings."""
+    from pipeline import log
     from pipeline.settings import load
 
+    # What is worth a warning goes to stderr: stdout is the command's answer.
+    log.configure()
     # boto3 looks for its AWS_… variables by itself.
     environ = completed(os.environ, state)
     for name in os.environ.keys() - environ.keys():
