@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 
 import structlog
@@ -15,8 +15,9 @@ from pipeline.notify import TRY_AFTER_S, Notifier
 log = structlog.get_logger()
 
 _AT_ONCE = 8
+_LONGEST_S = 45.0
 _LEASE_S = 60.0
-"""Longer than telling may take."""
+_TOO_SLOW = NotificationFailed("It takes too long to answer.", again=False)
 
 
 def notify() -> None:
@@ -24,8 +25,11 @@ def notify() -> None:
     ctx = context()
     ctx.waker.begun("notify")
     notices = ctx.ledger.claim_notices(_AT_ONCE, lease_s=_LEASE_S)
-    with ThreadPoolExecutor(_AT_ONCE) as hands:
-        given_up = [failure for failure in hands.map(lambda notice: _tell(ctx, notice), notices.due) if failure]
+    told, late = wait([_hands().submit(_tell, ctx, notice) for notice in notices.due], timeout=_LONGEST_S)
+    if late:
+        # Whoever answers a byte at a time is left to it; the lease runs out and the next try counts.
+        log.warning("notifications_too_slow", number=len(late))
+    given_up = [failure for future in told if (failure := future.result())]
     if notices.next_in_s is not None:
         ctx.waker.wake_in("notify", notices.next_in_s)
     if given_up:
@@ -34,6 +38,8 @@ def notify() -> None:
 
 def _tell(ctx: Context, notice: Notice) -> NotificationFailed | None:
     """Tell one address. Answers why it was given up, if it was."""
+    if notice.tries > len(TRY_AFTER_S) + 1:
+        return _failed(ctx, notice, _TOO_SLOW)
     try:
         row = ctx.ledger.batch(notice.batch_id)
         url = plan(notice.batch_id).notify
@@ -58,6 +64,11 @@ def _failed(ctx: Context, notice: Notice, failure: NotificationFailed) -> Notifi
     ctx.ledger.settle_notice(notice)
     why = f"Nobody was told that batch {notice.batch_id!r} has ended, after {notice.tries} tries: {failure}"
     return NotificationFailed(why, again=False)
+
+
+@lru_cache(maxsize=1)
+def _hands() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="notify")
 
 
 @lru_cache(maxsize=1)

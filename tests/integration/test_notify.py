@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -36,6 +36,7 @@ class Receiver:
     statuses: list[int] = field(default_factory=lambda: [200])
     heard: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     port: int = 0
+    before_answer: Callable[[], object] = lambda: None
 
     @property
     def url(self) -> str:
@@ -50,6 +51,7 @@ def receiver() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             found.heard.append((dict(self.headers), body))
+            found.before_answer()
             self.send_response(found.statuses.pop(0) if len(found.statuses) > 1 else found.statuses[0])
             self.send_header("Location", "http://127.0.0.1:1/")
             self.end_headers()
@@ -167,6 +169,24 @@ def test_trying_has_an_end_that_is_seen(ledger: Ledger, receiver: Receiver) -> N
     assert "secret" not in str(caught.value)
     assert len(receiver.heard) == len(TRY_AFTER_S) + 1
     assert not ledger.has_notices()
+
+
+def test_an_address_that_never_ends_its_answer_holds_up_nobody_and_is_given_up(
+    ledger: Ledger, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    receiver.before_answer = goes_on.wait
+    monkeypatch.setattr(jobs.notify, "_LONGEST_S", 0.05)
+    end(ledger, receiver.url)
+    for _ in range(len(TRY_AFTER_S) + 1):
+        ledger.claim_notices(8, lease_s=0)
+    due_now(ledger)
+    with pytest.raises(NotificationFailed, match="too long"):
+        jobs.notify.notify()
+    end(ledger, receiver.url, "c")
+    jobs.notify.notify()
+    assert ledger.has_notices()
+    goes_on.set()
 
 
 def test_an_address_that_is_gone_is_left_alone(ledger: Ledger, receiver: Receiver) -> None:
