@@ -8,7 +8,7 @@ import os
 import platform
 import time
 
-PARTS = ["throughput", "scale"]
+PARTS = ["throughput", "scale", "outputs", "workers", "idle"]
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from pipeline.sandbox.errors import NOT_FOUND, VALIDATION, Refusal
 from pipeline.sandbox.files import MAX_FILE_BYTES
 from pipeline.sandbox.forms import FormFile, read_multipart
 from pipeline.sandbox.orders import IMAGE_FIELD, form_of_json, read_order
-from pipeline.sandbox.state import STATE, base_url
+from pipeline.sandbox.state import STATE, State, base_url
 from pipeline.sandbox.tasks import Task
 
 MAX_BODY_BYTES = MAX_FILE_BYTES + 2**20
@@ -31,6 +31,12 @@ routes = web.RouteTableDef()
 async def run(request: web.Request) -> web.Response:
     """Take a run."""
     state = request.app[STATE]
+    with state.a_run_in_air():
+        await asyncio.sleep(state.engine.options.run_s)
+        return await _take(request, state)
+
+
+async def _take(request: web.Request, state: State) -> web.Response:
     form = await _read_form(request)
     model = f"{request.match_info['owner']}/{request.match_info['model']}"
     task = state.engine.take(read_order(model, form, base_url(request), state.engine.studio))

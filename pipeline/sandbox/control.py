@@ -22,6 +22,7 @@ async def stats(request: web.Request) -> web.Response:
     return web.json_response(
         {
             "runs": state.engine.runs,
+            "most_in_air": state.most_runs_in_air,
             "active": account.active,
             "max_active_seen": account.max_active_seen,
             "balance": f"{account.balance:f}",
@@ -71,6 +72,7 @@ async def reset(request: web.Request) -> web.Response:
     await state.engine.reset()
     state.requests.clear()
     state.refused.clear()
+    state.most_runs_in_air = state.runs_in_air
     return web.json_response(state.engine.options.public())
 
 
@@ -83,6 +85,7 @@ def _row(task: Task) -> dict[str, Any]:
     return {
         "id": task.id,
         "token": task.token,
+        "taken_at": task.timeline.queued_at,
         "model": task.model,
         "status": task.status(time.time()),
         "pexit": task.ending.pexit if task.ending else None,

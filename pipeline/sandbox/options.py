@@ -33,6 +33,7 @@ class Options(BaseModel):
     price: Usd = Field(default=Decimal("0.09"), description="USD for each task that succeeds.")
     task_s: Seconds = Field(default=1.0, description="Seconds a task runs, give or take a fifth.")
     queue_s: Seconds = Field(default=0.0, description="Seconds a task waits in the queue before it runs.")
+    run_s: Seconds = Field(default=0.0, description="Seconds until a Run is taken and answered.")
     output_bytes: Annotated[int, Field(ge=0, le=10**10)] = Field(
         default=0, description="Give outputs of so many arbitrary bytes and look at no picture; 0: videos."
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -19,6 +21,18 @@ class State:
     gatekeeper: Gatekeeper
     requests: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
+    runs_in_air: int = 0
+    most_runs_in_air: int = 0
+
+    @contextmanager
+    def a_run_in_air(self) -> Iterator[None]:
+        """A Run has come and is not answered yet."""
+        self.runs_in_air += 1
+        self.most_runs_in_air = max(self.most_runs_in_air, self.runs_in_air)
+        try:
+            yield
+        finally:
+            self.runs_in_air -= 1
 
 
 STATE = web.AppKey("state", State)

@@ -1,0 +1,25 @@
+"""Items per second by number of workers, with a vendor that thinks for half a second before it answers a Run."""
+
+from __future__ import annotations
+
+from benchmarks.surroundings import dailies, surroundings
+from benchmarks.throughput import ours
+
+RUN_S = 0.5
+
+
+def main(quick: bool) -> None:
+    """Print the figures."""
+    share = 150 if quick else 400
+    print(f"\nWorkers, a Run is answered after {RUN_S} s")
+    one = 0.0
+    with surroundings(task_s=0.2, run_s=RUN_S) as around:
+        for workers in (1, 2, 4):
+            with dailies(around, workers=workers):
+                ours(around, 20 * workers, f"warm-{workers}")
+                speed = ours(around, share * workers, f"batch-{workers}")
+            one = one or speed
+            line = f"  {workers} worker{'s' * (workers > 1)}: {speed:6.1f} items/s, {speed / one:.2f} x"
+            if workers == 1:
+                line += f"; at most {around.sandbox.stats()['most_in_air']} Runs in the air at once"
+            print(line, flush=True)
