@@ -124,7 +124,13 @@ def _picture(view: View) -> RenderableType:
     grid.add_row(
         Text(batch.id, "bold"),
         state(batch.status),
-        ProgressBar(total=max(batch.total, 1), completed=ended_items(batch), width=30),
+        ProgressBar(
+            total=max(batch.total, 1),
+            completed=ended_items(batch),
+            width=30,
+            complete_style="cyan",
+            finished_style="green",
+        ),
         _share(view),
     )
     return Group(grid, Text("  ").append_text(_figures(view)), *_notes(view))

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rq import Queue, Worker
+from rq.cron import CronScheduler
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job
+from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
 
 from pipeline import redis_client
@@ -82,6 +84,14 @@ class Staff:
             )
             for worker in found
         ]
+
+    def schedulers(self) -> int:
+        """How many look after what runs by the clock."""
+        return len(CronScheduler.all(self._redis))
+
+    def tends_delays(self) -> bool:
+        """Whether a worker looks after delayed jobs."""
+        return bool(self._redis.exists(RQScheduler.get_locking_key(QUEUE)))
 
     def dead_letters(self, most: int = 50) -> Sequence[DeadLetter]:
         """Jobs that broke in the last day, the newest first."""

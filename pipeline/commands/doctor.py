@@ -19,11 +19,18 @@ def command(state: Path) -> None:
     from rich.text import Text
 
     from pipeline.doctor import Verdict, examine
+    from pipeline.errors import InvalidSettings
     from pipeline.terminal import console, visible
 
     colours = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.WRONG: "bold red"}
     out, wrong = console(), 0
-    for finding in examine(settings(state)):
+    try:
+        setup = settings(state)
+    except InvalidSettings as error:
+        for line in str(error).splitlines():
+            out.print(Text("wrong ", colours[Verdict.WRONG]), f"settings: {visible(line)}")
+        raise SystemExit(1) from None
+    for finding in examine(setup):
         wrong += finding.verdict is Verdict.WRONG
         out.print(
             Text(f"{finding.verdict:<6}", colours[finding.verdict]), f"{finding.subject}: {visible(finding.says)}"

@@ -7,17 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from redis.exceptions import ResponseError
-from rq import Queue, Worker
-from rq.cron import CronScheduler
-from rq.scheduler import RQScheduler
-from rq.serializers import JSONSerializer
 
 from pipeline import redis_client
 from pipeline.doctor import Finding, note, ok, wrong
 from pipeline.errors import Unreachable
 from pipeline.ledger import Ledger
 from pipeline.settings import Settings
-from pipeline.wake import QUEUE
+from pipeline.staff import Staff
+from pipeline.words import many
 
 _OLDEST = (7, 2)
 _MOST_SKEW_S = 5
@@ -99,28 +96,25 @@ def _clock(client: Any) -> Finding:
 
 def staff(settings: Settings) -> Iterator[Finding]:
     """Whether workers and schedulers are there, as RQ knows them."""
+    people = Staff(settings.redis_url)
     try:
-        client = redis_client.connect(settings.redis_url, decode=False)
-        queue = Queue(QUEUE, connection=client, serializer=JSONSerializer)
-        workers = Worker.all(queue=queue, serializer=JSONSerializer)
-        waiting = queue.count
-        failed = queue.failed_job_registry.count
-        clocks = len(CronScheduler.all(client))
-        delays = client.exists(RQScheduler.get_locking_key(QUEUE))
-        open_batches = Ledger.connect(settings.redis_url).open_batches()
-    except (Unreachable, ResponseError):
+        figures, workers = people.figures(), people.workers()
+        open_batches = len(Ledger.connect(settings.redis_url).open_batches())
+        has_scheduler, tends_delays = people.schedulers() > 0, people.tends_delays()
+    except ResponseError as error:
+        yield wrong("workers", f"Redis refuses: {error}.", "Let its user read and write under rq:.")
         return
-    busy = bool(waiting or open_batches)
-    hosts = len({worker.hostname for worker in workers})
+    busy = bool(figures.waiting or open_batches or workers or has_scheduler)
     if workers:
-        yield ok("workers", f"{len(workers)} on {hosts} host{'s' if hosts > 1 else ''}, {waiting} jobs waiting")
-        yield _present("delayed jobs", bool(delays), "no worker looks after them", busy=True)
+        hosts = {worker.host for worker in workers}
+        yield ok("workers", f"{many(len(workers), 'worker')} on {many(len(hosts), 'host')}")
+        yield _present("delayed jobs", tends_delays, "no worker looks after them", busy)
     else:
-        yield _present("workers", False, f"there are none; {waiting} jobs and {len(open_batches)} batches wait", busy)
-    yield _present("scheduler", bool(clocks), "nobody sweeps or starts batches by the clock", busy or bool(workers))
-    if failed:
+        yield _present("workers", False, f"there are none, {many(open_batches, 'batch')} open", busy)
+    yield _present("scheduler", has_scheduler, "nobody sweeps, or starts batches by the clock", busy)
+    if figures.failed:
         yield note(
-            "failed jobs", f"{failed} in the last day. Their work was done by others.", "The workers' logs say why."
+            "failed jobs", f"{figures.failed:,} in the last day; their work was done again.", "See the workers' logs."
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -77,7 +76,7 @@ def test_wrong_usage_exits_with_2(line: str) -> None:
     assert CliRunner().invoke(cli.main, line.split()).exit_code == 2
 
 
-@pytest.mark.parametrize("name", [name for name in cli.COMMANDS if find_spec(f"pipeline.commands.{name}")])
+@pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_explains_itself(name: str) -> None:
     answer = CliRunner().invoke(cli.main, [name, "--help"])
     assert answer.exit_code == 0, answer.output

@@ -1,0 +1,99 @@
+"""Commands that ask the vendor: what a manifest would cost, what a run says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from test_ledger import a_batch
+
+from pipeline.cli import main
+from pipeline.ledger import Ledger
+from pipeline.sandbox.running import SandboxEnv
+from pipeline.settings import load
+from pipeline.wiro import Wiro
+
+MODEL = "minimax/image-to-video-hailuo-01-subject"
+MANIFEST = """\
+version: 1
+name: la
+output: s3://bucket/prefix/
+limits: {budget_usd: "0.10"}
+items:
+  - {id: one, image: "https://example.com/1.jpg", prompt: "[red]smiles[/red]"}
+  - {id: two, image: "https://example.com/2.jpg", prompt: nods}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _vendor(sandbox: SandboxEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in sandbox.environment().items():
+        monkeypatch.setenv(name, value)
+
+
+def dailies(*args: str) -> Result:
+    return CliRunner().invoke(main, args)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> str:
+    file = tmp_path / "manifest.yaml"
+    file.write_text(MANIFEST)
+    return str(file)
+
+
+@pytest.fixture
+def no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+
+
+@pytest.mark.usefixtures("no_redis")
+def test_a_dry_run_needs_no_redis_and_runs_nothing(manifest: str, sandbox: SandboxEnv) -> None:
+    answer = dailies("submit", manifest, "--dry-run")
+    assert answer.exit_code == 0, answer.output
+    assert "[red]smiles[/red]" in answer.stdout
+    assert "$0.18" in answer.stdout
+    assert "more than limits.budget_usd" in answer.stdout
+    assert sandbox.tasks() == []
+
+
+@pytest.mark.usefixtures("no_redis")
+def test_a_dry_run_as_json_is_one_document(manifest: str) -> None:
+    found = json.loads(dailies("submit", manifest, "--dry-run", "--json").stdout)
+    assert (found["total"], found["per_run_usd"], found["estimated_cost_usd"]) == (2, "0.09", "0.18")
+    assert [item["id"] for item in found["items"]] == ["one", "two"]
+
+
+@pytest.mark.usefixtures("no_redis")
+def test_a_dry_run_says_so_when_the_price_is_not_to_be_had(manifest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WIRO_API_URL", "http://127.0.0.1:1/v1")
+    answer = dailies("submit", manifest, "--dry-run")
+    assert answer.exit_code == 0
+    assert "The cost is not known" in answer.stdout
+
+
+def test_logs_show_a_runs_messages_until_it_ends(
+    ledger: Ledger, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    a_batch(ledger, items=1)
+    (claim,) = ledger.write_down(ledger.claim_runs(1, lease_s=60, max_active=0).runs)
+    wiro = Wiro.from_settings(load())
+    run = wiro.run(
+        MODEL,
+        {"prompt": "x"},
+        image_field="inputImageFirst",
+        image_url="https://example.com/1.jpg",
+        image_file=None,
+        callback_url=None,
+    )
+    wiro.close()
+    ledger.accept_run(claim.run, claim.lease, run.task_id, run.token, 60)
+    first = dailies("logs", "b", "i0")
+    assert first.exit_code == 0, first.output
+    assert first.stdout.startswith(f"run {run.task_id}, attempt 1\n")
+    assert first.stdout.splitlines()[-1].startswith("task_postprocess_end")
+    again = dailies("logs", "b", "i0")
+    assert (again.exit_code, len(again.stdout.splitlines())) == (0, 2)
