@@ -15,6 +15,8 @@ from pipeline.wake import QUEUE
 rq.serializers.PickleSerializer = rq.serializers.JSONSerializer  # type: ignore[assignment]
 
 _EVERY_S = load().sweep_every_s
+# With nobody there to run them jobs do not pile up; where all are busy, one is still there when somebody has time.
+_WAITS_S = 120
 
-register(sweep, queue_name=QUEUE, interval=_EVERY_S, ttl=2 * _EVERY_S, result_ttl=0)
-register(tick, queue_name=QUEUE, cron="* * * * *", ttl=120, result_ttl=0)
+register(sweep, queue_name=QUEUE, interval=_EVERY_S, ttl=max(_WAITS_S, 2 * _EVERY_S), result_ttl=0)
+register(tick, queue_name=QUEUE, cron="* * * * *", ttl=_WAITS_S, result_ttl=0)

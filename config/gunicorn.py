@@ -11,7 +11,9 @@ from pipeline.web.watches import close_on_sigterm
 _SETTINGS = load()
 # Without a token nobody is asked who they are, so nobody else is let in.
 _ADDRESS = "0.0.0.0" if _SETTINGS.api_token else "127.0.0.1"  # noqa: S104  behind the token
-bind = f"{_ADDRESS}:{os.environ.get('PORT', '8000')}"
+# Under `up` the socket is there already, and stays while this process is away: callbacks wait in it meanwhile.
+_SOCKET = os.environ.get("LISTEN_FD")
+bind = f"fd://{_SOCKET}" if _SOCKET else f"{_ADDRESS}:{os.environ.get('PORT', '8000')}"
 worker_class = "gthread"
 threads = _SETTINGS.web_threads
 backlog = 8192

@@ -22,6 +22,8 @@ _PLAIN_NAMES = {
     "s3_endpoint": "AWS_ENDPOINT_URL_S3",
 }
 
+CONFIG = Path("config/pipeline.yaml")
+"""Where settings lie unless PIPELINE_CONFIG says otherwise."""
 _SHORTEST_KEY = 24
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -120,7 +122,7 @@ def load(environ: Mapping[str, str] | None = None, file: Path | None = None) -> 
     Raises InvalidSettings, naming each wrong setting and where it was set.
     """
     environ = os.environ if environ is None else environ
-    file = file or Path(environ.get("PIPELINE_CONFIG") or "config/pipeline.yaml")
+    file = file or Path(environ.get("PIPELINE_CONFIG") or CONFIG)
     values = _from_file(file)
     source = dict.fromkeys(values, str(file))
     for name in Settings.model_fields:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import secrets
-import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from socket import create_server, socket
 
-from pipeline.embedded import HOST, free_ports, running_s3, running_valkey
+from pipeline.embedded import HOST, free_ports, running_s3, running_valkey, running_vendor
 from pipeline.errors import DailiesError
-from pipeline.settings import Settings, load
-from pipeline.state import write_environment
+from pipeline.settings import CONFIG, Settings, load
+from pipeline.state import kept_text, write_environment
 from pipeline.supervisor import Supervisor, commands_of
 
 PORT = 8000
 BUCKET = "dailies"
+_BACKLOG = 8192
 OURS = ("REDIS_URL", "WIRO_", "PIPELINE_", "AWS_")
 
 
@@ -26,6 +29,13 @@ class InUse(DailiesError):
 
     def __init__(self, state: Path) -> None:
         super().__init__(f"Another `dailies up` runs on {state}: stop it, or choose another folder with --state.")
+
+
+class PortTaken(DailiesError):
+    """The port that was asked for is taken."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(f"Port {port} is taken: stop what listens there, choose another --port, or give none.")
 
 
 @dataclass(frozen=True)
@@ -42,34 +52,45 @@ class Stack:
 def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str, str]) -> Iterator[Stack]:
     """The service until the block ends. What it needs and `environ` has not is embedded, its data under `state`.
 
-    `port` None takes 8000, or a free one where that is taken. Everything it started has ended when this returns.
-    Raises InUse, NotInstalled, DidNotStart, InvalidSettings.
+    `port` None takes 8000, or a free one where that is taken. Everything it started has ended when this returns:
+    first the service, then the servers. Raises InUse, PortTaken, NotInstalled, DidNotStart, InvalidSettings.
     """
     state = state.absolute()
-    (state / "logs").mkdir(parents=True, exist_ok=True)
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with ExitStack() as stack:
         stack.enter_context(_alone(state))
-        env = {name: value for name, value in environ.items() if value}
+        env = _findable({name: value for name, value in environ.items() if value})
         places: list[tuple[str, str]] = []
         given = load(env)
-        env["PORT"] = str(port if port is not None else _port(state))
+        listener = stack.enter_context(_listening(state, port, "0.0.0.0" if given.api_token else HOST))  # noqa: S104
+        env["PORT"] = str(listener.getsockname()[1])
         # The other commands may be run in another folder.
+        env["PIPELINE_CONFIG"] = str(Path(env.get("PIPELINE_CONFIG") or CONFIG).absolute())
         env["PIPELINE_SCHEDULES"] = str(given.schedules.absolute())
+        env.setdefault("PIPELINE_SECRET", given.secret.get_secret_value() or _secret(state))
         _redis(stack, state, given, env, places)
         _s3(stack, state, given, env, places)
-        sandbox = _wiro(state, given, env, places)
-        env.setdefault("PIPELINE_SECRET", given.secret.get_secret_value() or _secret(state))
+        _wiro(stack, state, given, env, places)
         settings = load(env)
-        written = {name: value for name, value in env.items() if name.startswith(OURS)}
-        write_environment(state, written)
-        supervisor = stack.enter_context(Supervisor(state / "logs", env))
-        for name, command in sandbox.items():
-            supervisor.start(name, command)
+        write_environment(state, {name: value for name, value in env.items() if name.startswith(OURS)})
+        supervisor = stack.enter_context(Supervisor(_folder(state, "logs"), env))
         for name, command in commands_of(_root() / "Procfile", {"worker": workers}).items():
-            supervisor.start(name, command)
+            supervisor.start(name, command, socket=listener.fileno() if name == "web" else None)
         places.insert(0, ("Web", f"http://{HOST}:{env['PORT']}/{_who_may(settings)}"))
         places.append(("State", f"{state} (logs/ among it; env.json tells the other commands where everything is)"))
         yield Stack(env, settings, places, supervisor)
+
+
+def _findable(env: dict[str, str]) -> dict[str, str]:
+    """`env` with our programs on its PATH; scripts such as `rq` do not look into the folder they are started from."""
+    programs = Path(sys.executable).parent
+    modules = [str(Path(__file__).parent.parent), *filter(None, [env.get("PYTHONPATH")])]
+    return {
+        **env,
+        "PATH": f"{programs}{os.pathsep}{env.get('PATH', os.defpath)}",
+        "PYTHONPATH": os.pathsep.join(modules),
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def _who_may(settings: Settings) -> str:
@@ -103,24 +124,21 @@ def _s3(stack: ExitStack, state: Path, given: Settings, env: dict[str, str], pla
     places.append(("Output", f"{env['PIPELINE_OUTPUT']} at {s3.endpoint}  (embedded SeaweedFS)"))
 
 
-def _wiro(state: Path, given: Settings, env: dict[str, str], places: list[tuple[str, str]]) -> dict[str, str]:
-    """The vendor: yours, or the sandbox as a process of this stack. Answers {name: command} of what is to run."""
+def _wiro(stack: ExitStack, state: Path, given: Settings, env: dict[str, str], places: list[tuple[str, str]]) -> None:
     if given.wiro_api_key.get_secret_value():
         places.append(("Wiro", given.wiro_api_url))
-        return {}
-    folder = _folder(state, "sandbox")
-    (port,) = free_ports(folder, 1)
+        return
+    # Known to everybody, good for the sandbox only.
+    env.update(WIRO_API_KEY="sandbox-key", WIRO_API_SECRET="sandbox-secret")  # noqa: S106
+    place = stack.enter_context(running_vendor(_folder(state, "sandbox"), env))
     env.update(
-        WIRO_API_KEY="sandbox-key",
-        WIRO_API_SECRET="sandbox-secret",  # noqa: S106  known to everybody, good for the sandbox only
-        WIRO_API_URL=f"http://{HOST}:{port}/v1",
-        WIRO_SOCKET_URL=f"ws://{HOST}:{port}/v1",
-        PIPELINE_FETCH_HOSTS=",".join([*given.fetch_hosts, f"{HOST}:{port}"]),
+        WIRO_API_URL=f"http://{place}/v1",
+        WIRO_SOCKET_URL=f"ws://{place}/v1",
+        PIPELINE_FETCH_HOSTS=",".join([*given.fetch_hosts, place]),
     )
     # It reaches this machine, so it can call back.
     env.setdefault("PIPELINE_PUBLIC_URL", given.public_url or f"http://{HOST}:{env['PORT']}")
     places.append(("Wiro", f"{env['WIRO_API_URL']}  (the sandbox: no real videos, no real money)"))
-    return {"sandbox": f"python -m pipeline sandbox --port {port} --state {shlex.quote(str(folder))}"}
 
 
 @contextmanager
@@ -135,16 +153,19 @@ def _alone(state: Path) -> Iterator[None]:
 
 def _secret(state: Path) -> str:
     """What signs callback URLs and sessions; made once, so that callbacks of before a restart are still good."""
-    file = state / "secret"
-    if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_urlsafe(32), encoding="utf-8")
-    return file.read_text(encoding="utf-8")
+    return kept_text(state / "secret", secrets.token_urlsafe(32))
 
 
-def _port(state: Path) -> int:
-    (port,) = free_ports(_folder(state, "web"), 1, preferred=[PORT])
-    return port
+def _listening(state: Path, asked: int | None, address: str) -> socket:
+    """The socket of the web side. It is ours, so that callbacks find it while the web process is started again."""
+    folder = _folder(state, "web")
+    while True:
+        (port,) = free_ports(folder, 1, preferred=[PORT]) if asked is None else [asked]
+        try:
+            return create_server((address, port), backlog=_BACKLOG)
+        except OSError:
+            if asked is not None:
+                raise PortTaken(asked) from None
 
 
 def _folder(state: Path, name: str) -> Path:

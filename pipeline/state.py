@@ -26,10 +26,22 @@ def environment(state: Path) -> dict[str, str]:
 
 def write_environment(state: Path, values: Mapping[str, str]) -> None:
     """Write `values` for the other commands: for this user only, as there are secrets among them."""
-    part = state / f".{FILE}.part"
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump(dict(values), file, indent=1)
-    part.replace(state / FILE)
+    _write(state / FILE, json.dumps(dict(values), indent=1))
+
+
+def kept_text(file: Path, made: str) -> str:
+    """What `file` holds, for this user only; `made` is put into it the first time."""
+    if not file.exists():
+        _write(file, made)
+    return file.read_text(encoding="utf-8")
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all."""
+    part = file.with_name(f".{file.name}.part")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+        out.write(text)
+    part.replace(file)
 
 
 def completed(environ: Mapping[str, str], state: Path) -> dict[str, str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -21,6 +23,8 @@ def command(state: Path) -> None:
 
     Nothing leaves this machine and nothing is paid, whatever is configured.
     """
+    import signal
+
     from pipeline import demo, log
     from pipeline.commands.items import print_rows
     from pipeline.progress import follow
@@ -30,10 +34,11 @@ def command(state: Path) -> None:
 
     log.configure()
     people = console()
+    signal.signal(signal.SIGTERM, _interrupt)
     with running(state, port=None, workers=2, environ=demo.environment(os.environ)) as stack, demo.tended(stack):
         for what, where in stack.places:
             click.echo(f"{what:<7} {where}")
-        os.environ.update(stack.environment)
+        _use(stack.environment)
         service = Service.from_settings(stack.settings)
         batch_id = demo.submit(stack, service)
         batch = follow(service.ledger, batch_id, people)
@@ -44,6 +49,19 @@ def command(state: Path) -> None:
         click.echo(f"\nResults {service.results_uri(batch)}")
         click.echo(f"Gallery file://{gallery.absolute()}  (open it in a browser)")
         if good:
-            click.echo("All ended as they should: blooper is there to show what a failure looks like.")
+            click.echo(
+                f"{batch.counts['succeeded']} succeeded, {batch.counts['failed']} failed as it should: "
+                "blooper is there to show what a failure looks like."
+            )
     if not good:
         raise SystemExit(1)
+
+
+def _use(environment: Mapping[str, str]) -> None:
+    """boto3 looks for its variables by itself; it must find these and no others."""
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
