@@ -67,6 +67,7 @@ def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str
         # The other commands may be run in another folder.
         env["PIPELINE_CONFIG"] = str(Path(env.get("PIPELINE_CONFIG") or CONFIG).absolute())
         env["PIPELINE_SCHEDULES"] = str(given.schedules.absolute())
+        env["PIPELINE_TRIGGERS"] = str(given.triggers.absolute())
         env.setdefault("PIPELINE_SECRET", given.secret.get_secret_value() or _secret(state))
         _redis(stack, state, given, env, places)
         _s3(stack, state, given, env, places)
