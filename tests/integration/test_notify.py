@@ -10,6 +10,7 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from conftest import WaitFor
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 from test_ledger import FAILED, RUNNING, a_plan, a_row, dues, running
@@ -172,7 +173,7 @@ def test_trying_has_an_end_that_is_seen(ledger: Ledger, receiver: Receiver) -> N
 
 
 def test_an_address_that_never_ends_its_answer_holds_up_nobody_and_is_given_up(
-    ledger: Ledger, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, wait_for: WaitFor
 ) -> None:
     goes_on = threading.Event()
     receiver.before_answer = goes_on.wait
@@ -187,6 +188,7 @@ def test_an_address_that_never_ends_its_answer_holds_up_nobody_and_is_given_up(
     jobs.notify.notify()
     assert ledger.has_notices()
     goes_on.set()
+    wait_for(lambda: not ledger.has_notices(), "the answer after all")
 
 
 def test_an_address_that_is_gone_is_left_alone(ledger: Ledger, receiver: Receiver) -> None:
