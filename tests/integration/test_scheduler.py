@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import WaitFor
+from redis import Redis
 
 from pipeline.embedded import S3Env
 from pipeline.errors import NoSuchSchedule
@@ -242,6 +243,19 @@ def test_a_submission_that_was_cut_off_is_taken_up(house: House) -> None:
     scheduler.tick(MIDNIGHT)
     assert house.batches() == ["nightly-20260727T0000Z"]
     assert [record.batch for record in house.records()] == ["nightly-20260727T0000Z"]
+
+
+def test_a_tick_whose_batch_redis_has_lost_is_not_made_again(house: House) -> None:
+    house.nightly()
+    scheduler = house.scheduler()
+    scheduler.tick(BEFORE)
+    scheduler.tick(MIDNIGHT)
+    Redis.from_url(house.settings.redis_url).flushall()
+    house.scheduler().tick(MIDNIGHT + timedelta(seconds=20))
+    assert house.batches() == []
+    (record,) = house.records()
+    assert (record.did, record.tick) == (Did.FAILED, MIDNIGHT)
+    assert "dailies recover" in str(record.why)
 
 
 def test_skip_leaves_out_what_meets_a_batch_that_runs(house: House) -> None:
