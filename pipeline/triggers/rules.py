@@ -10,90 +10,39 @@ triggers:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any
 from urllib.parse import urlsplit
 
-from pipeline import yaml_text
 from pipeline.errors import InvalidTriggers
+from pipeline.triggers import entries
 from pipeline.triggers.rule import Rule, Source, Start
 from pipeline.yaml_places import Path
 from pipeline.yaml_text import Mistake
 from pipeline.yaml_values import shown
 
-MOST_BYTES = 1_000_000
-MOST_RULES = 1000
 MOST_PROMPTS = 100
 SHORTEST_S = 1
 LONGEST_S = 3600
-_TEXT_KEYS = frozenset({"name", "watch", "output", "prompts", "queue_url", "topic_arn"})
 
 
 def parse(text: bytes, *, file: str) -> tuple[Rule, ...]:
     """The rules of a file called `file`. Raises InvalidTriggers with all its mistakes."""
-    document = yaml_text.load(text, file=file, most_bytes=MOST_BYTES, text_keys=_TEXT_KEYS)
-    found: list[Rule] = []
-    problems = document.problems
-    if document.readable:
-        problems = problems + document.located(_read(document.value, found))
+    found, problems = entries.read(text, file=file, shape=_SHAPE)
     if problems:
-        raise InvalidTriggers(sorted(problems, key=lambda problem: (problem.line, problem.column)))
-    return tuple(found)
+        raise InvalidTriggers(problems)
+    return tuple(Rule(**values) for values in found)
 
 
-def _read(value: object, found: list[Rule]) -> Iterator[Mistake]:
-    if not isinstance(value, dict) or "triggers" not in value:
-        yield Mistake((), "needs the key 'triggers' with a list; `triggers: []` is none at all")
-        return
-    for key in value.keys() - {"triggers"}:
-        yield Mistake((key,), f"{shown(key)} is not known here: the only key is 'triggers'", at_key=True)
-    entries = value["triggers"]
-    if not isinstance(entries, list):
-        yield Mistake(("triggers",), "must be a list; [] is none at all")
-        return
-    if len(entries) > MOST_RULES:
-        yield Mistake(("triggers",), f"has {len(entries):,} triggers; at most {MOST_RULES:,} are taken")
-        return
-    names: set[str] = set()
-    for number, entry in enumerate(entries):
-        yield from _read_entry(entry, ("triggers", number), names, found)
-
-
-def _read_entry(entry: object, path: Path, names: set[str], found: list[Rule]) -> Iterator[Mistake]:
-    if not isinstance(entry, dict):
-        yield Mistake(path, "must be a mapping with name, source, watch and start")
-        return
-    values: dict[str, Any] = {}
-    mistakes: list[Mistake] = []
-    for key in _READERS.keys() & entry.keys():
-        try:
-            values[key] = _READERS[key](entry[key])
-        except ValueError as error:
-            mistakes.append(Mistake((*path, key), str(error)))
-    mistakes += _missing_and_unknown(entry, values, path)
-    if values.get("name") in names:
-        mistakes.append(Mistake((*path, "name"), f"{shown(values['name'])} is the name of two triggers"))
-    names.add(values.get("name", ""))
-    if mistakes:
-        yield from mistakes
-    else:
-        found.append(Rule(**values))
-
-
-def _missing_and_unknown(entry: Mapping[str, Any], values: Mapping[str, Any], path: Path) -> Iterator[Mistake]:
+def _whole_entry(entry: entries.Entry, values: entries.Entry, path: Path) -> Iterator[Mistake]:
+    """What is needed with one source or start, and means nothing with another."""
     source, start = values.get("source"), values.get("start")
-    needed = [*_NEEDED, *(_NEEDED_BY.get(source, ())), *(_NEEDED_BY.get(start, ()))]
-    for key in needed:
+    for key in (*_NEEDED_BY.get(source, ()), *_NEEDED_BY.get(start, ())):
         if key not in entry:
-            why = "" if key in _NEEDED else f": {_why(key, source, start)}"
-            yield Mistake(path, f"needs {shown(key)}{why}")
+            yield Mistake(path, f"needs {shown(key)}: {_why(key, source, start)}")
     for key in entry:
         owner = _ONLY_FOR.get(key)
-        if key not in _READERS:
-            message = f"{shown(key)} is not known here: the keys are {', '.join(_READERS)}"
-            yield Mistake((*path, key), message, at_key=True)
-        elif owner and owner[0] in values and values[owner[0]] != owner[1]:
+        if owner and owner[0] in values and values[owner[0]] != owner[1]:
             yield Mistake((*path, key), f"{shown(key)} means something with `{owner[0]}: {owner[1]}` only", at_key=True)
 
 
@@ -101,45 +50,19 @@ def _why(key: str, source: object, start: object) -> str:
     return f"`source: {source}` reads it" if key in _NEEDED_BY.get(source, ()) else f"`start: {start}` runs them"
 
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_-]{1,256}(\.fifo)?")
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("must be text")
-    return value.strip()
-
-
-def _name(value: object) -> str:
-    text = _text(value)
-    if not _NAME.fullmatch(text):
-        raise ValueError(
-            f"{shown(text)} is no name: up to 63 lower-case letters, digits and '-', beginning with a letter or a digit"
-        )
-    return text
-
-
-def _one_of(kind: type[StrEnum]) -> Callable[[object], StrEnum]:
-    def read(value: object) -> StrEnum:
-        try:
-            return kind(str(value))
-        except ValueError:
-            raise ValueError(f"{shown(value)} must be {', '.join(list(kind)[:-1])} or {list(kind)[-1]}") from None
-
-    return read
-
-
 def _place(value: object) -> str:
-    text = _text(value)
+    text = entries.text(value)
     if not text.startswith("s3://") or not _BUCKET.fullmatch(text.removeprefix("s3://").partition("/")[0]):
         raise ValueError(f"{shown(text)} must look like s3://bucket/prefix/")
     return text if text.endswith("/") else f"{text}/"
 
 
 def _url(value: object) -> str:
-    text = _text(value)
+    text = entries.text(value)
     try:
         parts = urlsplit(text)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
@@ -151,7 +74,7 @@ def _url(value: object) -> str:
 
 
 def _topic(value: object) -> str:
-    text = _text(value)
+    text = entries.text(value)
     if not _TOPIC.fullmatch(text):
         raise ValueError(f"{shown(text)} must look like arn:aws:sns:REGION:ACCOUNT:TOPIC")
     return text
@@ -165,28 +88,18 @@ def _prompts(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _seconds(least: float) -> Callable[[object], float]:
-    def read(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= LONGEST_S:
-            raise ValueError(f"{shown(value)} must be a number of seconds from {least} to {LONGEST_S}")
-        return float(value)
-
-    return read
-
-
-_READERS: dict[str, Callable[[object], Any]] = {
-    "name": _name,
-    "source": _one_of(Source),
+_READERS: dict[str, entries.Reader] = {
+    "name": entries.name,
+    "source": entries.one_of(Source),
     "watch": _place,
-    "start": _one_of(Start),
-    "every_s": _seconds(SHORTEST_S),
+    "start": entries.one_of(Start),
+    "every_s": entries.number_of_seconds(SHORTEST_S, LONGEST_S),
     "queue_url": _url,
     "topic_arn": _topic,
     "prompts": _prompts,
     "output": _place,
-    "gather_s": _seconds(0),
+    "gather_s": entries.number_of_seconds(0, LONGEST_S),
 }
-_NEEDED = ("name", "source", "watch", "start")
 _NEEDED_BY: dict[object, tuple[str, ...]] = {Source.SQS: ("queue_url",), Start.IMAGES: ("prompts",)}
 _ONLY_FOR: dict[str, tuple[str, StrEnum]] = {
     "every_s": ("source", Source.LISTING),
@@ -196,3 +109,10 @@ _ONLY_FOR: dict[str, tuple[str, StrEnum]] = {
     "output": ("start", Start.IMAGES),
     "gather_s": ("start", Start.IMAGES),
 }
+_SHAPE = entries.Shape(
+    key="triggers",
+    readers=_READERS,
+    needed=("name", "source", "watch", "start"),
+    text_keys=frozenset({"name", "watch", "output", "prompts", "queue_url", "topic_arn"}),
+    rules=_whole_entry,
+)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.errors import InvalidSchedules
-from pipeline.triggers.schedules import MOST_SCHEDULES, CatchUp, Overlap, Schedule, parse
+from pipeline.triggers.entries import MOST_ENTRIES
+from pipeline.triggers.schedules import CatchUp, Overlap, Schedule, parse
 
 
 def problems(text: str) -> list[str]:
@@ -90,9 +91,9 @@ every: day
         "schedules.yaml:16:1",
     ]
     whole = "\n".join(found)
-    for told in ("'Nightly!' is no name", "bad hour", "IANA", "s3://bucket/key", "skip or queue or allow", "24h"):
+    for told in ("'Nightly!' is no name", "bad hour", "IANA", "s3://bucket/key", "skip, queue or allow", "24h"):
         assert told in whole
-    for told in ("none or last or all", "from 0 to", "true or false", "'retries' is not known", "needs 'name'"):
+    for told in ("none, last or all", "from 0 to", "true or false", "'retries' is not known", "needs 'name'"):
         assert told in whole
     for told in ("needs 'manifest'", "the macros are", "two schedules", "'every' is not known"):
         assert told in whole
@@ -110,7 +111,7 @@ every: day
         "schedules: []\nschedules: []\n",
         "schedules: !!python/object:os.system []\n",
         "schedules: [&a {name: a, cron: '@daily', manifest: a.yaml}, *a]\n",
-        "schedules: [" + "{}," * (MOST_SCHEDULES + 1) + "]\n",
+        "schedules: [" + "{}," * (MOST_ENTRIES + 1) + "]\n",
         "schedules: " + "[" * 50 + "]" * 50 + "\n",
         "# " + "x" * 1_000_001,
     ],
