@@ -153,11 +153,6 @@ class Ledger(LedgerPages, LedgerFigures, LedgerNotices):
             fields["budget"] = to_pico(budget_usd)
         return bool(self._run("open_batch", row.id, *(part for pair in fields.items() for part in pair)) == 1)
 
-    def forget_batch(self, batch_id: str) -> None:
-        """Take back `open_batch` of a batch that has no items yet."""
-        self._redis.delete(_batch(batch_id))
-        self._redis.zrem(f"{PREFIX}batches", batch_id)
-
     def asked(self, batch_id: str) -> str | None:
         """The digest of the manifest that the batch was opened with; None when there is no such batch."""
         value: str | None = self._redis.hget(_batch(batch_id), "asked")
