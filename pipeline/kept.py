@@ -31,7 +31,8 @@ class KeptProcess:
     """A process in a session of its own: a Ctrl-C at the terminal is not for it, it ends when it is told.
 
     Its output goes to `output`, of which no more than two pieces of 64 MB are kept. `holds` is a file descriptor that
-    it inherits. On Linux it is told to end when the thread that started it is gone, even killed.
+    it inherits, `folder` where it is started. On Linux it is told to end when the thread that started it is gone, even
+    killed.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class KeptProcess:
         output: Path,
         environment: Mapping[str, str],
         holds: int | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._name = name
         self._command = command
         self._output = output
         self._environment = environment
+        self._folder = folder
         self._holds = () if holds is None else (holds,)
         self._wait_s = FIRST_WAIT_S
         self._again_at: float | None = None
@@ -87,6 +90,7 @@ class KeptProcess:
             self._process = subprocess.Popen(
                 self._command,
                 env=self._environment,
+                cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

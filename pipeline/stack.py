@@ -74,7 +74,7 @@ def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str
         _wiro(stack, state, given, env, places)
         settings = load(env)
         write_environment(state, {name: value for name, value in env.items() if name.startswith(OURS)})
-        supervisor = stack.enter_context(Supervisor(_folder(state, "logs"), env))
+        supervisor = stack.enter_context(Supervisor(_folder(state, "logs"), env, _root()))
         for name, command in commands_of(_root() / "Procfile", {"worker": workers}).items():
             supervisor.start(name, command, socket=listener.fileno() if name == "web" else None)
         places.insert(0, ("Web", f"http://{HOST}:{env['PORT']}/{_who_may(settings)}"))

@@ -28,10 +28,11 @@ def commands_of(procfile: Path, numbers: Mapping[str, int]) -> dict[str, str]:
 
 
 class Supervisor:
-    """Keeps processes running with `environment`, their output in `logs`, until the block ends."""
+    """Keeps processes running in `folder` with `environment`, their output in `logs`, until the block ends."""
 
-    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, logs: Path, environment: Mapping[str, str], folder: Path) -> None:
         self._logs = logs
+        self._folder = folder
         self._environment = environment
         self._kept: list[KeptProcess] = []
 
@@ -48,7 +49,10 @@ class Supervisor:
         """
         environment = self._environment if socket is None else {**self._environment, "LISTEN_FD": str(socket)}
         output = self._logs / f"{name}.log"
-        self._kept.append(KeptProcess(name, shlex.split(command), output=output, environment=environment, holds=socket))
+        words = shlex.split(command)
+        self._kept.append(
+            KeptProcess(name, words, output=output, environment=environment, holds=socket, folder=self._folder)
+        )
 
     def tend(self) -> None:
         """Start again what has died. To be called every now and then."""
