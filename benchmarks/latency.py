@@ -1,0 +1,111 @@
+"""How long an idle service takes for one item, and its commands to start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import urllib.request
+from statistics import median, quantiles
+
+from redis import Redis
+from rq import Queue
+from running import ROOT, until
+
+from benchmarks.peers import steps
+from benchmarks.surroundings import Surroundings, dailies, surroundings
+from benchmarks.throughput import a_manifest
+from pipeline.service import Service
+from pipeline.states import BATCH_TERMINAL
+
+_RESULTS = ("results.jsonl", "results.csv", "index.html", "results.json")
+_STEP_S = 0.001
+
+
+def one_batch(around: Surroundings, service: Service, name: str) -> tuple[float, float]:
+    """(submit's end to the Run at the vendor, the callback to results.json) in seconds; the callback is ours."""
+    service.submit(a_manifest(name, around.image, 1), name, trigger="bench", folder=None)
+    submitted = time.time()
+    until(lambda: service.ledger.batch(name).counts.get("running"), "the run to be on the ledger")
+    task = around.sandbox.tasks()[-1]
+    until(lambda: around.sandbox.tasks()[-1]["pexit"] == "0", "the task to end")
+    called = time.perf_counter()
+    urllib.request.urlopen(urllib.request.Request(task["callback_url"], data=b"{}"), timeout=10).close()
+    while service.ledger.batch(name).status not in BATCH_TERMINAL:
+        time.sleep(_STEP_S)
+    return task["taken_at"] - submitted, time.perf_counter() - called
+
+
+def bare(around: Surroundings, times: int) -> list[float]:
+    """Seconds of the same calls by a warm client, one after the other: Detail, GET, the PUTs."""
+    client = steps.s3()
+    token = steps.run(0, around.image)
+    until(lambda: steps.detail(token), "the task to end")
+    seconds = []
+    for number in range(times + 1):
+        began = time.perf_counter()
+        url = steps.detail(token)
+        assert url
+        steps.put(f"bare/{number}/0.mp4", steps.get(url), client)
+        for name in _RESULTS:
+            steps.put(f"bare/{number}/{name}", b" " * 2000, client)
+        seconds.append(time.perf_counter() - began)
+    return seconds[1:]
+
+
+def empty_job(around: Surroundings, times: int) -> list[float]:
+    """Seconds from the end of `enqueue` to the start of a job that does nothing, in a warm idle RQ worker."""
+    redis = Redis.from_url(around.environment["REDIS_URL"])
+    queue = Queue("empty", connection=redis)
+    command = ["-m", "rq.cli", "worker", "--url", around.environment["REDIS_URL"], "-w", "rq.SimpleWorker", "-q"]
+    worker = around.program(*command, "empty")
+    seconds = []
+    try:
+        for _ in range(times + 1):
+            queue.enqueue("benchmarks.peers.rq_empty.started", result_ttl=0)
+            enqueued = time.time()
+            told = redis.blpop(["bench:started"], timeout=30)
+            assert told, "the worker did not start the job"
+            seconds.append(float(told[1]) - enqueued)
+    finally:
+        worker.terminate()
+        worker.wait(30)
+    return seconds[1:]
+
+
+def start_s(args: list[str], times: int) -> float:
+    """Median seconds that a program takes from start to end."""
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, *args], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+        seconds.append(time.perf_counter() - began)
+    return median(seconds)
+
+
+def main(quick: bool) -> None:
+    """Print the figures."""
+    times = 10 if quick else 25
+    with surroundings(task_s=0.1, lose_callbacks=1) as around:
+        with dailies(around):
+            service = around.service()
+            one_batch(around, service, "warm-0")
+            one_batch(around, service, "warm-1")
+            both = [one_batch(around, service, f"one-{number}") for number in range(times)]
+            peers = bare(around, times)
+        jobs = empty_job(around, times)
+    runs, ends = [run for run, _ in both], [end for _, end in both]
+    print("\nLatency, a batch of one, the service idle; ms")
+    _print("callback to results.json", ends, peers, "the bare calls")
+    _print("submit's end to the Run at the vendor", runs, jobs, "an empty RQ job")
+    ours, click = start_s(["-m", "pipeline", "--help"], times), start_s(["-c", "import click"], times)
+    print(f"  dailies --help {1000 * ours:.0f}, python -c 'import click' {1000 * click:.0f}: {ours / click:.2f} x")
+
+
+def _print(what: str, ours: list[float], peers: list[float], peer: str) -> None:
+    p95 = quantiles(ours, n=20)[18]
+    print(
+        f"  {what}: median {1000 * median(ours):.1f}, p95 {1000 * p95:.1f}; {peer}: {1000 * median(peers):.1f}; "
+        f"{median(ours) / median(peers):.2f} x, p95 {p95 / median(peers):.2f} x",
+        flush=True,
+    )
