@@ -13,9 +13,11 @@ from rq import SimpleWorker
 
 import jobs.collect
 import jobs.finish
+import jobs.notify
 import jobs.start
 import jobs.submit
-import jobs.sweep  # noqa: F401  imported before the first job needs it
+import jobs.sweep
+import jobs.tick  # noqa: F401  imported before the first job needs it
 from jobs.context import context, stopping
 from pipeline.errors import StorageError
 
