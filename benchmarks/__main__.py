@@ -8,7 +8,7 @@ import os
 import platform
 import time
 
-PARTS = ["throughput", "cpu", "latency", "scale", "pending", "outputs", "workers", "idle"]
+PARTS = ["throughput", "cpu", "latency", "receiver", "scale", "pending", "outputs", "workers", "idle"]
 
 
 def main() -> None:

@@ -1,0 +1,226 @@
+"""Callbacks: how many a second, how late at a third of that, and a burst; against an empty Flask route."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from statistics import median, quantiles
+from urllib.parse import urlsplit
+
+import aiohttp
+from running import ROOT, bare_environment, until
+
+from benchmarks.surroundings import Surroundings, surroundings
+from benchmarks.throughput import a_manifest
+from pipeline.callbacks import CallbackSigner, RunName
+from pipeline.embedded import HOST, free_ports
+from pipeline.service import Service
+
+_HERE = "benchmarks.receiver"
+_BURST = 5000
+_AT_ONCE = 32
+_LONGEST_S = 60
+_BODY = json.dumps({"id": "1", "status": "task_postprocess_end", "tasktoken": "", "outputs": []}).encode()
+
+
+def runs_under_way(service: Service, count: int) -> list[RunName]:
+    """`count` runs that the vendor has taken; no worker is there to look at them."""
+    service.submit(a_manifest("calls", "https://example.com/1.jpg", count), "calls", trigger="bench", folder=None)
+    ledger = service.ledger
+    ledger.start_batch("calls", price_usd=Decimal(0), most_failures=count)
+    runs: list[RunName] = []
+    while claims := ledger.claim_runs(256, lease_s=600, max_active=0).runs:
+        for claim in ledger.write_down(claims):
+            ledger.accept_run(claim.run, claim.lease, f"t{len(runs)}", f"s{len(runs)}", 86_400)
+            runs.append(claim.run)
+    return runs
+
+
+def rung(service: Service) -> int:
+    """How many runs the ledger wants to be looked at."""
+    count = 0
+    while dues := service.ledger.claim_due(256, lease_s=600).runs:
+        count += len(dues)
+    return count
+
+
+@contextmanager
+def gunicorn(around: Surroundings, app: str) -> Iterator[str]:
+    """`app` under config/gunicorn.py; answers its address."""
+    (port,) = free_ports(around.folder, 1)
+    environment = {**bare_environment(), **around.environment, "PYTHONPATH": str(ROOT), "PORT": str(port)}
+    with (around.folder / "gunicorn.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", app],
+            cwd=ROOT, env=environment, stdout=log, stderr=log,
+        )  # fmt: skip
+    url = f"http://{HOST}:{port}"
+    try:
+        until(lambda: json.loads(load(around, url, ["none"], "fast", 1))["answers"], "gunicorn")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(40)
+
+
+def load(around: Surroundings, url: str, paths: list[str], how: str, amount: float, rate: float = 0) -> str:
+    """Callbacks from a process of their own; answers what it told."""
+    file = around.folder / "paths"
+    file.write_text("\n".join(f"{url}/callbacks/wiro/{path}" for path in paths))
+    return around.program("-m", _HERE, how, str(file), str(amount), str(rate)).communicate(timeout=300)[0]
+
+
+class Caller:
+    """Posts callbacks and keeps what came of them."""
+
+    def __init__(self, session: aiohttp.ClientSession, urls: list[str]) -> None:
+        self._session = session
+        self._urls = urls
+        self.calls = 0
+        self.answers: dict[str, int] = {}
+        self.seconds: list[float] = []
+
+    async def call(self) -> None:
+        """The next one."""
+        url = self._urls[self.calls % len(self._urls)]
+        self.calls += 1
+        began = time.perf_counter()
+        try:
+            async with self._session.post(url, data=_BODY) as answer:
+                await answer.read()
+                told = str(answer.status)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            told = type(error).__name__
+        self.seconds.append(time.perf_counter() - began)
+        self.answers[told] = self.answers.get(told, 0) + 1
+
+    async def fast(self, seconds: float) -> None:
+        """As fast as it goes over some connections."""
+        ends = time.perf_counter() + seconds
+
+        async def one() -> None:
+            while time.perf_counter() < ends:
+                await self.call()
+
+        await asyncio.gather(*(one() for _ in range(_AT_ONCE)))
+
+    async def steady(self, seconds: float, rate: float) -> None:
+        """So many a second, whether they are answered or not."""
+        began = time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for number in range(int(seconds * rate)):
+                await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
+                group.create_task(self.call())
+
+
+def burst(urls: list[str]) -> None:
+    """Each of `urls` called on a connection of its own, as fast as they can be opened; each is closed once answered."""
+    began = time.perf_counter()
+    answers: Counter[str] = Counter()
+    with selectors.DefaultSelector() as calls:
+        for url in urls:
+            call = _sent(url)
+            if call is None:
+                answers["refused"] += 1
+            else:
+                calls.register(call, selectors.EVENT_READ)
+            _read(calls, answers, 0)
+        while calls.get_map() and time.perf_counter() - began < _LONGEST_S:
+            _read(calls, answers, 1)
+        answers["silent"] += len(calls.get_map())
+    print(json.dumps({"rate": answers["200"] / (time.perf_counter() - began), "answers": +answers}))
+
+
+def _sent(url: str) -> socket.socket | None:
+    place = urlsplit(url)
+    head = f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nConnection: close\r\nContent-Length: {len(_BODY)}"
+    try:
+        call = socket.create_connection((place.hostname, place.port or 80), timeout=_LONGEST_S)
+        call.sendall(f"{head}\r\n\r\n".encode() + _BODY)
+    except OSError:
+        return None
+    return call
+
+
+def _read(calls: selectors.BaseSelector, answers: Counter[str], timeout_s: float) -> None:
+    """Take the answers that have come and close their connections: gunicorn waits for that, one after the other."""
+    for key, _ in calls.select(timeout_s):
+        call = key.fileobj
+        assert isinstance(call, socket.socket)
+        calls.unregister(call)
+        with call:
+            try:
+                answers[call.recv(4096)[9:12].decode() or "closed"] += 1
+            except OSError as error:
+                answers[type(error).__name__] += 1
+
+
+async def _load(how: str, urls: list[str], amount: float, rate: float) -> None:
+    timeout = aiohttp.ClientTimeout(total=120)
+    connector = aiohttp.TCPConnector(limit=_AT_ONCE if how == "fast" else 0)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        caller = Caller(session, urls)
+        began = time.perf_counter()
+        if how == "fast":
+            await caller.fast(amount)
+        else:
+            await caller.steady(amount, rate)
+        took = time.perf_counter() - began
+    p99 = quantiles(caller.seconds, n=100)[98] if len(caller.seconds) > 1 else 0.0
+    heard = caller.answers.get("200", 0) + caller.answers.get("404", 0)
+    print(json.dumps({"rate": heard / took, "p99_ms": 1000 * p99, "answers": caller.answers if heard else {}}))
+
+
+def main(quick: bool) -> None:
+    """Print the figures; the two take turns."""
+    rounds, seconds = (1, 4) if quick else (3, 8)
+    with surroundings() as around:
+        service = around.service()
+        signer = CallbackSigner(around.environment["PIPELINE_SECRET"])
+        runs = runs_under_way(service, _BURST)
+        paths = [signer.url("", run).rpartition("/")[2] for run in runs]
+        with (
+            gunicorn(around, "pipeline.web:create_app()") as ours,
+            gunicorn(around, "benchmarks.peers.empty_route:app") as peer,
+        ):
+            # The burst first: each of these runs is rung for the first time.
+            told = json.loads(load(around, ours, paths, "burst", _BURST))
+            bells = rung(service)
+            told_peer = json.loads(load(around, peer, paths, "burst", _BURST))
+            print(f"\nReceiver, a burst of {len(runs):,} callbacks at once")
+            print(f"  Dailies     answers {told['answers']}, {told['rate']:,.0f}/s; {bells:,} runs rung on the ledger")
+            print(f"  empty route answers {told_peer['answers']}, {told_peer['rate']:,.0f}/s", flush=True)
+            rates: dict[str, list[float]] = {ours: [], peer: []}
+            for _ in range(rounds):
+                for url, found in rates.items():
+                    found.append(json.loads(load(around, url, paths, "fast", seconds))["rate"])
+            most = {url: median(found) for url, found in rates.items()}
+            late: dict[str, list[float]] = {ours: [], peer: []}
+            for _ in range(rounds):
+                for url, found in late.items():
+                    told = json.loads(load(around, url, paths, "steady", seconds, most[ours] / 3))
+                    found.append(told["p99_ms"])
+            slow = {url: median(found) for url, found in late.items()}
+            print(f"  at most {most[ours]:,.0f}/s, empty route {most[peer]:,.0f}/s, {most[ours] / most[peer]:.2f} x")
+            print(
+                f"  p99 at {most[ours] / 3:,.0f}/s: {slow[ours]:.1f} ms, "
+                f"empty route {slow[peer]:.1f} ms, {slow[ours] / slow[peer]:.2f} x"
+            )
+
+
+if __name__ == "__main__":
+    _URLS = Path(sys.argv[2]).read_text(encoding="utf-8").split()
+    if sys.argv[1] == "burst":
+        burst(_URLS)
+    else:
+        asyncio.run(_load(sys.argv[1], _URLS, float(sys.argv[3]), float(sys.argv[4])))
