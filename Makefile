@@ -22,7 +22,7 @@ test: .venv/installed .cache/axe-core
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests
 
 # A soak with everything failing at random; see docs/guarantees.md.
 chaos: .venv/installed
