@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 from inbox import Inbox
 from redis import Redis
+from waiting import WaitFor
 
 from pipeline.embedded import S3Env, running_s3, running_valkey
 from pipeline.ledger import Ledger
 from pipeline.sandbox.running import SandboxEnv, running_sandbox
 from pipeline.settings import Settings
 from pipeline.storage import Storage
-
-WaitFor = Callable[..., None]
 
 
 @pytest.fixture

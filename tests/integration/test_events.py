@@ -15,8 +15,8 @@ from uuid import uuid4
 
 import pytest
 import urllib3
-from conftest import WaitFor
 from test_ledger import a_batch, running
+from waiting import WaitFor
 
 from pipeline.embedded import S3Env
 from pipeline.ledger import Ledger

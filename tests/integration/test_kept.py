@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import WaitFor
 from structlog.testing import capture_logs
+from waiting import WaitFor
 
 from pipeline import kept
 from pipeline.kept import KeptProcess

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from conftest import WaitFor
 from redis import Redis
+from waiting import WaitFor
 
 from pipeline.callbacks import RunName
 from pipeline.errors import NoSuchBatch, NoSuchItem

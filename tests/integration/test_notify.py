@@ -10,10 +10,10 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from conftest import WaitFor
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 from test_ledger import FAILED, RUNNING, a_plan, a_row, dues, running
+from waiting import WaitFor
 
 import jobs.notify
 from jobs.context import context, plan

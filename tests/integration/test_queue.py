@@ -9,8 +9,8 @@ from typing import Any
 
 import boto3
 import pytest
-from conftest import WaitFor
 from inbox import Inbox
+from waiting import WaitFor
 
 from pipeline.errors import StorageError
 from pipeline.triggers import sqs

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import WaitFor
 from redis import Redis
+from waiting import WaitFor
 
 from pipeline.embedded import S3Env
 from pipeline.errors import NoSuchSchedule

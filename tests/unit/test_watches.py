@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from conftest import WaitFor
+from waiting import WaitFor
 
 from pipeline.errors import NoSuchBatch, Unreachable
 from pipeline.web import watches
