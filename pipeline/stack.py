@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from socket import create_server, socket
 
-from pipeline.embedded import HOST, free_ports, running_s3, running_valkey, running_vendor
+from pipeline.embedded import HOST, alone_in, free_ports, running_s3, running_valkey, running_vendor
 from pipeline.errors import DailiesError
 from pipeline.settings import CONFIG, Settings, load
 from pipeline.state import kept_text, write_environment
@@ -62,7 +62,9 @@ def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str
         env = _findable({name: value for name, value in environ.items() if value})
         places: list[tuple[str, str]] = []
         given = load(env)
-        listener = stack.enter_context(_listening(state, port, "0.0.0.0" if given.api_token else HOST))  # noqa: S104
+        web = _folder(state, "web")
+        lock = stack.enter_context(alone_in(web))
+        listener = stack.enter_context(_listening(web, port, "0.0.0.0" if given.api_token else HOST))  # noqa: S104
         env["PORT"] = str(listener.getsockname()[1])
         # The other commands may be run in another folder.
         env["PIPELINE_CONFIG"] = str(Path(env.get("PIPELINE_CONFIG") or CONFIG).absolute())
@@ -76,7 +78,7 @@ def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str
         write_environment(state, {name: value for name, value in env.items() if name.startswith(OURS)})
         supervisor = stack.enter_context(Supervisor(_folder(state, "logs"), env, _root()))
         for name, command in commands_of(_root() / "Procfile", {"worker": workers}).items():
-            supervisor.start(name, command, socket=listener.fileno() if name == "web" else None)
+            supervisor.start(name, command, listens=(listener.fileno(), lock) if name == "web" else None)
         places.insert(0, ("Web", f"http://{HOST}:{env['PORT']}/{_who_may(settings)}"))
         places.append(("State", f"{state} (logs/ among it; env.json tells the other commands where everything is)"))
         yield Stack(env, settings, places, supervisor)
@@ -157,9 +159,8 @@ def _secret(state: Path) -> str:
     return kept_text(state / "secret", secrets.token_urlsafe(32))
 
 
-def _listening(state: Path, asked: int | None, address: str) -> socket:
+def _listening(folder: Path, asked: int | None, address: str) -> socket:
     """The socket of the web side. It is ours, so that callbacks find it while the web process is started again."""
-    folder = _folder(state, "web")
     while True:
         (port,) = free_ports(folder, 1, preferred=[PORT]) if asked is None else [asked]
         try:

@@ -42,16 +42,17 @@ class Supervisor:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
 
-    def start(self, name: str, command: str, *, socket: int | None = None) -> None:
+    def start(self, name: str, command: str, *, listens: tuple[int, int] | None = None) -> None:
         """Start a process and keep it running. `command` is split as a shell would, and run without one.
 
-        `socket` is one that listens already: the process finds its number in LISTEN_FD.
+        `listens` is a socket that listens already, whose number the process finds in LISTEN_FD, and the lock that
+        says that it is in use.
         """
-        environment = self._environment if socket is None else {**self._environment, "LISTEN_FD": str(socket)}
+        environment = {**self._environment, "LISTEN_FD": str(listens[0])} if listens else self._environment
         output = self._logs / f"{name}.log"
         words = shlex.split(command)
         self._kept.append(
-            KeptProcess(name, words, output=output, environment=environment, holds=socket, folder=self._folder)
+            KeptProcess(name, words, output=output, environment=environment, holds=listens or (), folder=self._folder)
         )
 
     def tend(self) -> None:

@@ -113,9 +113,12 @@ class Up:
         """Start it and wait until it is ready."""
         command = [*PIPELINE, "up", "--state", str(self.state), "--port", str(self.port)]
         with (self.state / "up.log").open("ab") as log:
+            said = log.tell()
             self.process = subprocess.Popen(
                 [*command, "--workers", str(self.workers)], cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
+        # Its own word first: after a kill the web process of before may answer a moment longer.
+        until(lambda: b"Ready when" in (self.state / "up.log").read_bytes()[said:], "`up` to have started everything")
         until(lambda: answers(f"{self.url}/readyz"), "the service to be ready")
 
     def stop(self) -> int:
