@@ -7,6 +7,7 @@ the store, so that events which come twice, late or in the wrong order do no har
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 
 MOST_GATHERED = 1000
 """As many images as a window holds; more open the next one."""
+_TELL_AT_ONCE = 8
 
 
 class Handled(StrEnum):
@@ -127,8 +129,9 @@ class Dispatcher:
             log.warning("batch_only_on_s3", trigger=rule.name, batch=batch_id, error=str(error))
             return Handled.KNOWN
         log.info("trigger_fired", trigger=rule.name, batch=batch_id, objects=len(taken), first=taken[0].uri)
-        for drop in taken:
-            self.statuses.accepted(drop, batch_id, accepted.output)
+        with ThreadPoolExecutor(_TELL_AT_ONCE) as hands:
+            # Going through the answers raises what a hand has raised.
+            list(hands.map(lambda drop: self.statuses.accepted(drop, batch_id, accepted.output), taken))
         self.memory.note_told(batch_id)
         self.memory.note_last(rule.name, batch_id)
         return Handled.STARTED if accepted.created else Handled.KNOWN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import boto3
 import pytest
 from inbox import Inbox
+from queues import Sqs
 from waiting import WaitFor
 
 from pipeline.errors import StorageError
@@ -20,29 +20,6 @@ from pipeline.triggers.rule import Rule, Source, Start
 from pipeline.triggers.sqs import Queue, QueueError
 
 RECORDED = Path(__file__).parent.parent / "data" / "events"
-
-
-class Sqs:
-    """A queue and its dead letters."""
-
-    def __init__(self, endpoint: str, name: str) -> None:
-        self.client = boto3.client("sqs", endpoint_url=endpoint)
-        self.dead = self.client.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
-        arn = self.client.get_queue_attributes(QueueUrl=self.dead, AttributeNames=["QueueArn"])["Attributes"][
-            "QueueArn"
-        ]
-        redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 2})
-        self.url = self.client.create_queue(QueueName=name, Attributes={"RedrivePolicy": redrive})["QueueUrl"]
-
-    def send(self, *bodies: str) -> None:
-        for body in bodies:
-            self.client.send_message(QueueUrl=self.url, MessageBody=body)
-
-    def left(self, url: str = "") -> int:
-        """Messages that are there, hidden ones too."""
-        names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self.client.get_queue_attributes(QueueUrl=url or self.url, AttributeNames=names)
-        return sum(int(count) for count in found["Attributes"].values())
 
 
 @pytest.fixture

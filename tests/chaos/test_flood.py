@@ -1,0 +1,113 @@
+"""A thousand objects at once, word of each three times in any order, two listeners, one of them killed."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from inbox import MANIFEST, Inbox
+from queues import Sqs
+from running import ROOT, bare_environment, s3_environment, until
+
+from pipeline.embedded import S3Env
+from pipeline.triggers.drops import Drop, batch_id
+from pipeline.triggers.events import ObjectEvent
+
+OBJECTS = 1000
+PATIENCE_S = 300
+"""Half a minute is enough where nobody else works on the machine."""
+QUICK = "from pipeline.triggers import sqs; sqs.WAIT_S, sqs.VISIBLE_AGAIN_S, sqs._EXTEND_EVERY_S = 1, 5, 1"
+LISTEN = [sys.executable, "-c", f"{QUICK}; from pipeline.cli import main; main(['listen'])"]
+
+
+@pytest.fixture
+def queue(aws: str, storage: object, tmp_path: Path) -> Sqs:
+    return Sqs(aws, tmp_path.name)
+
+
+@pytest.fixture
+def environment(aws: str, inbox: Inbox, s3_server: S3Env) -> dict[str, str]:
+    settings = inbox.settings
+    return {
+        **bare_environment(),
+        **s3_environment(s3_server),
+        "AWS_ENDPOINT_URL_SQS": aws,
+        "REDIS_URL": settings.redis_url,
+        "PIPELINE_OUTPUT": settings.output or "",
+        "PIPELINE_TRIGGERS": str(settings.triggers),
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+@pytest.fixture
+def listeners(environment: dict[str, str], tmp_path: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    with ExitStack() as stack:
+        log = stack.enter_context((tmp_path / "listen.log").open("wb"))
+        started = [subprocess.Popen(LISTEN, env=environment, stdout=log, stderr=log, cwd=ROOT) for _ in range(2)]
+        yield started
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait(60)
+
+
+def drop_all(inbox: Inbox, suffix: str, data: bytes) -> list[ObjectEvent]:
+    with ThreadPoolExecutor(8) as hands:
+        return list(hands.map(lambda n: inbox.drop(f"{n:04}{suffix}", data + b"# %d\n" % n), range(OBJECTS)))
+
+
+def tell_thrice(inbox: Inbox, events: list[ObjectEvent], queue: Sqs) -> None:
+    words = events * 3
+    random.shuffle(words)
+    # Ten in a message: moto takes seconds for every step of a queue of thousands.
+    queue.send(*(inbox.notification(*words[first : first + 10]) for first in range(0, len(words), 10)))
+
+
+def count(inbox: Inbox) -> int:
+    return int(inbox.dispatcher.memory._redis.zcard("dailies:batches"))
+
+
+def test_a_thousand_manifests_are_a_thousand_batches(
+    inbox: Inbox, queue: Sqs, listeners: list[subprocess.Popen[bytes]]
+) -> None:
+    events = drop_all(inbox, ".yaml", MANIFEST)
+    tell_thrice(inbox, events, queue)
+    inbox.settings.triggers.write_text(
+        f"triggers: [{{name: queue, source: sqs, queue_url: '{queue.url}', watch: '{inbox.watch}', start: manifest}}]\n"
+    )
+    until(lambda: count(inbox) > OBJECTS // 3, "a third of the batches", PATIENCE_S)
+    listeners[0].send_signal(signal.SIGKILL)
+    until(lambda: queue.left() == 0, "the queue to be empty", PATIENCE_S)
+    wanted = {batch_id("queue", [Drop(event.bucket, event.key, event.etag)]) for event in events}
+    assert len(wanted) == OBJECTS
+    found = inbox.batches()
+    assert sorted(found) == sorted(wanted)
+    assert all(inbox.service.ledger.is_accepted(one) for one in found)
+    assert all(inbox.dispatcher.memory.is_told(one) for one in found)
+
+
+def test_a_thousand_images_are_each_in_one_gathered_batch(
+    inbox: Inbox, queue: Sqs, listeners: list[subprocess.Popen[bytes]]
+) -> None:
+    events = drop_all(inbox, ".jpg", b"picture")
+    tell_thrice(inbox, events, queue)
+    inbox.settings.triggers.write_text(
+        f"triggers: [{{name: faces, source: sqs, queue_url: '{queue.url}', watch: '{inbox.watch}', start: images,"
+        " prompts: [smiles], gather_s: 1}]\n"
+    )
+    until(lambda: count(inbox) > 0, "the first batch", PATIENCE_S)
+    listeners[0].send_signal(signal.SIGKILL)
+    until(lambda: queue.left() == 0, "the queue to be empty", PATIENCE_S)
+
+    def images() -> list[str]:
+        return [row.image or "" for one in inbox.batches() for row in inbox.service.ledger.items(one)]
+
+    until(lambda: len(images()) >= OBJECTS, "every image in a batch", PATIENCE_S)
+    assert sorted(images()) == sorted(event.uri for event in events)
