@@ -46,7 +46,7 @@ def wrong(subject: str, says: str, mend: str = "") -> Finding:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Check everything, one finding after the other. Nothing is run at the vendor, nothing is left on S3."""
-    from pipeline.doctor import queue, schedules, storage, vendor, web
+    from pipeline.doctor import queue, schedules, storage, triggers, vendor, web
 
     for check in (
         queue.redis,
@@ -57,6 +57,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         web.public_url,
         web.gate,
         schedules.schedules,
+        triggers.triggers,
     ):
         try:
             yield from check(settings)

@@ -12,9 +12,10 @@ from inbox import Inbox
 from queues import Sqs
 from waiting import WaitFor
 
+from pipeline.doctor import Verdict
+from pipeline.doctor.triggers import triggers
 from pipeline.errors import StorageError
 from pipeline.triggers import sqs
-from pipeline.triggers.check import check
 from pipeline.triggers.dispatch import Dispatcher
 from pipeline.triggers.rule import Rule, Source, Start
 from pipeline.triggers.sqs import Queue, QueueError
@@ -174,12 +175,12 @@ def test_the_doctor_looks_at_the_bucket_and_the_queue(inbox: Inbox, queue: Sqs) 
         f"- {{name: bad, source: sqs, queue_url: '{queue.url}-none', watch: '{inbox.watch}', start: manifest}}\n"
         f"- {{name: worse, source: listing, watch: 's3://no-such-bucket/', start: manifest}}\n"
     )
-    (good, says), (bad, why), (worse, _) = check(inbox.settings)
-    assert (good, bad, worse) == (True, False, False)
-    assert "redrive" in says
-    assert "NonExistentQueue" in why
+    good, bad, worse = triggers(inbox.settings)
+    assert [finding.verdict for finding in (good, bad, worse)] == [Verdict.OK, Verdict.WRONG, Verdict.WRONG]
+    assert "queue answers" in good.says
+    assert "NonExistentQueue" in bad.says
     assert list(inbox.storage.list(inbox.watch)) == []
     inbox.settings.triggers.write_text("triggers: [{name: x}]\n")
-    ((fine, told),) = check(inbox.settings)
-    assert not fine
-    assert ":1:" in told
+    (broken,) = triggers(inbox.settings)
+    assert broken.verdict is Verdict.WRONG
+    assert ":1:" in broken.says
