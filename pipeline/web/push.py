@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import BadRequest, Forbidden, RequestEntityTooLarge, Unauthorized
+from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, RequestEntityTooLarge, Unauthorized
 
 from pipeline.service import Service
 from pipeline.triggers import sns
@@ -41,11 +41,11 @@ def blueprint(service: Service, tokens: Tokens) -> Blueprint:
     @open_to_all
     def s3() -> Response:
         rules = [rule for rule in book.rules() if rule.source is Source.PUSH]
-        may_come_in = gate.is_open()
-        if not may_come_in and "x-amz-sns-message-type" not in request.headers:
-            raise Unauthorized("Send the token of PIPELINE_EVENTS_TOKEN as a bearer token or in `x-api-key`.")
+        refusal = gate.refusal()
+        if refusal and "x-amz-sns-message-type" not in request.headers:
+            raise refusal
         message = _message()
-        if not may_come_in:
+        if refusal:
             _check_signed(message, rules, verifier)
         if message.get("Type") == "SubscriptionConfirmation":
             _confirm(message, verifier)
@@ -60,15 +60,17 @@ class _Gate:
     def __init__(self, *tokens: Tokens) -> None:
         self._tokens = [one for one in tokens if one]
 
-    def is_open(self) -> bool:
-        """Whether the request carries one of the tokens; without any token, whether it comes from this machine."""
-        if self._tokens:
-            return any(tokens.holder(one) for tokens in self._tokens for one in _given() if one)
-        try:
-            somebody_on_this_machine()
-        except Forbidden:
-            return False
-        return True
+    def refusal(self) -> HTTPException | None:
+        """None where the request carries one of the tokens, or, without any token, comes from this machine."""
+        if not self._tokens:
+            try:
+                somebody_on_this_machine()
+            except Forbidden as error:
+                return error
+            return None
+        if any(tokens.holder(one) for tokens in self._tokens for one in _given() if one):
+            return None
+        return Unauthorized("Send the token of PIPELINE_EVENTS_TOKEN as a bearer token or in `x-api-key`.")
 
 
 def _given() -> Sequence[str]:

@@ -93,7 +93,7 @@ def test_the_events_token_opens_nothing_else(client: FlaskClient) -> None:
 def test_without_any_token_only_this_machine_is_heard(inbox: Inbox, settings: Settings) -> None:
     client = create_app(settings.model_copy(update={"api_token": None, "events_token": None})).test_client()
     text = inbox.notification(inbox.drop("a.yaml"))
-    assert status(client, text, environ_overrides={"REMOTE_ADDR": "203.0.113.9"}) == 401
+    assert status(client, text, environ_overrides={"REMOTE_ADDR": "203.0.113.9"}) == 403
     assert inbox.batches() == []
     assert status(client, text) == 200
     assert len(inbox.batches()) == 1
