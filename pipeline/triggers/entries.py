@@ -32,13 +32,17 @@ class Shape:
     needed: tuple[str, ...]
     text_keys: frozenset[str]
     """Keys whose values are text as written."""
+    free_keys: frozenset[str] = frozenset()
+    """Keys under which everything means what it looks like."""
     rules: Callable[[Entry, Entry, Path], Iterable[Mistake]] = lambda entry, values, path: ()
     """Mistakes of an entry as a whole: it as it is written, those of its values that are right, its path."""
 
 
 def read(text: bytes, *, file: str, shape: Shape) -> tuple[list[dict[str, Any]], list[Problem]]:
     """The values of each entry without a mistake, and all mistakes with their places."""
-    document = yaml_text.load(text, file=file, most_bytes=MOST_BYTES, text_keys=shape.text_keys)
+    document = yaml_text.load(
+        text, file=file, most_bytes=MOST_BYTES, text_keys=shape.text_keys, free_keys=shape.free_keys
+    )
     if not document.readable:
         return [], document.problems
     found: list[dict[str, Any]] = []
@@ -105,6 +109,11 @@ def name(value: object) -> str:
             f"{shown(found)} is no name: 1 to 63 lower-case letters, digits and '-', beginning with no '-'"
         )
     return found
+
+
+def as_written(value: object) -> object:
+    """Reads what is looked at with the entry as a whole."""
+    return value
 
 
 def one_of(kind: type[StrEnum]) -> Reader:

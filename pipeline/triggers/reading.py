@@ -60,6 +60,7 @@ def of_images(rule: Rule, uris: list[str]) -> Manifest:
     document = {
         "version": 1,
         "name": rule.name,
+        **json.loads(rule.head),
         "matrix": {"images": uris, "prompts": list(rule.prompts)},
         **({"output": rule.output} if rule.output else {}),
     }

@@ -40,6 +40,8 @@ class Rule:
     output: str | None = None
     """`s3://bucket/prefix/`, None for the service's own."""
     gather_s: float = 0
+    head: str = "{}"
+    """What the manifest of its images says besides, as JSON: model, image_field, params, limits, notify."""
 
     @property
     def bucket(self) -> str:

@@ -4,17 +4,24 @@ triggers:
   - {name: inbox, source: listing, watch: s3://bucket/inbox/, start: manifest, every_s: 10}
   - {name: queue, source: sqs, queue_url: "https://…", watch: s3://bucket/inbox/, start: manifest}
   - {name: faces, source: push, watch: s3://bucket/faces/, start: images, prompts: ["…"], output: s3://bucket/out/,
-     gather_s: 30}
+     gather_s: 30, limits: {budget_usd: "5.00"}}
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
 from pipeline.errors import InvalidTriggers
+from pipeline.manifest_schema import FREE_KEYS, TEXT_KEYS, ManifestEntry
+from pipeline.manifest_values import DEFAULT_IMAGE_FIELD, MOST_PROMPT, Surroundings
+from pipeline.mistakes import mistakes_of
 from pipeline.triggers import entries
 from pipeline.triggers.rule import Rule, Source, Start
 from pipeline.yaml_places import Path
@@ -22,6 +29,8 @@ from pipeline.yaml_text import Mistake
 from pipeline.yaml_values import shown
 
 MOST_PROMPTS = 100
+HEAD = ("model", "image_field", "params", "limits", "notify")
+"""Keys of a manifest that a rule for images may have."""
 SHORTEST_S = 1
 LONGEST_S = 3600
 
@@ -31,7 +40,12 @@ def parse(text: bytes, *, file: str) -> tuple[Rule, ...]:
     found, problems = entries.read(text, file=file, shape=_SHAPE)
     if problems:
         raise InvalidTriggers(problems)
-    return tuple(Rule(**values) for values in found)
+    return tuple(_rule(values) for values in found)
+
+
+def _rule(values: dict[str, Any]) -> Rule:
+    head = {key: values.pop(key) for key in HEAD if key in values}
+    return Rule(**values, head=json.dumps(head))
 
 
 def _whole_entry(entry: entries.Entry, values: entries.Entry, path: Path) -> Iterator[Mistake]:
@@ -44,6 +58,18 @@ def _whole_entry(entry: entries.Entry, values: entries.Entry, path: Path) -> Ite
         owner = _ONLY_FOR.get(key)
         if owner and owner[0] in values and values[owner[0]] != owner[1]:
             yield Mistake((*path, key), f"{shown(key)} means something with `{owner[0]}: {owner[1]}` only", at_key=True)
+    yield from _head(entry, path)
+
+
+def _head(entry: entries.Entry, path: Path) -> Iterator[Mistake]:
+    """What a manifest could not say."""
+    head = {key: entry[key] for key in HEAD if key in entry}
+    image_field = head.get("image_field")
+    around = Surroundings(image_field if isinstance(image_field, str) else DEFAULT_IMAGE_FIELD, None)
+    try:
+        ManifestEntry.model_validate({"version": 1, "name": "images", **head}, context=around)
+    except ValidationError as error:
+        yield from mistakes_of(error, ManifestEntry, at=path)
 
 
 def _why(key: str, source: object, start: object) -> str:
@@ -85,6 +111,8 @@ def _prompts(value: object) -> tuple[str, ...]:
         raise ValueError("must be a list of prompts, none of them empty")
     if len(value) > MOST_PROMPTS:
         raise ValueError(f"has {len(value)} prompts; at most {MOST_PROMPTS} are taken")
+    if any(len(prompt) > MOST_PROMPT for prompt in value):
+        raise ValueError(f"has a prompt of more than {MOST_PROMPT:,} characters")
     return tuple(value)
 
 
@@ -99,6 +127,7 @@ _READERS: dict[str, entries.Reader] = {
     "prompts": _prompts,
     "output": _place,
     "gather_s": entries.number_of_seconds(0, LONGEST_S),
+    **dict.fromkeys(HEAD, entries.as_written),
 }
 _NEEDED_BY: dict[object, tuple[str, ...]] = {Source.SQS: ("queue_url",), Start.IMAGES: ("prompts",)}
 _ONLY_FOR: dict[str, tuple[str, StrEnum]] = {
@@ -108,11 +137,13 @@ _ONLY_FOR: dict[str, tuple[str, StrEnum]] = {
     "prompts": ("start", Start.IMAGES),
     "output": ("start", Start.IMAGES),
     "gather_s": ("start", Start.IMAGES),
+    **dict.fromkeys(HEAD, ("start", Start.IMAGES)),
 }
 _SHAPE = entries.Shape(
     key="triggers",
     readers=_READERS,
     needed=("name", "source", "watch", "start"),
-    text_keys=frozenset({"name", "watch", "output", "prompts", "queue_url", "topic_arn"}),
+    text_keys=TEXT_KEYS | {"watch", "queue_url", "topic_arn"},
+    free_keys=FREE_KEYS,
     rules=_whole_entry,
 )

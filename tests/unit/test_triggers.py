@@ -1,5 +1,6 @@
 """triggers.yaml, which objects a rule is about, and the ids of batches."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from pipeline.errors import InvalidTriggers
 from pipeline.triggers.drops import Drop, batch_id
 from pipeline.triggers.listener import plans
+from pipeline.triggers.reading import of_images
 from pipeline.triggers.rule import Rule, Source, Start
 from pipeline.triggers.rulebook import Rulebook, load
 from pipeline.triggers.rules import parse
@@ -35,6 +37,23 @@ def test_the_rules_of_the_contract_are_read() -> None:
     assert (inbox.source, inbox.start, inbox.every_s) == (Source.LISTING, Start.MANIFEST, 10)
     assert (queue.source, queue.queue_url) == (Source.SQS, "https://sqs.eu-central-1.amazonaws.com/1/q")
     assert (faces.prompts, faces.output, faces.gather_s) == (("smiles",), "s3://bucket/out/", 30)
+
+
+def test_a_rule_for_images_says_what_a_manifest_could_and_its_mistakes_are_told_like_a_manifests() -> None:
+    rule = "  - {name: a, source: push, watch: s3://pics/a/, start: images, prompts: [smiles], "
+    good = f"triggers:\n{rule}model: some/model, params: {{seed: 7}}, limits: {{budget_usd: 5.00, attempts: 2}}}}\n"
+    (faces,) = parse(good.encode(), file="t.yaml")
+    manifest = of_images(faces, ["s3://pics/a/1.jpg"])
+    assert (manifest.model, manifest.params, manifest.limits.attempts) == ("some/model", {"seed": 7}, 2)
+    assert manifest.limits.budget_usd == Decimal("5.00")
+    bad = f"triggers:\n{rule}notify: nowhere,\n    limits: {{attempts: 0, budget: 5}}}}\n"
+    with pytest.raises(InvalidTriggers) as caught:
+        parse(bad.encode(), file="t.yaml")
+    told = [(problem.line, problem.message.partition(":")[0]) for problem in caught.value.problems]
+    assert [line for line, _ in told] == [2, 3, 3]
+    assert told[0][1].startswith("notify")
+    assert "limits.attempts must be at least 1" in told[1][1]
+    assert told[2][1] == "unknown key 'budget' in limits"
 
 
 def test_the_file_that_is_shipped_has_no_triggers() -> None:
