@@ -20,6 +20,7 @@ Every change is one atomic script of `lua/`; what it needs and answers stands on
     spend                 hash  day since 1970 → what runs of that day cost (pico-USD)
     notices               zset  batch id → when its `notify` address is told (see ledger_notices.py)
     figures               hash  what was counted for /metrics (see ledger_figures.py)
+    door:{address}        text  tries to sign in (see ledger_door.py)
     account               hash  window, paused, backoff_until, backoff_tries, trouble
     wake:{…}              text  a wake-up is on its way (see wake.py)
 
@@ -43,6 +44,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from pipeline import redis_client
 from pipeline.callbacks import RunName
 from pipeline.errors import NoSuchBatch, NoSuchItem, Unreachable
+from pipeline.ledger_door import LedgerDoor
 from pipeline.ledger_figures import LedgerFigures, bounds_for_scripts
 from pipeline.ledger_keys import PREFIX
 from pipeline.ledger_keys import batch_key as _batch
@@ -85,7 +87,7 @@ _HELD = json.dumps(
 )
 
 
-class Ledger(LedgerPages, LedgerFigures, LedgerNotices):
+class Ledger(LedgerPages, LedgerFigures, LedgerNotices, LedgerDoor):
     """Every read and every transition. Thread-safe."""
 
     def __init__(self, redis: Any) -> None:

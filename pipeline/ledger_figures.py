@@ -4,7 +4,8 @@ The hash `figures` holds
 
     ended:{state}                     items that came to this end
     retried, refused                  attempts that came to nothing: spent, and only turned away
-    callbacks:{outcome}               `rung` at once, `held` for whoever works on the run, `stale` for one that is over
+    callbacks:{outcome}               `rung` at once, `held` for whoever works on the run, `stale` for one that is over;
+                                      `refused` with a token that is none, `unheard` while Redis was away
     {step}:{bucket}, {step}:sum       how long steps took (ms): `vendor` from the claim to the end of the task, `copy`
                                       from there to S3, `whole` both
 """
@@ -24,7 +25,7 @@ from pipeline.states import ItemState
 BOUNDS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 """Upper bounds of the buckets; one more has no bound."""
 STEPS = ("vendor", "copy", "whole")
-OUTCOMES = ("rung", "held", "stale")
+OUTCOMES = ("rung", "held", "stale", "refused", "unheard")
 _MOST_BATCHES = 1000
 
 
@@ -79,6 +80,10 @@ class LedgerFigures:
             spend_usd=from_pico(sum(map(int, spend))),
             due_lag_s=max(0.0, (now_ms - first[0][1]) / 1000) if first else 0.0,
         )
+
+    def count_callbacks(self, outcome: str, number: int) -> None:
+        """So many callbacks came to `outcome`, one of OUTCOMES that no script sees."""
+        self._redis.hincrby(f"{PREFIX}figures", f"callbacks:{outcome}", number)
 
     def _items(self, batch_ids: list[str]) -> dict[str, int]:
         states = list(ItemState)

@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(push.blueprint(service, tokens))
     app.register_blueprint(health.blueprint(service))
     app.register_blueprint(metrics.blueprint(service))
-    app.register_blueprint(login.blueprint(tokens))
+    app.register_blueprint(login.blueprint(tokens, service.ledger))
     operations = _operations(service)
     app.register_blueprint(operations.routes)
     app.register_blueprint(docs.blueprint(operations))

@@ -67,7 +67,7 @@ class _Read(Collector):
         yield _gauge("dailies_account_backoff", "1 while the vendor makes us wait.", int(bool(account.trouble)))
         yield _counter("dailies_retries", "Attempts that were spent and came to nothing.", figures.retried)
         yield _counter("dailies_refusals", "Attempts that were only turned away.", figures.refused)
-        yield _counters("dailies_callbacks", "Callbacks with a valid token.", "outcome", figures.callbacks)
+        yield _counters("dailies_callbacks", "Callbacks by what came of them.", "outcome", figures.callbacks)
         steps = HistogramMetricFamily(
             "dailies_step_seconds", "How long steps of successful runs took.", labels=["step"]
         )

@@ -19,6 +19,7 @@ from pipeline.errors import DailiesError
 from pipeline.service import Service
 from pipeline.trace import span
 from pipeline.web.bells import Bells
+from pipeline.web.tally import Tally
 from pipeline.wiro_answers import parse_callback
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Receiver:
         self._others = others
         self._signer = CallbackSigner(secret) if secret else None
         self._bells = Bells(service.ledger, service.waker)
+        self._tally = Tally(service.ledger.count_callbacks)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request, as WSGI wants it."""
@@ -51,8 +53,10 @@ class Receiver:
             return self._others(environ, start_response)
         run = self._signer.verify(path[len(PATH) :]) if self._signer else None
         if run is None:
+            self._tally.count("refused")
             return _problem(start_response, "404 Not Found", "No run has this token.")
         if not self._ring(run, _body(environ)):
+            self._tally.count("unheard")
             return _problem(start_response, "503 Service Unavailable", "It was not heard. Try again.")
         start_response("200 OK", _HEARD)
         return ()

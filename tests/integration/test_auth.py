@@ -1,4 +1,4 @@
-"""The gate: who comes in, and how a browser is kept honest. No server is needed: nothing gets that far."""
+"""The gate: who comes in, and how a browser is kept honest. Mostly without a server: nothing gets that far."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
+from pipeline.ledger import Ledger
+from pipeline.ledger_door import MOST_TRIES, WITHIN_S
 from pipeline.settings import Settings
 from pipeline.web import create_app
 
@@ -18,9 +20,11 @@ NOWHERE = "redis://127.0.0.1:1/0"
 CLOSED = "/api/v1/batches"
 
 
-def a_client(*, token: str | None = TOKEN, secret: str = "a-secret-of-the-tests") -> FlaskClient:
+def a_client(
+    *, token: str | None = TOKEN, secret: str = "a-secret-of-the-tests", redis_url: str = NOWHERE
+) -> FlaskClient:
     settings = Settings(
-        redis_url=NOWHERE, secret=SecretStr(secret), api_token=SecretStr(token) if token is not None else None
+        redis_url=redis_url, secret=SecretStr(secret), api_token=SecretStr(token) if token is not None else None
     )
     return create_app(settings).test_client()
 
@@ -214,3 +218,35 @@ def test_a_wrong_method_is_told_the_right_ones() -> None:
     answer = a_client().post("/healthz", headers=BEARER)
     assert answer.status_code == 405
     assert "GET" in answer.headers["Allow"]
+
+
+def test_who_tries_many_tokens_has_to_wait_and_nobody_else_has(redis_url: str) -> None:
+    def tries(client: FlaskClient, token: str, address: str = "192.0.2.1") -> TestResponse:
+        data = {"csrf": csrf_of(client.get("/login")), "token": token}
+        return client.post("/login", data=data, environ_overrides={"REMOTE_ADDR": address})
+
+    client = a_client(redis_url=redis_url)
+    assert [tries(client, "wrong").status_code for _ in range(MOST_TRIES)] == [401] * MOST_TRIES
+    for token in ("wrong", TOKEN):
+        held = tries(client, token)
+        assert held.status_code == 429
+        assert 0 < int(held.headers["Retry-After"]) <= WITHIN_S
+        assert "Too many tries" in held.text
+    assert tries(client, TOKEN, "192.0.2.2").status_code == 303
+
+
+def test_whoever_signs_in_has_all_tries_again(redis_url: str) -> None:
+    client = a_client(redis_url=redis_url)
+    for _ in range(2 * MOST_TRIES):
+        client.post("/login", data={"csrf": csrf_of(client.get("/login")), "token": "wrong"})
+        assert signed_in(client).status_code == 303
+        client.post("/logout", data={"csrf": csrf_in(client)})
+
+
+def test_addresses_of_one_ipv6_network_are_one(redis_url: str) -> None:
+    ledger = Ledger.connect(redis_url)
+    waits = [ledger.knock(f"2001:db8::{n:x}") for n in range(1, MOST_TRIES + 2)]
+    assert waits[-1] > 0
+    assert not any(waits[:-1])
+    assert ledger.knock("2001:db8:0:1::1") == 0
+    assert ledger.knock("no address at all") == 0

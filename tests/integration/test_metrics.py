@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
+from running import ROOT
 from test_ledger import PENDING, RUNNING, SUBMITTING, SUCCEEDED, a_batch, claims, dues, running, succeed
 from waiting import WaitFor
 
@@ -55,6 +57,17 @@ def test_metrics_need_the_token(redis_url: str) -> None:
     assert app.test_client().get("/metrics").status_code == 401
 
 
+@pytest.mark.parametrize("file", ["docs/grafana.json", "docs/observability.md"])
+def test_what_is_written_about_metrics_names_only_those_that_are(
+    client: FlaskClient, ledger: Ledger, file: str
+) -> None:
+    ledger.shrink_window(3)
+    found = {name for name, _ in seen(client)}
+    named = set(re.findall(r"dailies_[a-z_]+", (ROOT / file).read_text(encoding="utf-8")))
+    assert len(named) > 10
+    assert {name for name in named if not {name, f"{name}_count"} & found} == set()
+
+
 def test_items_money_and_runs_are_counted(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=4)
     running(ledger, 2)
@@ -87,8 +100,9 @@ def test_callbacks_are_counted_by_what_came_of_them(client: FlaskClient, ledger:
     [due] = dues(ledger)
     ledger.ring(due.run, "", "")
     ledger.ring(RunName("b", "i0", 99), "", "")
+    client.post("/callbacks/wiro/forged")
     found = seen(client)
-    assert [found["dailies_callbacks_total", outcome] for outcome in ("rung", "held", "stale")] == [1, 1, 1]
+    assert [found["dailies_callbacks_total", outcome] for outcome in ("rung", "held", "stale", "refused")] == [1] * 4
 
 
 def test_steps_are_timed(client: FlaskClient, ledger: Ledger) -> None:

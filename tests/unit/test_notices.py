@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from running import ROOT
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from pipeline.model import BatchRow
@@ -53,6 +58,25 @@ def test_a_message_is_verified_as_the_standard_says() -> None:
         "4.32",
         RESULTS,
     )
+
+
+def test_the_lines_of_the_docs_verify_it() -> None:
+    text = (ROOT / "docs/notifications.md").read_text(encoding="utf-8")
+    code, shell = re.search(r"```python\n(.+?)```", text, re.DOTALL), re.search(r"python -c '(.*derived.*)'\n", text)
+    assert code
+    assert shell
+    told = sent()
+
+    class Asked:
+        headers = told.headers
+        get_data = staticmethod(lambda: told.body)
+
+    names: dict[str, Any] = {"SECRET": SECRET, "request": Asked}
+    exec(code[1], names)  # noqa: S102  what is written there is what is to be shown to work
+    assert names["message"]["data"]["id"] == "la-street-1"
+    environment = {"PYTHONPATH": str(ROOT), "PIPELINE_SECRET": "first, second"}
+    said = subprocess.run([sys.executable, "-c", shell[1]], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == derived_secret("first")
 
 
 def test_a_changed_message_is_not_verified() -> None:
