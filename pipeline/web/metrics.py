@@ -15,6 +15,9 @@ from pipeline.ledger_figures import BOUNDS_S, Figures, Latencies
 from pipeline.ledger_rows import AccountRow
 from pipeline.service import Service
 from pipeline.staff import QueueFigures, Staff
+from pipeline.states import TERMINAL
+
+_ENDS = sorted(TERMINAL)
 
 
 def blueprint(service: Service) -> Blueprint:
@@ -52,7 +55,12 @@ class _Read(Collector):
         for state, number in figures.items.items():
             items.add_metric([state], number)
         yield items
-        yield _counters("dailies_items_ended", "Items that came to this end.", "state", figures.ended)
+        yield _counters(
+            "dailies_items_ended",
+            "Items that came to this end.",
+            "state",
+            {end: figures.ended.get(end, 0) for end in _ENDS},
+        )
 
     def _money(self) -> Iterator[Metric]:
         # Prometheus knows floats only; the exact figure is in the API.

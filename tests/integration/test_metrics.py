@@ -93,6 +93,15 @@ def test_attempts_that_come_to_nothing_are_counted(client: FlaskClient, ledger: 
     assert (found["dailies_retries_total", ""], found["dailies_refusals_total", ""]) == (1, 1)
 
 
+def test_a_run_that_is_held_as_unknown_has_ended_so(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    [claim] = ledger.write_down(claims(ledger))
+    ledger.lose_run(claim.run, claim.lease, adopt_wait_s=0)
+    assert seen(client)["dailies_items_ended_total", ItemState.UNKNOWN] == 0
+    ledger.expire(adopt_wait_s=0, on_unknown="hold")
+    assert seen(client)["dailies_items_ended_total", ItemState.UNKNOWN] == 1
+
+
 def test_callbacks_are_counted_by_what_came_of_them(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     [claim] = running(ledger, 1, look_after_s=60)

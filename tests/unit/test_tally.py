@@ -1,9 +1,9 @@
+import time
 from collections import Counter
 
 import pytest
 
 from pipeline.errors import Unreachable
-from pipeline.web import tally
 from pipeline.web.tally import Tally
 
 
@@ -11,7 +11,7 @@ from pipeline.web.tally import Tally
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The clock: change its only value."""
     clock = [100.0]
-    monkeypatch.setattr(tally.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     return clock
 
 
