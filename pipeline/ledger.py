@@ -39,11 +39,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from redis.exceptions import NoScriptError, ResponseError
-
 from pipeline import redis_client
 from pipeline.callbacks import RunName
-from pipeline.errors import NoSuchBatch, NoSuchItem, Unreachable
+from pipeline.errors import NoSuchBatch, NoSuchItem
 from pipeline.ledger_door import LedgerDoor
 from pipeline.ledger_figures import LedgerFigures, bounds_for_scripts
 from pipeline.ledger_keys import PREFIX
@@ -76,7 +74,6 @@ from pipeline.states import TERMINAL, TRANSITIONS, BatchState, ItemState
 
 _Thing = TypeVar("_Thing")
 _CHUNK = 500
-_DISK_S = 5.0
 
 _HELD = json.dumps(
     {
@@ -110,25 +107,8 @@ class Ledger(LedgerPages, LedgerFigures, LedgerNotices, LedgerDoor):
     def _run(self, script: str, *args: object) -> Any:
         return self._scripts[script](keys=[PREFIX], args=args)
 
-    def _run_to_disk(self, name: str, *args: object) -> Any:
-        """Run a script and wait until the server's disk has what it wrote (WAITAOF, Valkey and Redis 7.2).
-
-        Both go over one connection: the server waits for what that connection wrote. Servers without the command,
-        or without an append-only file, promise less; `doctor` says so.
-        """
-        script = self._scripts[name]
-        with self._redis.pipeline(transaction=False) as pipe:
-            pipe.evalsha(script.sha, 1, PREFIX, *args)
-            pipe.execute_command("WAITAOF", 1, 0, ms(_DISK_S))
-            answer, written = pipe.execute(raise_on_error=False)
-        if isinstance(answer, NoScriptError):
-            self._redis.script_load(script.script)
-            return self._run_to_disk(name, *args)
-        if isinstance(answer, ResponseError):
-            raise answer
-        if not isinstance(written, ResponseError) and written[0] < 1:
-            raise Unreachable(f"Redis did not write to its disk within {_DISK_S:.0f} s.")
-        return answer
+    def _run_to_disk(self, script: str, *args: object) -> Any:
+        return redis_client.run_to_disk(self._redis, self._scripts[script], PREFIX, *args)
 
     def ping(self) -> None:
         """Raise Unreachable unless the server answers."""

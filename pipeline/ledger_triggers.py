@@ -81,8 +81,9 @@ class TriggerLedger:
     # Gathering
 
     def gather(self, trigger: str, drop: Drop, *, most: int) -> bool:
-        """Put a drop into the trigger's open window. False when it was taken before."""
-        return bool(self._run("gather", trigger, drop.digest, _text(drop), most) == 1)
+        """Put a drop into the trigger's open window, on the server's disk. False when it was taken before."""
+        args = (drop.digest, _text(drop), most)
+        return bool(redis_client.run_to_disk(self._redis, self._scripts["gather"], _key(trigger), *args) == 1)
 
     def is_taken(self, trigger: str, drop: Drop) -> bool:
         """Whether a drop was gathered."""

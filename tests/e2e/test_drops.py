@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
+from rq import Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
 from running import PIPELINE, ROOT, Sandbox, Up, an_up, bare_environment, until
 
 from pipeline.storage import Storage
@@ -78,6 +82,19 @@ def test_what_is_dropped_becomes_videos_and_says_so_beside_it(
     assert {error["line"] for error in rejected["errors"]} >= {3, 4}
     assert len(sandbox.tasks()) == 7
     assert all(batch in up.run("list") for batch in gathered)
+    # A worker that dies between the end of a batch and its report leaves the report to be made all the same.
+    assert {(job.func_name, *job.args) for job in later(up)} >= {
+        ("jobs.report.report", batch) for batch in (status["batch_id"], *gathered)
+    }
+
+
+def later(up: Up) -> list[Job]:
+    """Jobs whose time has not come."""
+    redis = Redis.from_url(up.environment["REDIS_URL"])
+    registry = Queue("dailies", connection=redis, serializer=JSONSerializer).scheduled_job_registry
+    jobs = Job.fetch_many(registry.get_job_ids(), redis, JSONSerializer)
+    redis.close()
+    return [job for job in jobs if job]
 
 
 def tell(up: Up, uri: str) -> None:
