@@ -11,6 +11,7 @@ Every change is one atomic script of `lua/`; what it needs and answers stands on
     batch:{id}:pending    zset  item id → when it is due (ms)
     batch:{id}:ended      hash  item id → JSON of what became of it
     batch:{id}:reviews    hash  item id → JSON {mark, note}: what a person thinks of its outputs
+    batch:{id}:life       hash  how often what happened when (see ledger_life.py)
     batch:{id}:uploads    hash  image → URL at the vendor, for images that several items share
     item:{batch}:{item}   hash  state, attempt (numbers runs), tries (attempts spent), lease, task, token, paid …
     due                   zset  "batch item" → when a run is to be looked at, or its lease ends (ms)
@@ -47,6 +48,7 @@ from pipeline.ledger_figures import LedgerFigures, bounds_for_scripts
 from pipeline.ledger_keys import PREFIX
 from pipeline.ledger_keys import batch_key as _batch
 from pipeline.ledger_keys import item_key as _item
+from pipeline.ledger_life import LedgerLife, life_for_scripts
 from pipeline.ledger_notices import LedgerNotices
 from pipeline.ledger_pages import LedgerPages
 from pipeline.ledger_rows import (
@@ -84,12 +86,12 @@ _HELD = json.dumps(
 )
 
 
-class Ledger(LedgerPages, LedgerFigures, LedgerNotices, LedgerDoor):
+class Ledger(LedgerPages, LedgerFigures, LedgerLife, LedgerNotices, LedgerDoor):
     """Every read and every transition. Thread-safe."""
 
     def __init__(self, redis: Any) -> None:
         self._redis = redis
-        prelude = _legal_transitions() + bounds_for_scripts() + (_LUA / "_common.lua").read_text()
+        prelude = _legal_transitions() + bounds_for_scripts() + life_for_scripts() + (_LUA / "_common.lua").read_text()
         self._scripts = {
             path.stem: redis.register_script(prelude + path.read_text())
             for path in _LUA.glob("*.lua")

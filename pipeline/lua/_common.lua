@@ -1,8 +1,8 @@
 -- Shared by every script: it stands before each of them. KEYS[1] is the prefix of all keys.
 -- Keys are derived from the prefix, so the ledger lives on one Redis, not on a cluster.
 -- Times are milliseconds of the server's own clock: workers' clocks do not matter.
--- LEGAL (state -> {state = true}) is generated from pipeline/states.py, BOUNDS (ms) from pipeline/ledger_figures.py;
--- both stand before this file.
+-- LEGAL (state -> {state = true}) is generated from pipeline/states.py, BOUNDS (ms) from pipeline/ledger_figures.py,
+-- SLOTS and FIRST_STEP (ms) from pipeline/ledger_life.py; they stand before this file.
 local P = KEYS[1]
 
 local function now_ms()
@@ -23,6 +23,25 @@ local function took(step, ms)
   while BOUNDS[bucket] and ms > BOUNDS[bucket] do bucket = bucket + 1 end
   count(step .. ':' .. bucket)
   redis.call('HINCRBY', P .. 'figures', step .. ':sum', ms)
+end
+
+-- Counts what happened in the life of a batch. Slices are made twice as long when the batch outlives them.
+local function lived(batch, what)
+  local key = batch_key(batch) .. ':life'
+  local now = now_ms()
+  local age = math.max(0, now - (redis.call('HGET', batch_key(batch), 'created') or now))
+  local step = tonumber(redis.call('HGET', key, 'step') or FIRST_STEP)
+  if age >= step * SLOTS then
+    local before, fields = step, redis.call('HGETALL', key)
+    while age >= step * SLOTS do step = step * 2 end
+    redis.call('DEL', key)
+    redis.call('HSET', key, 'step', step)
+    for i = 1, #fields, 2 do
+      local name, slice = fields[i]:match('^(%a+):(%d+)$')
+      if name then redis.call('HINCRBY', key, name .. ':' .. math.floor(slice * before / step), fields[i + 1]) end
+    end
+  end
+  redis.call('HINCRBY', key, what .. ':' .. math.floor(age / step), 1)
 end
 
 -- The only place where an item changes its state. The counts of its batch follow.
@@ -99,6 +118,7 @@ local function end_item(batch, item, from, to, outcome)
   redis.call('HDEL', item_key(batch, item), 'lease', 'rung')
   redis.call('HSET', P .. 'batch:' .. batch .. ':ended', item, outcome)
   count('ended:' .. to)
+  lived(batch, to)
   return redis.call('HINCRBY', batch_key(batch), 'open', -1)
 end
 

@@ -8,6 +8,7 @@ local key = item_key(batch, item)
 local f = redis.call('HMGET', key, 'state', 'attempt', 'lease', 'rung')
 if f[2] ~= attempt or f[3] ~= lease or (f[1] ~= 'submitting' and f[1] ~= 'unknown') then return 0 end
 move(batch, item, f[1], 'running')
+lived(batch, 'started')
 redis.call('HSET', key, 'task', ARGV[5], 'token', ARGV[6])
 redis.call('HDEL', key, 'lease', 'rung', 'hint_task', 'hint_token')
 redis.call('ZREM', P .. 'leases', member(batch, item))

@@ -42,6 +42,7 @@ for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'adopt', '-inf', now, 'LI
       redis.call('HSET', P .. 'batch:' .. batch .. ':ended', item, ARGV[4])
       redis.call('HINCRBY', batch_key(batch), 'open', -1)
       count('ended:unknown')
+      lived(batch, 'unknown')
       held = held + 1
       batches[#batches + 1] = batch
     end

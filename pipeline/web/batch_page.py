@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, render_template, request
 
 from pipeline.ledger import Ledger
+from pipeline.ledger_life import STARTED
 from pipeline.model import BatchRow, ItemRow
 from pipeline.service import Service
 from pipeline.states import BATCH_TERMINAL, BatchState, ItemState
-from pipeline.web.charts import ended, progress_parts
+from pipeline.web.charts import LANE, WIDTH, busiest, ended, progress_parts, timeline
 from pipeline.web.media import FILES
 
 PAGE = 48
@@ -62,7 +63,7 @@ class Sheet:
 
 
 def blueprint(service: Service) -> Blueprint:
-    """`GET /batches/{id}`, and its parts for the scripts of the page: `…/sheet` and `…/items/{item}`."""
+    """`GET /batches/{id}`, and its parts for the scripts of the page: `…/sheet`, `…/now` and `…/items/{item}`."""
     routes = Blueprint("batch", __name__)
     ledger = service.ledger
 
@@ -76,6 +77,11 @@ def blueprint(service: Service) -> Blueprint:
     def sheet(batch_id: str) -> str:
         batch, asked = ledger.batch(batch_id), _asked()
         return render_template("_sheet.html", batch=batch, asked=asked, sheet=_sheet(ledger, batch, asked))
+
+    @routes.get("/batches/<batch_id>/now")
+    def now(batch_id: str) -> str:
+        batch = ledger.batch(batch_id)
+        return render_template("_now.html", batch=batch, **_now(ledger, batch))
 
     @routes.get("/batches/<batch_id>/items/<item_id>")
     def item(batch_id: str, item_id: str) -> str:
@@ -125,16 +131,34 @@ def _takes(ledger: Ledger, batch_id: str, rows: list[ItemRow], number: int | Non
 
 
 def _figures(ledger: Ledger, batch: BatchRow) -> dict[str, Any]:
-    money = ledger.money(batch.id)
-    plan = ledger.plan(batch.id)
     return {
-        "money": money,
-        "deadline_s": plan.deadline_s,
+        **_now(ledger, batch),
+        "money": ledger.money(batch.id),
         "ended": ended(batch.counts),
         "parts": progress_parts(batch.counts, batch.total),
         "states": list(ItemState),
         "steerable": _STEERABLE,
-        "is_over": batch.status in BATCH_TERMINAL,
-        "elapsed_s": ((batch.finished or datetime.now(UTC)) - batch.created).total_seconds(),
         "files": FILES,
+    }
+
+
+def _now(ledger: Ledger, batch: BatchRow) -> dict[str, Any]:
+    """What changes as time goes by: the batch's life, and whether its account takes runs."""
+    now = datetime.now(UTC)
+    elapsed_s = max(0.0, ((batch.finished or now) - batch.created).total_seconds())
+    life = ledger.life(batch.id, elapsed_s)
+    deadline_s = ledger.plan(batch.id).deadline_s
+    span_s = life.step_s * len(life.slices)
+    return {
+        "now": now,
+        "is_over": batch.status in BATCH_TERMINAL,
+        "elapsed_s": elapsed_s,
+        "account": ledger.account(),
+        "slices": timeline(life, batch.created),
+        "shown": [what for what in (STARTED, *ItemState) if any(what in slice_ for slice_ in life.slices)],
+        "busiest": busiest(life),
+        "width": WIDTH,
+        "lane": LANE,
+        "deadline": None if deadline_s is None else batch.created + timedelta(seconds=deadline_s),
+        "deadline_x": None if deadline_s is None or deadline_s > span_s else round(WIDTH * deadline_s / span_s, 1),
     }

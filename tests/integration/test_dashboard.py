@@ -80,6 +80,33 @@ def test_a_paused_account_is_told_with_its_reason(client: FlaskClient, ledger: L
     assert "Balance is &lt;low&gt;." in text
 
 
+def test_a_batch_says_that_its_account_is_paused_while_it_goes_on(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    ledger.pause_account("Balance is <low>.")
+    for path in ("/batches/b", "/batches/b/now"):
+        assert "Balance is &lt;low&gt;." in page(client, path)
+    ledger._redis.hset("dailies:batch:b", "status", "succeeded")
+    for path in ("/batches/b", "/batches/b/now"):
+        assert "Balance" not in page(client, path)
+
+
+def test_the_timeline_shows_when_runs_started_and_items_ended(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=3)
+    assert "nothing has happened yet" in page(client, "/batches/b")
+    running(ledger, 2)
+    first, second = dues(ledger)
+    ledger.pay_run(first, Decimal("0.09"))
+    ledger.end_item(first.run, first.lease, COLLECTING, SUCCEEDED, {})
+    ledger.end_item(second.run, second.lease, RUNNING, FAILED, {"error": "no"})
+    ledger.cancel_pending("b", "by hand")
+    text = page(client, "/batches/b/now")
+    for key in ("started", "succeeded", "failed", "cancelled"):
+        assert f'<span class="key {key}">' in text
+    said = " ".join(re.findall(r"<title>[^<]+ UTC, 1 s: ([^<]+)</title>", text))
+    assert "2 started" in said
+    assert "1 failed" in said
+
+
 def test_text_of_prompts_and_names_comes_out_as_text(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=0)
     load(ledger, "b", odd={"prompt": HOSTILE, "image": "javascript:alert(1)"})

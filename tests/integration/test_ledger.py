@@ -661,3 +661,12 @@ def test_a_task_that_is_not_ours_is_forgotten(ledger: Ledger) -> None:
     assert ledger.put_down(due, delay_s=0)
     assert dues(ledger) == []
     assert ledger.ring(claim.run, "2221", "token"), "the true one is heard"
+
+
+def test_the_slices_of_a_life_double_when_a_batch_outlives_them(ledger: Ledger) -> None:
+    a_batch(ledger, items=2)
+    running(ledger, 1)
+    ledger._redis.hset("dailies:batch:b", "created", int(ledger._redis.hget("dailies:batch:b", "created")) - 3_600_000)
+    running(ledger, 1)
+    assert ledger._redis.hgetall("dailies:batch:b:life") == {"step": "64000", "started:0": "1", "started:56": "1"}
+    assert sum(slice_["started"] for slice_ in ledger.life("b", 3600).slices if "started" in slice_) == 2

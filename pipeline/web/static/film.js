@@ -1,5 +1,5 @@
 "use strict";
-/* The videos of a contact sheet, on the dashboard and in the gallery. */
+/* The pictures and videos of a contact sheet, on the dashboard and in the gallery. */
 const film = (() => {
   const still = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -12,9 +12,20 @@ const film = (() => {
     }
   }, { rootMargin: "400px" });
 
+  /* What cannot be had says so in its frame. */
+  function tell(media, what, when) {
+    const frame = media.closest(".frame");
+    if (!frame) return;
+    media.addEventListener("error", () => { frame.dataset.trouble = `The ${what} cannot be shown.`; });
+    media.addEventListener(when, () => { delete frame.dataset.trouble; });
+    if (media.error || (media.complete && !media.naturalWidth)) media.dispatchEvent(new Event("error"));
+  }
+
   // It plays while the pointer is on it, or when asked by tap or key; its controls show while they are of use.
   function watch(root) {
+    for (const image of root.querySelectorAll("img")) tell(image, "picture", "load");
     for (const video of root.querySelectorAll("video")) {
+      tell(video, "video", "loadedmetadata");
       near.observe(video);
       video.controls = false;
       video.tabIndex = 0;

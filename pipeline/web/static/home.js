@@ -9,12 +9,7 @@
     busy = true;
     const fresh = await ui.page(location.href);
     busy = false;
-    if (!fresh) return;
-    for (const part of document.querySelectorAll("[data-fresh]")) {
-      const now = fresh.querySelector(`[data-fresh="${part.dataset.fresh}"]`);
-      const inUse = part.contains(document.activeElement) || part.querySelector("details[open]");
-      if (now && !inUse && now.innerHTML !== part.innerHTML) part.replaceChildren(...now.childNodes);
-    }
+    if (fresh) ui.freshen(fresh);
   }
 
   setInterval(refresh, EVERY_MS);

@@ -3,7 +3,7 @@
 (() => {
   const batch = document.getElementById("batch");
   const { api } = batch.dataset;
-  const POLL_MS = 3000, REST_MS = 10000, TRY_EVENTS_MS = 30000;
+  const POLL_MS = 3000, REST_MS = 10000, TRY_EVENTS_MS = 30000, FRESHEN_MS = 5000;
   const ENDED = ["succeeded", "failed", "cancelled", "unknown"];
   const OVER = ["succeeded", "partial", "failed", "cancelled"];
   const WINDOW_MS = 600000;
@@ -62,7 +62,7 @@
     if (rate) live("speed").insertAdjacentHTML("beforeend", " <small>a minute</small>");
     live("clock-name").textContent = over ? "Took" : "Time left";
     const left = !over && perMinute ? (60 * (row.total - ended)) / perMinute : null;
-    live("clock").textContent = over && took !== null ? duration(took) : left === null ? "–" : `about ${duration(left)}`;
+    live("clock").textContent = over && took !== null ? duration(took) : left === null ? "–" : `about ${duration(Math.ceil(left))}`;
   }
 
   function showButtons(row, over) {
@@ -93,11 +93,11 @@
     live("total").textContent = number(row.total);
     live("cost").textContent = dollars(row.cost_usd);
     live("revision").textContent = row.revision;
-    if (row.finished) live("finish").textContent = `${row.finished.slice(0, 16).replace("T", " ")} UTC ended, ${row.status}`;
     draw(row.counts, row.total).setAttribute("aria-label", `${number(ended)} of ${number(row.total)} items ended`);
     showFigures(row, ended, over, Date.now());
     showButtons(row, over);
     showCounts(row);
+    if (over !== (batch.dataset.over === "true")) freshen();
     batch.dataset.over = String(over);
     batch.dataset.status = row.status;
     document.title = `${over ? row.status : `${number(ended)}/${number(row.total)}`} · ${row.id} · Dailies`;
@@ -105,6 +105,18 @@
     if (last && text !== last) document.dispatchEvent(new Event("progressed"));
     last = text;
   }
+
+  /* What no event tells: the timeline, and whether the account takes runs. */
+  async function freshen() {
+    const fresh = document.hidden ? null : await ui.page(`/batches/${encodeURIComponent(batch.dataset.id)}/now`);
+    if (fresh) ui.freshen(fresh);
+  }
+  setInterval(() => { if (batch.dataset.over !== "true") freshen(); }, FRESHEN_MS);
+  document.addEventListener("changed", () => {
+    // A button that has done its work goes with its notice.
+    document.querySelector("[data-fresh] :focus")?.blur();
+    freshen();
+  });
 
   /* Ask once, then go on as is best: an ended batch may be opened again by another tab, so it is asked now and then. */
   async function poll() {

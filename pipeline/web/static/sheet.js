@@ -16,14 +16,21 @@
     card.contains(document.activeElement) && document.activeElement.matches("input, textarea") ||
     Array.from(card.querySelectorAll("video")).some((video) => !video.paused);
 
-  /* Put `fresh` where `card` is; the focus stays on the same button. */
+  /* Put `fresh` where `card` is; the focus stays on the same button or video, and a video goes on playing. */
   function replace(card, fresh) {
-    const focused = card.contains(document.activeElement) ? document.activeElement.dataset : null;
-    card.replaceWith(fresh);
+    const focused = card.contains(document.activeElement) ? document.activeElement : null;
+    const videos = new Map(Array.from(card.querySelectorAll("video"), (video) => [video.src, video]));
+    card.after(fresh);
     film.watch(fresh);
+    for (const video of fresh.querySelectorAll("video")) {
+      const old = videos.get(video.src);
+      if (old) video.replaceWith(old);
+    }
+    card.remove();
     if (!focused) return;
-    const same = Array.from(fresh.querySelectorAll("[data-do]")).find(
-      (button) => button.dataset.do === focused.do && button.dataset.mark === focused.mark && !button.hidden,
+    const { do: does, mark } = focused.dataset;
+    const same = fresh.contains(focused) ? focused : Array.from(fresh.querySelectorAll("[data-do]")).find(
+      (button) => button.dataset.do === does && button.dataset.mark === mark && !button.hidden,
     );
     (same ?? fresh.querySelector("button, a"))?.focus({ preventScroll: true });
   }
@@ -154,9 +161,19 @@
     }
   });
 
+  /* Keys, while the focus is on a take: its buttons, and the takes beside it. */
+  const KEYS = { a: "[data-mark=approved]", r: "[data-mark=rejected]", n: "[data-do=open-again]" };
   sheet.addEventListener("keydown", (event) => {
+    const card = event.target.closest("[data-item]");
     const form = event.target.closest("form.again");
-    if (form && event.key === "Escape") openAgain(form.closest("[data-item]"), false);
+    if (form && event.key === "Escape") openAgain(card, false);
+    if (!card || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea")) return;
+    const beside = { ArrowRight: card.nextElementSibling, ArrowLeft: card.previousElementSibling }[event.key];
+    const button = KEYS[event.key] && card.querySelector(`.actions ${KEYS[event.key]}`);
+    if (!beside && !button) return;
+    event.preventDefault();
+    button?.click();
+    (beside?.querySelector(".frame:last-child video") ?? beside?.querySelector(".actions button"))?.focus();
   });
 
   document.addEventListener("progressed", refresh);

@@ -47,6 +47,15 @@ const ui = (() => {
     }
   }
 
+  /* Take over from `fresh` the parts of this page that have changed there, but for those that are in use. */
+  function freshen(fresh) {
+    for (const part of document.querySelectorAll("[data-fresh]")) {
+      const now = fresh.querySelector(`[data-fresh="${part.dataset.fresh}"]`);
+      const inUse = part.contains(document.activeElement) || part.querySelector("details[open]");
+      if (now && !inUse && now.innerHTML !== part.innerHTML) part.replaceChildren(...now.childNodes);
+    }
+  }
+
   /* Something was changed from here: this page and those in other tabs look again. */
   function changed() {
     others.postMessage("changed");
@@ -92,5 +101,5 @@ const ui = (() => {
   document.addEventListener("focusin", (event) => closeMenus(event.target));
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") closeMenus(null); });
 
-  return { ask, page, say, changed };
+  return { ask, page, freshen, say, changed };
 })();
