@@ -13,6 +13,7 @@ from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job
 from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
+from rq.worker import BaseWorker
 
 from pipeline import redis_client
 from pipeline.wake import QUEUE
@@ -77,7 +78,7 @@ class Staff:
                 name=worker.name,
                 host=worker.hostname or "",
                 state=str(worker.get_state()),
-                job=_job_name(worker.get_current_job()),
+                job=_job_of(worker),
                 heartbeat=_aware(worker.last_heartbeat),
                 done=worker.successful_job_count,
                 failed=worker.failed_job_count,
@@ -116,6 +117,14 @@ class Staff:
             return 0.0
         since = _aware(job.enqueued_at) if job else None
         return max(0.0, (datetime.now(UTC) - since).total_seconds()) if since else 0.0
+
+
+def _job_of(worker: BaseWorker) -> str | None:
+    """What a worker does now; its job may have ended since we asked who works."""
+    try:
+        return _job_name(worker.get_current_job())
+    except NoSuchJobError:
+        return None
 
 
 def _job_name(job: Job | None) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 import urllib3
 from flask.testing import FlaskClient
 from pydantic import SecretStr
-from rq import Queue
+from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 from test_ledger import COLLECTING, FAILED, RUNNING, SUCCEEDED, a_batch, dues, running
 
@@ -201,6 +201,17 @@ def test_a_dead_letter_is_shown_run_again_and_forgotten(client: FlaskClient, red
     assert client.post(f"/dead-letters/{job.id}/forget").status_code == 303
     assert staff.figures().failed == 0
     assert client.post("/dead-letters/nobody/again").status_code == 303
+
+
+def test_a_worker_whose_job_has_just_ended_is_shown_all_the_same(client: FlaskClient, redis_url: str) -> None:
+    queue = Queue(QUEUE, connection=redis_client.connect(redis_url, decode=False), serializer=JSONSerializer)
+    worker = SimpleWorker([queue], name="the-worker", connection=queue.connection, serializer=JSONSerializer)
+    worker.register_birth()  # type: ignore[no-untyped-call]  # as RQ has it
+    job = queue.enqueue("jobs.collect.collect")
+    worker.prepare_execution(job)
+    assert [row.job for row in Staff(redis_url).workers()] == ["collect"]
+    queue.connection.delete(job.key)
+    assert "the-worker" in page(client, "/")
 
 
 def test_the_form_of_a_new_batch_says_when_there_is_no_place_for_outputs(client: FlaskClient) -> None:
