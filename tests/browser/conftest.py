@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, StorageState, sync_playwright
 from running import ROOT
 
 from browser.stage import Seen, Stage, sign_in
@@ -44,13 +44,25 @@ def seen() -> Seen:
     return Seen()
 
 
+@pytest.fixture(scope="session")
+def cookies(browser: Browser, up: Stage) -> StorageState:
+    """Those of somebody who has signed in."""
+    context = browser.new_context(base_url=up.url)
+    sign_in(context.new_page())
+    found = context.storage_state()
+    context.close()
+    return found
+
+
 @pytest.fixture
-def context(browser: Browser, up: Stage, seen: Seen) -> Iterator[BrowserContext]:
+def context(browser: Browser, up: Stage, seen: Seen, cookies: StorageState) -> Iterator[BrowserContext]:
     """A browser that is signed in. At the end nothing may have gone wrong in its pages."""
-    opened = browser.new_context(base_url=up.url, viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    opened = browser.new_context(
+        base_url=up.url, viewport={"width": 1280, "height": 900}, accept_downloads=True, storage_state=cookies
+    )
     opened.set_default_timeout(20_000)
     opened.on("page", seen.watch)
-    sign_in(opened.new_page())
+    opened.new_page()
     yield opened
     opened.close()
     assert seen.errors == []

@@ -31,11 +31,11 @@ class Stage(Up):
         return json.loads(answer.data)
 
     def submit(self, name: str, prompts: list[str]) -> str:
-        """A batch of one picture with these prompts. Answers its id."""
+        """A batch of one picture with these prompts, each of which has one attempt. Answers its id."""
         picture = (PICTURES / "portrait.jpg").read_bytes()
         uri = self.ask("POST", "/api/v1/inputs", picture, "image/jpeg")["uri"]
         items = [{"id": f"take-{n}", "image": uri, "prompt": prompt} for n, prompt in enumerate(prompts, 1)]
-        manifest = {"version": 1, "name": name, "items": items}
+        manifest = {"version": 1, "name": name, "limits": {"attempts": 1}, "items": items}
         return str(self.ask("POST", "/api/v1/batches", json.dumps(manifest).encode())["id"])
 
 

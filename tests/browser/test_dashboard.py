@@ -143,7 +143,7 @@ def test_a_failed_item_says_why_and_goes_again(page: Page, ended: str) -> None:
     expect(failed.locator(".error")).to_contain_text("face could not be found")
     failed.get_by_role("button", name="Retry").click()
     expect(page.get_by_role("status").filter(has_text="It goes again")).to_be_visible()
-    expect(failed.locator(".facts")).to_contain_text("6 attempts", timeout=END_MS)
+    expect(failed.locator(".facts")).to_contain_text("2 attempts", timeout=END_MS)
     expect(status(page)).to_have_text("partial", timeout=END_MS)
 
 
@@ -205,6 +205,53 @@ def test_text_of_prompts_comes_out_as_text(page: Page, up: Stage) -> None:
     opened(page, batch_id, until="succeeded")
     expect(take(page, "take-1").locator(".prompt")).to_have_text(HOSTILE)
     assert page.locator("#sheet script, #sheet img[src=x]").count() == 0
+
+
+def test_takes_are_reviewed_by_keys_alone(page: Page, up: Stage) -> None:
+    batch_id = up.submit("keys", ["She smiles", "She waves"])
+    opened(page, batch_id, until="succeeded")
+    first, second = (take(page, name).locator("video") for name in ("take-1", "take-2"))
+    first.focus()
+    page.keyboard.press("Enter")
+    plays(first)
+    page.keyboard.press("a")
+    expect(take(page, "take-1").locator(".chip.approved")).to_be_visible()
+    expect(first).to_be_focused()
+    assert not first.evaluate("(video) => video.paused")
+    page.keyboard.press("ArrowRight")
+    expect(second).to_be_focused()
+    page.keyboard.press("r")
+    expect(take(page, "take-2").locator(".chip.rejected")).to_be_visible()
+    page.keyboard.press("n")
+    expect(take(page, "take-2").get_by_label("Prompt of another take")).to_be_focused()
+    page.keyboard.type(" again")
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowLeft")
+    expect(first).to_be_focused()
+
+
+def test_the_timeline_goes_on_and_an_account_that_takes_no_runs_is_told(page: Page, up: Stage) -> None:
+    batch_id = up.submit("timeline", ["She smiles", "Nobody #fail"])
+    opened(page, batch_id, until="partial")
+    timeline = page.locator(".life")
+    for key in ("started", "succeeded", "failed"):
+        expect(timeline.locator(f".key.{key}")).to_be_visible(timeout=END_MS)
+    expect(timeline.locator("rect.succeeded").first).to_be_visible()
+    up.ask("POST", "/api/v1/account/pause")
+    take(page, "take-2").get_by_role("button", name="Retry").click()
+    notice = page.get_by_role("region", name="The account is paused")
+    expect(notice).to_be_visible(timeout=END_MS)
+    notice.get_by_role("button", name="Resume the account").click()
+    expect(notice).to_have_count(0)
+    expect(status(page)).to_have_text("partial", timeout=END_MS)
+
+
+def test_a_picture_that_is_gone_is_told_in_its_frame(page: Page, up: Stage) -> None:
+    items = [{"id": "gone", "image": "s3://dailies/batches/inputs/gone.jpg", "prompt": "She smiles"}]
+    manifest = {"version": 1, "name": "gone", "limits": {"attempts": 1}, "items": items}
+    batch_id = up.ask("POST", "/api/v1/batches", json.dumps(manifest).encode())["id"]
+    page.goto(f"/batches/{batch_id}")
+    expect(page.locator("[data-trouble='The picture cannot be shown.']")).to_be_visible()
 
 
 def test_a_page_recovers_when_the_service_starts_again(browser: Browser, up: Stage) -> None:
