@@ -1,4 +1,8 @@
-"""Work on many things at once: claim a handful whenever that many hands are free, until nothing is due."""
+"""Work on many things at once: claim a handful whenever that many hands are free, until nothing is due.
+
+The hands are those of the process. A job does not wait for ever for the slowest thing it began, a vendor that hangs or
+a large copy: that goes on beside the jobs that follow, its lease kept.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import TypeVar
+
+import structlog
 
 from jobs.context import stopping
 from jobs.leases import Held, LeaseKeeper
@@ -19,67 +25,99 @@ HANDFUL = 16
 SLICE_S = 5.0
 """How long one job goes on claiming before it makes room for other kinds of work."""
 
+LINGER_S = 2.0
+"""How long a job then waits for what is still at work before it leaves it to itself."""
+
 HeldT = TypeVar("HeldT", bound=Held)
+
+log = structlog.get_logger()
 
 
 def work(claim: Callable[[int], Sequence[HeldT]], do: Callable[[HeldT], None], leases: LeaseKeeper) -> bool:
     """Claim and do until nothing is due, the slice is over or the worker stops. True when more may be due.
 
     `claim(n)` answers at most n things; `do` works on one, in a thread, its lease kept. What was claimed is always
-    finished. If `do` raised, the first error is raised once everything else is done: a fault of ours, for RQ to
-    show; the lease of that thing runs out.
+    finished, though perhaps not before this returns. If `do` raised meanwhile, the first error is raised: a fault of
+    ours, for RQ to show; the lease of that thing runs out.
     """
 
     def hold(thing: HeldT, claimed_at: float) -> None:
         with leases.keep(thing, claimed_at):
             do(thing)
 
-    crew = _Crew()
+    gang = _Gang()
     ends = time.monotonic() + SLICE_S
     more = True
     try:
         while time.monotonic() < ends and not stopping.is_set():
             claimed_at = time.monotonic()
-            for thing in claim(HANDS - crew.busy):
-                crew.start(partial(hold, thing, claimed_at))
-            if crew.busy == 0:
+            free = HANDS - _crew.busy
+            for thing in claim(free) if free > 0 else ():
+                gang.start(partial(hold, thing, claimed_at))
+            if gang.busy == 0 and free > 0:
                 more = False
                 break
-            crew.wait_until(min(crew.busy - 1, HANDS - HANDFUL))
+            _crew.wait_until(min(_crew.busy - 1, HANDS - HANDFUL), ends)
     finally:
-        crew.wait_until(0)
-    if crew.errors:
-        raise crew.errors[0]
+        gang.leave()
+    if gang.errors:
+        raise gang.errors[0]
     return more
 
 
+def wait_for_all() -> None:
+    """Wait until every hand of this process is free. What they do has time limits of its own."""
+    _crew.wait_until(0, None)
+
+
 class _Crew:
-    """Hands at work. `busy` of them have something in them."""
+    """All hands of this process. `busy` of them have something in them."""
+
+    def __init__(self) -> None:
+        self.busy = 0
+        self.changed = threading.Condition()
+
+    def wait_until(self, busy: int, ends: float | None) -> None:
+        """Wait until no more than `busy` hands are; at most until `ends` (time.monotonic)."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.busy <= busy, None if ends is None else ends - time.monotonic())
+
+
+_crew = _Crew()
+
+
+class _Gang:
+    """The hands that one job has set to work."""
 
     def __init__(self) -> None:
         self.busy = 0
         self.errors: list[Exception] = []
-        self._changed = threading.Condition()
+        self._left = False
 
     def start(self, job: Callable[[], None]) -> None:
-        with self._changed:
+        with _crew.changed:
             self.busy += 1
+            _crew.busy += 1
         _hands().submit(self._run, job)
 
-    def wait_until(self, busy: int) -> None:
-        """Wait until no more than `busy` hands are. What they do has time limits of its own."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.busy <= busy)
+    def leave(self) -> None:
+        """The job ends. What takes long goes on without it."""
+        with _crew.changed:
+            _crew.changed.wait_for(lambda: self.busy == 0, LINGER_S)
+            self._left = self.busy > 0
 
     def _run(self, job: Callable[[], None]) -> None:
         try:
             job()
         except Exception as error:
             self.errors.append(error)
+            if self._left:
+                log.exception("hand_failed")
         finally:
-            with self._changed:
+            with _crew.changed:
                 self.busy -= 1
-                self._changed.notify()
+                _crew.busy -= 1
+                _crew.changed.notify_all()
 
 
 @lru_cache(maxsize=1)

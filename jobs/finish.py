@@ -40,6 +40,7 @@ def finish(batch_id: str) -> None:
         log.warning("results_not_written", batch=batch_id, error=str(error))
     else:
         if written:
+            _tidy(ctx, batch)
             _close(ctx, batch, lease)
 
 
@@ -71,6 +72,18 @@ def _write(ctx: Context, batch: BatchRow, lease: str) -> bool:
 def _fill(file: BinaryIO, pieces: Iterable[bytes]) -> None:
     file.writelines(pieces)
     file.seek(0)
+
+
+def _tidy(ctx: Context, batch: BatchRow) -> None:
+    """No output is under way any more: what uploads were left unfinished go."""
+    try:
+        aborted = ctx.storage.abort_uploads(join(batch.output, "items/"))
+    except StorageError as error:
+        # It costs a little, and a bucket's rule may do it too; keys need not allow it.
+        log.warning("uploads_not_aborted", batch=batch.id, error=str(error))
+    else:
+        if aborted:
+            log.info("uploads_aborted", batch=batch.id, uploads=aborted)
 
 
 def _close(ctx: Context, batch: BatchRow, lease: str) -> None:

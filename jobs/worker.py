@@ -18,6 +18,7 @@ import jobs.start
 import jobs.submit
 import jobs.sweep
 import jobs.tick  # noqa: F401  imported before the first job needs it
+from jobs import crew
 from jobs.context import context, stopping
 from pipeline.errors import StorageError
 
@@ -39,6 +40,7 @@ class WarmWorker(SimpleWorker):
         try:
             return super().work(*args, **options)
         finally:
+            crew.wait_for_all()
             try:
                 context().journal.flush()
             except StorageError as error:

@@ -36,7 +36,8 @@ def connect(redis_url: str, *, decode: bool = True, patience_s: float = 0) -> An
             redis_url,
             decode_responses=decode,
             socket_connect_timeout=5,
-            socket_timeout=30 if patience_s else 10,
+            # Whoever does not wait is waited for: a vendor that calls back, a browser.
+            socket_timeout=30 if patience_s else 4,
             health_check_interval=30,
             max_connections=128,
         )
@@ -68,6 +69,7 @@ def run_to_disk(redis: Any, script: Any, key: str, *args: object) -> Any:
 
 class _Client(Redis):
     patience_s: float = 0
+    speaks_to_people = True
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         send: Callable[..., Any] = super().execute_command
@@ -77,6 +79,20 @@ class _Client(Redis):
         pipe = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
         pipe.owner = self
         return pipe
+
+
+class RQRedis(_Client):
+    """For RQ's own commands (see the Procfile): where the server is away they wait for it, and no process dies."""
+
+    patience_s = 300
+    speaks_to_people = False
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> RQRedis:
+        """As RQ makes its client. Workers, who wait for jobs, raise the time limit to what they need."""
+        limits = {"socket_connect_timeout": 5, "socket_timeout": 30, "socket_keepalive": True}
+        client: Any = super().from_url(url, **(limits | options))
+        return client  # type: ignore[no-any-return]
 
 
 class _Pipeline(Pipeline):
@@ -101,6 +117,8 @@ def _patiently(client: _Client, call: Callable[[], Any]) -> Any:
             return call()
         except _TROUBLE as error:
             if time.monotonic() + wait > ends:
+                if not client.speaks_to_people:
+                    raise
                 raise _unreachable(client, error) from error
         time.sleep(wait * (0.5 + random.random() / 2))
         wait = min(wait * 2, _LONGEST_WAIT_S)

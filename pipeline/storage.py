@@ -46,7 +46,7 @@ _CONFIG = Config(
     request_checksum_calculation="when_required",
     response_checksum_validation="when_required",
 )
-_MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
+_MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchBucket", "NoSuchUpload"}
 _LATER = {
     "SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "RequestTimeTooSkewed", "OperationAborted",
     "ThrottlingException", "Throttling", "500", "502", "503", "504",
@@ -182,8 +182,8 @@ class Storage:
         except BaseException:
             # A part that arrives after its upload was aborted would stay, and cost, for ever.
             wait(parts)
-            with suppress(ClientError, BotoCoreError):
-                self._s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+            with suppress(StorageError):
+                self._abort(bucket, key, upload)
             raise
         return total
 
@@ -270,6 +270,23 @@ class Storage:
             for entry in page.get("Contents", []):
                 uri = f"s3://{bucket}/{entry['Key']}"
                 yield ObjectInfo(uri, entry["Size"], "", entry["ETag"], modified=entry["LastModified"])
+
+    def abort_uploads(self, prefix: str) -> int:
+        """Abort every upload in parts under `prefix` that was begun and never completed. Answers how many.
+
+        Those of writers that died, or could not abort theirs, would stay and cost for ever.
+        """
+        bucket, start = split(prefix)
+        found = _asked(prefix, lambda: self._s3.list_multipart_uploads(Bucket=bucket, Prefix=start)).get("Uploads", [])
+        for upload in found:
+            self._abort(bucket, upload["Key"], upload["UploadId"])
+        return len(found)
+
+    def _abort(self, bucket: str, key: str, upload: str) -> None:
+        def abort() -> object:
+            return self._s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+
+        _asked(f"s3://{bucket}/{key}", lambda: _unless_missing(abort))
 
     def delete(self, uri: str) -> None:
         """Delete an object; there may be none."""

@@ -36,10 +36,10 @@ class Tree:
         place = self.at or (1, 1)
         tree = self
         for step in path:
-            tree = tree.children[step]
-            if tree.at is None:
+            found = tree.children.get(step)
+            if found is None or found.at is None:
                 return place
-            place = tree.at
+            tree, place = found, found.at
         return tree.key_at or place if key else place
 
 

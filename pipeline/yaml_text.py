@@ -18,9 +18,13 @@ from typing import Any
 
 from pipeline.errors import Problem
 from pipeline.yaml_places import Path, Tree, find
-from pipeline.yaml_values import BAD_TEXT, MOST_DEPTH, MOST_KEYS, PAD, Builder
+from pipeline.yaml_values import BAD_TEXT, MOST_DEPTH, MOST_ENTRIES, MOST_KEYS, PAD, Builder
 
 MOST_BYTES = 64 * 1024 * 1024
+
+_MOST_NODES = 2 * MOST_ENTRIES
+"""Lists and mappings that are made in memory before anything is judged. JSON with more is read as YAML is, judged as it
+comes: that takes longer and ends sooner."""
 
 _PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _BAD_ESCAPE = re.compile(r"\\u(?:00[01]|007[fF]|00[89]|[dD][89a-fA-F]|[fF]{3}[eEfF])")
@@ -53,7 +57,7 @@ class Document:
         tree = Tree()
         mistakes = list(mistakes)
         for mistake in mistakes:
-            tree.add(mistake.path)
+            tree.add(self._there(mistake.path))
         find(tree, self.text)
         return [
             Problem(self.file, *tree.place(mistake.path, key=mistake.at_key), mistake.message) for mistake in mistakes
@@ -62,9 +66,19 @@ class Document:
     def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:
         """Line and column, from 1, of one value, or of its key."""
         tree = Tree()
-        tree.add(path)
+        tree.add(self._there(path))
         find(tree, self.text)
         return tree.place(path, key=key)
+
+    def _there(self, path: Path) -> Path:
+        """As much of a path as leads somewhere: what is not there would be looked for to the end of the text."""
+        value = self.value
+        for number, step in enumerate(path):
+            try:
+                value = value[step]
+            except (LookupError, TypeError):
+                return path[:number]
+        return path
 
 
 def load(
@@ -125,11 +139,13 @@ def _joined(pair: re.Match[str]) -> str:
 
 def _load_json(document: Document, characters: str) -> bool:
     """Read what is JSON without a fault. False leaves it to YAML, which finds the places of faults."""
+    if characters.count("{") + characters.count("[") > _MOST_NODES:
+        return False
     try:
         document.value = _decode(characters)
     except (ValueError, RecursionError):
         return False
-    return not _is_deep(document.value)
+    return not _is_too_much(document.value)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -153,9 +169,12 @@ def _finite(text: str) -> float:
 _decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite).decode
 
 
-def _is_deep(value: Any) -> bool:
+def _is_too_much(value: Any) -> bool:
+    """Whether it is nested too deeply or has a list that is too long."""
     level = [value]
     for _ in range(MOST_DEPTH):
+        if any(len(parent) > MOST_ENTRIES for parent in level):
+            return True
         level = [
             child
             for parent in level

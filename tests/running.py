@@ -11,11 +11,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.embedded import HOST, S3Env, free_ports
+from pipeline.embedded import HOST, S3Env, free_ports, running_valkey
 from pipeline.storage import Storage
 
 ROOT = Path(__file__).parent.parent
@@ -72,6 +72,10 @@ class Sandbox:
         """Change some of its options."""
         self._ask("options", method="PATCH", data=json.dumps(options).encode())
 
+    def reset(self) -> None:
+        """No tasks, no faults."""
+        self._ask("reset", method="POST", data=b"")
+
     def _ask(self, what: str, method: str = "GET", data: bytes | None = None) -> dict[str, Any]:
         request = urllib.request.Request(f"http://{self.place}/_sandbox/{what}", data=data, method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:
@@ -95,6 +99,43 @@ def a_sandbox(folder: Path, **options: object) -> Iterator[Sandbox]:
     finally:
         process.kill()
         process.wait()
+
+
+class OwnRedis:
+    """A Redis (Valkey, with its append-only file) that a test may do anything to."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self._running = ExitStack()
+        self.url = self._running.enter_context(running_valkey(folder))
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send its process a signal."""
+        for pid in self._pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def kill(self) -> None:
+        """`kill -9`; it stays away until it is started again."""
+        self.signal(signal.SIGKILL)
+        self._running.close()
+
+    def start(self) -> None:
+        """Back at the same address, with what its append-only file has."""
+        assert self._running.enter_context(running_valkey(self._folder)) == self.url
+
+    def close(self) -> None:
+        """End it, whatever state it is in."""
+        self.signal(signal.SIGCONT)
+        self._running.close()
+
+    def _pids(self) -> Iterator[int]:
+        address = self.url.removeprefix("redis://").partition("/")[0].encode()
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if address in (folder / "cmdline").read_bytes().split(b"\0")[0]:
+                    yield int(folder.name)
 
 
 class Up:

@@ -26,9 +26,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from faulty_proxy import FaultyProxy, a_faulty_proxy
-from running import QUICK, Sandbox, Up, a_sandbox, an_up, s3_environment, until
+from running import QUICK, OwnRedis, Sandbox, Up, a_sandbox, an_up, s3_environment, until
 
-from pipeline.embedded import running_s3, running_valkey
+from pipeline.embedded import running_s3
 from pipeline.errors import Unreachable
 from pipeline.ledger import Ledger
 from pipeline.states import BATCH_TERMINAL
@@ -71,12 +71,10 @@ class Soak:
     def __init__(self, folder: Path, stack: ExitStack, seed: int) -> None:
         self.dice = random.Random(seed)
         self.deeds: Counter[str] = Counter()
-        for name in ("redis", "s3", "sandbox"):
+        for name in ("s3", "sandbox"):
             (folder / name).mkdir()
-        self._redis_folder = folder / "redis"
-        self._redis = ExitStack()
-        stack.callback(self._redis.close)
-        self.redis_url = self._redis.enter_context(running_valkey(self._redis_folder))
+        self.redis = OwnRedis(folder / "redis")
+        stack.callback(self.redis.close)
         s3 = stack.enter_context(running_s3(folder / "s3", "chaos"))
         address = urlsplit(s3.endpoint)
         self.proxy: FaultyProxy = stack.enter_context(a_faulty_proxy((str(address.hostname), int(address.port or 80))))
@@ -93,13 +91,13 @@ class Soak:
             **self.sandbox.environment,
             **keys,
             "AWS_ENDPOINT_URL_S3": self.proxy.url,
-            "REDIS_URL": self.redis_url,
+            "REDIS_URL": self.redis.url,
             "PIPELINE_OUTPUT": self.output,
             "PIPELINE_SECRET": "chaos",
             "PIPELINE_PUBLIC_URL": Up(state, {}).url,
         }
         self.up: Up = stack.enter_context(an_up(state, environment))
-        self.ledger = Ledger.connect(self.redis_url, patience_s=60)
+        self.ledger = Ledger.connect(self.redis.url, patience_s=60)
 
     # What is done to it
 
@@ -131,14 +129,9 @@ class Soak:
 
     def kill_redis(self) -> None:
         """The server dies and comes back with what its append-only file has."""
-        port = self.redis_url.rpartition(":")[2].partition("/")[0]
-        for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if f"127.0.0.1:{port}".encode() in (folder / "cmdline").read_bytes().split(b"\0")[0]:
-                    os.kill(int(folder.name), signal.SIGKILL)
-        self._redis.close()
+        self.redis.kill()
         time.sleep(self.dice.uniform(0, 2))
-        assert self._redis.enter_context(running_valkey(self._redis_folder)) == self.redis_url
+        self.redis.start()
 
     def vendor_burst(self) -> None:
         self.sandbox.change(server_error=0.5, rate_limit=0.3)

@@ -66,6 +66,9 @@ class Bells:
         except Exception as failure:  # whatever it is, the others are not left waiting for it
             error = failure
         with self._changing:
+            if isinstance(error, Unreachable):
+                # Nobody else is to wait as long for the same answer.
+                together, self._waiting = together + self._waiting, []
             self._somebody_leads = bool(self._waiting)
             if self._waiting:
                 self._waiting[0].leads = True
