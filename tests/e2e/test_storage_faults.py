@@ -32,7 +32,7 @@ def redis(tmp_path: Path) -> Iterator[OwnRedis]:
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    with a_sandbox(tmp_path, task_s=1.5, output_bytes=SIZE) as sandbox:
+    with a_sandbox(tmp_path, task_s=5, output_bytes=SIZE) as sandbox:
         yield sandbox
 
 
@@ -65,7 +65,7 @@ def test_what_s3_refuses_is_said_and_made_good_once_it_is_mended(
     manifest = a_manifest(tmp_path, items, limits={"attempts": 1})
 
     proxy.fail(1.0, "denied")
-    up.run("submit", manifest, "--batch-id", "b", code=1)
+    up.run("submit", manifest, "--batch-id", "b", code=3)
     proxy.fail(0)
     up.run("submit", manifest, "--batch-id", "b")
 
