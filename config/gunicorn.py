@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -14,7 +15,7 @@ _ADDRESS = "0.0.0.0" if _SETTINGS.api_token else "127.0.0.1"  # noqa: S104  behi
 # Under `up` the socket is there already, and stays while this process is away: callbacks wait in it meanwhile.
 _SOCKET = os.environ.get("LISTEN_FD")
 bind = f"fd://{_SOCKET}" if _SOCKET else f"{_ADDRESS}:{os.environ.get('PORT', '8000')}"
-worker_class = "gthread"
+worker_class = "pipeline.web.patient.PatientWorker"
 threads = _SETTINGS.web_threads
 backlog = 8192
 keepalive = 5
@@ -28,5 +29,10 @@ control_socket_disable = True
 
 
 def post_worker_init(worker: Any) -> None:
-    """Pages that watch a batch are let go when the process is to end: else it would wait for them."""
+    """Pages that watch a batch are let go when the process is to end: else it would wait for them.
+
+    What was loaded stays: the collector of garbage need not look through it again while callbacks wait.
+    """
     close_on_sigterm()
+    gc.collect()
+    gc.freeze()

@@ -8,9 +8,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -158,3 +159,17 @@ def test_requests_are_logged_without_what_is_secret(web: Web, ledger: Ledger, wa
     logged = web.log.read_text()
     assert '"route": "/api/v1/batches/<batch_id>/items", "status": 200' in logged
     assert TOKEN not in logged
+
+
+def test_callers_that_do_not_hang_up_hold_nobody_up(web: Web) -> None:
+    """Each of these is waited for: one after the other that would take more than a minute."""
+    place = urlsplit(web.url)
+    with ExitStack() as calls:
+        slow = []
+        for _ in range(40):
+            call = calls.enter_context(socket.create_connection((place.hostname, place.port), timeout=30))
+            call.sendall(b"GET /healthz HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+            slow.append(call)
+        for call in slow:
+            assert call.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert web.get("/healthz").status == 200
