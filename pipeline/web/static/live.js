@@ -61,7 +61,7 @@
     live("speed").textContent = rate ? rate.toFixed(1) : "–";
     if (rate) live("speed").insertAdjacentHTML("beforeend", " <small>a minute</small>");
     live("clock-name").textContent = over ? "Took" : "Time left";
-    const left = !over && perMinute ? (60 * (row.total - ended)) / perMinute : null;
+    const left = !over && row.status !== "paused" && perMinute ? (60 * (row.total - ended)) / perMinute : null;
     live("clock").textContent = over && took !== null ? duration(took) : left === null ? "–" : `about ${duration(Math.ceil(left))}`;
   }
 
