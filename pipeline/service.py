@@ -31,6 +31,8 @@ from pipeline.wake import Waker
 log = structlog.get_logger()
 
 MANIFEST = "manifest.yaml"
+INPUTS = "inputs/"
+"""Pictures that were sent: each batch has its own, those that came before it are beside the batches."""
 RESTATE_S = 3.0
 """How long reviews of an ended batch are gathered before its results are written anew."""
 _BATCH_ID = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -247,17 +249,28 @@ class Service:
         self.ledger.load_items(batch_id, ((item.id, spec_of(item)) for item in items))
 
     def _with_stored_image(self, item: Item, output: str, folder: Path | None, stored: dict[str, str]) -> Item:
-        if item.image is None or "://" in item.image or folder is None:
+        if item.image is None:
             return item
         if item.image not in stored:
-            stored[item.image] = self._store_input(folder / item.image, output)
-        return replace(item, image=stored[item.image])
+            stored[item.image] = self._in_batch(item.image, output, folder)
+        image = stored[item.image]
+        return item if image == item.image else replace(item, image=image)
+
+    def _in_batch(self, image: str, output: str, folder: Path | None) -> str:
+        """Where a picture is once the batch's folder has what is ours to give: a copy of the folder is then whole."""
+        if "://" not in image:
+            return self._store_input(folder / image, output) if folder else image
+        sent = join(self.settings.output, INPUTS) if self.settings.output else None
+        if sent is None or not image.startswith(sent):
+            return image
+        uri = join(output, INPUTS, image.removeprefix(sent))
+        return uri if self.storage.info(uri) or self.storage.copy(image, uri) else image
 
     def _store_input(self, file: Path, output: str) -> str:
         with file.open("rb") as source:
             digest = hashlib.file_digest(source, "sha256").hexdigest()
             suffix = file.suffix.lower()
-            uri = join(output, "inputs/", f"{digest}{suffix}")
+            uri = join(output, INPUTS, f"{digest}{suffix}")
             if self.storage.info(uri) is None:
                 source.seek(0)
                 content_type = _IMAGE_TYPES.get(suffix, "application/octet-stream")

@@ -288,6 +288,13 @@ class Storage:
 
         _asked(f"s3://{bucket}/{key}", lambda: _unless_missing(abort))
 
+    def copy(self, source: str, target: str) -> bool:
+        """Copy an object of at most 5 GB, within S3. False when there is none."""
+        (bucket, key), (from_bucket, from_key) = split(target), split(source)
+        asked: Any = {"Bucket": bucket, "Key": key, "CopySource": {"Bucket": from_bucket, "Key": from_key}}
+        answer = _asked(source, lambda: _unless_missing(lambda: self._s3.copy_object(**asked)))
+        return answer is not None
+
     def delete(self, uri: str) -> None:
         """Delete an object; there may be none."""
         bucket, key = split(uri)

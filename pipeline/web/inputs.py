@@ -10,7 +10,7 @@ from flask import Response, request
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from pipeline.errors import InvalidSettings
-from pipeline.service import Service
+from pipeline.service import INPUTS, Service
 from pipeline.storage import join
 from pipeline.web.documents import Stored
 from pipeline.web.operations import Operations, answer
@@ -38,7 +38,7 @@ def add_to(operations: Operations, service: Service) -> None:
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
             digest, size, head = _receive(file)
             content_type, suffix = _kind(head)
-            uri = join(_output(service), "inputs/", f"{digest}.{suffix}")
+            uri = join(_output(service), INPUTS, f"{digest}.{suffix}")
             is_new = service.storage.info(uri) is None
             if is_new:
                 file.seek(0)

@@ -250,6 +250,23 @@ def test_a_picture_is_stored_once(client: FlaskClient, storage: Storage, bucket:
     assert client.post("/api/v1/inputs", data=picture).status_code == 200
 
 
+def test_a_picture_that_was_sent_before_its_batch_is_in_its_folder(
+    client: FlaskClient, ledger: Ledger, storage: Storage, bucket: str
+) -> None:
+    sent = body(client.post("/api/v1/inputs", data=PORTRAIT.read_bytes()))["uri"]
+    gone = f"{bucket}inputs/gone.jpg"
+    items = [{"id": f"i{n}", "image": image, "prompt": "p"} for n, image in enumerate((sent, gone))]
+    manifest = {"version": 1, "name": "b", "items": items}
+    answer = client.post("/api/v1/batches", json=manifest, headers={"Idempotency-Key": "b"})
+    assert answer.status_code == 201, answer.text
+    own = f"{bucket}b/{sent.removeprefix(bucket)}"
+    assert [ledger.spec("b", name)["image"] for name in ("i0", "i1")] == [own, gone]
+    info = storage.info(own)
+    assert info
+    assert (info.size, info.content_type) == (PORTRAIT.stat().st_size, "image/jpeg")
+    assert own.encode() in (storage.get(f"{bucket}b/manifest.yaml") or b"")
+
+
 @pytest.mark.parametrize("data", [b"", b"<svg onload=alert(1)>", b"GIF", b"RIFF0000WAVE", b"\xff\xd8"])
 def test_what_is_no_picture_is_not_stored(client: FlaskClient, data: bytes) -> None:
     assert client.post("/api/v1/inputs", data=data, content_type="image/png").status_code == 415
