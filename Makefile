@@ -5,22 +5,22 @@ BIN := .venv/bin
 MINUTES ?= 5
 ITEMS ?= 1500
 
-.PHONY: demo test pictures chaos bench bench-quick install clean
+.PHONY: demo test pictures chaos bench bench-quick install lock clean
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 install: .venv/installed
 
 # What the service and its embedded servers need.
-.venv/local: requirements.txt requirements-local.txt pyproject.toml
+.venv/local: locks/requirements-local.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) -r requirements-local.txt
-	$(PIP) --no-deps -e .
+	$(PIP) --require-hashes -r locks/requirements-local.txt
+	$(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 
 # What the tests need besides.
-.venv/installed: .venv/local requirements-dev.txt
-	$(PIP) -r requirements-dev.txt
+.venv/installed: .venv/local locks/requirements-dev.txt
+	$(PIP) --require-hashes -r locks/requirements-dev.txt
 	touch $@
 
 demo: .venv/local
@@ -43,12 +43,20 @@ chaos: .venv/installed
 
 # Figures with their peers in the same run: docs/performance.md. They judge nothing.
 bench bench-quick: .venv/installed
-	$(PIP) -r requirements-bench.txt
+	$(PIP) --require-hashes -r locks/requirements-bench.txt
 	PYTHONPATH=.:tests $(BIN)/python -m benchmarks $(if $(filter bench-quick,$@),--quick)
 
 # The README's pictures.
 pictures: .venv/installed
 	PYTHONPATH=.:tests $(BIN)/python tests/browser/pictures.py
+
+# Every package with its dependencies, pinned and by hash: to be run when a requirements file has changed.
+lock:
+	$(PIP) uv==0.13.9
+	for name in -bench -dev -local ''; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	    --constraint locks/requirements-bench.txt requirements$$name.txt --output-file locks/requirements$$name.txt || exit 1; \
+	done
 
 clean:
 	rm -rf .venv .cache var

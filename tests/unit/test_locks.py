@@ -1,0 +1,41 @@
+"""What is installed is what was locked: every package with its dependencies by version and hash."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NAMES = ["requirements.txt", "requirements-local.txt", "requirements-dev.txt", "requirements-bench.txt"]
+PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)", re.MULTILINE)
+
+
+def pins(text: str) -> dict[str, str]:
+    """{package: version}, names as PyPI compares them."""
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in PIN.findall(text)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_requirement_is_locked_at_its_version_with_hashes(name: str) -> None:
+    lock = (ROOT / "locks" / name).read_text()
+    asked = pins((ROOT / name).read_text())
+    assert asked
+    assert asked.items() <= pins(lock).items(), "run `make lock`"
+    entries = re.split(r"\n(?=\S)", lock.strip())
+    assert len(entries) == len(pins(lock))
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
+
+
+def test_what_runs_in_production_is_what_is_tested() -> None:
+    locks = [pins((ROOT / "locks" / name).read_text()) for name in NAMES]
+    for smaller, larger in zip(locks, locks[1:], strict=False):
+        assert smaller.items() <= larger.items()
+
+
+def test_make_installs_nothing_that_is_not_verified() -> None:
+    lines = [line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("\t$(PIP)")]
+    assert lines
+    for line in lines:
+        assert "--require-hashes -r locks/" in line or "--no-deps --no-build-isolation" in line or "uv==" in line
