@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["requirements.txt", "requirements-local.txt", "requirements-dev.txt", "requirements-bench.txt"]
-PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)", re.MULTILINE)
+PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)", re.MULTILINE)
 
 
 def pins(text: str) -> dict[str, str]:
@@ -30,7 +31,7 @@ def test_every_requirement_is_locked_at_its_version_with_hashes(name: str) -> No
 
 def test_what_runs_in_production_is_what_is_tested() -> None:
     locks = [pins((ROOT / "locks" / name).read_text()) for name in NAMES]
-    for smaller, larger in zip(locks, locks[1:], strict=False):
+    for smaller, larger in pairwise(locks):
         assert smaller.items() <= larger.items()
 
 
