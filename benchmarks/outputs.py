@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import boto3
 from aiohttp import web
@@ -24,38 +25,44 @@ _HERE = "benchmarks.outputs"
 _MB = 10**6
 
 
-def copy(host: str, folder: Path, size: int, times: int) -> None:
-    """Ours: seconds of each copy, and how much memory more than idle it took at most."""
+def copying(host: str) -> Callable[[str, int], None]:
+    """Ours: copies a file of the CDN, by name and size."""
     fetcher, storage = Fetcher([host], most_bytes=4096 * _MB), Storage(os.environ["AWS_ENDPOINT_URL_S3"])
 
-    def one(name: str, bytes_: int) -> None:
-        with fetcher.open(f"http://{host}/{name}", content_type="video/mp4", size=bytes_) as download:
+    def copy(name: str, size: int) -> None:
+        with fetcher.open(f"http://{host}/{name}", content_type="video/mp4", size=size) as download:
             storage.put_stream(f"s3://{BUCKET}/ours/{name}", download, "video/mp4")
 
-    one("warm", 1000)
-    idle = memory_mb("VmRSS")
-    _report(times, lambda: one(str(size), size), lambda: memory_mb("VmHWM") - idle)
+    copy("warm", 1000)
+    return copy
 
 
-def upload(host: str, folder: Path, size: int, times: int) -> None:
-    """The peer: boto3 as it comes."""
-    client = boto3.client("s3")
-    client.upload_file(str(folder / "warm"), BUCKET, "peer/warm")
-    idle = memory_mb("VmRSS")
-    _report(
-        times,
-        lambda: client.upload_file(str(folder / str(size)), BUCKET, f"peer/{size}"),
-        lambda: memory_mb("VmHWM") - idle,
-    )
-
-
-def _report(times: int, work: Callable[[], None], megabytes: Callable[[], float]) -> None:
-    seconds = []
-    for _ in range(times):
-        began = time.perf_counter()
+def turns(host: str, folder: Path, size: int, times: int) -> None:
+    """Seconds of our copies and of the peer's uploads, boto3 as it comes; the two take turns."""
+    copy, client = copying(host), boto3.client("s3")
+    file = folder / str(size)
+    works: list[Callable[[], None]] = [
+        lambda: copy(file.name, size),
+        lambda: client.upload_file(str(file), BUCKET, f"peer/{size}"),
+    ]
+    for work in works:
         work()
-        seconds.append(time.perf_counter() - began)
-    print(json.dumps({"seconds": seconds, "over_idle_mb": megabytes(), "cpu_s": time.process_time()}))
+    print(json.dumps([[_seconds(work) for work in works] for _ in range(times)]))
+
+
+def memory(host: str, folder: Path, size: int, times: int) -> None:
+    """How much memory more than idle our copies take at most, MB."""
+    copy = copying(host)
+    idle = memory_mb("VmRSS")
+    for _ in range(times):
+        copy(str(size), size)
+    print(json.dumps(memory_mb("VmHWM") - idle))
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def serve(host: str, folder: Path, *_: int) -> None:
@@ -65,18 +72,15 @@ def serve(host: str, folder: Path, *_: int) -> None:
     web.run_app(app, host=HOST, port=int(host.partition(":")[2]), print=None)
 
 
-def measure(around: Surroundings, name: str, host: str, size: int, times: int) -> tuple[list[float], float]:
-    """(MB/s of each copy, MB over idle) of `copy` or `upload`, in a process of its own."""
-    process = around.program("-m", _HERE, name, host, str(around.folder / "cdn"), str(size), str(times))
-    output, _ = process.communicate(timeout=600)
-    told = json.loads(output)
-    return [size / _MB / seconds for seconds in told["seconds"]], told["over_idle_mb"]
+def measure(around: Surroundings, step: str, host: str, size: int, times: int) -> Any:
+    """What a step tells, in a process of its own."""
+    process = around.program("-m", _HERE, step, host, str(around.folder / "cdn"), str(size), str(times))
+    return json.loads(process.communicate(timeout=600)[0])
 
 
 def main(quick: bool) -> None:
-    """Print the figures; the two take turns."""
-    sizes = {1: 30, 50: 2} if quick else {1: 50, 50: 4, 1000: 1}
-    rounds = 1 if quick else 3
+    """Print the figures."""
+    sizes = {1: 30, 50: 5} if quick else {1: 100, 50: 15, 1000: 3}
     with surroundings() as around:
         folder = around.folder / "cdn"
         folder.mkdir()
@@ -92,27 +96,20 @@ def main(quick: bool) -> None:
                 with (folder / str(size)).open("wb") as file:
                     for _ in range(megabytes):
                         file.write(os.urandom(_MB))
-                _print(around, host, size, times, rounds)
+                pairs = measure(around, "turns", host, size, times)
+                ours, peers = ([megabytes / seconds for seconds in one] for one in zip(*pairs, strict=True))
+                most = measure(around, "memory", host, size, min(times, 3))
+                print(
+                    f"  {megabytes:>5,} MB  Dailies {spread(ours):<24} boto3 {spread(peers):<24} "
+                    f"{median(ours) / median(peers):.2f} x, at most {most:.0f} MB over idle",
+                    flush=True,
+                )
                 (folder / str(size)).unlink()
         finally:
             cdn.terminate()
             cdn.wait(30)
 
 
-def _print(around: Surroundings, host: str, size: int, times: int, rounds: int) -> None:
-    ours, peers, memory = [], [], []
-    for _ in range(rounds):
-        speeds, over_idle = measure(around, "copy", host, size, times)
-        ours.append(median(speeds))
-        memory.append(over_idle)
-        peers.append(median(measure(around, "upload", host, size, times)[0]))
-    print(
-        f"  {size // _MB:>5,} MB  Dailies {spread(ours):<24} boto3 {spread(peers):<24} "
-        f"{median(ours) / median(peers):.2f} x, at most {max(memory):.0f} MB over idle",
-        flush=True,
-    )
-
-
 if __name__ == "__main__":
-    _STEPS: dict[str, Callable[[str, Path, int, int], None]] = {"copy": copy, "upload": upload, "serve": serve}
+    _STEPS: dict[str, Callable[[str, Path, int, int], None]] = {"turns": turns, "memory": memory, "serve": serve}
     _STEPS[sys.argv[1]](sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
