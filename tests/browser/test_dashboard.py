@@ -73,7 +73,7 @@ def test_a_wrong_token_is_refused_and_the_right_one_leads_where_one_wanted_to_go
     context.close()
 
 
-def test_dropped_pictures_become_videos_that_play_while_one_watches(page: Page) -> None:
+def test_dropped_pictures_become_videos_that_play_while_one_watches(page: Page, up: Stage) -> None:
     page.goto("/new")
     drop(page, PICTURES / "astronaut.jpg", PICTURES / "portrait.jpg")
     expect(page.locator("#chosen li")).to_have_count(2)
@@ -92,6 +92,10 @@ def test_dropped_pictures_become_videos_that_play_while_one_watches(page: Page) 
     plays(video)
     expect(page.locator("[data-live=cost]")).to_have_text("$0.18")
     assert page.evaluate("window.neverReloaded")
+    # What came out is whole without the service: the pictures that were dropped are in the batch's folder.
+    batch_id = page.url.rpartition("/")[2]
+    images = [item["image"] for item in up.ask("GET", f"/api/v1/batches/{batch_id}/items")["items"]]
+    assert all(f"/{batch_id}/inputs/" in image for image in images)
 
 
 def test_a_video_plays_by_keyboard(page: Page, ended: str) -> None:
@@ -133,6 +137,7 @@ def test_another_take_with_another_prompt_comes_beside_the_earlier_one(page: Pag
     new = take(page, "take-1-take2")
     expect(new.locator(".prompt")).to_have_text("She laughs")
     expect(new.locator("video")).to_have_count(2, timeout=END_MS)
+    expect(new.locator(".frame", has_text="earlier take")).to_have_count(1)
     expect(status(page)).to_have_text("succeeded", timeout=END_MS)
     expect(take(page, "take-1").locator(".prompt")).to_have_text("She smiles")
 
@@ -194,6 +199,7 @@ def test_mistakes_of_a_manifest_are_shown_at_their_lines(page: Page, tmp_path: P
     drop(page, manifest)
     first = page.locator("#mistakes li button").first
     expect(first).to_contain_text("Line 2")
+    expect(page.locator("#lines .wrong")).to_have_text(["2", "4"])
     expect(page.get_by_role("button", name="Start the batch")).to_be_disabled()
     first.click()
     chosen = "(text) => text.value.slice(text.selectionStart, text.selectionEnd)"

@@ -8,10 +8,11 @@
   const chosen = document.getElementById("chosen");
   const estimate = document.getElementById("estimate");
   const mistakes = document.getElementById("mistakes");
+  const lines = document.getElementById("lines");
   const start = document.getElementById("start");
   const AT_ONCE = 3, SOON_MS = 400, MOST_MANIFEST_BYTES = 8 * 1024 * 1024;
   const pictures = [];
-  let tab = "pictures", uploading = 0, soon, asked = 0;
+  let tab = "pictures", uploading = 0, soon, asked = 0, wrong = new Set();
 
   const isManifest = (file) => /\.(ya?ml|json)$/i.test(file.name);
 
@@ -159,8 +160,24 @@
     return total === null ? `${what}. The vendor tells no price for a run.` : `${what}: about $${total}, at $${each} a run.`;
   }
 
+  /* The numbers of the lines that are seen; those with a mistake stand out. */
+  function number() {
+    const height = parseFloat(getComputedStyle(text).lineHeight);
+    const first = Math.floor(text.scrollTop / height);
+    const seen = Math.min(Math.ceil(text.clientHeight / height) + 1, text.value.split("\n").length - first);
+    lines.replaceChildren(...Array.from({ length: Math.max(seen, 0) }, (_, at) => {
+      const line = document.createElement("span");
+      line.textContent = first + at + 1;
+      line.className = wrong.has(first + at + 1) ? "wrong" : "";
+      return line;
+    }));
+    if (lines.firstChild) lines.firstChild.style.marginTop = `${-(text.scrollTop % height)}px`;
+  }
+
   function showMistakes(errors) {
     mistakes.replaceChildren();
+    wrong = new Set(tab === "manifest" ? errors.map((error) => error.line) : []);
+    number();
     for (const picture of pictures) if (picture.state === "stored") tell(picture, "");
     const list = document.createElement("ul");
     for (const { line, column, message } of errors) {
@@ -184,11 +201,12 @@
   }
 
   function select(line) {
-    const lines = text.value.split("\n");
-    const first = lines.slice(0, line - 1).reduce((sum, before) => sum + before.length + 1, 0);
+    const all = text.value.split("\n");
+    const first = all.slice(0, line - 1).reduce((sum, before) => sum + before.length + 1, 0);
     choose("manifest");
     text.focus();
-    text.setSelectionRange(first, first + (lines[line - 1] ?? "").length);
+    text.setSelectionRange(first, first + (all[line - 1] ?? "").length);
+    text.scrollTop = (line - 4) * parseFloat(getComputedStyle(text).lineHeight);
   }
 
   form.addEventListener("submit", async (event) => {
@@ -230,5 +248,8 @@
     button.addEventListener("click", () => choose(button.dataset.tab));
   }
   for (const field of [text, every, name]) field.addEventListener("input", judgeSoon);
+  text.addEventListener("input", number);
+  text.addEventListener("scroll", number);
+  new ResizeObserver(number).observe(text);
   judge();
 })();
