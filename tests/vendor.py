@@ -59,10 +59,14 @@ class Task:
     fetched: int = 0
     answers: list[int] = field(default_factory=list)
     killed: bool = False
+    kill_refused: bool = False
 
     @property
     def has_ended(self) -> bool:
-        return time.monotonic() - self.taken > TASK_S and "never ends" not in self.prompt
+        if "slow" in self.prompt:
+            # It does not end by itself, and where it cannot be killed it ends when somebody tries.
+            return self.kill_refused
+        return time.monotonic() - self.taken > TASK_S
 
     @property
     def succeeds(self) -> bool:
@@ -102,7 +106,8 @@ class Vendor:
     @property
     def billed(self) -> Counter[str]:
         """How many runs of each prompt were billed."""
-        return Counter(task.prompt for task in self.tasks.values() if task.has_ended and task.succeeds)
+        ended = [task for task in self.tasks.values() if task.has_ended and not task.killed]
+        return Counter(task.prompt for task in ended if task.succeeds)
 
     def has(self, prompt: str, fault: str) -> bool:
         return self.faulty and fault in prompt.split(", ")
@@ -135,7 +140,7 @@ class Vendor:
         """Call back once."""
         request = urllib.request.Request(task.callback_url, data=body, headers={"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 task.answers.append(answer.status)
         except urllib.error.HTTPError as error:
             task.answers.append(error.code)
@@ -226,6 +231,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         task.looks += 1
         if self.path != "/v1/Task/Detail":
+            if "cannot be killed" in task.prompt:
+                task.kill_refused = True
+                self._say({"result": False, "errors": [{"code": 1, "message": "Task is not cancellable."}]})
+                return
             task.killed = task.killed or not task.has_ended
             self._say({"result": True, "errors": [], "tasklist": [self.vendor.document(task)]})
             return

@@ -109,3 +109,30 @@ def test_whatever_vendor_cdn_and_callbacks_do_every_item_ends_right_and_is_bille
     assert {prompt for prompt in prompts if vendor.posts[prompt] > posts[prompt]} == {*LASTING}
     assert results(storage, status)["revision"] == 2
     assert vendor.billed == Counter([*PASSING, *BOUGHT, lost, lost, "detail gone", "detail gone", "wrong"])
+
+
+def test_what_ends_after_its_batch_was_cancelled_is_collected_and_shown(
+    up: Up, vendor: Vendor, storage: Storage, tmp_path: Path
+) -> None:
+    prompts = ["slow", "slow, cannot be killed", "run cut, no callback", "slow, waits", "slow, waits too"]
+    image = f"http://{vendor.place}/picture.jpg"
+    items = [{"id": f"i{n}", "image": image, "prompt": prompt} for n, prompt in enumerate(prompts)]
+    batch = up.run("submit", a_manifest(tmp_path, items, limits={"max_active": 3})).splitlines()[-1]
+    until(lambda: len(vendor.tasks) >= 3, "three runs")
+    up.run("cancel", batch)
+    until(lambda: up.status(batch)["finished"], "the batch to end")
+    status = up.status(batch)
+    states = [item["status"] for item in results(storage, status)["items"]]
+    assert (status["status"], states) == ("cancelled", ["cancelled", "succeeded", "unknown", "cancelled", "cancelled"])
+    assert status["cost_usd"] == PRICE
+
+    # The callback of the run that nobody knew of comes at last.
+    (late,) = (task for task in vendor.tasks.values() if task.prompt == "run cut, no callback")
+    vendor.ring(late, json.dumps(vendor.document(late)).encode())
+    until(lambda: up.status(batch)["counts"] == {"cancelled": 3, "succeeded": 2}, "the late result")
+    until(lambda: (results(storage, up.status(batch))["revision"]) == 2, "the results to say so")
+    row = results(storage, up.status(batch))["items"][2]
+    assert (row["status"], row["cost_usd"], row["task_id"]) == ("succeeded", PRICE, late.id)
+    assert storage.get(row["outputs"][0]["uri"]) == late.output
+    assert up.status(batch)["status"] == "cancelled"
+    assert vendor.billed == Counter(["slow, cannot be killed", "run cut, no callback"])
