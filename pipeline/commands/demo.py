@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
@@ -55,6 +56,13 @@ def command(state: Path) -> None:
             )
     if not good:
         raise SystemExit(1)
+    python = Path(sys.executable)
+    shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    click.echo(
+        "\nNow with pictures of your own (still in the sandbox, while WIRO_API_KEY is not set):\n"
+        f"  {shown} -m pipeline up --state {state}\n"
+        "It tells its address: open that in a browser, choose New batch, drop pictures, type what is to happen."
+    )
 
 
 def _use(environment: Mapping[str, str]) -> None:

@@ -75,22 +75,23 @@ def test_a_wrong_token_is_refused_and_the_right_one_leads_where_one_wanted_to_go
 
 def test_dropped_pictures_become_videos_that_play_while_one_watches(page: Page, up: Stage) -> None:
     page.goto("/new")
-    drop(page, PICTURES / "astronaut.jpg", PICTURES / "portrait.jpg")
-    expect(page.locator("#chosen li")).to_have_count(2)
+    drop(page, PICTURES / "astronaut.jpg", PICTURES / "portrait.jpg", PICTURES / "portrait.jpg")
+    expect(page.locator("#chosen li")).to_have_count(3)
     page.get_by_label("Name of the batch").fill("dropped")
     page.get_by_label("Prompt for astronaut.jpg").fill("The astronaut waves")
-    expect(page.locator("#estimate")).to_contain_text("One picture has no prompt yet")
+    expect(page.locator("#estimate")).to_contain_text("2 pictures have no prompt yet")
     page.get_by_label("Prompt for every picture").fill("She turns and smiles")
-    expect(page.locator("#estimate")).to_contain_text("2 items")
-    expect(page.locator("#estimate")).to_contain_text("$0.18")
+    expect(page.locator("#estimate")).to_contain_text("3 items")
+    expect(page.locator("#estimate")).to_contain_text("$0.27")
     page.get_by_role("button", name="Start the batch").click()
     expect(page).to_have_url(re.compile("/batches/dropped-"))
     page.evaluate("window.neverReloaded = true")
     expect(status(page)).to_have_text("succeeded", timeout=END_MS)
-    video = page.get_by_label(re.compile("^The take of")).first
+    expect(take(page, "portrait-2")).to_be_visible()
+    video = page.get_by_label("The take of astronaut")
     video.hover()
     plays(video)
-    expect(page.locator("[data-live=cost]")).to_have_text("$0.18")
+    expect(page.locator("[data-live=cost]")).to_have_text("$0.27")
     assert page.evaluate("window.neverReloaded")
     # What came out is whole without the service: the pictures that were dropped are in the batch's folder.
     batch_id = page.url.rpartition("/")[2]

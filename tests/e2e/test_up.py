@@ -158,6 +158,7 @@ def test_the_demo_ends_well_and_what_it_keeps_is_for_its_user_only(tmp_path: Pat
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 succeeded, 1 failed as it should" in done.stdout
+    assert f"-m pipeline up --state {tmp_path / 'state'}" in done.stdout
     state = tmp_path / "state"
     assert [stat.S_IMODE(file.stat().st_mode) for file in (state, state / state_files.FILE)] == [0o700, 0o600]
     (gallery,) = (tmp_path / "state" / "results").glob("*/index.html")

@@ -106,11 +106,24 @@
 
   const promptOf = (picture) => picture.card.querySelector("textarea").value.trim() || every.value.trim();
 
+  /* Items are called by their files; a name that is there already gets a number. */
+  function names() {
+    const taken = new Set();
+    return pictures.map(({ file }, at) => {
+      const name = file.name.replace(/\.\w+$/, "").replace(/[^A-Za-z0-9_-]+/g, "-").replace(/^[^A-Za-z0-9]+|-+$/g, "").slice(0, 60);
+      let id = name || `picture-${at + 1}`;
+      for (let number = 2; taken.has(id); number += 1) id = `${name || "picture"}-${number}`;
+      taken.add(id);
+      return id;
+    });
+  }
+
   /* The manifest that is meant, an item a line, so that a mistake's line tells its picture. */
   function manifest() {
     if (tab === "manifest") return text.value;
     const head = { version: 1, name: name.value, model: form.dataset.model };
-    const items = pictures.map((picture) => JSON.stringify({ image: picture.uri, prompt: promptOf(picture) }));
+    const ids = names();
+    const items = pictures.map((picture, at) => JSON.stringify({ id: ids[at], image: picture.uri, prompt: promptOf(picture) }));
     return `${JSON.stringify(head).slice(0, -1)}, "items": [\n${items.join(",\n")}\n]}`;
   }
 
