@@ -126,6 +126,22 @@ def test_a_page_has_so_many_items_and_leads_to_the_next(client: FlaskClient, led
     assert takes(page(client, f"/batches/b?from={PAGE}")) == [f"i{PAGE}", f"i{PAGE + 1}"]
 
 
+@pytest.mark.parametrize("path", ["/batches/{}", "/batches/{}/now"])
+def test_a_page_asks_no_more_of_a_large_batch_than_of_a_small_one(
+    client: FlaskClient, ledger: Ledger, path: str
+) -> None:
+    a_batch(ledger, "small", items=100)
+    a_batch(ledger, "large", items=10_000)
+    asked = []
+    for batch_id in ("small", "large"):
+        page(client, path.format(batch_id))  # Scripts are loaded, connections made.
+        ledger._redis.config_resetstat()
+        page(client, path.format(batch_id))
+        stats = ledger._redis.info("commandstats")
+        asked.append({name: stat["calls"] for name, stat in stats.items() if name != "cmdstat_config|resetstat"})
+    assert asked[0] == asked[1]
+
+
 def test_items_are_found_by_state_and_by_text(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=12)
     running(ledger, 3)
