@@ -87,7 +87,23 @@ class Vendor:
         self.strangers: list[str] = []
         self._changing = threading.Lock()
         self.closing = threading.Event()
-        self.server = _Server(("127.0.0.1", 0), type("Bound", (_Handler,), {"vendor": self}))
+        self.server = _Server(("127.0.0.1", 0), type("Bound", (_Handler,), {"vendor": self}), False)
+        self.server.server_bind()
+        self._serving: threading.Thread | None = None
+
+    def open(self) -> None:
+        """Begin to answer."""
+        self.server.server_activate()
+        self._serving = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+        self._serving.start()
+
+    def close(self) -> None:
+        """Answer no more."""
+        self.closing.set()
+        if self._serving:
+            self.server.shutdown()
+            self._serving.join(10)
+        self.server.server_close()
 
     @property
     def place(self) -> str:
@@ -181,6 +197,8 @@ class Vendor:
 
 
 class _Server(ThreadingHTTPServer):
+    """Bound to its port at once; until it listens, connections are refused."""
+
     daemon_threads = True
     request_queue_size = 256
 
@@ -329,14 +347,9 @@ def _field(form: bytes, name: str) -> str:
 
 @contextmanager
 def a_vendor() -> Iterator[Vendor]:
-    """A vendor of this process, until the block ends."""
+    """A vendor of this process, until the block ends. It refuses connections until it is opened."""
     vendor = Vendor()
-    serving = threading.Thread(target=vendor.server.serve_forever, args=(0.05,), daemon=True)
-    serving.start()
     try:
         yield vendor
     finally:
-        vendor.closing.set()
-        vendor.server.shutdown()
-        serving.join(10)
-        vendor.server.server_close()
+        vendor.close()

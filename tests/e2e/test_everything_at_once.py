@@ -64,6 +64,7 @@ def up(tmp_path: Path, vendor: Vendor, s3_server: S3Env) -> Iterator[Up]:
 def test_whatever_vendor_cdn_and_callbacks_do_every_item_ends_right_and_is_billed_once(
     up: Up, vendor: Vendor, storage: Storage, tmp_path: Path
 ) -> None:
+    vendor.open()
     prompts = [*PASSING, *BOUGHT, *LASTING]
     image = f"http://{vendor.place}/picture.jpg"
     items = [{"id": f"i{n}", "image": image, "prompt": prompt} for n, prompt in enumerate(prompts)]
@@ -114,6 +115,7 @@ def test_whatever_vendor_cdn_and_callbacks_do_every_item_ends_right_and_is_bille
 def test_what_ends_after_its_batch_was_cancelled_is_collected_and_shown(
     up: Up, vendor: Vendor, storage: Storage, tmp_path: Path
 ) -> None:
+    vendor.open()
     prompts = ["slow", "slow, cannot be killed", "run cut, no callback", "slow, waits", "slow, waits too"]
     image = f"http://{vendor.place}/picture.jpg"
     items = [{"id": f"i{n}", "image": image, "prompt": prompt} for n, prompt in enumerate(prompts)]
@@ -136,3 +138,18 @@ def test_what_ends_after_its_batch_was_cancelled_is_collected_and_shown(
     assert storage.get(row["outputs"][0]["uri"]) == late.output
     assert up.status(batch)["status"] == "cancelled"
     assert vendor.billed == Counter(["slow, cannot be killed", "run cut, no callback"])
+
+
+def test_a_vendor_that_refuses_connections_is_tried_again_and_no_attempt_is_spent(
+    up: Up, vendor: Vendor, storage: Storage, tmp_path: Path
+) -> None:
+    image = f"http://{vendor.place}/picture.jpg"
+    items = [{"id": f"i{n}", "image": image, "prompt": f"p{n}"} for n in range(4)]
+    batch = up.run("submit", a_manifest(tmp_path, items, limits={"attempts": 1})).splitlines()[-1]
+    until(lambda: "does not answer" in up.run("status"), "the trouble to be told")
+    assert up.status(batch)["counts"].keys() <= {"pending", "submitting"}
+    vendor.open()
+    up.run("watch", batch)
+    rows = results(storage, up.status(batch))["items"]
+    assert [(row["status"], row["attempts"]) for row in rows] == [("succeeded", 1)] * 4
+    assert set(vendor.posts.values()) == {1}

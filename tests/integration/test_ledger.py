@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -211,12 +212,37 @@ def test_a_run_never_written_down_goes_again_when_its_lease_ends(ledger: Ledger)
     assert claim.tries == 1
 
 
+def test_without_an_append_only_file_runs_are_written_down_all_the_same(ledger: Ledger) -> None:
+    a_batch(ledger)
+    ledger._redis.config_set("appendonly", "no")
+    try:
+        claimed = claims(ledger)
+        assert ledger.write_down(claimed) == claimed
+    finally:
+        ledger._redis.config_set("appendonly", "yes")
+
+
 def test_a_written_down_run_whose_lease_ends_is_unknown_and_then_held(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     assert len(ledger.write_down(claims(ledger, lease_s=0))) == 1
     assert ledger.expire(adopt_wait_s=60, on_unknown="hold") == []
     assert counts(ledger) == {"unknown": 1}
     assert not ledger.has_ended("b")
+
+
+def test_many_sweepers_give_up_each_lease_once(ledger: Ledger, wait_for: WaitFor) -> None:
+    a_batch(ledger, items=40)
+    ledger.write_down(claims(ledger, 40, lease_s=0.01))
+
+    def all_held() -> bool:
+        with ThreadPoolExecutor(8) as sweepers:
+            for _ in range(16):
+                sweepers.submit(ledger.expire, adopt_wait_s=0.01, on_unknown="hold")
+        return ledger.has_ended("b")
+
+    wait_for(all_held, "every run to be held")
+    assert counts(ledger) == {"unknown": 40}
+    assert ledger.account().active == 0
 
 
 def test_a_lost_run_is_held_after_its_wait_and_shown_with_what_to_do(ledger: Ledger) -> None:
