@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import structlog
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import (
@@ -22,6 +23,8 @@ from pipeline.errors import Unreachable
 
 _TROUBLE = (ConnectionError, TimeoutError, BusyLoadingError, AuthenticationError)
 _LONGEST_WAIT_S = 2.0
+
+log = structlog.get_logger()
 _DISK_S = 5.0
 
 
@@ -116,6 +119,9 @@ def _patiently(client: _Client, call: Callable[[], Any]) -> Any:
         try:
             return call()
         except _TROUBLE as error:
+            if _LONGEST_WAIT_S / 2 < wait < _LONGEST_WAIT_S:
+                # Once, after a second or two.
+                log.warning("waiting_for_redis", place=_place(client), error=type(error).__name__)
             if time.monotonic() + wait > ends:
                 if not client.speaks_to_people:
                     raise
@@ -125,9 +131,12 @@ def _patiently(client: _Client, call: Callable[[], Any]) -> Any:
 
 
 def _unreachable(client: Any, error: Exception) -> Unreachable:
-    where = client.connection_pool.connection_kwargs
-    place = where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
     return Unreachable(
-        f"Redis at {place} does not answer ({type(error).__name__}). Start the service with `dailies up`, "
+        f"Redis at {_place(client)} does not answer ({type(error).__name__}). Start the service with `dailies up`, "
         "or set REDIS_URL."
     )
+
+
+def _place(client: Any) -> str:
+    where = client.connection_pool.connection_kwargs
+    return str(where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}")
