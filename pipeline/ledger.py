@@ -5,7 +5,8 @@ Every change is one atomic script of `lua/`; what it needs and answers stands on
     batches               zset  batch id → created (ms)
     open                  zset  batch id → since when it runs (ms): batches whose results are not written
     turn                  zset  batch id → when it was last served: batches with pending items
-    batch:{id}            hash  the batch: plan, status, n:{state} counts, open, active, cost, reserved (pico-USD)
+    batch:{id}            hash  the batch: plan, status, counts n:{state} and marked:{verdict}, open, active, cost,
+                                reserved (pico-USD)
     batch:{id}:order      list  item ids in manifest order
     batch:{id}:specs      hash  item id → JSON {image, prompt, params}
     batch:{id}:pending    zset  item id → when it is due (ms)

@@ -12,6 +12,7 @@ from pipeline.ledger_keys import PREFIX, batch_key, item_key
 from pipeline.ledger_rows import LIVE_FIELDS, batch_row, item_row
 from pipeline.model import BatchRow, ItemRow
 
+MARKS = ("approved", "rejected")
 MOST_LOOKED_AT = 4000
 """As many items as one page of a filtered list looks at: a few milliseconds of the server."""
 
@@ -60,18 +61,31 @@ class LedgerPages:
         return BatchPage(rows, ids[limit - 1] if len(ids) > limit else None)
 
     def item_page(
-        self, batch_id: str, limit: int, *, first: int = 0, states: Collection[str] = (), text: str = ""
+        self,
+        batch_id: str,
+        limit: int,
+        *,
+        first: int = 0,
+        states: Collection[str] = (),
+        text: str = "",
+        mark: str = "",
     ) -> ItemPage:
         """At most `limit` items from position `first` on, in any of `states` and with `text` in id, image or prompt.
 
-        Raises NoSuchBatch.
+        `mark`: only with this verdict, one of MARKS, or `none`: what has succeeded and nobody has judged. Raises
+        NoSuchBatch.
         """
         if not self._redis.exists(batch_key(batch_id)):
             raise NoSuchBatch(batch_id)
         # Specs are JSON: the text is looked for as it stands there, its ASCII letters in any case.
         needle = _lower(json.dumps(text, ensure_ascii=False)[1:-1])
-        following, ids = self._run("page_items", batch_id, first, MOST_LOOKED_AT, limit, needle, *states)
+        following, ids = self._run("page_items", batch_id, first, MOST_LOOKED_AT, limit, needle, mark, *states)
         return ItemPage(self._rows(batch_id, ids), None if following < 0 else following)
+
+    def marks(self, batch_id: str) -> dict[str, int]:
+        """{verdict: how many items of a batch have it}"""
+        numbers = self._redis.hmget(batch_key(batch_id), [f"marked:{mark}" for mark in MARKS])
+        return {mark: max(0, int(number or 0)) for mark, number in zip(MARKS, numbers, strict=True)}
 
     def item(self, batch_id: str, item_id: str) -> ItemRow:
         """One item. Raises NoSuchBatch, NoSuchItem."""

@@ -144,7 +144,12 @@ def _add_items(operations: Operations, service: Service) -> None:
         A page of a filtered list may be short, even empty, and not be the last: go on while there is a `next`.
         """
         page = service.ledger.item_page(
-            batch_id, query.limit, first=int(query.cursor or 0), states=query.status, text=query.text
+            batch_id,
+            query.limit,
+            first=int(query.cursor or 0),
+            states=query.status,
+            text=query.text,
+            mark=query.review or "",
         )
         following = None if page.next is None else str(page.next)
         return answer(Items(items=[Item.of(row) for row in page.items], next=following))

@@ -12,6 +12,7 @@ from flask import Blueprint, render_template, request
 
 from pipeline.ledger import Ledger
 from pipeline.ledger_life import STARTED
+from pipeline.ledger_pages import MARKS
 from pipeline.model import BatchRow, ItemRow
 from pipeline.service import Service
 from pipeline.states import BATCH_TERMINAL, BatchState, ItemState
@@ -29,15 +30,21 @@ _STEERABLE = {
 
 @dataclass(frozen=True)
 class Asked:
-    """Which items to show: from which position on, in which state ('' for any), with which text."""
+    """Which items to show: from which position on, in which state and with which verdict ('' for any), which text."""
 
     first: int
     state: str
+    mark: str
     find: str
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether not every item is shown."""
+        return bool(self.state or self.mark or self.find)
 
     def query(self, first: int) -> str:
         """The query that asks for the same from `first` on."""
-        parts = {"state": self.state, "find": self.find, "from": first or ""}
+        parts = {"state": self.state, "mark": self.mark, "find": self.find, "from": first or ""}
         return "?" + urlencode({name: value for name, value in parts.items() if value})
 
 
@@ -81,7 +88,7 @@ def blueprint(service: Service) -> Blueprint:
     @routes.get("/batches/<batch_id>/now")
     def now(batch_id: str) -> str:
         batch = ledger.batch(batch_id)
-        return render_template("_now.html", batch=batch, **_now(ledger, batch))
+        return render_template("_now.html", batch=batch, asked=_asked(), **_now(ledger, batch))
 
     @routes.get("/batches/<batch_id>/items/<item_id>")
     def item(batch_id: str, item_id: str) -> str:
@@ -94,24 +101,23 @@ def blueprint(service: Service) -> Blueprint:
 
 def _asked() -> Asked:
     first = request.args.get("from", "")
-    state = request.args.get("state", "")
+    state, mark = request.args.get("state", ""), request.args.get("mark", "")
     return Asked(
         first=min(int(first), 10**9) if first.isascii() and first.isdecimal() and len(first) < 10 else 0,
         state=state if state in set(ItemState) else "",
+        mark=mark if mark in (*MARKS, "none") else "",
         find=request.args.get("find", "")[:MOST_FIND_CHARS].strip(),
     )
 
 
 def _sheet(ledger: Ledger, batch: BatchRow, asked: Asked) -> Sheet:
-    page = ledger.item_page(
-        batch.id, PAGE, first=asked.first, states=[asked.state] if asked.state else [], text=asked.find
-    )
-    filtered = bool(asked.state or asked.find)
-    takes = _takes(ledger, batch.id, page.items, None if filtered else asked.first + 1)
+    states = [asked.state] if asked.state else []
+    page = ledger.item_page(batch.id, PAGE, first=asked.first, states=states, text=asked.find, mark=asked.mark)
+    takes = _takes(ledger, batch.id, page.items, None if asked.is_filtered else asked.first + 1)
     return Sheet(
         takes=takes,
         next=None if page.next is None else asked.query(page.next),
-        back=asked.query(max(0, asked.first - PAGE)) if asked.first and not filtered else None,
+        back=asked.query(max(0, asked.first - PAGE)) if asked.first and not asked.is_filtered else None,
         looked_at=batch.total if page.next is None else page.next,
     )
 
@@ -142,6 +148,13 @@ def _figures(ledger: Ledger, batch: BatchRow) -> dict[str, Any]:
     }
 
 
+def _marks(ledger: Ledger, batch: BatchRow) -> dict[str, int]:
+    """How many takes are to be reviewed, and how many have which verdict."""
+    marks = ledger.marks(batch.id)
+    # A take that was judged before it failed again is in both counts.
+    return {"none": max(0, batch.counts.get(ItemState.SUCCEEDED, 0) - sum(marks.values())), **marks}
+
+
 def _now(ledger: Ledger, batch: BatchRow) -> dict[str, Any]:
     """What changes as time goes by: the batch's life, and whether its account takes runs."""
     now = datetime.now(UTC)
@@ -154,6 +167,7 @@ def _now(ledger: Ledger, batch: BatchRow) -> dict[str, Any]:
         "is_over": batch.status in BATCH_TERMINAL,
         "elapsed_s": elapsed_s,
         "account": ledger.account(),
+        "marks": _marks(ledger, batch),
         "slices": timeline(life, batch.created),
         "shown": [what for what in (STARTED, *ItemState) if any(what in slice_ for slice_ in life.slices)],
         "busiest": busiest(life),

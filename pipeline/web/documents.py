@@ -214,6 +214,10 @@ class ItemsAsked(Asked):
     cursor: Annotated[str, Field(pattern=r"^\d{1,9}$", description="`next` of the page before.")] | None = None
     status: Annotated[list[ItemState], Field(description="Only items in one of these states.")] = []
     text: Annotated[str, Field(max_length=200, description="Only items with this in id, image or prompt.")] = ""
+    review: Annotated[
+        Literal["approved", "rejected", "none"] | None,
+        Field(description="Only items with this verdict; `none`: what has succeeded and nobody has judged."),
+    ] = None
 
 
 class RetryAsked(Asked):

@@ -235,6 +235,16 @@ def test_takes_are_reviewed_by_keys_alone(page: Page, up: Stage) -> None:
     page.keyboard.press("Escape")
     page.keyboard.press("ArrowLeft")
     expect(first).to_be_focused()
+    page.keyboard.press("a")
+    expect(take(page, "take-1").locator(".chip.approved")).to_have_count(0)
+    # What was judged leaves those that are to be; whoever judged it goes on with the next.
+    up.ask("POST", f"/api/v1/batches/{batch_id}/items/take-2/review", b'{"mark": null}', "application/json")
+    page.get_by_role("link", name="to review 2").click()
+    first.focus()
+    page.keyboard.press("r")
+    expect(take(page, "take-1")).to_have_count(0, timeout=END_MS)
+    expect(second).to_be_focused()
+    expect(page.get_by_role("link", name="rejected 1")).to_be_visible()
 
 
 def test_the_timeline_goes_on_and_an_account_that_takes_no_runs_is_told(page: Page, up: Stage) -> None:

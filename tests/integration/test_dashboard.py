@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
-from test_ledger import COLLECTING, FAILED, RUNNING, SUCCEEDED, a_batch, dues, running
+from test_ledger import COLLECTING, FAILED, RUNNING, SUCCEEDED, a_batch, dues, running, succeed
 
 from pipeline import redis_client
 from pipeline.ledger import Ledger
@@ -154,6 +154,25 @@ def test_items_are_found_by_state_and_by_text(client: FlaskClient, ledger: Ledge
 def test_an_odd_query_is_no_error(client: FlaskClient, ledger: Ledger, query: str) -> None:
     a_batch(ledger)
     page(client, f"/batches/b{query}")
+
+
+def test_takes_are_found_by_their_verdicts(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=3)
+    assert "to review" not in page(client, "/batches/b")
+    running(ledger, 2)
+    for due in dues(ledger):
+        succeed(ledger, due)
+    ledger.review("b", "i1", Review("approved"))
+    assert takes(page(client, "/batches/b?mark=none")) == ["i0"]
+    text = page(client, "/batches/b?mark=approved")
+    assert takes(text) == ["i1"]
+    assert "to review <b>1</b>" in text
+    assert "approved <b>1</b>" in text
+    ledger.review("b", "i0", Review("rejected"))
+    assert "Every take has its verdict." in page(client, "/batches/b?mark=none")
+    asked = client.get("/api/v1/batches/b/items?review=rejected").json
+    assert asked
+    assert [item["id"] for item in asked["items"]] == ["i0"]
 
 
 def test_another_take_has_the_earlier_one_beside_it(client: FlaskClient, ledger: Ledger) -> None:

@@ -11,6 +11,7 @@ from pipeline import ledger_pages
 from pipeline.errors import NoSuchBatch, NoSuchItem
 from pipeline.ledger import Ledger
 from pipeline.ledger_pages import ItemPage
+from pipeline.model import Review
 
 
 def ids(page: ItemPage) -> list[str]:
@@ -33,6 +34,23 @@ def test_batches_come_in_pages_newest_first(ledger: Ledger) -> None:
 def test_a_page_behind_an_unknown_batch_is_an_error(ledger: Ledger) -> None:
     with pytest.raises(NoSuchBatch):
         ledger.batch_page(2, after="nope")
+
+
+def test_takes_are_found_by_their_verdicts_and_counted(ledger: Ledger) -> None:
+    a_batch(ledger, items=5)
+    running(ledger, 4)
+    for due in dues(ledger):
+        succeed(ledger, due)
+    for name, mark in (("i0", "approved"), ("i1", "rejected"), ("i2", "rejected"), ("i2", "approved")):
+        ledger.review("b", name, Review(mark))
+    assert ids(ledger.item_page("b", 9, mark="approved")) == ["i0", "i2"]
+    assert ids(ledger.item_page("b", 9, mark="rejected", text="p1")) == ["i1"]
+    assert ids(ledger.item_page("b", 9, mark="none")) == ["i3"]
+    assert ledger.marks("b") == {"approved": 2, "rejected": 1}
+    ledger.review("b", "i0", None)
+    ledger.review("b", "i0", None)
+    assert ledger.marks("b") == {"approved": 1, "rejected": 1}
+    assert ids(ledger.item_page("b", 9, mark="none")) == ["i0", "i3"]
 
 
 def test_items_come_in_pages_in_manifest_order(ledger: Ledger) -> None:

@@ -97,18 +97,19 @@
     showFigures(row, ended, over, Date.now());
     showButtons(row, over);
     showCounts(row);
-    if (over !== (batch.dataset.over === "true")) freshen();
+    const text = JSON.stringify([row.counts, row.revision]);
+    const progressed = last && text !== last;
+    if (over !== (batch.dataset.over === "true") || (over && progressed)) freshen();
     batch.dataset.over = String(over);
     batch.dataset.status = row.status;
     document.title = `${over ? row.status : `${number(ended)}/${number(row.total)}`} · ${row.id} · Dailies`;
-    const text = JSON.stringify([row.counts, row.revision]);
-    if (last && text !== last) document.dispatchEvent(new Event("progressed"));
+    if (progressed) document.dispatchEvent(new Event("progressed"));
     last = text;
   }
 
   /* What no event tells: the timeline, and whether the account takes runs. */
   async function freshen() {
-    const fresh = document.hidden ? null : await ui.page(`/batches/${encodeURIComponent(batch.dataset.id)}/now`);
+    const fresh = document.hidden ? null : await ui.page(`/batches/${encodeURIComponent(batch.dataset.id)}/now${location.search}`);
     if (fresh) ui.freshen(fresh);
   }
   setInterval(() => { if (batch.dataset.over !== "true") freshen(); }, FRESHEN_MS);

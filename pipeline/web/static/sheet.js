@@ -35,6 +35,15 @@
     (same ?? fresh.querySelector("button, a"))?.focus({ preventScroll: true });
   }
 
+  /* A card that is not looked for any more goes; whoever was on it is on the next one. */
+  function leave(card) {
+    const next = card.nextElementSibling ?? card.previousElementSibling;
+    if (card.contains(document.activeElement)) focusOn(next);
+    card.remove();
+  }
+
+  const focusOn = (card) => (card?.querySelector(".frame:last-child video") ?? card?.querySelector(".actions button"))?.focus();
+
   /* Take over what has changed on the sheet, card by card. */
   function merge(fresh) {
     const list = sheet.querySelector("[data-sheet]");
@@ -53,7 +62,7 @@
         film.watch(card);
       } else if (old.dataset.version !== card.dataset.version && !inUse(old)) replace(old, card);
     }
-    for (const gone of known.values()) if (!inUse(gone)) gone.remove();
+    for (const gone of known.values()) if (!inUse(gone)) leave(gone);
     const pages = sheet.querySelector("[data-pages]");
     const freshPages = fresh.querySelector("[data-pages]");
     if (pages && freshPages && !pages.contains(document.activeElement)) pages.replaceWith(freshPages);
@@ -173,7 +182,7 @@
     if (!beside && !button) return;
     event.preventDefault();
     button?.click();
-    (beside?.querySelector(".frame:last-child video") ?? beside?.querySelector(".actions button"))?.focus();
+    if (beside) focusOn(beside);
   });
 
   document.addEventListener("progressed", refresh);
