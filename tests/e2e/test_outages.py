@@ -144,6 +144,21 @@ def test_a_worker_that_is_told_to_end_finishes_its_handful(up: Up, sandbox: Sand
     assert sandbox.stats()["runs"] == 40
 
 
+def test_a_worker_that_is_told_to_end_while_the_vendor_hangs_ends_all_the_same(up: Up, sandbox: Sandbox) -> None:
+    sandbox.change(hang=1.0, task_s=3)
+    batch = submit(up, sandbox, 4)
+    until(lambda: sandbox.stats()["runs"] == 4, "the vendor to hang")
+    sandbox.change(hang=0)
+    old = up.pids("rq worker")
+    for pid in old:
+        os.kill(pid, signal.SIGTERM)
+    # 25 s are theirs to finish, and nothing else is waited for.
+    until(lambda: not set(old) & set(up.pids("rq worker")), "the workers to end", 45)
+    up.run("watch", batch)
+    assert up.status(batch)["counts"] == {"succeeded": 4}
+    assert billed(sandbox) == Counter({f"p{n}": 1 for n in range(4)})
+
+
 def test_a_worker_that_stood_still_beyond_its_lease_changes_nothing_when_it_wakes(up: Up, sandbox: Sandbox) -> None:
     sandbox.change(run_s=3)
     batch = submit(up, sandbox, 40)
