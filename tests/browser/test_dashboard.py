@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, StorageState, expect
 
 from browser.stage import PICTURES, Stage, plays, sign_in
 
@@ -269,6 +269,14 @@ def test_a_picture_that_is_gone_is_told_in_its_frame(page: Page, up: Stage) -> N
     batch_id = up.ask("POST", "/api/v1/batches", json.dumps(manifest).encode())["id"]
     page.goto(f"/batches/{batch_id}")
     expect(page.locator("[data-trouble='The picture cannot be shown.']")).to_be_visible()
+
+
+def test_where_events_are_not_to_be_had_the_page_asks(browser: Browser, up: Stage, cookies: StorageState) -> None:
+    context = browser.new_context(base_url=up.url, storage_state=cookies)
+    context.route("**/events", lambda route: route.fulfill(status=503))
+    page = context.new_page()
+    opened(page, up.submit("asked", ["She smiles"]), until="succeeded")
+    context.close()
 
 
 def test_a_page_recovers_when_the_service_starts_again(browser: Browser, up: Stage) -> None:
