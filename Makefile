@@ -41,7 +41,13 @@ chaos: .venv/installed
 	npm install --silent --no-audit --no-fund --prefix .cache axe-core@4.14.1
 	touch $@
 
+.venv/prefect: requirements-prefect.txt
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
 # Figures with their peers in the same run: docs/performance.md. They judge nothing.
+bench: .venv/prefect
 bench bench-quick: .venv/installed
 	$(PIP) --require-hashes -r locks/requirements-bench.txt
 	PYTHONPATH=.:tests $(BIN)/python -m benchmarks $(if $(filter bench-quick,$@),--quick)

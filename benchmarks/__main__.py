@@ -7,8 +7,11 @@ import importlib
 import os
 import platform
 import time
+from contextlib import nullcontext
 
-PARTS = ["throughput", "cpu", "latency", "receiver", "scale", "pending", "outputs", "workers", "idle"]
+from benchmarks.surroundings import shared
+
+PARTS = ["throughput", "cpu", "latency", "idle", "outputs", "receiver", "scale", "pending", "workers"]
 
 
 def main() -> None:
@@ -18,10 +21,12 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
     options = parser.parse_args()
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores")
-    for part in options.parts or PARTS:
-        began = time.monotonic()
-        importlib.import_module(f"benchmarks.{part}").main(options.quick)
-        print(f"  [{part}: {time.monotonic() - began:.0f} s]", flush=True)
+    with shared() if options.quick else nullcontext():
+        for part in options.parts or PARTS:
+            began = time.monotonic()
+            importlib.import_module(f"benchmarks.{part}").main(options.quick)
+            print(f"  [{part}: {time.monotonic() - began:.0f} s]", flush=True)
+    print(f"Load average at the end: {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
 
 
 if __name__ == "__main__":

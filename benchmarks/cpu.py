@@ -13,7 +13,7 @@ from benchmarks.throughput import ours
 
 def main(quick: bool) -> None:
     """Print the figures of one batch."""
-    count = 300 if quick else 1500
+    count = 200 if quick else 1500
     with surroundings(task_s=0.2) as around, dailies(around) as up:
         ours(around, 50, "warm")
         sandbox_port = around.sandbox.place.rpartition(":")[2]

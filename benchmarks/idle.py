@@ -26,12 +26,12 @@ _WORDS = {
 
 def main(quick: bool) -> None:
     """Print the figures."""
-    seconds = 10 if quick else 30
+    seconds = 5 if quick else 30
     with surroundings() as around, dailies(around) as up:
         redis = Redis.from_url(around.environment["REDIS_URL"])
         # One batch, so that every process has done what it does once.
         ours(around, 20, "warm")
-        time.sleep(_SETTLE_S)
+        time.sleep(2 if quick else _SETTLE_S)
         kinds = {name: up.pids(words) for name, words in _WORDS.items()}
         everything = up.pids("")
         cpu, calls = {name: cpu_s(pids) for name, pids in kinds.items()}, _calls(redis)

@@ -85,7 +85,7 @@ def start_s(args: list[str], times: int) -> float:
 
 def main(quick: bool) -> None:
     """Print the figures."""
-    times = 10 if quick else 25
+    times = 8 if quick else 25
     with surroundings(task_s=0.1, lose_callbacks=1) as around:
         with dailies(around):
             service = around.service()

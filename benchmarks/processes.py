@@ -22,6 +22,11 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def everybody() -> list[int]:
+    """Every process of this machine."""
+    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+
+
 def running(words: str) -> list[int]:
     """Processes in whose command line `words` stand, without this one."""
     found = []

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from redis import Redis
 from running import ROOT, Sandbox, Up, a_sandbox, an_up, bare_environment, s3_environment
 
 from pipeline.embedded import running_s3, running_valkey
@@ -52,9 +53,50 @@ class Surroundings:
         return Service.from_settings(load(self.environment))
 
 
+_PLAIN: dict[str, object] = {"task_s": 1.0, "run_s": 0.0, "lose_callbacks": 0.0}
+"""The sandbox's options where a part does not say otherwise."""
+
+
+class _Shared:
+    """What the parts of a quick run use one after the other, where a full one makes it anew for each."""
+
+    def __init__(self) -> None:
+        self.servers: Surroundings | None = None
+        self.up: Up | None = None
+        self.running = ExitStack()
+
+    def end_service(self) -> None:
+        """No service, and nothing on the ledger."""
+        self.running.close()
+        self.up = None
+        if self.servers:
+            Redis.from_url(self.servers.environment["REDIS_URL"]).flushall()
+
+
+_SHARED = _Shared()
+
+
 @contextmanager
-def surroundings(**options: object) -> Iterator[Surroundings]:
-    """Servers of their own until the block ends. `options` are the sandbox's."""
+def shared() -> Iterator[None]:
+    """Until the block ends all parts use the same servers, and the same service of two workers where they need one."""
+    with surroundings() as around:
+        _SHARED.servers = around
+        try:
+            yield
+        finally:
+            _SHARED.end_service()
+            _SHARED.servers = None
+
+
+@contextmanager
+def surroundings(*, empty: bool = False, **options: object) -> Iterator[Surroundings]:
+    """Servers until the block ends. `options` are the sandbox's. `empty`: with no service and nothing on the ledger."""
+    if _SHARED.servers:
+        if empty:
+            _SHARED.end_service()
+        _SHARED.servers.sandbox.change(**{**_PLAIN, **options})
+        yield _SHARED.servers
+        return
     with tempfile.TemporaryDirectory(dir=ROOT) as name:
         folder = Path(name)
         for part in ("redis", "s3", "sandbox", "state"):
@@ -80,8 +122,15 @@ def surroundings(**options: object) -> Iterator[Surroundings]:
 @contextmanager
 def dailies(around: Surroundings, workers: int = 2) -> Iterator[Up]:
     """The whole service on these surroundings."""
-    with an_up(around.folder / "state", around.environment, workers=workers) as up:
-        yield up
+    if around is not _SHARED.servers:
+        with an_up(around.folder / "state", around.environment, workers=workers) as up:
+            yield up
+        return
+    if _SHARED.up and _SHARED.up.workers != workers:
+        _SHARED.end_service()
+    if _SHARED.up is None:
+        _SHARED.up = _SHARED.running.enter_context(an_up(around.folder / "state", around.environment, workers=workers))
+    yield _SHARED.up
 
 
 def spread(values: list[float], unit: str = "") -> str:

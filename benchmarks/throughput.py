@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import subprocess
 import time
 from collections.abc import Callable
 from statistics import median
@@ -9,11 +11,16 @@ from typing import Any
 
 from redis import Redis
 from rq import Queue
+from running import ROOT, answers, bare_environment, until
 
 from benchmarks.surroundings import Surroundings, dailies, spread, surroundings
+from pipeline.embedded import HOST, free_ports
 from pipeline.model import Item, Limits, Manifest
 from pipeline.states import BATCH_TERMINAL
 
+PREFECT = ROOT / ".venv" / "prefect" / "bin" / "python"
+"""Prefect has a place of its own: it needs other versions of what the service needs, too. `make bench` installs it."""
+_NUMBERS = itertools.count(1)
 MODEL = "minimax/image-to-video-hailuo-01-subject"
 
 
@@ -26,6 +33,7 @@ def a_manifest(name: str, image: str, count: int) -> Manifest:
 def ours(around: Surroundings, count: int, name: str) -> float:
     """Items per second of a batch, its results written."""
     service = around.service()
+    name = f"{name}-{next(_NUMBERS)}"
     began = time.perf_counter()
     service.submit(a_manifest(name, around.image, count), name, trigger="bench", folder=None)
     while service.ledger.batch(name).status not in BATCH_TERMINAL:
@@ -94,7 +102,35 @@ def celery(around: Surroundings, count: int) -> float:
         worker.wait(30)
 
 
+def prefect(around: Surroundings, count: int) -> float:
+    """Prefect 3 with a server of its own: a flow, a task a step, 16 threads."""
+    (port,) = free_ports(around.folder, 1)
+    address = f"http://{HOST}:{port}/api"
+    environment = {
+        **bare_environment(),
+        **around.environment,
+        "PYTHONPATH": str(ROOT),
+        "PREFECT_HOME": str(around.folder / "prefect"),
+        "PREFECT_API_URL": address,
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    serve = ["-m", "prefect", "server", "start", "--host", HOST, "--port", str(port), "--no-ui"]
+    with (around.folder / "prefect.log").open("ab") as log:
+        server = subprocess.Popen([str(PREFECT), *serve], cwd=ROOT, env=environment, stdout=log, stderr=log)
+        try:
+            until(lambda: answers(f"{address}/health"), "Prefect's server")
+            command = [str(PREFECT), "-m", "benchmarks.peers.prefect_steps", str(count), around.image]
+            return float(subprocess.check_output(command, cwd=ROOT, env=environment, stderr=log, timeout=600))
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
 def _timed(redis: Redis, count: int, enqueue: Callable[[], None]) -> float:
+    """Peers have Redis as most people run it: on disk once a second. Only Dailies has every write there at once."""
+    redis.config_set("appendfsync", "everysec")
     redis.delete("bench:done")
     time.sleep(3)  # Workers come up: not their time to be measured.
     began = time.perf_counter()
@@ -102,12 +138,14 @@ def _timed(redis: Redis, count: int, enqueue: Callable[[], None]) -> float:
     while int(redis.get("bench:done") or 0) < count:
         time.sleep(0.02)
         assert time.perf_counter() - began < 600, "a peer got stuck"
-    return count / (time.perf_counter() - began)
+    speed = count / (time.perf_counter() - began)
+    redis.config_set("appendfsync", "always")
+    return speed
 
 
 def main(quick: bool) -> None:
     """Print the table."""
-    rounds, count, few = (1, 500, 30) if quick else (3, 1500, 80)
+    rounds, count, few = (1, 300, 10) if quick else (3, 1500, 80)
     figures: dict[str, list[float]] = {}
     with surroundings(task_s=0.2) as around:
         for turn in range(rounds):
@@ -117,6 +155,8 @@ def main(quick: bool) -> None:
             figures.setdefault("bare loop", []).append(bare_loop(around, count))
             figures.setdefault("Celery, a task a step", []).append(celery(around, count))
             figures.setdefault("RQ SimpleWorker x 2, a job a step", []).append(rq_simple(around, count))
+            if not quick and PREFECT.exists():
+                figures.setdefault("Prefect 3, a flow, a task a step", []).append(prefect(around, few))
             figures.setdefault("stock rq worker x 2, a job a step", []).append(rq_stock(around, few))
     print("\nThroughput, items/s (outputs of 200 kB, two workers)")
     own = median(figures["Dailies"])

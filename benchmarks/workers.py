@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
+
+from benchmarks.processes import cpu_s, everybody
 from benchmarks.surroundings import dailies, surroundings
 from benchmarks.throughput import ours
 
@@ -10,16 +14,21 @@ RUN_S = 0.5
 
 def main(quick: bool) -> None:
     """Print the figures."""
-    share = 150 if quick else 400
+    share = 60 if quick else 400
     print(f"\nWorkers, a Run is answered after {RUN_S} s")
     one = 0.0
-    with surroundings(task_s=0.2, run_s=RUN_S) as around:
+    with surroundings(empty=True, task_s=0.2, run_s=RUN_S) as around:
         for workers in (1, 2, 4):
-            with dailies(around, workers=workers):
+            with dailies(around, workers=workers) as up:
                 ours(around, 20 * workers, f"warm-{workers}")
+                kinds = [up.pids("rq worker"), everybody()]
+                cpu, began = [cpu_s(pids) for pids in kinds], time.perf_counter()
                 speed = ours(around, share * workers, f"batch-{workers}")
+                took = time.perf_counter() - began
+                own, all_ = (100 * (cpu_s(pids) - before) / took for pids, before in zip(kinds, cpu, strict=True))
             one = one or speed
             line = f"  {workers} worker{'s' * (workers > 1)}: {speed:6.1f} items/s, {speed / one:.2f} x"
+            line += f"; CPU of the workers {own:.0f} %, of all programs {all_:.0f} % of {100 * (os.cpu_count() or 1)} %"
             if workers == 1:
                 line += f"; at most {around.sandbox.stats()['most_in_air']} Runs in the air at once"
             print(line, flush=True)
