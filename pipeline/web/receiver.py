@@ -9,7 +9,7 @@ It stands before Flask: nothing of what Flask does is needed here, and a rush of
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,7 +20,7 @@ from pipeline.service import Service
 from pipeline.trace import span
 from pipeline.web.bells import Bells
 from pipeline.web.tally import Tally
-from pipeline.wiro_answers import CallbackHint, parse_callback
+from pipeline.wiro_answers import parse_callback
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
@@ -55,37 +55,28 @@ class Receiver:
         if run is None:
             self._tally.count("refused")
             return _problem(start_response, "404 Not Found", "No run has this token.")
-        hint = parse_callback(_body(environ))
+        if not self._ring(run, _body(environ)):
+            self._tally.count("unheard")
+            return _problem(start_response, "503 Service Unavailable", "It was not heard. Try again.")
+        start_response("200 OK", _HEARD)
+        return ()
+
+    def _ring(self, run: RunName, body: bytes) -> bool:
+        hint = parse_callback(body)
         names: dict[str, str | int] = {
             "batch": run.batch,
             "item": run.item,
             "attempt": run.attempt,
             "task": hint.task_id,
         }
-        if not self._ring(run, hint, names):
-            self._tally.count("unheard")
-            return _problem(start_response, "503 Service Unavailable", "It was not heard. Try again.")
-        start_response("200 OK", _HEARD)
-        return _Heard(lambda: log.info("callback_received", **names, status=hint.status))
-
-    def _ring(self, run: RunName, hint: CallbackHint, names: dict[str, str | int]) -> bool:
         with span("callback", run, names):
             try:
                 self._bells.ring(run, hint.task_id, hint.token)
             except DailiesError as error:
                 log.warning("callback_not_taken", **names, error=str(error))
                 return False
+        log.info("callback_received", **names, status=hint.status)
         return True
-
-
-class _Heard:
-    """An answer without a body. `then` is called once it was sent: the vendor does not wait for our log."""
-
-    def __init__(self, then: Callable[[], None]) -> None:
-        self.close = then
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(())
 
 
 def _body(environ: WSGIEnvironment) -> bytes:
