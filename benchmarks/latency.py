@@ -98,6 +98,10 @@ def main(quick: bool) -> None:
     print("\nLatency, a batch of one, the service idle; ms")
     _print("callback to results.json", ends, peers, "the bare calls")
     _print("submit's end to the Run at the vendor", runs, jobs, "an empty RQ job")
+    allowed = 0.010 + 1.5 * median(jobs)
+    print(
+        f"    of which 10 ms and 1.5 x an empty job, {1000 * allowed:.1f}, are allowed: {median(runs) / allowed:.2f} x"
+    )
     ours, click = start_s(["-m", "pipeline", "--help"], times), start_s(["-c", "import click"], times)
     print(f"  dailies --help {1000 * ours:.0f}, python -c 'import click' {1000 * click:.0f}: {ours / click:.2f} x")
 

@@ -18,7 +18,7 @@ def main(quick: bool) -> None:
     print(f"\nWorkers, a Run is answered after {RUN_S} s")
     one = 0.0
     with surroundings(empty=True, task_s=0.2, run_s=RUN_S) as around:
-        for workers in (1, 2, 4):
+        for workers in (1, 4) if quick else (1, 2, 4):
             with dailies(around, workers=workers) as up:
                 ours(around, 20 * workers, f"warm-{workers}")
                 kinds = [up.pids("rq worker"), everybody()]
