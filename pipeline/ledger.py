@@ -100,12 +100,13 @@ class Ledger(LedgerPages, LedgerFigures, LedgerLife, LedgerNotices, LedgerDoor):
         }
 
     @classmethod
-    def connect(cls, redis_url: str, *, patience_s: float = 0) -> Ledger:
+    def connect(cls, redis_url: str, *, patience_s: float = 0, answer_s: float = redis_client.ANSWER_S) -> Ledger:
         """A ledger on the server at `redis_url`; nothing is sent yet.
 
-        Every method may raise Unreachable, once the server has been away for `patience_s`.
+        Every method may raise Unreachable, once the server has been away for `patience_s`, or has stood still for
+        `answer_s`.
         """
-        return cls(redis_client.connect(redis_url, patience_s=patience_s))
+        return cls(redis_client.connect(redis_url, patience_s=patience_s, answer_s=answer_s))
 
     def _run(self, script: str, *args: object) -> Any:
         return self._scripts[script](keys=[PREFIX], args=args)

@@ -23,24 +23,25 @@ from pipeline.errors import Unreachable
 
 _TROUBLE = (ConnectionError, TimeoutError, BusyLoadingError, AuthenticationError)
 _LONGEST_WAIT_S = 2.0
+ANSWER_S = 10.0
 
 log = structlog.get_logger()
 _DISK_S = 5.0
 
 
-def connect(redis_url: str, *, decode: bool = True, patience_s: float = 0) -> Any:
+def connect(redis_url: str, *, decode: bool = True, patience_s: float = 0, answer_s: float = ANSWER_S) -> Any:
     """A client with time limits on everything; its connection failures come out as Unreachable.
 
     `decode` False gives bytes, as RQ wants them. `patience_s`: how long a command is tried again while the server is
     away. Whatever is sent must then bear to be sent twice: the ledger's scripts refuse a second time by themselves.
+    `answer_s`: how long one that stands still is waited for by those without patience.
     """
     try:
         client: Any = _Client.from_url(
             redis_url,
             decode_responses=decode,
             socket_connect_timeout=5,
-            # Whoever does not wait is waited for: a vendor that calls back, a browser.
-            socket_timeout=30 if patience_s else 4,
+            socket_timeout=30 if patience_s else answer_s,
             health_check_interval=30,
             max_connections=128,
         )

@@ -26,8 +26,8 @@ _FAILURE_TTL_S = 86_400
 class Waker:
     """Asks workers to do a kind of work. `job` is a module of `jobs` and its function of the same name."""
 
-    def __init__(self, redis_url: str, *, patience_s: float = 0) -> None:
-        self._redis: Any = redis_client.connect(redis_url, decode=False, patience_s=patience_s)
+    def __init__(self, redis_url: str, *, patience_s: float = 0, answer_s: float = redis_client.ANSWER_S) -> None:
+        self._redis: Any = redis_client.connect(redis_url, decode=False, patience_s=patience_s, answer_s=answer_s)
         self._asked: dict[str, int] = {}
         self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
 

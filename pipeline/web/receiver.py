@@ -16,8 +16,10 @@ import structlog
 
 from pipeline.callbacks import CallbackSigner, RunName
 from pipeline.errors import DailiesError
+from pipeline.ledger import Ledger
 from pipeline.service import Service
 from pipeline.trace import span
+from pipeline.wake import Waker
 from pipeline.web.bells import Bells
 from pipeline.web.tally import Tally
 from pipeline.wiro_answers import parse_callback
@@ -30,6 +32,8 @@ log = structlog.get_logger()
 PATH = "/callbacks/wiro/"
 MOST_CALLBACK_BYTES = 2 * 1024 * 1024
 """As much of a body as is read: what is longer still rings, unread."""
+_ANSWER_S = 4.0
+"""How long a Redis that stands still is waited for: the vendor waits for us, and tries again when it is told to."""
 _HEADERS = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
 _HEARD = [*_HEADERS, ("Content-Length", "0")]
 
@@ -43,7 +47,8 @@ class Receiver:
     def __init__(self, others: WSGIApplication, service: Service, secret: str) -> None:
         self._others = others
         self._signer = CallbackSigner(secret) if secret else None
-        self._bells = Bells(service.ledger, service.waker)
+        redis_url = service.settings.redis_url
+        self._bells = Bells(Ledger.connect(redis_url, answer_s=_ANSWER_S), Waker(redis_url, answer_s=_ANSWER_S))
         self._tally = Tally(service.ledger.count_callbacks)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
