@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from statistics import median
+from typing import Any
 
 from redis import Redis
 from running import Up, until
@@ -11,48 +13,58 @@ from running import Up, until
 from benchmarks.processes import cpu_s
 from benchmarks.surroundings import Surroundings, dailies, spread, surroundings
 from benchmarks.throughput import a_manifest, ours
+from pipeline.model import Limits
 from pipeline.service import Service
 
-_WARM = 50
+_WARM = 100
+_MOST_ACTIVE = 128
+_COUNTED = 500
 
 
-def speed(around: Surroundings, up: Up, pending: int, window_s: float) -> tuple[float, float, float]:
-    """Of a batch of `pending`, once it is under way: items per second, ms of CPU of an item in workers, in Valkey."""
+def speed(around: Surroundings, up: Up, pending: int) -> tuple[float, float, float, float]:
+    """Of a batch of `pending`, once it is under way: items per second; of an item ms of CPU in workers, in Valkey, and
+    Redis commands, those inside scripts included.
+    """
     redis = Redis.from_url(around.environment["REDIS_URL"])
     workers, valkey = up.pids("rq worker"), [int(redis.info("server")["process_id"])]
     service = around.service()
     name = f"batch-{pending}"
-    start = _done(around, service, None)
-    service.submit(a_manifest(name, around.image, pending), name, trigger="bench", folder=None)
-    until(lambda: _done(around, service, name) > start + _WARM, "the first items")
-    before, began, cpu = _done(around, service, name), time.perf_counter(), (cpu_s(workers), cpu_s(valkey))
-    time.sleep(window_s)
-    count, took = _done(around, service, name) - before, time.perf_counter() - began
-    return count / took, 1000 * (cpu_s(workers) - cpu[0]) / count, 1000 * (cpu_s(valkey) - cpu[1]) / count
+    # Runs cannot run ahead of ends: both sizes are in the same balance of posting and collecting.
+    manifest = replace(a_manifest(name, around.image, pending), limits=Limits(max_active=_MOST_ACTIVE))
+    service.submit(manifest, name, trigger="bench", folder=None)
+    until(lambda: _ended(service, name) > _WARM, "the first items")
+    first, began = _ended(service, name), time.perf_counter()
+    before = cpu_s(workers), cpu_s(valkey), _commands(redis)
+    until(lambda: _ended(service, name) > first + _COUNTED, "the next items")
+    count, took = _ended(service, name) - first, time.perf_counter() - began
+    own, server, commands = cpu_s(workers) - before[0], cpu_s(valkey) - before[1], _commands(redis) - before[2]
+    return count / took, 1000 * own / count, 1000 * server / count, commands / count
 
 
-def _done(around: Surroundings, service: Service, name: str | None) -> float:
-    """Half an item for its Run, half for its end: workers post far ahead of what has ended when there is much to do."""
-    ended = service.ledger.batch(name).counts.get("succeeded", 0) if name else 0
-    runs: int = around.sandbox.stats()["runs"]
-    return (runs + ended) / 2
+def _commands(redis: Redis) -> int:
+    stats: dict[str, Any] = redis.info("commandstats")
+    return sum(int(figures["calls"]) for figures in stats.values())
+
+
+def _ended(service: Service, name: str) -> int:
+    return service.ledger.batch(name).counts.get("succeeded", 0)
 
 
 def main(quick: bool) -> None:
     """Print the figures; each batch on a ledger of its own, the two sizes in turns."""
-    many, rounds, window_s = (20_000, 1, 2.0) if quick else (100_000, 3, 2.0)
-    found: dict[int, list[tuple[float, float, float]]] = {1000: [], many: []}
+    many, rounds = (20_000, 1) if quick else (100_000, 3)
+    found: dict[int, list[tuple[float, float, float, float]]] = {1000: [], many: []}
     for _ in range(rounds):
         for pending, figures in found.items():
             with surroundings(empty=True, task_s=0.2) as around, dailies(around) as up:
                 ours(around, 50, "warm")
-                figures.append(speed(around, up, pending, window_s))
+                figures.append(speed(around, up, pending))
     print("\nHow many are pending, and what the next ones take")
     for pending, figures in found.items():
-        rates, workers, valkey = (list(column) for column in zip(*figures, strict=True))
+        rates, workers, valkey, commands = (list(column) for column in zip(*figures, strict=True))
         print(
-            f"  {pending:>7,}: {spread(rates)} items/s; CPU of an item: workers {median(workers):.2f} ms, "
-            f"Valkey {median(valkey):.2f} ms"
+            f"  {pending:>7,}: {spread(rates)} items/s; of an item: CPU of workers {median(workers):.2f} ms, "
+            f"of Valkey {median(valkey):.2f} ms, {median(commands):.1f} Redis commands"
         )
     few, more = (median(figure[0] for figure in figures) for figures in found.values())
     print(f"  {more / few:.2f} x")
