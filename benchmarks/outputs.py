@@ -80,7 +80,7 @@ def measure(around: Surroundings, step: str, host: str, size: int, times: int) -
 
 def main(quick: bool) -> None:
     """Print the figures."""
-    sizes = {1: 20, 50: 3} if quick else {1: 100, 50: 15, 1000: 3}
+    sizes = {1: 15, 50: 2} if quick else {1: 100, 50: 15, 1000: 3}
     with surroundings() as around:
         folder = around.folder / "cdn"
         folder.mkdir()

@@ -22,9 +22,10 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def everybody() -> list[int]:
-    """Every process of this machine."""
-    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+def machine_cpu_s() -> float:
+    """Seconds of CPU that all programs of this machine have used since it began."""
+    user, nice, system, _, _, irq, soft_irq, *_ = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:])
+    return (user + nice + system + irq + soft_irq) / _TICKS
 
 
 def running(words: str) -> list[int]:

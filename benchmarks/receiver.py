@@ -183,20 +183,20 @@ async def _load(how: str, urls: list[str], amount: float, rate: float) -> None:
 
 def main(quick: bool) -> None:
     """Print the figures; the two take turns."""
-    rounds, seconds = (2, 1.5) if quick else (5, 6)
+    rounds, seconds, at_once = (2, 1.5, 1500) if quick else (5, 6, _BURST)
     with surroundings(empty=True) as around:
         service = around.service()
         signer = CallbackSigner(around.environment["PIPELINE_SECRET"])
-        runs = runs_under_way(service, _BURST)
+        runs = runs_under_way(service, at_once)
         paths = [signer.url("", run).rpartition("/")[2] for run in runs]
         with (
             gunicorn(around, "pipeline.web:create_app()") as ours,
             gunicorn(around, "benchmarks.peers.empty_route:app") as peer,
         ):
             # The burst first: each of these runs is rung for the first time.
-            told = json.loads(load(around, ours, paths, "burst", _BURST))
+            told = json.loads(load(around, ours, paths, "burst", at_once))
             bells = rung(service)
-            told_peer = json.loads(load(around, peer, paths, "burst", _BURST))
+            told_peer = json.loads(load(around, peer, paths, "burst", at_once))
             print(f"\nReceiver, a burst of {len(runs):,} callbacks at once")
             print(f"  Dailies     answers {told['answers']}, {told['rate']:,.0f}/s; {bells:,} runs rung on the ledger")
             print(f"  empty route answers {told_peer['answers']}, {told_peer['rate']:,.0f}/s", flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from benchmarks.processes import cpu_s, everybody
+from benchmarks.processes import cpu_s, machine_cpu_s
 from benchmarks.surroundings import dailies, surroundings
 from benchmarks.throughput import ours
 
@@ -21,14 +21,14 @@ def main(quick: bool) -> None:
         for workers in (1, 4) if quick else (1, 2, 4):
             with dailies(around, workers=workers) as up:
                 ours(around, 20 * workers, f"warm-{workers}")
-                kinds = [up.pids("rq worker"), everybody()]
-                cpu, began = [cpu_s(pids) for pids in kinds], time.perf_counter()
+                workers_at_work = up.pids("rq worker")
+                own, everybody, began = cpu_s(workers_at_work), machine_cpu_s(), time.perf_counter()
                 speed = ours(around, share * workers, f"batch-{workers}")
                 took = time.perf_counter() - began
-                own, all_ = (100 * (cpu_s(pids) - before) / took for pids, before in zip(kinds, cpu, strict=True))
+                own, everybody = cpu_s(workers_at_work) - own, machine_cpu_s() - everybody
             one = one or speed
             line = f"  {workers} worker{'s' * (workers > 1)}: {speed:6.1f} items/s, {speed / one:.2f} x"
-            line += f"; CPU of the workers {own:.0f} %, of all programs {all_:.0f} % of {100 * (os.cpu_count() or 1)} %"
+            line += f"; CPU of the workers {100 * own / took:.0f} %, of all programs {100 * everybody / took:.0f} % of {100 * (os.cpu_count() or 1)} %"
             if workers == 1:
                 line += f"; at most {around.sandbox.stats()['most_in_air']} Runs in the air at once"
             print(line, flush=True)
