@@ -28,7 +28,8 @@ def main(quick: bool) -> None:
                 own, everybody = cpu_s(workers_at_work) - own, machine_cpu_s() - everybody
             one = one or speed
             line = f"  {workers} worker{'s' * (workers > 1)}: {speed:6.1f} items/s, {speed / one:.2f} x"
-            line += f"; CPU of the workers {100 * own / took:.0f} %, of all programs {100 * everybody / took:.0f} % of {100 * (os.cpu_count() or 1)} %"
+            line += f"; CPU of the workers {100 * own / took:.0f} %, of all programs {100 * everybody / took:.0f} %"
+            line += f" of {100 * (os.cpu_count() or 1)} %"
             if workers == 1:
                 line += f"; at most {around.sandbox.stats()['most_in_air']} Runs in the air at once"
             print(line, flush=True)
