@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import structlog
 from redis import Redis
@@ -75,6 +76,10 @@ class _Client(Redis):
     patience_s: float = 0
     speaks_to_people = True
 
+    def is_left_alone(self) -> bool:
+        """Whether it is not to wait, patient or not."""
+        return False
+
     def execute_command(self, *args: Any, **options: Any) -> Any:
         send: Callable[..., Any] = super().execute_command
         return _patiently(self, lambda: send(*args, **options))
@@ -86,16 +91,26 @@ class _Client(Redis):
 
 
 class RQRedis(_Client):
-    """For RQ's own commands (see the Procfile): where the server is away they wait for it, and no process dies."""
+    """For RQ's own commands (see the Procfile): where the server is away they wait for it, and no process dies.
 
-    patience_s = 300
+    One whose parent is gone is to end, and waits no more.
+    """
+
+    patience_s = 60
     speaks_to_people = False
+    _parents: ClassVar[dict[int, int]] = {}
+
+    def is_left_alone(self) -> bool:
+        """Whether the process that started this one is gone."""
+        return self._parents.setdefault(os.getpid(), os.getppid()) != os.getppid()
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> RQRedis:
         """As RQ makes its client. Workers, who wait for jobs, raise the time limit to what they need."""
         limits = {"socket_connect_timeout": 5, "socket_timeout": 30, "socket_keepalive": True}
         client: Any = super().from_url(url, **(limits | options))
+        # Who the parent is, is noted while it lives.
+        client.is_left_alone()
         return client  # type: ignore[no-any-return]
 
 
@@ -123,7 +138,7 @@ def _patiently(client: _Client, call: Callable[[], Any]) -> Any:
             if _LONGEST_WAIT_S / 2 < wait < _LONGEST_WAIT_S:
                 # Once, after a second or two.
                 log.warning("waiting_for_redis", place=_place(client), error=type(error).__name__)
-            if time.monotonic() + wait > ends:
+            if time.monotonic() + wait > ends or client.is_left_alone():
                 if not client.speaks_to_people:
                     raise
                 raise _unreachable(client, error) from error
