@@ -18,10 +18,9 @@ from pipeline.service import Service
 
 _WARM = 100
 _MOST_ACTIVE = 128
-_COUNTED = 500
 
 
-def speed(around: Surroundings, up: Up, pending: int) -> tuple[float, float, float, float]:
+def speed(around: Surroundings, up: Up, pending: int, counted: int) -> tuple[float, float, float, float]:
     """Of a batch of `pending`, once it is under way: items per second; of an item ms of CPU in workers, in Valkey, and
     Redis commands, those inside scripts included.
     """
@@ -35,7 +34,7 @@ def speed(around: Surroundings, up: Up, pending: int) -> tuple[float, float, flo
     until(lambda: _ended(service, name) > _WARM, "the first items")
     first, began = _ended(service, name), time.perf_counter()
     before = cpu_s(workers), cpu_s(valkey), _commands(redis)
-    until(lambda: _ended(service, name) > first + _COUNTED, "the next items")
+    until(lambda: _ended(service, name) > first + counted, "the next items")
     count, took = _ended(service, name) - first, time.perf_counter() - began
     own, server, commands = cpu_s(workers) - before[0], cpu_s(valkey) - before[1], _commands(redis) - before[2]
     return count / took, 1000 * own / count, 1000 * server / count, commands / count
@@ -52,13 +51,13 @@ def _ended(service: Service, name: str) -> int:
 
 def main(quick: bool) -> None:
     """Print the figures; each batch on a ledger of its own, the two sizes in turns."""
-    many, rounds = (20_000, 1) if quick else (100_000, 3)
+    many, rounds, counted = (20_000, 1, 300) if quick else (100_000, 3, 500)
     found: dict[int, list[tuple[float, float, float, float]]] = {1000: [], many: []}
     for _ in range(rounds):
         for pending, figures in found.items():
             with surroundings(empty=True, task_s=0.2) as around, dailies(around) as up:
                 ours(around, 50, "warm")
-                figures.append(speed(around, up, pending))
+                figures.append(speed(around, up, pending, counted))
     print("\nHow many are pending, and what the next ones take")
     for pending, figures in found.items():
         rates, workers, valkey, commands = (list(column) for column in zip(*figures, strict=True))

@@ -183,7 +183,7 @@ async def _load(how: str, urls: list[str], amount: float, rate: float) -> None:
 
 def main(quick: bool) -> None:
     """Print the figures; the two take turns."""
-    rounds, seconds, at_once = (2, 1.5, 1500) if quick else (5, 6, _BURST)
+    rounds, seconds, at_once = (2, 1.0, 1500) if quick else (5, 6, _BURST)
     with surroundings(empty=True) as around:
         service = around.service()
         signer = CallbackSigner(around.environment["PIPELINE_SECRET"])

@@ -145,7 +145,7 @@ def _timed(redis: Redis, count: int, enqueue: Callable[[], None]) -> float:
 
 def main(quick: bool) -> None:
     """Print the table."""
-    rounds, count, few = (1, 150, 4) if quick else (3, 1500, 80)
+    rounds, count, few = (1, 120, 4) if quick else (3, 1500, 80)
     figures: dict[str, list[float]] = {}
     with surroundings(task_s=0.2) as around:
         for turn in range(rounds):

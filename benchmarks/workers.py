@@ -14,7 +14,7 @@ RUN_S = 0.5
 
 def main(quick: bool) -> None:
     """Print the figures."""
-    share = 60 if quick else 400
+    share = 50 if quick else 400
     print(f"\nWorkers, a Run is answered after {RUN_S} s")
     one = 0.0
     with surroundings(empty=True, task_s=0.2, run_s=RUN_S) as around:
