@@ -11,7 +11,7 @@ from contextlib import nullcontext
 
 from benchmarks.surroundings import shared
 
-PARTS = ["throughput", "cpu", "latency", "idle", "outputs", "receiver", "scale", "pending", "workers"]
+PARTS = ["throughput", "cpu", "latency", "idle", "receiver", "scale", "pending", "workers", "outputs"]
 
 
 def main() -> None:
