@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
+import time
 from types import FrameType
 from typing import Any
 
 import structlog
 from rq import SimpleWorker
+from rq.exceptions import StopRequested
+from rq.worker.base import WorkerStatus
 
 import jobs.collect
 import jobs.finish
@@ -21,9 +23,12 @@ import jobs.tick  # noqa: F401  imported before the first job needs it
 from jobs import crew
 from jobs.context import context, stopping
 from pipeline.errors import StorageError
+from pipeline.told_to_stop import setter
 
 GRACE_S = 25.0
 """How long the handful at work may take to finish once a worker was asked to stop."""
+_LAST_WORDS_S = 3.0
+_SCHEDULER_S = 5.0
 
 log = structlog.get_logger()
 
@@ -37,28 +42,54 @@ class WarmWorker(SimpleWorker):
     def work(self, *args: Any, **options: Any) -> bool:
         """Work until told to stop. Everything a job needs is made before the first one comes."""
         context().storage.warm()
+        threading.Thread(target=_last_call, name="last-call", daemon=True).start()
         try:
             return super().work(*args, **options)
         finally:
             crew.wait_for_all()
-            try:
-                context().journal.flush()
-            except StorageError as error:
-                log.warning("journal_not_written", error=str(error))
+            _write_journal()
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """SIGTERM or SIGINT: claim nothing more, and be gone within half a minute."""
-        if not stopping.is_set():
-            stopping.set()
-            last_call = threading.Timer(GRACE_S, _let_go)
-            last_call.daemon = True
-            last_call.start()
-        super().request_stop(signum, frame)
+        """SIGTERM or SIGINT: claim nothing more, and be gone within half a minute.
+
+        RQ's own handler logs, writes to Redis and waits for a process, while what it has interrupted may hold the
+        locks of all that. This one does nothing that waits, however many signals come.
+        """
+        _tell()
+        if self._stop_requested:
+            return
+        self._stop_requested = True
+        if self.get_state() != WorkerStatus.BUSY:
+            raise StopRequested
+
+    def stop_scheduler(self) -> None:
+        """End the process that looks after delayed jobs. Its locks run out by themselves: with Redis away, by force."""
+        process = self.scheduler._process if self.scheduler else None
+        if process is None:
+            return
+        process.terminate()
+        process.join(_SCHEDULER_S)
+        if process.is_alive():
+            process.kill()
+            process.join()
 
 
-def _let_go() -> None:
+_tell = setter(stopping)
+
+
+def _last_call() -> None:
     """What is still at work takes too long, a large copy or a vendor that hangs: its lease will run out."""
+    stopping.wait()
+    time.sleep(GRACE_S)
     log.warning("stopped_at_work", after_s=GRACE_S)
-    with suppress(StorageError):
-        context().journal.flush()
+    last_words = threading.Thread(target=_write_journal, daemon=True)
+    last_words.start()
+    last_words.join(_LAST_WORDS_S)
     os._exit(1)
+
+
+def _write_journal() -> None:
+    try:
+        context().journal.flush()
+    except StorageError as error:
+        log.warning("journal_not_written", error=str(error))

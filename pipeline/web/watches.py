@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from pipeline.errors import DailiesError, NoSuchBatch
+from pipeline.told_to_stop import setter
 
 POLL_S = 1.0
 HEARTBEAT_S = 2.0
@@ -150,11 +151,12 @@ def close() -> None:
 
 
 def close_on_sigterm() -> None:
-    """Call `close` on SIGTERM, then what was to be done on it before. For the main thread of a web process."""
+    """Let them go on SIGTERM, then what was to be done on it before. For the main thread of a web process."""
     before = signal.getsignal(signal.SIGTERM)
+    tell = setter(_closing)
 
     def end(number: int, frame: FrameType | None) -> None:
-        close()
+        tell()
         if callable(before):
             before(number, frame)
 
