@@ -22,10 +22,10 @@ HANDS = 64
 """Things one worker works on at a time."""
 HANDFUL = 16
 """Hands that must be free before busy ones claim more: claiming and writing down cost the same for one as for many."""
-SLICE_S = 5.0
+SLICE_S = 1.0
 """How long one job goes on claiming before it makes room for other kinds of work."""
 
-LINGER_S = 2.0
+LINGER_S = 0.1
 """How long a job then waits for what is still at work before it leaves it to itself."""
 
 HeldT = TypeVar("HeldT", bound=Held)
