@@ -24,10 +24,10 @@ from pipeline.errors import Unreachable
 
 _TROUBLE = (ConnectionError, TimeoutError, BusyLoadingError, AuthenticationError)
 _LONGEST_WAIT_S = 2.0
+_DISK_S = 5.0
 ANSWER_S = 10.0
 
 log = structlog.get_logger()
-_DISK_S = 5.0
 
 
 def connect(redis_url: str, *, decode: bool = True, patience_s: float = 0, answer_s: float = ANSWER_S) -> Any:

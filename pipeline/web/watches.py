@@ -145,13 +145,11 @@ class _Watch:
                 self._changed.notify_all()
 
 
-def close() -> None:
-    """The process ends: everybody who watches is let go, and will come back."""
-    _closing.set()
-
-
 def close_on_sigterm() -> None:
-    """Let them go on SIGTERM, then what was to be done on it before. For the main thread of a web process."""
+    """On SIGTERM let go of everybody who watches (they will come back), then do what was to be done on it before.
+
+    For the main thread of a web process.
+    """
     before = signal.getsignal(signal.SIGTERM)
     tell = setter(_closing)
 

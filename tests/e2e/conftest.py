@@ -6,10 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import QUICK, Sandbox, Up, a_sandbox, an_up, s3_environment
+from running import QUICK, OwnRedis, Sandbox, Up, a_sandbox, an_up, s3_environment
 
 from pipeline.embedded import S3Env, running_valkey
 from pipeline.storage import Storage
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[OwnRedis]:
+    """A Redis that a test may do anything to."""
+    redis = OwnRedis(tmp_path / "redis")
+    yield redis
+    redis.close()
 
 
 @pytest.fixture

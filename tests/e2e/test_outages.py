@@ -27,13 +27,6 @@ REMEMBERED = ("gunicorn", "rq worker", "rq cron", "pipeline listen")
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[OwnRedis]:
-    redis = OwnRedis(tmp_path / "redis")
-    yield redis
-    redis.close()
-
-
-@pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     with a_sandbox(tmp_path, task_s=0.5, output_bytes=5000) as sandbox:
         yield sandbox
@@ -71,6 +64,14 @@ def count(up: Up, batch: str, state: str) -> int:
 
 def billed(sandbox: Sandbox) -> Counter[str]:
     return Counter(task["prompt"] for task in sandbox.tasks() if task["cost"] != "0")
+
+
+def end_the_workers(up: Up, *, within_s: float) -> None:
+    """SIGTERM to all of them; `up` starts others in their place."""
+    old = up.pids("rq worker")
+    for pid in old:
+        os.kill(pid, signal.SIGTERM)
+    until(lambda: not set(old) & set(up.pids("rq worker")), "the workers to end", within_s)
 
 
 def callback_answer(up: Up) -> int:
@@ -133,11 +134,7 @@ def test_a_worker_that_is_told_to_end_finishes_its_handful(up: Up, sandbox: Sand
     sandbox.change(run_s=3, lose_callbacks=1.0)
     batch = submit(up, sandbox, 40)
     until(lambda: count(up, batch, "submitting") >= 10, "a handful to be posted")
-    old = up.pids("rq worker")
-    for pid in old:
-        os.kill(pid, signal.SIGTERM)
-    # `up` starts others in their place.
-    until(lambda: not set(old) & set(up.pids("rq worker")), "the workers to end", 30)
+    end_the_workers(up, within_s=30)
     up.run("watch", batch)
     assert up.status(batch)["counts"] == {"succeeded": 40}
     assert billed(sandbox) == Counter({f"p{n}": 1 for n in range(40)})
@@ -149,11 +146,8 @@ def test_a_worker_that_is_told_to_end_while_the_vendor_hangs_ends_all_the_same(u
     batch = submit(up, sandbox, 4)
     until(lambda: sandbox.stats()["runs"] == 4, "the vendor to hang")
     sandbox.change(hang=0)
-    old = up.pids("rq worker")
-    for pid in old:
-        os.kill(pid, signal.SIGTERM)
     # 25 s are theirs to finish, and nothing else is waited for.
-    until(lambda: not set(old) & set(up.pids("rq worker")), "the workers to end", 45)
+    end_the_workers(up, within_s=45)
     up.run("watch", batch)
     assert up.status(batch)["counts"] == {"succeeded": 4}
     assert billed(sandbox) == Counter({f"p{n}": 1 for n in range(4)})

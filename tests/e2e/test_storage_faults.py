@@ -24,13 +24,6 @@ SIZE = 7_000_000
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[OwnRedis]:
-    redis = OwnRedis(tmp_path / "redis")
-    yield redis
-    redis.close()
-
-
-@pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     with a_sandbox(tmp_path, task_s=5, output_bytes=SIZE) as sandbox:
         yield sandbox
