@@ -34,7 +34,7 @@ test: .venv/installed .cache/axe-core
 
 # A soak with everything failing at random; see docs/guarantees.md.
 chaos: .venv/installed
-	PYTHONPATH=.:tests $(BIN)/python tests/soak.py --minutes $(MINUTES) --items $(ITEMS)
+	PYTHONPATH=.:tests $(BIN)/python tests/support/soak.py --minutes $(MINUTES) --items $(ITEMS)
 
 # What judges the pages in the browser tests; they need Debian's chromium, too.
 .cache/axe-core:
@@ -54,7 +54,7 @@ bench bench-quick: .venv/installed
 
 # The README's pictures.
 pictures: .venv/installed
-	PYTHONPATH=.:tests $(BIN)/python tests/browser/pictures.py
+	PYTHONPATH=.:tests $(BIN)/python tests/support/screenshots.py
 
 # Every package with its dependencies, pinned and by hash: to be run when a requirements file has changed.
 lock:

@@ -9,7 +9,7 @@ import platform
 import time
 from contextlib import nullcontext
 
-from benchmarks.surroundings import shared
+from benchmarks.environment import shared
 
 PARTS = ["throughput", "cpu", "latency", "idle", "receiver", "scale", "pending", "workers", "outputs"]
 

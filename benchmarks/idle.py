@@ -7,8 +7,8 @@ from typing import Any
 
 from redis import Redis
 
+from benchmarks.environment import dailies, surroundings
 from benchmarks.processes import cpu_s
-from benchmarks.surroundings import dailies, surroundings
 from benchmarks.throughput import ours
 
 _SETTLE_S = 5

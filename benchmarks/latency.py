@@ -10,13 +10,13 @@ from statistics import median, quantiles
 
 from redis import Redis
 from rq import Queue
-from running import ROOT, until
+from support.processes import ROOT, until
 
+from benchmarks.environment import Surroundings, dailies, surroundings
 from benchmarks.peers import steps
-from benchmarks.surroundings import Surroundings, dailies, surroundings
 from benchmarks.throughput import a_manifest
-from pipeline.service import Service
-from pipeline.states import BATCH_TERMINAL
+from pipeline.batches.service import Service
+from pipeline.domain.states import BATCH_TERMINAL
 
 _RESULTS = ("results.jsonl", "results.csv", "index.html", "results.json")
 _STEP_S = 0.001

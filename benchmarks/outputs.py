@@ -13,13 +13,13 @@ from typing import Any
 
 import boto3
 from aiohttp import web
-from running import answers, until
+from support.processes import answers, until
 
+from benchmarks.environment import BUCKET, Surroundings, spread, surroundings
 from benchmarks.processes import memory_mb
-from benchmarks.surroundings import BUCKET, Surroundings, spread, surroundings
-from pipeline.embedded import HOST, free_ports
-from pipeline.fetch import Fetcher
-from pipeline.storage import Storage
+from pipeline.local.servers import HOST, free_ports
+from pipeline.net.download import Fetcher
+from pipeline.storage.s3 import Storage
 
 _HERE = "benchmarks.outputs"
 _MB = 10**6

@@ -8,13 +8,13 @@ from statistics import median
 from typing import Any
 
 from redis import Redis
-from running import Up, until
+from support.processes import Up, until
 
+from benchmarks.environment import Surroundings, dailies, spread, surroundings
 from benchmarks.processes import cpu_s
-from benchmarks.surroundings import Surroundings, dailies, spread, surroundings
 from benchmarks.throughput import a_manifest, ours
-from pipeline.model import Limits
-from pipeline.service import Service
+from pipeline.batches.service import Service
+from pipeline.domain.model import Limits
 
 _WARM = 100
 _MOST_ACTIVE = 128

@@ -18,13 +18,13 @@ from statistics import median, quantiles
 from urllib.parse import urlsplit
 
 import aiohttp
-from running import ROOT, bare_environment, until
+from support.processes import ROOT, bare_environment, until
 
-from benchmarks.surroundings import Surroundings, surroundings
+from benchmarks.environment import Surroundings, surroundings
 from benchmarks.throughput import a_manifest
-from pipeline.callbacks import CallbackSigner, RunName
-from pipeline.embedded import HOST, free_ports
-from pipeline.service import Service
+from pipeline.batches.service import Service
+from pipeline.domain.callback_tokens import CallbackSigner, RunName
+from pipeline.local.servers import HOST, free_ports
 
 _HERE = "benchmarks.receiver"
 _BURST = 5000

@@ -11,8 +11,8 @@ from pathlib import Path
 import yaml
 from redis import Redis
 
-from benchmarks.surroundings import Surroundings, surroundings
-from pipeline import manifest as manifests
+from benchmarks.environment import Surroundings, surroundings
+from pipeline.manifest import parser as manifests
 
 _HERE = "benchmarks.scale"
 
@@ -37,7 +37,7 @@ def measure(step: str, file: Path, around: Surroundings) -> tuple[float, int]:
 
 def step(name: str, file: Path) -> None:
     """What `measure` runs."""
-    from pipeline.service import Service
+    from pipeline.batches.service import Service
     from pipeline.settings import load
 
     service = Service.from_settings(load())

@@ -11,12 +11,12 @@ from typing import Any
 
 from redis import Redis
 from rq import Queue
-from running import ROOT, answers, bare_environment, until
+from support.processes import ROOT, answers, bare_environment, until
 
-from benchmarks.surroundings import Surroundings, dailies, spread, surroundings
-from pipeline.embedded import HOST, free_ports
-from pipeline.model import Item, Limits, Manifest
-from pipeline.states import BATCH_TERMINAL
+from benchmarks.environment import Surroundings, dailies, spread, surroundings
+from pipeline.domain.model import Item, Limits, Manifest
+from pipeline.domain.states import BATCH_TERMINAL
+from pipeline.local.servers import HOST, free_ports
 
 PREFECT = ROOT / ".venv" / "prefect" / "bin" / "python"
 """Prefect has a place of its own: it needs other versions of what the service needs, too. `make bench` installs it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from benchmarks.environment import dailies, surroundings
 from benchmarks.processes import cpu_s, machine_cpu_s
-from benchmarks.surroundings import dailies, surroundings
 from benchmarks.throughput import ours
 
 RUN_S = 0.5

@@ -5,10 +5,10 @@ from __future__ import annotations
 import rq.serializers
 from rq.cron import register
 
+from jobs.run_schedules import run_schedules
 from jobs.sweep import sweep
-from jobs.tick import tick
+from pipeline.batches.job_queue import QUEUE
 from pipeline.settings import load
-from pipeline.wake import QUEUE
 
 # RQ 3.0 lets no serializer be chosen for cron's jobs and pickles them (rq/cron.py, CronJob.enqueue). Ours are JSON:
 # a worker never unpickles what lies in Redis.
@@ -19,4 +19,4 @@ _EVERY_S = load().sweep_every_s
 _WAITS_S = 120
 
 register(sweep, queue_name=QUEUE, interval=_EVERY_S, ttl=max(_WAITS_S, 2 * _EVERY_S), result_ttl=0)
-register(tick, queue_name=QUEUE, cron="* * * * *", ttl=_WAITS_S, result_ttl=0)
+register(run_schedules, queue_name=QUEUE, cron="* * * * *", ttl=_WAITS_S, result_ttl=0)

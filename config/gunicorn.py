@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from pipeline.settings import load
-from pipeline.web.watches import close_on_sigterm
+from pipeline.web.api.sse_subscriptions import close_on_sigterm
 
 _SETTINGS = load()
 # Without a token nobody is asked who they are, so nobody else is let in.
@@ -15,7 +15,7 @@ _ADDRESS = "0.0.0.0" if _SETTINGS.api_token else "127.0.0.1"  # noqa: S104  behi
 # Under `up` the socket is there already, and stays while this process is away: callbacks wait in it meanwhile.
 _SOCKET = os.environ.get("LISTEN_FD")
 bind = f"fd://{_SOCKET}" if _SOCKET else f"{_ADDRESS}:{os.environ.get('PORT', '8000')}"
-worker_class = "pipeline.web.patient.PatientWorker"
+worker_class = "pipeline.web.gunicorn_worker.PatientWorker"
 threads = _SETTINGS.web_threads
 backlog = 8192
 keepalive = 5

@@ -11,17 +11,18 @@ from dataclasses import replace
 
 import structlog
 
+from jobs.concurrency import work
 from jobs.context import Context, context, plan
-from jobs.copies import copy_outputs
-from jobs.crew import work
-from jobs.ends import end, fail, names, try_again
-from pipeline import policy, trace
+from jobs.outcomes import end, fail, names, try_again
+from jobs.output_copy import copy_outputs
+from pipeline.domain import retry_policy
+from pipeline.domain.results import output_document
+from pipeline.domain.states import BatchState, ItemState, Stop
 from pipeline.errors import CopyFailed, StorageError
-from pipeline.ledger_rows import Due, Paid
-from pipeline.results import output_document
-from pipeline.states import BatchState, ItemState, Stop
-from pipeline.wiro import Task
-from pipeline.wiro_errors import TaskNotFound, WiroError
+from pipeline.ledger.records import Due, Paid
+from pipeline.observability import tracing
+from pipeline.wiro.client import Task
+from pipeline.wiro.errors import TaskNotFound, WiroError
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ def _claim(ctx: Context, most: int) -> Sequence[Due]:
 
 
 def _look(ctx: Context, due: Due) -> None:
-    with trace.step("collect", due.run, due.task_id):
+    with tracing.step("collect", due.run, due.task_id):
         _look_at(ctx, due)
 
 
@@ -57,7 +58,7 @@ def _look_at(ctx: Context, due: Due) -> None:
         _not_found(ctx, due, error)
     except WiroError as error:
         log.warning("look_failed", **names(due), error=str(error))
-        _look_later(ctx, due, policy.backoff(3, random.random()))
+        _look_later(ctx, due, retry_policy.backoff(3, random.random()))
     else:
         _judge(ctx, due, task)
 
@@ -82,8 +83,8 @@ def _judge(ctx: Context, due: Due, task: Task) -> None:
 
 
 def _not_found(ctx: Context, due: Due, error: TaskNotFound) -> None:
-    if due.looks + 1 < policy.LOOK_TRIES:
-        _look_later(ctx, due, policy.backoff(due.looks + 1, random.random()), counter="looks")
+    if due.looks + 1 < retry_policy.LOOK_TRIES:
+        _look_later(ctx, due, retry_policy.backoff(due.looks + 1, random.random()), counter="looks")
     elif due.state == ItemState.UNKNOWN:
         _look_later(ctx, due, 0)
     else:
@@ -111,7 +112,7 @@ def _still_running(ctx: Context, due: Due, task: Task) -> None:
         _stop_at_vendor(ctx, due, task)
         return
     settings = ctx.settings
-    delay = policy.poll_delay(
+    delay = retry_policy.poll_delay(
         due.age_s, expects_callback=settings.public_url is not None, poll_after_s=settings.poll_after_s
     )
     _look_later(ctx, due, delay)
@@ -119,7 +120,7 @@ def _still_running(ctx: Context, due: Due, task: Task) -> None:
 
 def _stop_at_vendor(ctx: Context, due: Due, task: Task) -> None:
     """Cancel or kill a task, and look again whether it has ended."""
-    if due.looks + 1 >= policy.LOOK_TRIES:
+    if due.looks + 1 >= retry_policy.LOOK_TRIES:
         _end_stopped(ctx, due, "The vendor was asked to end the task and did not say that it has.")
         return
     stop = ctx.wiro.cancel if task.queued else ctx.wiro.kill
@@ -127,7 +128,7 @@ def _stop_at_vendor(ctx: Context, due: Due, task: Task) -> None:
         stop(task.id, task.token)
     except WiroError as error:
         log.warning("stop_refused", **names(due), error=str(error))
-    _look_later(ctx, due, policy.backoff(due.looks + 1, random.random()), counter="looks")
+    _look_later(ctx, due, retry_policy.backoff(due.looks + 1, random.random()), counter="looks")
 
 
 def _cancelled(ctx: Context, due: Due, task: Task) -> None:
@@ -171,11 +172,11 @@ def _copy(ctx: Context, due: Due, task: Task) -> None:
 
 
 def _copy_later(ctx: Context, due: Due, error: CopyFailed | StorageError) -> None:
-    if not error.retryable or due.copies + 1 >= policy.COPY_TRIES:
+    if not error.retryable or due.copies + 1 >= retry_policy.COPY_TRIES:
         why = f"The run succeeded and is paid, its output could not be copied: {error} `dailies retry` copies it again."
         fail(ctx, due, ItemState.COLLECTING, why)
     else:
-        delay = policy.backoff(due.copies + 1, random.random())
+        delay = retry_policy.backoff(due.copies + 1, random.random())
         _look_later(ctx, replace(due, state=ItemState.COLLECTING), delay, counter="copies")
 
 

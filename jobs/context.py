@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from jobs.leases import LeaseKeeper
-from pipeline import log
-from pipeline.callbacks import CallbackSigner, RunName
+from pipeline.batches.job_queue import Waker
+from pipeline.batches.service import Service
+from pipeline.domain.callback_tokens import CallbackSigner, RunName
 from pipeline.errors import InvalidSettings
-from pipeline.fetch import Fetcher
-from pipeline.journal import Journal
-from pipeline.ledger import Ledger
-from pipeline.ledger_rows import Plan
-from pipeline.service import Service
+from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.records import Plan
+from pipeline.net.download import Fetcher
+from pipeline.observability import logging
 from pipeline.settings import Settings, load
-from pipeline.storage import Storage
-from pipeline.wake import Waker
-from pipeline.wiro import Wiro
+from pipeline.storage.journal import Journal
+from pipeline.storage.s3 import Storage
+from pipeline.wiro.client import Wiro
 
 PATIENCE_S = 300.0
 """How long a worker waits for Redis to come back before it lets go of what it holds."""
@@ -52,7 +52,7 @@ class Context:
 @lru_cache(maxsize=1)
 def context() -> Context:
     """The context of this process, made at the first call. Raises InvalidSettings."""
-    log.configure()
+    logging.configure()
     settings = load()
     service = Service.from_settings(settings, patience_s=PATIENCE_S)
     return Context(

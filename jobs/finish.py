@@ -11,12 +11,13 @@ from typing import BinaryIO
 import structlog
 
 from jobs.context import Context, context, plan
-from pipeline import gallery, results
+from pipeline.domain import results
+from pipeline.domain.model import BatchRow
+from pipeline.domain.states import BatchState, batch_outcome
 from pipeline.errors import StorageError
-from pipeline.ledger_rows import Finished
-from pipeline.model import BatchRow
-from pipeline.states import BatchState, batch_outcome
-from pipeline.storage import join
+from pipeline.gallery import gallery_page
+from pipeline.ledger.records import Finished
+from pipeline.storage.s3 import join
 
 log = structlog.get_logger()
 
@@ -50,7 +51,7 @@ def _write(ctx: Context, batch: BatchRow, lease: str) -> bool:
     before = ctx.storage.info(uri)
     if before and results.revision_of(ctx.storage.head(uri, results.HEAD_BYTES) or b"") >= batch.revision:
         return True
-    page = (piece.encode("utf-8", "replace") for piece in gallery.page(batch, ctx.ledger.items(batch.id)))
+    page = (piece.encode("utf-8", "replace") for piece in gallery_page.page(batch, ctx.ledger.items(batch.id)))
     files: list[tuple[str, str, Iterable[bytes]]] = [
         ("results.jsonl", "application/x-ndjson", results.as_jsonl(ctx.ledger.items(batch.id))),
         ("results.csv", "text/csv; charset=utf-8", results.as_csv(ctx.ledger.items(batch.id))),
@@ -90,18 +91,18 @@ def _close(ctx: Context, batch: BatchRow, lease: str) -> None:
     finished = batch.finished or datetime.now(UTC)
     if batch.trigger.startswith("trigger:"):
         # Should we die before it is asked for below: telling it twice changes nothing.
-        ctx.waker.wake_in("report", _REPORT_AGAIN_S, batch.id)
+        ctx.waker.wake_in("status_report", _REPORT_AGAIN_S, batch.id)
     notify = plan(batch.id).notify is not None
     ended = ctx.ledger.finish_batch(batch.id, lease, BatchState(batch.status), finished, batch.revision, notify=notify)
     if notify and ended is not Finished.NOT_OURS:
-        ctx.waker.wake("notify")
+        ctx.waker.wake("deliver_notifications")
     match ended:
         case Finished.DONE:
             if batch.trigger.startswith("trigger:"):
-                ctx.waker.wake("report", batch.id)
+                ctx.waker.wake("status_report", batch.id)
             elif batch.trigger.startswith("schedule:"):
                 # A tick may have waited for this end.
-                ctx.waker.wake("tick")
+                ctx.waker.wake("run_schedules")
             log.info("batch_finished", batch=batch.id, status=batch.status, revision=batch.revision)
         case Finished.DUE_AGAIN:
             ctx.waker.wake("finish", batch.id)

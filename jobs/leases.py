@@ -14,9 +14,9 @@ from typing import Protocol
 
 import structlog
 
-from pipeline.callbacks import RunName
+from pipeline.domain.callback_tokens import RunName
 from pipeline.errors import Unreachable
-from pipeline.ledger import Ledger
+from pipeline.ledger.ledger import Ledger
 
 log = structlog.get_logger()
 

@@ -8,13 +8,13 @@ from decimal import Decimal
 import structlog
 
 from jobs.context import Context, context
-from jobs.inputs import stored_image
+from jobs.input_files import stored_image
 from jobs.submit import submit_due
+from pipeline.domain.retry_policy import Tolerance
+from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import DailiesError, StorageError
-from pipeline.ledger_rows import Plan
-from pipeline.policy import Tolerance
-from pipeline.states import BatchState, Stop
-from pipeline.wiro_errors import WiroError
+from pipeline.ledger.records import Plan
+from pipeline.wiro.errors import WiroError
 
 log = structlog.get_logger()
 

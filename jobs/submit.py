@@ -8,16 +8,17 @@ from collections.abc import Sequence
 
 import structlog
 
+from jobs.concurrency import work
 from jobs.context import Context, context, plan
-from jobs.crew import work
-from jobs.ends import fail, names, put_back, try_again
-from jobs.inputs import stored_image
-from pipeline import policy, trace
+from jobs.input_files import stored_image
+from jobs.outcomes import fail, names, put_back, try_again
+from pipeline.domain import retry_policy
+from pipeline.domain.states import BatchState, ItemState, Stop
 from pipeline.errors import StorageError
-from pipeline.ledger_rows import Claim
-from pipeline.states import BatchState, ItemState, Stop
-from pipeline.wiro import FileSource, Run
-from pipeline.wiro_errors import (
+from pipeline.ledger.records import Claim
+from pipeline.observability import tracing
+from pipeline.wiro.client import FileSource, Run
+from pipeline.wiro.errors import (
     AnswerLost,
     InsufficientBalance,
     NotAuthorized,
@@ -71,7 +72,7 @@ def _write_down(ctx: Context, runs: Sequence[Claim]) -> Sequence[Claim]:
         except StorageError as error:
             log.warning("attempts_not_written_down", folder=folder, runs=len(claims), error=str(error))
             for claim in claims:
-                put_back(ctx, claim, ItemState.SUBMITTING, policy.backoff(3, random.random()), spent=False)
+                put_back(ctx, claim, ItemState.SUBMITTING, retry_policy.backoff(3, random.random()), spent=False)
     return written
 
 
@@ -80,7 +81,7 @@ def _intent(claim: Claim) -> dict[str, object]:
 
 
 def _submit_one(ctx: Context, claim: Claim) -> None:
-    with trace.step("submit", claim.run):
+    with tracing.step("submit", claim.run):
         _submit(ctx, claim)
 
 
@@ -129,7 +130,9 @@ def _image(ctx: Context, claim: Claim) -> tuple[str | None, FileSource | None]:
 
 def _accepted(ctx: Context, claim: Claim, run: Run) -> None:
     settings = ctx.settings
-    wait = policy.poll_delay(0, expects_callback=settings.public_url is not None, poll_after_s=settings.poll_after_s)
+    wait = retry_policy.poll_delay(
+        0, expects_callback=settings.public_url is not None, poll_after_s=settings.poll_after_s
+    )
     log.info("run_submitted", **names(claim), task=run.task_id)
     ctx.journal.note(
         plan(claim.run.batch).output, {**_intent(claim), "do": "task", "task": run.task_id, "token": run.token}
@@ -166,16 +169,20 @@ def _refused(ctx: Context, claim: Claim, error: WiroError) -> None:
 
 
 def _place_wait_s(claim: Claim) -> float:
-    return min(policy.backoff(claim.refusals + 1, random.random(), first_s=0.5), policy.LONGEST_PLACE_WAIT_S)
+    return min(
+        retry_policy.backoff(claim.refusals + 1, random.random(), first_s=0.5), retry_policy.LONGEST_PLACE_WAIT_S
+    )
 
 
 def _back_off(ctx: Context, error: WiroError, first_s: float) -> None:
-    ctx.ledger.back_off(first_s=first_s, longest_s=max(first_s, policy.LONGEST_BACKOFF_S), reason=str(error))
+    ctx.ledger.back_off(first_s=first_s, longest_s=max(first_s, retry_policy.LONGEST_BACKOFF_S), reason=str(error))
 
 
 def _turned_away(ctx: Context, claim: Claim, error: WiroError) -> None:
     """The vendor would not take the run just now: no attempt is spent."""
-    if claim.refusals >= policy.MOST_REFUSALS:
+    if claim.refusals >= retry_policy.MOST_REFUSALS:
         fail(ctx, claim, ItemState.SUBMITTING, str(error))
     else:
-        put_back(ctx, claim, ItemState.SUBMITTING, policy.backoff(claim.refusals + 1, random.random()), spent=False)
+        put_back(
+            ctx, claim, ItemState.SUBMITTING, retry_policy.backoff(claim.refusals + 1, random.random()), spent=False
+        )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import structlog
 
 from jobs.context import Context, context, plan
+from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import NoSuchBatch
-from pipeline.states import BatchState, Stop
 
 log = structlog.get_logger()
 
@@ -22,7 +22,7 @@ def sweep() -> None:
         except NoSuchBatch:
             log.warning("open_batch_is_gone", batch=batch_id)
     if ctx.ledger.has_notices():
-        ctx.waker.wake("notify")
+        ctx.waker.wake("deliver_notifications")
     ctx.waker.wake("submit")
     ctx.waker.wake("collect")
 

@@ -13,17 +13,10 @@ from rq import SimpleWorker
 from rq.exceptions import StopRequested
 from rq.worker.base import WorkerStatus
 
-import jobs.collect
-import jobs.finish
-import jobs.notify
-import jobs.start
-import jobs.submit
-import jobs.sweep
-import jobs.tick  # noqa: F401  imported before the first job needs it
-from jobs import crew
+from jobs import concurrency
 from jobs.context import context, stopping
 from pipeline.errors import StorageError
-from pipeline.told_to_stop import setter
+from pipeline.shutdown import setter
 
 GRACE_S = 25.0
 """How long the handful at work may take to finish once a worker was asked to stop."""
@@ -46,7 +39,7 @@ class WarmWorker(SimpleWorker):
         try:
             return super().work(*args, **options)
         finally:
-            crew.wait_for_all()
+            concurrency.wait_for_all()
             _write_journal()
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from inbox import Inbox
 from redis import Redis
-from waiting import WaitFor
+from support.inbox import Inbox
+from support.waiting import WaitFor
 
-from pipeline.embedded import S3Env, running_s3, running_valkey
-from pipeline.ledger import Ledger
-from pipeline.sandbox.running import SandboxEnv, running_sandbox
+from pipeline.ledger.ledger import Ledger
+from pipeline.local.servers import S3Env, running_s3, running_valkey
+from pipeline.sandbox.process_handle import SandboxEnv, running_sandbox
 from pipeline.settings import Settings
-from pipeline.storage import Storage
+from pipeline.storage.s3 import Storage
 
 
 @pytest.fixture

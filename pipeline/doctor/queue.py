@@ -8,13 +8,13 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from pipeline import redis_client
+from pipeline.batches.queue_monitor import Staff
 from pipeline.doctor import Finding, note, ok, wrong
+from pipeline.domain.formatting import many
 from pipeline.errors import Unreachable
-from pipeline.ledger import Ledger
+from pipeline.ledger import redis_client
+from pipeline.ledger.ledger import Ledger
 from pipeline.settings import Settings
-from pipeline.staff import Staff
-from pipeline.words import many
 
 _OLDEST = (7, 2)
 _MOST_SKEW_S = 5

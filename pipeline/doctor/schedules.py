@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from pipeline.batches.service import Service
 from pipeline.doctor import Finding, note, ok, wrong
+from pipeline.domain.formatting import many, when
 from pipeline.errors import DailiesError
-from pipeline.ledger_schedules import ScheduleLedger
-from pipeline.service import Service
+from pipeline.schedules.occurrences import next_times
+from pipeline.schedules.runner import read_manifest
+from pipeline.schedules.schedule import Schedule
+from pipeline.schedules.schedule_loader import in_force
+from pipeline.schedules.store import ScheduleLedger
 from pipeline.settings import Settings
-from pipeline.triggers.schedule_file import in_force
-from pipeline.triggers.schedules import Schedule
-from pipeline.triggers.starter import read_manifest
-from pipeline.triggers.ticks import next_times
-from pipeline.words import many, when
 
 _SILENCE = timedelta(minutes=5)
 

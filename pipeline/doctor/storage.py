@@ -8,7 +8,7 @@ from uuid import uuid4
 from pipeline.doctor import Finding, note, ok, wrong
 from pipeline.errors import StorageError
 from pipeline.settings import Settings
-from pipeline.storage import Storage, join
+from pipeline.storage.s3 import Storage, join
 
 
 def bucket(settings: Settings) -> Iterator[Finding]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pipeline.doctor import Finding, note, ok, wrong
 from pipeline.errors import DailiesError
 from pipeline.settings import Settings
-from pipeline.storage import Storage
-from pipeline.triggers.drops import status_uri
+from pipeline.storage.s3 import Storage
+from pipeline.triggers.object_version import status_uri
 from pipeline.triggers.rule import Rule, Source
-from pipeline.triggers.rulebook import load
+from pipeline.triggers.rule_loader import load
 from pipeline.triggers.sqs import Queue
 
 

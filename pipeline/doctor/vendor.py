@@ -6,12 +6,12 @@ import socket
 from collections.abc import Iterator
 
 from pipeline.doctor import Finding, note, ok, wrong
+from pipeline.domain.formatting import dollars
 from pipeline.errors import DailiesError
-from pipeline.manifest import DEFAULT_MODEL
+from pipeline.manifest.parser import DEFAULT_MODEL
 from pipeline.settings import Settings
-from pipeline.wiro import Wiro
-from pipeline.wiro_errors import NotAuthorized
-from pipeline.words import dollars
+from pipeline.wiro.client import Wiro
+from pipeline.wiro.errors import NotAuthorized
 
 
 def account(settings: Settings) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import urllib3
 
 from pipeline.doctor import Finding, note, ok, wrong
-from pipeline.hosts import is_public
+from pipeline.net.allowlist import is_public
 from pipeline.settings import Settings
 
 _TIMEOUT = urllib3.Timeout(connect=5, read=10)

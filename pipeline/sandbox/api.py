@@ -15,7 +15,7 @@ from pipeline.sandbox import documents
 from pipeline.sandbox.errors import NOT_FOUND, VALIDATION, Refusal
 from pipeline.sandbox.files import MAX_FILE_BYTES
 from pipeline.sandbox.forms import FormFile, read_multipart
-from pipeline.sandbox.orders import IMAGE_FIELD, form_of_json, read_order
+from pipeline.sandbox.run_request import IMAGE_FIELD, form_of_json, read_order
 from pipeline.sandbox.state import STATE, State, base_url
 from pipeline.sandbox.tasks import Task
 

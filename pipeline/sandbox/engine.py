@@ -19,9 +19,9 @@ from pipeline.sandbox.callbacks import Caller
 from pipeline.sandbox.errors import NOT_FOUND, VALIDATION, BadPicture, Refusal
 from pipeline.sandbox.faults import Dice, decide
 from pipeline.sandbox.files import Files, StoredFile
-from pipeline.sandbox.memory import Memories, Memory, PictureFolder
+from pipeline.sandbox.media_cache import Studio
 from pipeline.sandbox.options import Options
-from pipeline.sandbox.studio import Studio
+from pipeline.sandbox.persistence import Memories, Memory, PictureFolder
 from pipeline.sandbox.tasks import (
     CANCELLED,
     POSTPROCESS_END,

@@ -13,17 +13,17 @@ from enum import StrEnum
 
 import structlog
 
+from pipeline.batches.service import Service
+from pipeline.domain.model import Manifest
 from pipeline.errors import BatchOnlyOnS3, InvalidManifest, Problem
-from pipeline.ledger_triggers import TriggerLedger
-from pipeline.model import Manifest
-from pipeline.service import Service
-from pipeline.storage import ObjectInfo
-from pipeline.triggers import drops
-from pipeline.triggers.drops import Drop
+from pipeline.storage.s3 import ObjectInfo
+from pipeline.triggers import object_version
 from pipeline.triggers.events import Kind, ObjectEvent
-from pipeline.triggers.reading import MOST_MANIFEST_BYTES, Reading, of_images
+from pipeline.triggers.object_manifest import MOST_MANIFEST_BYTES, Reading, of_images
+from pipeline.triggers.object_version import Drop
 from pipeline.triggers.rule import Rule, Start
-from pipeline.triggers.statuses import Statuses, version_of
+from pipeline.triggers.status_files import Statuses, version_of
+from pipeline.triggers.store import TriggerLedger
 
 log = structlog.get_logger()
 
@@ -103,7 +103,7 @@ class Dispatcher:
     def _is_done(self, heard: Drop, rule: Rule) -> bool:
         if rule.gather_s:
             return self.memory.is_taken(rule.name, heard)
-        return self.memory.is_told(drops.batch_id(rule.name, [heard]))
+        return self.memory.is_told(object_version.batch_id(rule.name, [heard]))
 
     # Manifests
 
@@ -120,7 +120,7 @@ class Dispatcher:
         return self._submit(rule, [drop], manifest)
 
     def _submit(self, rule: Rule, taken: Sequence[Drop], manifest: Manifest) -> Handled:
-        batch_id = drops.batch_id(rule.name, taken)
+        batch_id = object_version.batch_id(rule.name, taken)
         self.memory.note_drops(batch_id, taken)
         try:
             accepted = self.service.submit(manifest, batch_id, trigger=f"trigger:{rule.name}", folder=None)

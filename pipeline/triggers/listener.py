@@ -11,16 +11,16 @@ from typing import Protocol
 
 import structlog
 
+from pipeline.batches.service import Service
+from pipeline.domain.retry_policy import backoff
 from pipeline.errors import DailiesError
-from pipeline.policy import backoff
-from pipeline.service import Service
 from pipeline.settings import Settings
 from pipeline.triggers.dispatch import Dispatcher
-from pipeline.triggers.listing import Inbox
+from pipeline.triggers.gather_window import Windows
+from pipeline.triggers.prefix_poller import Inbox
 from pipeline.triggers.rule import Rule, Source, Start
-from pipeline.triggers.rulebook import Rulebook
+from pipeline.triggers.rule_loader import Rulebook
 from pipeline.triggers.sqs import Queue
-from pipeline.triggers.windows import Windows
 
 log = structlog.get_logger()
 

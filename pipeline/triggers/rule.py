@@ -6,7 +6,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.triggers.drops import DEFAULTS, IMAGE_SUFFIXES, MANIFEST_SUFFIXES, ROWS_SUFFIXES, STATUS_SUFFIX, Drop
+from pipeline.triggers.object_version import (
+    DEFAULTS,
+    IMAGE_SUFFIXES,
+    MANIFEST_SUFFIXES,
+    ROWS_SUFFIXES,
+    STATUS_SUFFIX,
+    Drop,
+)
 
 
 class Source(StrEnum):

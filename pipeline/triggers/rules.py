@@ -19,14 +19,14 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from pipeline.errors import InvalidTriggers
-from pipeline.manifest_schema import FREE_KEYS, TEXT_KEYS, ManifestEntry
-from pipeline.manifest_values import DEFAULT_IMAGE_FIELD, MOST_PROMPT, Surroundings
-from pipeline.mistakes import mistakes_of
-from pipeline.triggers import entries
+from pipeline.manifest.messages import mistakes_of
+from pipeline.manifest.schema import FREE_KEYS, TEXT_KEYS, ManifestEntry
+from pipeline.manifest.values import DEFAULT_IMAGE_FIELD, MOST_PROMPT, Surroundings
+from pipeline.manifest.yaml import entries
+from pipeline.manifest.yaml.decoder import shown
+from pipeline.manifest.yaml.document import Mistake
+from pipeline.manifest.yaml.positions import Path
 from pipeline.triggers.rule import Rule, Source, Start
-from pipeline.yaml_places import Path
-from pipeline.yaml_text import Mistake
-from pipeline.yaml_values import shown
 
 MOST_PROMPTS = 100
 HEAD = ("model", "image_field", "params", "limits", "notify")

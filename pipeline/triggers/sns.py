@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 
 from pipeline.errors import CopyFailed, DailiesError, Unreachable
-from pipeline.fetch import Fetcher
+from pipeline.net.download import Fetcher
 
 Fetch = Callable[[str], bytes]
 """Answers what lies at an https URL of SNS. Raises NotFetched."""

@@ -7,9 +7,9 @@ import time
 
 from flask import Blueprint, Response, jsonify
 
+from pipeline.batches.service import Service
 from pipeline.errors import StorageError, Unreachable
-from pipeline.service import Service
-from pipeline.web.auth import open_to_all
+from pipeline.web.security.authentication import open_to_all
 
 FRESH_S = 1.0
 

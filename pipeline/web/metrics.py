@@ -11,11 +11,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from pipeline.ledger_figures import BOUNDS_S, Figures, Latencies
-from pipeline.ledger_rows import AccountRow
-from pipeline.service import Service
-from pipeline.staff import QueueFigures, Staff
-from pipeline.states import TERMINAL
+from pipeline.batches.queue_monitor import QueueFigures, Staff
+from pipeline.batches.service import Service
+from pipeline.domain.states import TERMINAL
+from pipeline.ledger.counters import BOUNDS_S, Figures, Latencies
+from pipeline.ledger.records import AccountRow
 
 _ENDS = sorted(TERMINAL)
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, StorageState, sync_playwright
-from running import ROOT
-
-from browser.stage import Seen, Stage, sign_in
+from support.browser_app import Seen, Stage, sign_in
+from support.processes import ROOT
 
 AXE = ROOT / ".cache/node_modules/axe-core/axe.min.js"
 _FLAGS = [

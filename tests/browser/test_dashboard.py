@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, StorageState, expect
-
-from browser.stage import PICTURES, Stage, plays, sign_in
+from support.browser_app import PICTURES, Stage, plays, sign_in
 
 END_MS = 40_000
 HOSTILE = '<script>alert(1)</script> "it\'s" & <img src=x onerror=alert(2)> 🎬 مرحبا'

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from support.browser_app import PICTURES, Seen, plays
 
-from browser.stage import PICTURES, Seen, plays
-from pipeline import gallery
-from pipeline.model import BatchRow, ItemRow, Output
+from pipeline.domain.model import BatchRow, ItemRow, Output
+from pipeline.gallery import gallery_page
 from pipeline.sandbox.video import render
 
 FOLDER = "s3://bucket/la-street/"
@@ -34,7 +34,7 @@ def written(folder: Path, count: int) -> str:
     counts = {"succeeded": count - count // 3, "failed": count // 3}
     now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     batch = BatchRow("b", "la-street", "m/n", "partial", counts, count, Decimal("0.18"), now, now, FOLDER, "cli")
-    (folder / "index.html").write_text("".join(gallery.page(batch, rows(count))), encoding="utf-8")
+    (folder / "index.html").write_text("".join(gallery_page.page(batch, rows(count))), encoding="utf-8")
     (folder / "inputs").mkdir()
     (folder / "inputs/1.jpg").write_bytes((PICTURES / "portrait.jpg").read_bytes())
     (folder / "items/50% #1").mkdir(parents=True)
@@ -61,12 +61,12 @@ def test_videos_play_from_the_folder_and_text_is_text(page: Page, tmp_path: Path
 
 
 def test_a_large_batch_is_paged_and_searched(page: Page, tmp_path: Path) -> None:
-    count = 2 * gallery.PAGE + 50
+    count = 2 * gallery_page.PAGE + 50
     page.goto(written(tmp_path, count))
     shown = page.locator("#shown")
-    expect(shown).to_have_text(f"1–{gallery.PAGE} of {count}")
+    expect(shown).to_have_text(f"1–{gallery_page.PAGE} of {count}")
     page.get_by_role("button", name="Next").click()
-    expect(shown).to_have_text(f"{gallery.PAGE + 1}–{2 * gallery.PAGE} of {count}")
+    expect(shown).to_have_text(f"{gallery_page.PAGE + 1}–{2 * gallery_page.PAGE} of {count}")
     page.get_by_role("button", name="failed").click()
     expect(shown).to_have_text(f"1–{count // 3} of {count // 3}")
     page.get_by_label("Find").fill(HOSTILE[:20])

@@ -12,13 +12,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from inbox import MANIFEST, Inbox
-from queues import Sqs
-from running import ROOT, bare_environment, s3_environment, until
+from support.inbox import MANIFEST, Inbox
+from support.processes import ROOT, bare_environment, s3_environment, until
+from support.sqs_queues import Sqs
 
-from pipeline.embedded import S3Env
-from pipeline.triggers.drops import Drop, batch_id
+from pipeline.local.servers import S3Env
 from pipeline.triggers.events import ObjectEvent
+from pipeline.triggers.object_version import Drop, batch_id
 
 OBJECTS = 1000
 PATIENCE_S = 300

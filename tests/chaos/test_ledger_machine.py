@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from redis import Redis
 
-from pipeline.callbacks import RunName
-from pipeline.ledger import Ledger
-from pipeline.ledger_keys import PREFIX
-from pipeline.ledger_rows import Claim, Due, Plan, Returned
-from pipeline.model import BatchRow, Review
-from pipeline.states import TERMINAL, BatchState, ItemState, Stop
+from pipeline.domain.callback_tokens import RunName
+from pipeline.domain.model import BatchRow, Review
+from pipeline.domain.states import TERMINAL, BatchState, ItemState, Stop
+from pipeline.ledger.keys import PREFIX
+from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.records import Claim, Due, Plan, Returned
 
 PRICE = Decimal("0.09")
 BUDGET = Decimal("0.40")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from soak import soak
+from support.soak import soak
 
 
 def test_nothing_is_lost_or_bought_twice_while_everything_fails(

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import QUICK, OwnRedis, Sandbox, Up, a_sandbox, an_up, s3_environment
+from support.processes import QUICK, OwnRedis, Sandbox, Up, a_sandbox, an_up, s3_environment
 
-from pipeline.embedded import S3Env, running_valkey
-from pipeline.storage import Storage
+from pipeline.local.servers import S3Env, running_valkey
+from pipeline.storage.s3 import Storage
 
 
 @pytest.fixture

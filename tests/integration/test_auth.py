@@ -9,8 +9,8 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
-from pipeline.ledger import Ledger
-from pipeline.ledger_door import MOST_TRIES, WITHIN_S
+from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.login_attempts import MOST_TRIES, WITHIN_S
 from pipeline.settings import Settings
 from pipeline.web import create_app
 

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 from test_ledger import FAILED, SUBMITTING, SUCCEEDED, a_batch, claims, dues, running, succeed
 
-from pipeline.cli import main
-from pipeline.ledger import Ledger
-from pipeline.states import BatchState
+from pipeline.cli.main import main
+from pipeline.domain.states import BatchState
+from pipeline.ledger.ledger import Ledger
 
 MARKUP = "[red]a face[/red] \x1b[2Jsmiles"
 

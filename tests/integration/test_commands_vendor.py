@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 from test_ledger import a_batch
 
-from pipeline.cli import main
-from pipeline.ledger import Ledger
-from pipeline.sandbox.running import SandboxEnv
+from pipeline.cli.main import main
+from pipeline.ledger.ledger import Ledger
+from pipeline.sandbox.process_handle import SandboxEnv
 from pipeline.settings import load
-from pipeline.wiro import Wiro
+from pipeline.wiro.client import Wiro
 
 MODEL = "minimax/image-to-video-hailuo-01-subject"
 MANIFEST = """\

@@ -15,16 +15,16 @@ from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 from test_ledger import COLLECTING, FAILED, RUNNING, SUCCEEDED, a_batch, dues, running, succeed
 
-from pipeline import redis_client
-from pipeline.ledger import Ledger
-from pipeline.ledger_triggers import TriggerLedger
-from pipeline.model import Review
+from pipeline.batches.job_queue import QUEUE
+from pipeline.batches.queue_monitor import Staff
+from pipeline.domain.model import Review
+from pipeline.ledger import redis_client
+from pipeline.ledger.ledger import Ledger
 from pipeline.settings import Settings
-from pipeline.staff import Staff
-from pipeline.storage import Storage
-from pipeline.wake import QUEUE
+from pipeline.storage.s3 import Storage
+from pipeline.triggers.store import TriggerLedger
 from pipeline.web import create_app
-from pipeline.web.batch_page import PAGE
+from pipeline.web.dashboard.batch_page import PAGE
 
 TOKEN = "a-token-of-the-tests"
 HOSTILE = "<script>alert(1)</script>\"'& \u202e🎬 مرحبا"

@@ -6,14 +6,14 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from inbox import MANIFEST, Inbox
 from redis import Redis
+from support.inbox import MANIFEST, Inbox
 
 from pipeline.errors import InvalidSettings, StorageError
-from pipeline.storage import split
+from pipeline.storage.s3 import split
 from pipeline.triggers.dispatch import Handled
 from pipeline.triggers.events import Kind, ObjectEvent
-from pipeline.triggers.reading import of_images
+from pipeline.triggers.object_manifest import of_images
 from pipeline.triggers.rule import Rule, Source, Start
 
 

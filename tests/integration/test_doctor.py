@@ -12,13 +12,13 @@ from redis import Redis
 from test_ledger import a_batch
 from werkzeug.serving import make_server
 
-from pipeline.cli import main
+from pipeline.cli.main import main
 from pipeline.doctor import Verdict
-from pipeline.embedded import S3Env
-from pipeline.ledger import Ledger
-from pipeline.sandbox.running import SandboxEnv
+from pipeline.ledger.ledger import Ledger
+from pipeline.local.servers import S3Env
+from pipeline.sandbox.process_handle import SandboxEnv
 from pipeline.settings import load
-from pipeline.storage import Storage
+from pipeline.storage.s3 import Storage
 from pipeline.web.app import create_app
 
 SECRETS = ("planted-secret", "planted-token", "planted-key")

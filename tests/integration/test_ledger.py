@@ -10,14 +10,14 @@ from decimal import Decimal
 
 import pytest
 from redis import Redis
-from waiting import WaitFor
+from support.waiting import WaitFor
 
-from pipeline.callbacks import RunName
+from pipeline.domain.callback_tokens import RunName
+from pipeline.domain.model import BatchRow, Review
+from pipeline.domain.states import BatchState, ItemState
 from pipeline.errors import NoSuchBatch, NoSuchItem
-from pipeline.ledger import Ledger
-from pipeline.ledger_rows import Claim, Due, Finished, Money, Plan, Returned
-from pipeline.model import BatchRow, Review
-from pipeline.states import BatchState, ItemState
+from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.records import Claim, Due, Finished, Money, Plan, Returned
 
 MODEL = "minimax/image-to-video-hailuo-01-subject"
 PENDING, SUBMITTING, RUNNING, COLLECTING, SUCCEEDED, FAILED, CANCELLED, UNKNOWN = ItemState

@@ -9,17 +9,17 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
-from running import ROOT
+from support.processes import ROOT
+from support.waiting import WaitFor
 from test_ledger import PENDING, RUNNING, SUBMITTING, SUCCEEDED, a_batch, claims, dues, running, succeed
-from waiting import WaitFor
 
-from pipeline.callbacks import RunName
-from pipeline.ledger import Ledger
-from pipeline.ledger_figures import BOUNDS_S
+from pipeline.batches.job_queue import Waker
+from pipeline.batches.queue_monitor import Staff
+from pipeline.domain.callback_tokens import RunName
+from pipeline.domain.states import ItemState
+from pipeline.ledger.counters import BOUNDS_S
+from pipeline.ledger.ledger import Ledger
 from pipeline.settings import Settings
-from pipeline.staff import Staff
-from pipeline.states import ItemState
-from pipeline.wake import Waker
 from pipeline.web import create_app
 
 TOKEN = "a-token-of-the-tests"

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from schemathesis.config import SchemathesisConfig
 from test_ledger import a_batch, dues, running, succeed
 
-from pipeline.embedded import S3Env
-from pipeline.ledger import Ledger
+from pipeline.ledger.ledger import Ledger
+from pipeline.local.servers import S3Env
 from pipeline.settings import Settings
 from pipeline.web import create_app
 

@@ -10,15 +10,15 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from test_ledger import a_batch, dues, running
 
-from pipeline.callbacks import CallbackSigner, RunName
+from pipeline.batches.job_queue import Waker
+from pipeline.batches.queue_monitor import Staff
+from pipeline.domain.callback_tokens import CallbackSigner, RunName
 from pipeline.errors import Unreachable
-from pipeline.ledger import Ledger
+from pipeline.ledger.ledger import Ledger
 from pipeline.settings import Settings
-from pipeline.staff import Staff
-from pipeline.wake import Waker
 from pipeline.web import create_app
-from pipeline.web.bells import Bells
-from pipeline.web.receiver import MOST_CALLBACK_BYTES
+from pipeline.web.callbacks.callback_batcher import Bells
+from pipeline.web.callbacks.receiver import MOST_CALLBACK_BYTES
 
 SECRET = "a-secret-of-the-tests"
 TASK = {"id": "2221", "status": "task_postprocess_end", "pexit": "0"}

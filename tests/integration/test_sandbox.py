@@ -15,9 +15,9 @@ import av
 import pytest
 import urllib3
 
-from pipeline.sandbox.running import SandboxEnv, running_sandbox
-from pipeline.wiro import FileSource, Run, Task, Wiro
-from pipeline.wiro_errors import TaskNotFound
+from pipeline.sandbox.process_handle import SandboxEnv, running_sandbox
+from pipeline.wiro.client import FileSource, Run, Task, Wiro
+from pipeline.wiro.errors import TaskNotFound
 
 MODEL = "minimax/image-to-video-hailuo-01-subject"
 SAMPLES = Path(__file__).parents[2] / "config" / "samples"

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from waiting import WaitFor
+from support.waiting import WaitFor
 
-from pipeline.embedded import S3Env
+from pipeline.batches.job_queue import Waker
+from pipeline.batches.service import Service
+from pipeline.domain.states import BatchState
 from pipeline.errors import NoSuchSchedule
-from pipeline.ledger import Ledger
-from pipeline.ledger_schedules import MOST_RECORDS, Did, Record, ScheduleLedger
-from pipeline.service import Service
+from pipeline.ledger.ledger import Ledger
+from pipeline.local.servers import S3Env
+from pipeline.schedules.runner import MOST_STARTS, MOST_TRIES, submit
+from pipeline.schedules.schedule_loader import in_force
+from pipeline.schedules.scheduler import Scheduler
+from pipeline.schedules.store import MOST_RECORDS, Did, Record, ScheduleLedger
+from pipeline.schedules.summary import document, overview
 from pipeline.settings import Settings
-from pipeline.states import BatchState
-from pipeline.storage import Storage
-from pipeline.triggers.overview import document, overview
-from pipeline.triggers.schedule_file import in_force
-from pipeline.triggers.scheduler import Scheduler
-from pipeline.triggers.starter import MOST_STARTS, MOST_TRIES, submit
-from pipeline.wake import Waker
+from pipeline.storage.s3 import Storage
 
 MANIFEST = (
     'version: 1\nname: night-{date}\nitems:\n- {image: "https://example.com/1.jpg", prompt: "{schedule} {time}"}\n'

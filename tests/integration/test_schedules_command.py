@@ -16,13 +16,13 @@ from click.testing import CliRunner, Result
 from redis import Redis
 from rq.cron import CronScheduler
 
-from pipeline.cli import main
+from pipeline.cli.main import main
 from pipeline.doctor.schedules import schedules
-from pipeline.embedded import S3Env
-from pipeline.ledger import Ledger
-from pipeline.ledger_schedules import ScheduleLedger
+from pipeline.ledger.ledger import Ledger
+from pipeline.local.servers import S3Env
+from pipeline.schedules.store import ScheduleLedger
 from pipeline.settings import load
-from pipeline.storage import Storage
+from pipeline.storage.s3 import Storage
 
 ROOT = Path(__file__).parents[2]
 GOOD = 'schedules:\n- {name: often, cron: "* * * * *", timezone: Asia/Tokyo, manifest: m.yaml}\n'
@@ -126,7 +126,7 @@ def test_the_heart_beat_of_rq_starts_what_is_due(
     monkeypatch.chdir(ROOT)
     cron = CronScheduler(Redis.from_url(redis_url))
     cron.load_config_from_file("config/cron.py")
-    (beat,) = [job for job in cron.get_jobs() if job.func_name == "jobs.tick.tick"]
+    (beat,) = [job for job in cron.get_jobs() if job.func_name == "jobs.run_schedules.run_schedules"]
     assert beat.cron == "* * * * *"
     beat.enqueue(cron.connection)
     rq = Path(sys.executable).with_name("rq")

@@ -10,7 +10,7 @@ import pytest
 import urllib3
 
 from pipeline.errors import StorageError
-from pipeline.storage import PART_BYTES, SMALL_BYTES, Storage, split
+from pipeline.storage.s3 import PART_BYTES, SMALL_BYTES, Storage, split
 
 
 class Torn(io.BytesIO):

@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 from test_ledger import CANCELLED, FAILED, PENDING, RUNNING, SUBMITTING, claims, dues, running, succeed
 
-from pipeline.cli import main
-from pipeline.embedded import S3Env
-from pipeline.ledger import Ledger
-from pipeline.model import BatchRow
-from pipeline.states import BatchState, ItemState, Stop
-from pipeline.storage import Storage
+from pipeline.cli.main import main
+from pipeline.domain.model import BatchRow
+from pipeline.domain.states import BatchState, ItemState, Stop
+from pipeline.ledger.ledger import Ledger
+from pipeline.local.servers import S3Env
+from pipeline.storage.s3 import Storage
 
 MANIFEST = """\
 version: 1

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.sandbox.running import SandboxEnv
-from pipeline.wiro import FileSource, Run, Wiro
-from pipeline.wiro_errors import AnswerLost, NoAnswer, NoSuchEndpoint, NotSent, RateLimited, VendorFault, WiroError
+from pipeline.sandbox.process_handle import SandboxEnv
+from pipeline.wiro.client import FileSource, Run, Wiro
+from pipeline.wiro.errors import AnswerLost, NoAnswer, NoSuchEndpoint, NotSent, RateLimited, VendorFault, WiroError
 
 Respond = Callable[[socket.socket], None]
 MODEL = "acme/animate"
@@ -264,7 +264,7 @@ def test_connections_are_reused_while_they_are_warm() -> None:
 
 
 def test_a_connection_that_was_idle_for_long_is_not_trusted_with_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.wiro_http.MOST_IDLE_S", 0.0)
+    monkeypatch.setattr("pipeline.wiro.transport.MOST_IDLE_S", 0.0)
     with a_vendor(taken) as vendor:
         client = Wiro(vendor.url, "a-key")
         client.run(MODEL, {"prompt": "p"})

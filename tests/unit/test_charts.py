@@ -1,7 +1,7 @@
 from datetime import date, timedelta
 from decimal import Decimal
 
-from pipeline.web import charts
+from pipeline.web.dashboard import charts
 
 FIRST = date(2026, 11, 1)
 

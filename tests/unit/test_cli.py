@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pipeline import cli
+from pipeline.cli import main
 from pipeline.errors import DailiesError, NoSuchBatch, Unreachable
 
 HEAVY = ("boto3", "botocore", "flask", "pydantic", "redis", "rich", "rq", "structlog", "urllib3", "websockets", "yaml")
@@ -23,9 +23,9 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def command() -> None:
         raise error
 
-    module: Any = type(sys)("pipeline.commands.list")
+    module: Any = type(sys)("pipeline.cli.commands.list")
     module.command = command
-    monkeypatch.setitem(sys.modules, "pipeline.commands.list", module)
+    monkeypatch.setitem(sys.modules, "pipeline.cli.commands.list", module)
 
 
 def test_help_imports_click_and_nothing_heavy() -> None:
@@ -42,12 +42,12 @@ def test_help_imports_click_and_nothing_heavy() -> None:
         [sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=60
     ).stdout.splitlines()
     assert heavy == "[]"
-    assert ours == "['pipeline.errors', 'pipeline.cli']"
+    assert ours == "['pipeline.cli', 'pipeline.errors', 'pipeline.cli.main']"
 
 
 def test_help_names_every_command() -> None:
-    answer = CliRunner().invoke(cli.main, ["--help"])
-    for name, help_line in cli.COMMANDS.items():
+    answer = CliRunner().invoke(main.main, ["--help"])
+    for name, help_line in main.COMMANDS.items():
         assert name in answer.stdout
         assert help_line in answer.stdout
 
@@ -57,7 +57,7 @@ def test_an_error_is_its_message_on_stderr_and_its_exit_code(
     monkeypatch: pytest.MonkeyPatch, error: DailiesError, code: int
 ) -> None:
     raising(monkeypatch, error)
-    answer = CliRunner().invoke(cli.main, ["list"])
+    answer = CliRunner().invoke(main.main, ["list"])
     assert answer.exit_code == code
     assert answer.stderr == f"{error}\n"
     assert answer.stdout == ""
@@ -65,7 +65,7 @@ def test_an_error_is_its_message_on_stderr_and_its_exit_code(
 
 def test_ctrl_c_ends_quietly_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     raising(monkeypatch, KeyboardInterrupt())
-    answer = CliRunner().invoke(cli.main, ["list"])
+    answer = CliRunner().invoke(main.main, ["list"])
     assert (answer.exit_code, answer.output) == (130, "")
 
 
@@ -73,11 +73,11 @@ def test_ctrl_c_ends_quietly_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     "line", ["nonsense", "status --nonsense", "items", "items b --status done", "retry b --status succeeded"]
 )
 def test_wrong_usage_exits_with_2(line: str) -> None:
-    assert CliRunner().invoke(cli.main, line.split()).exit_code == 2
+    assert CliRunner().invoke(main.main, line.split()).exit_code == 2
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", main.COMMANDS)
 def test_every_command_explains_itself(name: str) -> None:
-    answer = CliRunner().invoke(cli.main, [name, "--help"])
+    answer = CliRunner().invoke(main.main, [name, "--help"])
     assert answer.exit_code == 0, answer.output
     assert "Usage:" in answer.stdout

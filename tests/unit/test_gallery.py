@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import gallery
-from pipeline.model import BatchRow, ItemRow, Output, Review
+from pipeline.domain.model import BatchRow, ItemRow, Output, Review
+from pipeline.gallery import gallery_page
 
 FOLDER = "s3://bucket/takes/la-street/"
 A_BATCH = BatchRow(
@@ -54,7 +54,7 @@ class Seen(HTMLParser):
 
 def seen(rows: Iterable[ItemRow], batch: BatchRow = A_BATCH) -> Seen:
     parser = Seen()
-    parser.feed("".join(gallery.page(batch, rows)))
+    parser.feed("".join(gallery_page.page(batch, rows)))
     parser.close()
     return parser
 
@@ -116,7 +116,7 @@ def test_any_text_leaves_the_page_as_it_is(text: str) -> None:
 
 
 def test_an_item_is_one_line() -> None:
-    pieces = list(gallery.page(A_BATCH, [replace(a_take(), prompt="a\nb\r\nc", error="\n")]))
+    pieces = list(gallery_page.page(A_BATCH, [replace(a_take(), prompt="a\nb\r\nc", error="\n")]))
     (item,) = [piece for piece in pieces if piece.startswith("<li")]
     assert item.count("\n") == 1
     assert item.endswith("\n")
@@ -143,11 +143,11 @@ def test_the_header_tells_counts_cost_and_time() -> None:
 
 
 def test_a_large_batch_shows_one_page_and_keeps_the_rest_as_text() -> None:
-    rows = [a_take(f"i{n}") for n in range(2 * gallery.PAGE + 1)]
-    page = "".join(gallery.page(replace(A_BATCH, total=len(rows)), iter(rows)))
-    assert len(items_of(page)) == gallery.PAGE
+    rows = [a_take(f"i{n}") for n in range(2 * gallery_page.PAGE + 1)]
+    page = "".join(gallery_page.page(replace(A_BATCH, total=len(rows)), iter(rows)))
+    assert len(items_of(page)) == gallery_page.PAGE
     waiting = re.findall(r'<script type="text/html">\n(.*?)</script>', page, re.DOTALL)
-    assert [text.count("\n") for text in waiting] == [gallery.PAGE, 1]
+    assert [text.count("\n") for text in waiting] == [gallery_page.PAGE, 1]
     assert re.findall(r"<bdi>(i\d+)</bdi>", page) == [row.id for row in rows]
 
 
@@ -162,7 +162,7 @@ def test_the_page_comes_as_the_rows_do() -> None:
         yield a_take()
         raise AssertionError("read ahead")
 
-    pieces = gallery.page(A_BATCH, rows())
+    pieces = gallery_page.page(A_BATCH, rows())
     assert any("woman-1" in next(pieces) for _ in range(3))
 
 

@@ -11,12 +11,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import manifest as manifests
+from pipeline.domain.model import Item, Limits, Manifest
 from pipeline.errors import InvalidManifest, StorageError
-from pipeline.manifest import MOST_ITEMS, derived_id, dump
-from pipeline.manifest_values import MOST_PARAMS, MOST_PROMPT
-from pipeline.model import Item, Limits, Manifest
-from pipeline.yaml_values import BAD_TEXT
+from pipeline.manifest import parser as manifests
+from pipeline.manifest.parser import MOST_ITEMS, derived_id, dump
+from pipeline.manifest.values import MOST_PARAMS, MOST_PROMPT
+from pipeline.manifest.yaml.decoder import BAD_TEXT
 
 HEAD = "version: 1\nname: m\n"
 ONE = "items: [{id: a, prompt: x}]\n"

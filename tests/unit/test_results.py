@@ -8,8 +8,8 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import results
-from pipeline.model import BatchRow, ItemRow, Output
+from pipeline.domain import results
+from pipeline.domain.model import BatchRow, ItemRow, Output
 
 TEXT = st.none() | st.text(max_size=40).filter(lambda text: text.isprintable())
 ROWS = st.builds(

@@ -17,9 +17,9 @@ from pipeline.sandbox.engine import Order
 from pipeline.sandbox.errors import Refusal
 from pipeline.sandbox.faults import Dice, Fate, decide
 from pipeline.sandbox.forms import FormFile, read_multipart
+from pipeline.sandbox.media_cache import BytesCache, Studio
 from pipeline.sandbox.options import Options
-from pipeline.sandbox.orders import IMAGE_MODEL, read_order
-from pipeline.sandbox.studio import BytesCache, Studio
+from pipeline.sandbox.run_request import IMAGE_MODEL, read_order
 from pipeline.sandbox.tasks import POSTPROCESS_END, STAGES, Ending, Picture, Product, Task, Timeline
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.states import TERMINAL, TRANSITIONS, BatchState, ItemState, Stop, batch_outcome
+from pipeline.domain.states import TERMINAL, TRANSITIONS, BatchState, ItemState, Stop, batch_outcome
 
 
 def test_every_state_has_its_transitions() -> None:

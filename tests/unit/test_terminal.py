@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from pipeline import terminal
+from pipeline.cli import terminal
 
 
 def a_console(*, on_terminal: bool) -> Console:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.wiro_errors import (
+from pipeline.wiro.errors import (
     InsufficientBalance,
     Invalid,
     NoAnswer,

@@ -1,0 +1,21 @@
+"""`list`: the newest batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import ledger, state_option
+
+_NEWEST = 50
+
+
+@click.command("list")
+@state_option
+def command(state: Path) -> None:
+    """The 50 newest batches, newest first."""
+    from pipeline.cli.descriptions import print_batches
+    from pipeline.cli.terminal import console
+
+    print_batches(console(), ledger(state).batches(_NEWEST))

@@ -1,0 +1,74 @@
+"""`logs`: the messages of a run, live."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.options import batch_argument, ledger, settings, state_option
+from pipeline.errors import DailiesError
+
+if TYPE_CHECKING:
+    from pipeline.wiro.client import Wiro
+    from pipeline.wiro.responses import ProgressMessage
+
+_SILENCE_S = 30.0
+"""After so long without a message the vendor is asked whether the run has ended."""
+_MOST_SILENCES = 20
+_PAUSE_S = 2.0
+
+
+class NoRunYet(DailiesError):
+    """The vendor has no run of this item yet."""
+
+
+@click.command("logs")
+@batch_argument
+@click.argument("item_id", metavar="ITEM")
+@state_option
+def command(batch_id: str, item_id: str, state: Path) -> None:
+    """What the vendor says of an item's latest run, from now until it ends."""
+    from pipeline.cli.terminal import visible
+    from pipeline.wiro.client import Wiro
+
+    run = ledger(state).run_of(batch_id, item_id)
+    if run is None:
+        raise NoRunYet(f"There is no run of {item_id!r} yet. `dailies items {batch_id}` says how it is doing.")
+    click.echo(f"run {run.task_id}, attempt {run.attempt}")
+    for line in _lines(Wiro.from_settings(settings(state)), run.token, run.task_id):
+        click.echo(visible(line))
+
+
+def _lines(wiro: Wiro, token: str, task_id: str) -> Iterator[str]:
+    """Messages until the run ends; one that has ended already says nothing more, so that is asked first."""
+    from pipeline.wiro.errors import NoAnswer
+
+    for _ in range(_MOST_SILENCES):
+        task = wiro.task(token=token, task_id=task_id)
+        if task.ended:
+            yield f"{task.status}: {'it ended well' if task.succeeded else task.why_failed}"
+            return
+        try:
+            for message in wiro.progress(token, silence_s=_SILENCE_S):
+                yield _line(message)
+                if message.ended:
+                    return
+        except NoAnswer:
+            time.sleep(_PAUSE_S)
+    yield "The vendor has been silent for long: nobody listens any more."
+
+
+def _line(message: ProgressMessage) -> str:
+    parts = [message.status, message.text]
+    if message.percentage is not None:
+        parts.append(f"{message.percentage:.0f} %")
+    if message.steps:
+        parts.append(f"step {message.step} of {message.steps}")
+    if message.remaining_s is not None:
+        parts.append(f"{message.remaining_s:.0f} s left")
+    parts += [output.name for output in message.outputs]
+    return "  ".join(part for part in parts if part)

@@ -1,0 +1,32 @@
+"""`validate`: every mistake of a manifest at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import settings, state_option
+
+
+@click.command("validate")
+@click.argument("file")
+@state_option
+def command(file: str, state: Path) -> None:
+    """Check a manifest and name every mistake as FILE:LINE:COL: message.
+
+    FILE may also be - for stdin, or an s3:// address. Exit code 2 when there is a mistake.
+    """
+    from pipeline.cli.terminal import visible
+    from pipeline.domain.formatting import many
+    from pipeline.errors import InvalidManifest
+    from pipeline.manifest.source import read
+    from pipeline.storage.s3 import Storage
+
+    try:
+        manifest = read(file, lambda: Storage(settings(state).s3_endpoint)).manifest
+    except InvalidManifest as error:
+        for problem in error.problems:
+            click.echo(visible(str(problem)))
+        raise SystemExit(error.exit_code) from None
+    click.echo(f"{file}: all right: {manifest.name}, {many(len(manifest.items), 'item')}, {manifest.model}")

@@ -1,0 +1,24 @@
+"""`watch`: a batch, live."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.cli.options import batch_argument, ledger, state_option
+
+
+@click.command("watch")
+@batch_argument
+@state_option
+def command(batch_id: str, state: Path) -> None:
+    """Follow a batch until it ends. Ctrl-C ends the watching, not the batch."""
+    from pipeline.cli.descriptions import print_batch
+    from pipeline.cli.progress import follow
+    from pipeline.cli.terminal import console
+
+    out, found = console(), ledger(state)
+    batch = follow(found, batch_id, out)
+    out.print()
+    print_batch(out, found, batch)

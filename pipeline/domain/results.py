@@ -1,0 +1,173 @@
+"""Rows as documents: results.json, results.jsonl, results.csv, and the answers of the commands. Pure.
+
+Money is decimal text, times are RFC 3339 UTC, sizes are bytes. A batch may have 100,000 items: everything that
+names them all comes in pieces.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from pipeline.domain.model import BatchRow, ItemRow, Output, Review
+
+VERSION = 1
+RESULTS = "results.json"
+_COLUMNS = (
+    "id", "status", "image", "prompt", "params", "task_id", "attempts", "cost_usd", "elapsed_s", "error", "outputs",
+    "review", "note", "take_of",
+)  # fmt: skip
+_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+_REVISION = re.compile(rb'^\{"version":1,"revision":(\d{1,9}),')
+HEAD_BYTES = 64
+"""As much of results.json as tells its revision."""
+
+
+def money(usd: Decimal) -> str:
+    """US dollars as decimal text, without needless zeros."""
+    return format(usd.normalize(), "f") if usd else "0"
+
+
+def timestamp(when: datetime | None) -> str | None:
+    """RFC 3339 in UTC, to the second."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if when else None
+
+
+def status_document(row: BatchRow) -> dict[str, Any]:
+    """What `status --json` and the API say of a batch."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "status": row.status,
+        "counts": dict(row.counts),
+        "total": row.total,
+        "cost_usd": money(row.cost_usd),
+        "created": timestamp(row.created),
+        "finished": timestamp(row.finished),
+        "output": row.output,
+    }
+
+
+def item_document(row: ItemRow) -> dict[str, Any]:
+    """One line of results.jsonl. `review` and `take_of` are there where there is something to say."""
+    document = {
+        "id": row.id,
+        "status": row.status,
+        "image": row.image,
+        "prompt": row.prompt,
+        "params": dict(row.params),
+        "task_id": row.task_id,
+        "attempts": row.attempts,
+        "cost_usd": money(row.cost_usd),
+        "elapsed_s": None if row.elapsed_s is None else float(row.elapsed_s),
+        "error": row.error,
+        "outputs": [output_document(output) for output in row.outputs],
+    }
+    if row.review:
+        document["review"] = {"mark": row.review.mark, "note": row.review.note}
+    if row.take_of:
+        document["take_of"] = row.take_of
+    return document
+
+
+def output_document(output: Output) -> dict[str, Any]:
+    """One file of an item."""
+    return {
+        "uri": output.uri,
+        "content_type": output.content_type,
+        "size": output.size,
+        "sha256": output.sha256,
+    }
+
+
+def row_from_document(document: Mapping[str, Any]) -> ItemRow:
+    """The row that `item_document` was made from."""
+    elapsed = document.get("elapsed_s")
+    return ItemRow(
+        id=document["id"],
+        status=document["status"],
+        image=document.get("image"),
+        prompt=document.get("prompt"),
+        params=document.get("params") or {},
+        task_id=document.get("task_id"),
+        attempts=int(document.get("attempts") or 0),
+        cost_usd=Decimal(document.get("cost_usd") or 0),
+        elapsed_s=None if elapsed is None else Decimal(str(elapsed)),
+        error=document.get("error"),
+        outputs=tuple(Output(**output) for output in document.get("outputs") or ()),
+        review=Review(**document["review"]) if document.get("review") else None,
+        take_of=document.get("take_of"),
+    )
+
+
+def as_jsonl(rows: Iterable[ItemRow]) -> Iterator[bytes]:
+    """results.jsonl, a line an item."""
+    for row in rows:
+        yield _json(item_document(row)) + b"\n"
+
+
+def as_csv(rows: Iterable[ItemRow]) -> Iterator[bytes]:
+    """results.csv, with a header line; `params` is JSON, `outputs` are URIs with spaces between them."""
+    yield _csv_line(_COLUMNS)
+    for row in rows:
+        document = item_document(row)
+        document["params"] = _json(document["params"]).decode()
+        document["outputs"] = " ".join(output.uri for output in row.outputs)
+        document["review"] = row.review.mark if row.review else None
+        document["note"] = row.review.note if row.review else None
+        document["take_of"] = row.take_of
+        yield _csv_line([_cell(document[column]) for column in _COLUMNS])
+
+
+def as_json(batch: BatchRow, rows: Iterable[ItemRow]) -> Iterator[bytes]:
+    """results.json of an ended batch. Its revision stands at its beginning: see `revision_of`."""
+    head = {
+        "version": VERSION,
+        "revision": batch.revision,
+        "id": batch.id,
+        "name": batch.name,
+        "model": batch.model,
+        "status": batch.status,
+        "total": batch.total,
+        "counts": dict(batch.counts),
+        "cost_usd": money(batch.cost_usd),
+        "created": timestamp(batch.created),
+        "finished": timestamp(batch.finished),
+        "trigger": batch.trigger,
+    }
+    yield _json(head)[:-1] + b',"items":['
+    between = b"\n"
+    for row in rows:
+        yield between + _json(item_document(row))
+        between = b",\n"
+    yield b"\n]}\n"
+
+
+def revision_of(head: bytes) -> int:
+    """The revision of a results.json, from its first HEAD_BYTES; 0 when it is not one of ours."""
+    found = _REVISION.match(head)
+    return int(found[1]) if found else 0
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    # JSON allows them as they are; a reader that splits a text into lines would split at them too.
+    return text.translate(_LINE_ENDS).encode("utf-8", "replace")
+
+
+def _cell(value: object) -> str:
+    """A cell that a spreadsheet shows and does not run: text that would be a formula gets a leading quote."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+def _csv_line(cells: Iterable[str]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue().encode("utf-8", "replace")

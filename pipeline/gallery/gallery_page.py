@@ -1,0 +1,201 @@
+"""The gallery of a batch: `index.html` beside the results. Pure.
+
+It plays from the bucket or from a copy of its folder, with no server and nothing loaded from elsewhere. An item is
+one line of HTML. The first PAGE items are in the document, so that a usual batch needs no script and prints whole;
+the others are inert text from which `templates/gallery.js` shows a page at a time, so that 100,000 open at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from urllib.parse import quote
+
+from pipeline.domain.formatting import dollars, duration, many, when
+from pipeline.domain.model import BatchRow, ItemRow, Output
+from pipeline.domain.states import ItemState
+
+PAGE = 200
+"""Items that are shown at once."""
+_SHARED = Path(__file__).parents[1] / "web" / "static"
+"""What the dashboard looks like too."""
+_OWN = Path(__file__).with_name("assets")
+_FILES = ("results.json", "results.jsonl", "results.csv", "manifest.yaml")
+
+
+def page(batch: BatchRow, rows: Iterable[ItemRow]) -> Iterator[str]:
+    """The page in pieces, an item or less each. Whatever names, prompts and errors hold comes out as text."""
+    yield _head(batch)
+    lines = (_item(batch.output, number, row) for number, row in enumerate(rows, 1))
+    yield f'<ol id="sheet" class="sheet" data-page="{PAGE}">\n'
+    yield from islice(lines, PAGE)
+    yield "</ol>\n"
+    if batch.total > PAGE:
+        yield f"<noscript><p>The first {PAGE} of {batch.total:,} items; results.csv has them all.</p></noscript>\n"
+    for line in lines:
+        yield '<script type="text/html">\n'
+        yield line
+        yield from islice(lines, PAGE - 1)
+        yield "</script>\n"
+    yield f"</main>\n<script>{_script()}</script>\n</body>\n</html>\n"
+
+
+def _head(batch: BatchRow) -> str:
+    policy = (
+        f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file:; media-src 'self' file:; "
+        f"script-src {_digest(_script())}; style-src {_digest(_style())}"
+    )
+    name = _text(batch.name)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>{name} · Dailies</title>
+<style>{_style()}</style>
+</head>
+<body>
+<header>
+<p class="slate">Dailies</p>
+<h1 dir="auto">{name}</h1>
+<p class="line"><span class="chip {_text(batch.status)}">{_text(batch.status)}</span> {_line(batch)}</p>
+{f'<p class="error" dir="auto">{_text(batch.reason)}</p>' if batch.reason else ""}
+<p class="counts">{"".join(_count(state, count) for state, count in _counts(batch))}</p>
+<dl>
+<div><dt>Batch</dt><dd><bdi>{_text(batch.id)}</bdi></dd></div>
+<div><dt>Model</dt><dd><bdi>{_text(batch.model)}</bdi></dd></div>
+<div><dt>Started by</dt><dd><bdi>{_text(batch.trigger)}</bdi></dd></div>
+<div><dt>Files</dt><dd>{" ".join(f'<a href="{file}">{file}</a>' for file in _FILES)}</dd></div>
+</dl>
+</header>
+<main>
+<div id="tools" hidden>
+<div role="group" aria-label="Show items by state">
+<button type="button" data-state="" aria-pressed="true">all <b>{batch.total:,}</b></button>
+{"".join(_filter(state, count) for state, count in _counts(batch))}
+</div>
+<label>Find <input id="find" type="search" placeholder="in ids, prompts, errors" autocomplete="off"></label>
+<nav aria-label="Pages" hidden>
+<button type="button" id="back">Back</button> <button type="button" id="on">Next</button>
+</nav>
+<p id="shown" role="status"></p>
+</div>
+"""
+
+
+def _line(batch: BatchRow) -> str:
+    parts = [many(batch.total, "item"), dollars(batch.cost_usd), when(batch.created)]
+    if batch.finished:
+        parts.append(f"took {duration((batch.finished - batch.created).total_seconds())}")
+    return " · ".join(parts)
+
+
+def _counts(batch: BatchRow) -> list[tuple[str, int]]:
+    return [(state, batch.counts[state]) for state in ItemState if batch.counts.get(state)]
+
+
+def _count(state: str, count: int) -> str:
+    return f'<span class="count {state}"><b>{count:,}</b> {state}</span>'
+
+
+def _filter(state: str, count: int) -> str:
+    attributes = f'type="button" class="{state}" data-state="{state}" aria-pressed="false"'
+    return f"<button {attributes}>{state} <b>{count:,}</b></button>"
+
+
+def _item(folder: str, number: int, row: ItemRow) -> str:
+    """One item, as one line: `gallery.js` reads them by lines."""
+    name, state = _text(row.id), _text(row.status)
+    frames = [_input(folder, row), *(_output(folder, row, output) for output in row.outputs)]
+    if not row.outputs:
+        frames.append(f'<div class="frame none"><span class="stamp">{state}</span></div>')
+    parts = [
+        f'<li class="take" data-state="{state}"><div class="strip">',
+        f'<p class="edge"><b>{number}</b> <bdi>{name}</bdi></p>',
+        f'<div class="frames">{"".join(frames)}</div></div>',
+        f'<p class="prompt" dir="auto">{_text(row.prompt)}</p>' if row.prompt else "",
+        f'<p class="facts">{_chips(row)}{_facts(row)}</p>',
+        f'<p class="error" dir="auto">{_text(row.error)}</p>' if row.error else "",
+        f'<p class="review" dir="auto">{_text(row.review.note)}</p>' if row.review and row.review.note else "",
+        "</li>\n",
+    ]
+    return "".join(parts)
+
+
+def _facts(row: ItemRow) -> str:
+    parts = [dollars(row.cost_usd)]
+    if row.elapsed_s is not None:
+        parts.append(duration(row.elapsed_s))
+    if row.attempts > 1:
+        parts.append(many(row.attempts, "attempt"))
+    if row.take_of:
+        parts.append(f"another take of <bdi>{_text(row.take_of)}</bdi>")
+    return " · ".join(parts)
+
+
+def _chips(row: ItemRow) -> str:
+    mark = row.review.mark if row.review else None
+    return "".join(f'<span class="chip {_text(name)}">{_text(name)}</span> ' for name in (row.status, mark) if name)
+
+
+def _input(folder: str, row: ItemRow) -> str:
+    """The picture where it lies in the batch's folder, a link where it is on the web, else its address."""
+    if row.image is None:
+        return '<div class="frame none">no picture</div>'
+    if path := _inside(folder, row.image):
+        picture = f'<img src="{path}" alt="The picture of {_text(row.id)}" loading="lazy" decoding="async">'
+        return f'<a class="frame" href="{path}">{picture}</a>'
+    address = _text(row.image)
+    if row.image.startswith(("https://", "http://")):
+        address = f'<a href="{address}" rel="noopener noreferrer">{address}</a>'
+    return f'<div class="frame none"><p class="address"><span>Picture</span> <bdi>{address}</bdi></p></div>'
+
+
+def _output(folder: str, row: ItemRow, output: Output) -> str:
+    path = _inside(folder, output.uri)
+    name = _text(row.id)
+    if path is None:
+        return f'<div class="frame none"><p class="address"><bdi>{_text(output.uri)}</bdi></p></div>'
+    if output.content_type.startswith("video/"):
+        attributes = "controls muted loop playsinline preload=none"
+        return f'<div class="frame"><video src="{path}" {attributes} aria-label="The take of {name}"></video></div>'
+    if output.content_type.startswith("image/"):
+        picture = f'<img src="{path}" alt="The take of {name}" loading="lazy" decoding="async">'
+        return f'<a class="frame" href="{path}">{picture}</a>'
+    if output.content_type.startswith("audio/"):
+        audio = f'<audio src="{path}" controls preload=none aria-label="The take of {name}"></audio>'
+        return f'<div class="frame none">{audio}</div>'
+    kind = "text" if output.content_type.startswith("text/") else "file"
+    return f'<div class="frame none"><a href="{path}">Open the {kind} of {name}</a></div>'
+
+
+def _inside(folder: str, uri: str) -> str | None:
+    """The relative, percent-encoded address of an object of the batch's folder; None for any other."""
+    return quote(uri.removeprefix(folder)) if uri.startswith(folder) and uri != folder else None
+
+
+def _text(text: str | None) -> str:
+    """Text as HTML, on one line."""
+    return html.escape(text or "").replace("\r", "&#13;").replace("\n", "&#10;")
+
+
+@cache
+def _script() -> str:
+    return (_SHARED / "film.js").read_text(encoding="utf-8") + (_OWN / "gallery.js").read_text(encoding="utf-8")
+
+
+@cache
+def _style() -> str:
+    return (_SHARED / "film.css").read_text(encoding="utf-8") + (_OWN / "gallery.css").read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"

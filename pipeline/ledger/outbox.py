@@ -1,0 +1,56 @@
+"""Notices of the ledger: batches that have ended and whose `notify` address has not been told yet.
+
+notices           zset  batch id → when it is to be told (ms)
+batch:{id}        fields notice (the revision that is told) and notice_tries
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.ledger.keys import PREFIX
+from pipeline.ledger.records import ms, seconds
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One that is ours to tell for a while. `tries` counts this one."""
+
+    batch_id: str
+    revision: int
+    tries: int
+
+
+@dataclass(frozen=True)
+class Notices:
+    """What is to be told, and in how many seconds the next is (None: there is none)."""
+
+    due: list[Notice]
+    next_in_s: float | None
+
+
+class LedgerNotices:
+    """Claim, then tell, then settle or put off: a worker that dies in between is followed by another."""
+
+    _redis: Any
+
+    def _run(self, script: str, *args: object) -> Any:
+        raise NotImplementedError
+
+    def has_notices(self) -> bool:
+        """Whether anybody is to be told anything, now or later."""
+        return bool(self._redis.exists(f"{PREFIX}notices"))
+
+    def claim_notices(self, most: int, *, lease_s: float) -> Notices:
+        """Claim what is to be told now."""
+        wait, claimed = self._run("claim_notices", most, ms(lease_s))
+        return Notices([Notice(batch, int(revision), tries) for batch, revision, tries in claimed], seconds(wait))
+
+    def settle_notice(self, notice: Notice) -> bool:
+        """It was told, or given up. False when the batch has ended anew meanwhile, and that is to be told."""
+        return bool(self._run("settle_notice", notice.batch_id, notice.revision, -1) == 1)
+
+    def put_off_notice(self, notice: Notice, delay_s: float) -> bool:
+        """Try again in `delay_s`."""
+        return bool(self._run("settle_notice", notice.batch_id, notice.revision, ms(delay_s)) == 1)

@@ -1,0 +1,117 @@
+"""Pages of the ledger: reads whose work is bounded, however large a batch is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.domain.model import BatchRow, ItemRow
+from pipeline.errors import NoSuchBatch, NoSuchItem
+from pipeline.ledger.keys import PREFIX, batch_key, item_key
+from pipeline.ledger.records import LIVE_FIELDS, batch_row, item_row
+
+MARKS = ("approved", "rejected")
+MOST_LOOKED_AT = 4000
+"""As many items as one page of a filtered list looks at: a few milliseconds of the server."""
+
+
+@dataclass(frozen=True)
+class BatchPage:
+    """Batches, newest first; `after` of the next page, None when this is the last."""
+
+    batches: list[BatchRow]
+    next: str | None
+
+
+@dataclass(frozen=True)
+class ItemPage:
+    """Items in manifest order; the position at which the next page begins, None when this is the last.
+
+    A page of a filtered list may have fewer items than asked for, or none, and still not be the last.
+    """
+
+    items: list[ItemRow]
+    next: int | None
+
+
+class LedgerPages:
+    """What the ledger answers in pages."""
+
+    _redis: Any
+
+    def _run(self, script: str, *args: object) -> Any:
+        raise NotImplementedError
+
+    def batch_page(self, limit: int, *, after: str | None = None) -> BatchPage:
+        """At most `limit` batches, newest first, those behind the batch `after`. Raises NoSuchBatch."""
+        first = 0
+        if after is not None:
+            rank = self._redis.zrevrank(f"{PREFIX}batches", after)
+            if rank is None:
+                raise NoSuchBatch(after)
+            first = rank + 1
+        ids = self._redis.zrange(f"{PREFIX}batches", first, first + limit, desc=True)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for batch_id in ids[:limit]:
+                pipe.hgetall(batch_key(batch_id))
+            answers = pipe.execute()
+        rows = [batch_row(batch_id, fields) for batch_id, fields in zip(ids[:limit], answers, strict=True) if fields]
+        return BatchPage(rows, ids[limit - 1] if len(ids) > limit else None)
+
+    def item_page(
+        self,
+        batch_id: str,
+        limit: int,
+        *,
+        first: int = 0,
+        states: Collection[str] = (),
+        text: str = "",
+        mark: str = "",
+    ) -> ItemPage:
+        """At most `limit` items from position `first` on, in any of `states` and with `text` in id, image or prompt.
+
+        `mark`: only with this verdict, one of MARKS, or `none`: what has succeeded and nobody has judged. Raises
+        NoSuchBatch.
+        """
+        if not self._redis.exists(batch_key(batch_id)):
+            raise NoSuchBatch(batch_id)
+        # Specs are JSON: the text is looked for as it stands there, its ASCII letters in any case.
+        needle = _lower(json.dumps(text, ensure_ascii=False)[1:-1])
+        following, ids = self._run("page_items", batch_id, first, MOST_LOOKED_AT, limit, needle, mark, *states)
+        return ItemPage(self._rows(batch_id, ids), None if following < 0 else following)
+
+    def marks(self, batch_id: str) -> dict[str, int]:
+        """{verdict: how many items of a batch have it}"""
+        numbers = self._redis.hmget(batch_key(batch_id), [f"marked:{mark}" for mark in MARKS])
+        return {mark: max(0, int(number or 0)) for mark, number in zip(MARKS, numbers, strict=True)}
+
+    def item(self, batch_id: str, item_id: str) -> ItemRow:
+        """One item. Raises NoSuchBatch, NoSuchItem."""
+        if not self._redis.hexists(f"{batch_key(batch_id)}:specs", item_id):
+            if not self._redis.exists(batch_key(batch_id)):
+                raise NoSuchBatch(batch_id)
+            raise NoSuchItem(batch_id, item_id)
+        return self._rows(batch_id, [item_id])[0]
+
+    def _rows(self, batch_id: str, ids: Sequence[str]) -> list[ItemRow]:
+        if not ids:
+            return []
+        base = batch_key(batch_id)
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(f"{base}:specs", ids)
+            pipe.hmget(f"{base}:ended", ids)
+            pipe.hmget(f"{base}:reviews", ids)
+            for item_id in ids:
+                pipe.hmget(item_key(batch_id, item_id), LIVE_FIELDS)
+            specs, ended, reviews, *live = pipe.execute()
+        return [
+            item_row(item_id, spec, outcome, review, fields)
+            for item_id, spec, outcome, review, fields in zip(ids, specs, ended, reviews, live, strict=True)
+        ]
+
+
+def _lower(text: str) -> str:
+    """Lower-case ASCII letters alone, as the server does it."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in text)

@@ -1,0 +1,86 @@
+"""The demo: a service of its own, a sample batch through it, its videos to look at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.batches.service import Service
+from pipeline.domain.model import BatchRow
+from pipeline.errors import StorageError
+from pipeline.local.stack import BUCKET, OURS, Stack
+from pipeline.manifest import parser as manifests
+from pipeline.storage.s3 import Storage, join
+
+SAMPLES = Path(__file__).parents[2] / "config" / "samples"
+EXPECTED_TO_FAIL = {"blooper"}
+"""Items of the sample manifest that are there to show what a failure looks like."""
+_VAULT = f"s3://{BUCKET}/samples/"
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` without anything that leads to a real service, nor does a file of settings: a demo costs nothing.
+
+    Waits are short, as for people who look on.
+    """
+    plain = {name: value for name, value in environ.items() if not name.startswith(OURS)}
+    waits = {"PIPELINE_POLL_AFTER_S": "5", "PIPELINE_SWEEP_EVERY_S": "5"}
+    return {**plain, **waits, "PIPELINE_CONFIG": os.devnull}
+
+
+def submit(stack: Stack, service: Service) -> str:
+    """Put the sample batch into the service. Answers its id."""
+    _fill_vault(service.storage)
+    sandbox = stack.environment["WIRO_API_URL"].removesuffix("/v1")
+    text = (SAMPLES / "demo.yaml").read_text(encoding="utf-8")
+    text = text.replace("{sandbox}", sandbox).replace("{samples}", _VAULT.rstrip("/"))
+    manifest = manifests.parse(text.encode(), file="demo.yaml", read_rows=_no_rows, local_files=SAMPLES)
+    return service.submit(manifest, None, trigger="cli", folder=SAMPLES).batch_id
+
+
+def ended_as_expected(service: Service, batch_id: str) -> bool:
+    """Whether every item succeeded, but for those that are there to fail."""
+    failed = {row.id for row in service.ledger.items(batch_id) if row.status != "succeeded"}
+    return failed == EXPECTED_TO_FAIL
+
+
+def bring_home(service: Service, batch: BatchRow, folder: Path) -> Path:
+    """Copy everything of a batch from S3 into `folder`. Answers the gallery, which plays from there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for info in service.storage.list(batch.output):
+        file = folder / info.uri.removeprefix(batch.output)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with service.storage.open(info.uri) as source, file.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+    return folder / "index.html"
+
+
+@contextmanager
+def tended(stack: Stack) -> Iterator[None]:
+    """Keep the processes of `stack` running while the block runs."""
+    done = threading.Event()
+
+    def tend() -> None:
+        while not done.wait(0.2):
+            stack.supervisor.tend()
+
+    thread = threading.Thread(target=tend, name="supervisor", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _fill_vault(storage: Storage) -> None:
+    data = (SAMPLES / "astronaut.jpg").read_bytes()
+    storage.put(join(_VAULT, "astronaut.jpg"), data, "image/jpeg")
+
+
+def _no_rows(reference: str) -> bytes:
+    raise StorageError(f"{reference}: the sample names no rows", retryable=False)

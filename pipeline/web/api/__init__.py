@@ -1,0 +1,1 @@
+"""The HTTP API: endpoints, schemas, OpenAPI, server-sent events."""

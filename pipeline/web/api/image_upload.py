@@ -1,0 +1,83 @@
+"""Pictures sent by a browser: stored once under `{output}inputs/`, so that a manifest can name them."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from typing import IO
+
+from flask import Response, request
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+from pipeline.batches.service import INPUTS, Service
+from pipeline.errors import InvalidSettings
+from pipeline.storage.s3 import join
+from pipeline.web.api.endpoints import Operations, answer
+from pipeline.web.api.schemas import Stored
+
+MOST_INPUT_BYTES = 25 * 1024 * 1024
+_PIECE = 64 * 1024
+_IN_MEMORY = 1024 * 1024
+_HEAD_BYTES = 32
+_BODY = {
+    "required": True,
+    "description": "The picture: JPEG, PNG, WebP, GIF, BMP or AVIF, told by its content.",
+    "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+}
+
+
+def add_to(operations: Operations, service: Service) -> None:
+    """Add `POST /api/v1/inputs`."""
+
+    @operations.add(
+        "POST", "/api/v1/inputs", answers={201: Stored, 200: Stored}, errors=(400, 413, 415, 502), raw_body=_BODY
+    )
+    def store_input() -> Response:
+        """Store a picture, at most 25 MB, and tell its address. 200 when it is there already."""
+        request.max_content_length = MOST_INPUT_BYTES
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
+            digest, size, head = _receive(file)
+            content_type, suffix = _kind(head)
+            uri = join(_output(service), INPUTS, f"{digest}.{suffix}")
+            is_new = service.storage.info(uri) is None
+            if is_new:
+                file.seek(0)
+                service.storage.put_stream(uri, file, content_type)
+        stored = Stored(uri=uri, content_type=content_type, size=size, sha256=digest)
+        return answer(stored, 201 if is_new else 200)
+
+
+def _receive(file: IO[bytes]) -> tuple[str, int, bytes]:
+    """The body, written to `file`: its SHA-256, its size, its first bytes."""
+    digest, size, head = hashlib.sha256(), 0, b""
+    while piece := request.stream.read(_PIECE):
+        head = head or piece[:_HEAD_BYTES]
+        digest.update(piece)
+        size += len(piece)
+        file.write(piece)
+    if request.content_length is not None and size != request.content_length:
+        raise BadRequest("The picture did not come whole.")
+    return digest.hexdigest(), size, head
+
+
+def _kind(head: bytes) -> tuple[str, str]:
+    """Content type and file ending of a picture that begins with `head`."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg", "jpg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png", "png"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif", "gif"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "image/webp", "webp"
+    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
+        return "image/avif", "avif"
+    if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
+        return "image/bmp", "bmp"
+    raise UnsupportedMediaType("This is no picture: JPEG, PNG, WebP, GIF, BMP and AVIF are taken.")
+
+
+def _output(service: Service) -> str:
+    if service.settings.output is None:
+        raise InvalidSettings("No place for pictures: set PIPELINE_OUTPUT=s3://bucket/prefix/.")
+    return service.settings.output

@@ -1,0 +1,139 @@
+"""OpenAPI 3.1 from the declared operations. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from pipeline.web.api.endpoints import JSON, Header, Operation
+from pipeline.web.api.schemas import BATCH_ID, ProblemDocument
+
+_REF = "#/components/schemas/{model}"
+_ALWAYS = (401, 403, 503)
+_NAMES = {
+    "batch_id": {"type": "string", "pattern": BATCH_ID},
+    "item_id": {"type": "string", "minLength": 1, "maxLength": 128},
+}
+
+
+def document(operations: Sequence[Operation]) -> dict[str, Any]:
+    """The whole description."""
+    schemas = _Schemas(operations)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Dailies",
+            "version": "1",
+            "description": "A list of pictures and prompts in, a video of each on S3 out. Money is decimal text, "
+            "times are RFC 3339 UTC, errors are problem documents (RFC 9457).",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas.definitions,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"token": []}],
+    }
+
+
+class _Schemas:
+    """The models of all operations, and references to them."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(ProblemDocument, "serialization"): None}
+        for operation in operations:
+            for answer in operation.answers.values():
+                if not isinstance(answer, str):
+                    wanted[answer, "serialization"] = None
+            for asked in (operation.body, operation.query):
+                if asked is not None:
+                    wanted[asked, "validation"] = None
+        self._references, top = models_json_schema(list(wanted), ref_template=_REF)
+        self.definitions: dict[str, Any] = top["$defs"]
+
+    def of(self, model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Any]:
+        return dict(self._references[model, mode])
+
+    def properties(self, model: type[BaseModel]) -> dict[str, Any]:
+        name = self.of(model, "validation")["$ref"].rpartition("/")[2]
+        found: dict[str, Any] = self.definitions[name]["properties"]
+        return found
+
+
+def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary.partition("\n")[0],
+        "parameters": [
+            *({"name": name, "in": "path", "required": True, "schema": _NAMES[name]} for name in _names(operation)),
+            *_query_parameters(operation, schemas),
+            *map(_header, operation.headers),
+        ],
+        "responses": _responses(operation, schemas),
+    }
+    if rest := operation.summary.partition("\n")[2].strip():
+        described["description"] = re.sub(r"\s*\n\s*", " ", rest)
+    if operation.raw_body is not None:
+        described["requestBody"] = operation.raw_body
+    elif operation.body is not None:
+        required = any(field.is_required() for field in operation.body.model_fields.values())
+        schema = schemas.of(operation.body, "validation")
+        described["requestBody"] = {"required": required, "content": {JSON: {"schema": schema}}}
+    return described
+
+
+def _names(operation: Operation) -> list[str]:
+    return re.findall(r"\{(\w+)\}", operation.path)
+
+
+def _query_parameters(operation: Operation, schemas: _Schemas) -> list[dict[str, Any]]:
+    if operation.query is None:
+        return []
+    parameters = []
+    for name, schema in schemas.properties(operation.query).items():
+        parameter: dict[str, Any] = {"name": name, "in": "query", "schema": _without_null(schema)}
+        if schema.get("type") == "array":
+            parameter |= {"style": "form", "explode": False}
+        parameters.append(parameter)
+    return parameters
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter that is not given is left out: there is no null in a query."""
+    options = [option for option in schema.get("anyOf", []) if option.get("type") != "null"]
+    if len(options) != 1:
+        return schema
+    rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
+    return {**rest, **options[0]}
+
+
+def _header(header: Header) -> dict[str, Any]:
+    schema = {"type": "string", "pattern": header.pattern}
+    return {"name": header.name, "in": "header", "description": header.description, "schema": schema}
+
+
+def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for status, answer in operation.answers.items():
+        media = answer if isinstance(answer, str) else JSON
+        schema = {"type": "string"} if isinstance(answer, str) else schemas.of(answer, "serialization")
+        responses[str(status)] = {
+            "description": HTTPStatus(status).phrase,
+            "content": {media: {"schema": schema}},
+        }
+    if operation.method == "GET" and 200 in operation.answers:
+        responses["304"] = {"description": "It is as it was when the ETag in If-None-Match was given."}
+    for status in sorted({*operation.errors, *_ALWAYS}):
+        responses[str(status)] = {
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/problem+json": {"schema": schemas.of(ProblemDocument, "serialization")}},
+        }
+    return responses

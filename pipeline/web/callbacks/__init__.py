@@ -1,0 +1,1 @@
+"""Incoming webhooks: completion callbacks of Wiro and S3 object events."""

@@ -1,0 +1,1 @@
+"""Authentication, sign-in and security headers."""

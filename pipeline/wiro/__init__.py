@@ -1,0 +1,1 @@
+"""The only package that speaks to Wiro: client, transport, responses, errors. Imports: domain."""

@@ -1,0 +1,183 @@
+"""A service of three workers whose clocks are minutes apart, with two schedulers, and a receiver nobody reaches."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.processes import (
+    QUICK,
+    ROOT,
+    OwnRedis,
+    Sandbox,
+    Up,
+    a_manifest,
+    a_sandbox,
+    an_up,
+    results,
+    s3_environment,
+    until,
+)
+
+from pipeline.ledger.ledger import Ledger
+from pipeline.local.servers import S3Env
+from pipeline.local.supervisor import commands_of
+from pipeline.storage.s3 import Storage
+
+SKEWS_S = (300, -300)
+
+
+@pytest.fixture(scope="module")
+def sandbox_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with a_sandbox(tmp_path_factory.mktemp("sandbox"), task_s=0.3, output_bytes=5000) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(sandbox_apart: Sandbox) -> Sandbox:
+    sandbox_apart.reset()
+    return sandbox_apart
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory, sandbox_apart: Sandbox, s3_server: S3Env) -> Iterator[Up]:
+    folder = tmp_path_factory.mktemp("apart")
+    with ExitStack() as stack:
+        redis = OwnRedis(folder / "redis")
+        stack.callback(redis.close)
+        environment = {
+            **QUICK,
+            **sandbox_apart.environment,
+            **s3_environment(s3_server),
+            "REDIS_URL": redis.url,
+            "PIPELINE_OUTPUT": f"s3://{s3_server.bucket}/{folder.name}/",
+            "PIPELINE_SECRET": "a secret for callbacks",
+            "PIPELINE_PUBLIC_URL": "http://127.0.0.1:1",
+            "PIPELINE_ON_UNKNOWN": "resubmit",
+        }
+        up = stack.enter_context(an_up(folder / "state", environment, workers=1))
+        for skew_s in SKEWS_S:
+            stack.enter_context(a_skewed(up, "worker", skew_s))
+        stack.enter_context(a_skewed(up, "cron", SKEWS_S[0]))
+        yield up
+
+
+@contextmanager
+def a_skewed(up: Up, name: str, skew_s: int) -> Iterator[None]:
+    """Another process of the Procfile beside the service, its clock off by `skew_s`."""
+    command = shlex.split(commands_of(ROOT / "Procfile", {})[name])
+    programs = Path(sys.executable).parent
+    environment = {
+        **up.environment,
+        "PYTHONPATH": f"{ROOT / 'tests' / 'support' / 'clock_skew'}{os.pathsep}{ROOT}",
+        "SKEW_S": str(skew_s),
+    }
+    with (up.state / f"{name}{skew_s}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(programs / command[0]), *command[1:]], cwd=ROOT, env=environment, stdout=log, stderr=log
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def submit(up: Up, sandbox: Sandbox, batch: str, count: int, **limits: Any) -> Ledger:
+    image = f"http://{sandbox.place}/samples/portrait.jpg"
+    items = [{"id": f"i{n}", "image": image, "prompt": f"{batch}{n}"} for n in range(count)]
+    up.run("submit", a_manifest(up.state, items, limits={"attempts": 1, **limits}), "--batch-id", batch)
+    return Ledger.connect(up.environment["REDIS_URL"])
+
+
+def billed(sandbox: Sandbox, batch: str) -> Counter[str]:
+    return Counter(
+        task["prompt"] for task in sandbox.tasks() if task["cost"] != "0" and task["prompt"].startswith(batch)
+    )
+
+
+def test_workers_with_clocks_apart_and_two_schedulers_run_everything_once(up: Up, sandbox: Sandbox) -> None:
+    sandbox.change(fail=0.1, rate_limit=0.03)
+    submit(up, sandbox, "apart", 40, attempts=8, max_active=12)
+    up.run("watch", "apart")
+    assert up.status("apart")["counts"] == {"succeeded": 40}
+    assert billed(sandbox, "apart") == Counter({f"apart{n}": 1 for n in range(40)})
+    for skew_s in SKEWS_S:
+        log = up.state / f"worker{skew_s}.log"
+        until(lambda log=log: b"Job OK" in log.read_bytes(), f"{log} to tell of work")  # type: ignore[misc]
+    assert b"Enqueued job" in (up.state / f"cron{SKEWS_S[0]}.log").read_bytes()
+
+
+def test_where_callbacks_reach_nobody_polls_end_the_batch_and_a_lost_run_goes_again_where_that_is_wanted(
+    up: Up, sandbox: Sandbox
+) -> None:
+    sandbox.change(lose_answers=1.0)
+    ledger = submit(up, sandbox, "lost", 3)
+    until(lambda: ledger.batch("lost").counts.get("unknown") == 3, "all answers to be lost")
+    sandbox.change(lose_answers=0)
+    up.run("watch", "lost")
+    assert up.status("lost")["counts"] == {"succeeded": 3}
+    assert sandbox.stats()["runs"] == 6
+    until(lambda: all(task["calls"] == [0, 0, 0] for task in sandbox.tasks()), "every callback to be given up")
+
+
+def test_a_batch_that_goes_wrong_early_is_stopped(up: Up, sandbox: Sandbox, storage: Storage) -> None:
+    sandbox.change(fail=1.0)
+    submit(up, sandbox, "wrong", 60, max_active=4, tolerated_failures="10%")
+    up.run("watch", "wrong", code=0)
+    status = up.status("wrong")
+    assert status["status"] == "failed"
+    counts = status["counts"]
+    # Those that were under way when the seventh failed may have come to their end as well.
+    assert 7 <= counts["failed"] <= 7 + 4
+    assert counts["failed"] + counts["cancelled"] == 60
+    cancelled = [item for item in results(storage, status)["items"] if item["status"] == "cancelled"]
+    assert any("tolerated_failures" in item["error"] for item in cancelled)
+
+
+def test_a_paused_batch_submits_nothing_until_it_is_resumed(up: Up, sandbox: Sandbox) -> None:
+    ledger = submit(up, sandbox, "halt", 12, max_active=2)
+    until(lambda: ledger.batch("halt").counts.get("succeeded", 0) >= 2, "some items")
+    up.run("pause", "halt")
+    until(lambda: sandbox.stats()["active"] == 0, "what runs to end")
+    posted = sum(task["prompt"].startswith("halt") for task in sandbox.tasks())
+    submit(up, sandbox, "other", 3)
+    up.run("watch", "other")
+    assert sum(task["prompt"].startswith("halt") for task in sandbox.tasks()) == posted < 12
+    status = up.status("halt")
+    assert (status["status"], status["counts"]["pending"]) == ("paused", 12 - posted)
+    up.run("resume", "halt")
+    up.run("watch", "halt")
+    assert billed(sandbox, "halt") == Counter({f"halt{n}": 1 for n in range(12)})
+
+
+def test_an_account_without_money_is_seen_in_status_and_on_the_metrics_and_nothing_fails(
+    up: Up, sandbox: Sandbox
+) -> None:
+    assert "dailies_account_paused 0.0" in metrics(up)
+    sandbox.change(balance="0.01")
+    submit(up, sandbox, "poor", 4)
+    until(lambda: "dailies_account_paused 1.0" in metrics(up), "the account to pause")
+    assert "nsufficient" in json.loads(up.run("status", "--json"))["account"]["paused"]
+    assert "paused" in up.run("status", "poor")
+    assert up.status("poor")["counts"] == {"pending": 4}
+    sandbox.change(balance="1000")
+    up.run("resume")
+    up.run("watch", "poor")
+    assert up.status("poor")["counts"] == {"succeeded": 4}
+    assert "dailies_account_paused 0.0" in metrics(up)
+
+
+def metrics(up: Up) -> str:
+    with urllib.request.urlopen(f"{up.url}/metrics", timeout=30) as answer:
+        return str(answer.read().decode())

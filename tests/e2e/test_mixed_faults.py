@@ -1,0 +1,155 @@
+"""One batch whose items each meet another fault of vendor, CDN or callbacks: all end right, and are billed once."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.fault_vendor import BODIES, LOST, NOT_TAKEN, PRICE, Vendor, a_vendor
+from support.processes import QUICK, Up, a_manifest, an_up, results, s3_environment, until
+
+from pipeline.local.servers import S3Env, running_valkey
+from pipeline.storage.s3 import Storage
+
+PASSING = (
+    *NOT_TAKEN,
+    *LOST,
+    *(f"detail {fault}" for fault in ("hangs", "not JSON", "in words", "429", "500", "gone for a moment")),
+    *(f"cdn {fault}" for fault in ("404", "503", "expired", "longer", "truncated", "hangs", "trickle")),
+    *BODIES,
+    "early",
+    "early, run cut",
+    "five times",
+    "no callback",
+    "fails once, older attempt",
+)
+"""With these an item succeeds by itself, billed once."""
+BOUGHT = ("cdn gone", "another host")
+"""With these a run is paid and its output cannot be had: the item has failed, and a retry only copies."""
+LASTING = {
+    "wrong": ("failed", "prompt must be nicer"),
+    "detail gone": ("failed", "does not know the task any more"),
+    "always fails": ("failed", "ValueError: no face"),
+    "run cut, no callback": ("unknown", "no callback came"),
+}
+"""With these it ends otherwise: state, and a part of what is said."""
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    with a_vendor() as vendor:
+        yield vendor
+
+
+@pytest.fixture
+def up(tmp_path: Path, vendor: Vendor, s3_server: S3Env) -> Iterator[Up]:
+    (tmp_path / "redis").mkdir()
+    with running_valkey(tmp_path / "redis") as redis_url:
+        environment = {
+            **QUICK,
+            **vendor.environment,
+            **s3_environment(s3_server),
+            "REDIS_URL": redis_url,
+            "PIPELINE_OUTPUT": f"s3://{s3_server.bucket}/{tmp_path.name}/",
+            "PIPELINE_SECRET": "a secret for callbacks",
+            "PIPELINE_PUBLIC_URL": Up(tmp_path / "state", {}).url,
+        }
+        with an_up(tmp_path / "state", environment) as up:
+            yield up
+
+
+def test_whatever_vendor_cdn_and_callbacks_do_every_item_ends_right_and_is_billed_once(
+    up: Up, vendor: Vendor, storage: Storage, tmp_path: Path
+) -> None:
+    vendor.open()
+    prompts = [*PASSING, *BOUGHT, *LASTING]
+    image = f"http://{vendor.place}/picture.jpg"
+    items = [{"id": f"i{n}", "image": image, "prompt": prompt} for n, prompt in enumerate(prompts)]
+    batch = up.run("submit", a_manifest(tmp_path, items, limits={"attempts": 2})).splitlines()[-1]
+    until(lambda: up.status(batch)["finished"], "the batch to end", 240)
+    status = up.status(batch)
+    rows = {item["prompt"]: item for item in results(storage, status)["items"]}
+
+    assert {prompt: rows[prompt]["status"] for prompt in PASSING} == dict.fromkeys(PASSING, "succeeded")
+    for prompt in PASSING:
+        (output,) = rows[prompt]["outputs"]
+        task = vendor.tasks[rows[prompt]["task_id"]]
+        assert (task.prompt, storage.get(output["uri"])) == (prompt, task.output)
+    for prompt in BOUGHT:
+        row = rows[prompt]
+        assert (row["status"], row["cost_usd"]) == ("failed", PRICE)
+        assert "is paid" in row["error"]
+    assert "169.254.169.254" in rows["another host"]["error"]
+    for prompt, (state, words) in LASTING.items():
+        assert rows[prompt]["status"] == state
+        assert words in rows[prompt]["error"]
+    spent = {prompt: row["attempts"] for prompt, row in rows.items() if row["attempts"] != 1}
+    # What was only turned away has spent no attempt; what the vendor did not do by its own fault has.
+    assert spent == {"500": 2, "503": 2, "fails once, older attempt": 2, "always fails": 2}
+    lost = "run cut, no callback"
+    assert vendor.billed == Counter([*PASSING, *BOUGHT, lost, "detail gone"])
+    assert {answer for task in vendor.tasks.values() for answer in task.answers} == {200}
+
+    # All of them once more, after the end: nothing changes.
+    for task in list(vendor.tasks.values()):
+        vendor.ring(task, b"{}")
+    until(lambda: not json.loads(up.run("status", "--json"))["account"]["active"], "nothing to be active")
+    after = up.status(batch)
+    assert after["counts"] == {"succeeded": len(PASSING), "failed": 5, "unknown": 1}, after
+
+    # A person lets go again what is not as it should be; only what was not bought is bought.
+    posts = Counter(vendor.posts)
+    vendor.faulty = False
+    up.run("retry", batch, "--status", "failed,unknown")
+    up.run("watch", batch)
+    status = up.status(batch)
+    assert status["counts"] == {"succeeded": len(prompts) - 1, "failed": 1}
+    assert {prompt for prompt in prompts if vendor.posts[prompt] > posts[prompt]} == {*LASTING}
+    assert results(storage, status)["revision"] == 2
+    assert vendor.billed == Counter([*PASSING, *BOUGHT, lost, lost, "detail gone", "detail gone", "wrong"])
+
+
+def test_what_ends_after_its_batch_was_cancelled_is_collected_and_shown(
+    up: Up, vendor: Vendor, storage: Storage, tmp_path: Path
+) -> None:
+    vendor.open()
+    prompts = ["slow", "slow, cannot be killed", "run cut, no callback", "slow, waits", "slow, waits too"]
+    image = f"http://{vendor.place}/picture.jpg"
+    items = [{"id": f"i{n}", "image": image, "prompt": prompt} for n, prompt in enumerate(prompts)]
+    batch = up.run("submit", a_manifest(tmp_path, items, limits={"max_active": 3})).splitlines()[-1]
+    until(lambda: len(vendor.tasks) >= 3, "three runs")
+    up.run("cancel", batch)
+    until(lambda: up.status(batch)["finished"], "the batch to end")
+    status = up.status(batch)
+    states = [item["status"] for item in results(storage, status)["items"]]
+    assert (status["status"], states) == ("cancelled", ["cancelled", "succeeded", "unknown", "cancelled", "cancelled"])
+    assert status["cost_usd"] == PRICE
+
+    # The callback of the run that nobody knew of comes at last.
+    (late,) = (task for task in vendor.tasks.values() if task.prompt == "run cut, no callback")
+    vendor.ring(late, json.dumps(vendor.document(late)).encode())
+    until(lambda: up.status(batch)["counts"] == {"cancelled": 3, "succeeded": 2}, "the late result")
+    until(lambda: (results(storage, up.status(batch))["revision"]) == 2, "the results to say so")
+    row = results(storage, up.status(batch))["items"][2]
+    assert (row["status"], row["cost_usd"], row["task_id"]) == ("succeeded", PRICE, late.id)
+    assert storage.get(row["outputs"][0]["uri"]) == late.output
+    assert up.status(batch)["status"] == "cancelled"
+    assert vendor.billed == Counter(["slow, cannot be killed", "run cut, no callback"])
+
+
+def test_a_vendor_that_refuses_connections_is_tried_again_and_no_attempt_is_spent(
+    up: Up, vendor: Vendor, storage: Storage, tmp_path: Path
+) -> None:
+    image = f"http://{vendor.place}/picture.jpg"
+    items = [{"id": f"i{n}", "image": image, "prompt": f"p{n}"} for n in range(4)]
+    batch = up.run("submit", a_manifest(tmp_path, items, limits={"attempts": 1})).splitlines()[-1]
+    until(lambda: "does not answer" in up.run("status"), "the trouble to be told")
+    assert up.status(batch)["counts"].keys() <= {"pending", "submitting"}
+    vendor.open()
+    up.run("watch", batch)
+    rows = results(storage, up.status(batch))["items"]
+    assert [(row["status"], row["attempts"]) for row in rows] == [("succeeded", 1)] * 4
+    assert set(vendor.posts.values()) == {1}

@@ -1,0 +1,175 @@
+"""Watching a batch through a real gunicorn: threads, bounds, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+import urllib3
+from support.waiting import WaitFor
+from test_ledger import a_batch, running
+
+from pipeline.domain.states import BatchState
+from pipeline.ledger.ledger import Ledger
+from pipeline.local.servers import S3Env
+
+TOKEN = "a-token-of-the-tests"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+THREADS = 4
+EVENTS = "/api/v1/batches/b/events"
+
+
+@dataclass(frozen=True)
+class Web:
+    """A web process as the Procfile starts it."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    pool: urllib3.PoolManager
+
+    def get(self, path: str) -> urllib3.BaseHTTPResponse:
+        return self.pool.request("GET", self.url + path, headers=BEARER, preload_content=False)
+
+
+@contextmanager
+def a_web(valkey: str, s3: S3Env, log: Path) -> Iterator[Web]:
+    with socket.socket() as listener, log.open("wb") as stderr:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "REDIS_URL": valkey,
+            "AWS_ENDPOINT_URL_S3": s3.endpoint,
+            "AWS_ACCESS_KEY_ID": s3.access_key,
+            "AWS_SECRET_ACCESS_KEY": s3.secret_key,
+            "PIPELINE_OUTPUT": f"s3://{s3.bucket}/events/",
+            "PIPELINE_API_TOKEN": TOKEN,
+            "PIPELINE_SECRET": "a-secret-of-the-tests",
+            "PIPELINE_WEB_THREADS": str(THREADS),
+        }
+        number = listener.fileno()
+        command = ["-m", "gunicorn", "-c", "config/gunicorn.py", "-b", f"fd://{number}", "pipeline.web:create_app()"]
+        process = subprocess.Popen([sys.executable, *command], env=environment, pass_fds=[number], stderr=stderr)
+        # A connection that is made before the process listens waits in the socket's queue.
+        pool = urllib3.PoolManager(maxsize=20, timeout=urllib3.Timeout(30), retries=False)
+        found = Web(f"http://127.0.0.1:{listener.getsockname()[1]}", process, log, pool)
+        try:
+            assert found.get("/healthz").status == 200
+            yield found
+        finally:
+            pool.clear()
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def web(valkey: str, s3_server: S3Env, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    with a_web(valkey, s3_server, tmp_path_factory.mktemp("web") / "log") as found:
+        yield found
+
+
+def events(answer: urllib3.BaseHTTPResponse) -> Iterator[str]:
+    """The names of events as they come."""
+    text = ""
+    while piece := answer.read1(4096):
+        text += piece.decode()
+        while "\n\n" in text:
+            event, _, text = text.partition("\n\n")
+            if event.startswith("event: "):
+                yield event.partition("\n")[0].removeprefix("event: ")
+
+
+def test_a_batch_is_watched_to_its_end(web: Web, ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    told = events(web.get(EVENTS))
+    assert next(told) == "progress"
+    running(ledger, 1)
+    assert next(told) == "progress"
+    ledger._redis.hset("dailies:batch:b", "status", "succeeded")
+    assert list(told) == ["progress", "end"]
+
+
+def test_half_of_the_threads_watch_and_the_others_go_on_answering(web: Web, ledger: Ledger, wait_for: WaitFor) -> None:
+    a_batch(ledger, items=1)
+    watching = [web.get(EVENTS) for _ in range(THREADS // 2)]
+    assert [answer.status for answer in watching] == [200] * (THREADS // 2)
+    refused = web.get(EVENTS)
+    assert refused.status == 503
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert web.get("/api/v1/batches/b").status == 200
+    for answer in watching:
+        answer.close()
+
+    def a_place_is_free() -> bool:
+        # Whoever has left is noticed when there is something to tell.
+        ledger.set_status("b", BatchState.PAUSED, among=[BatchState.RUNNING, BatchState.PAUSED], reason=uuid4().hex)
+        return web.get(EVENTS).status == 200
+
+    wait_for(a_place_is_free, "a place")
+
+
+def test_a_process_that_is_to_end_lets_its_watchers_go(
+    valkey: str, s3_server: S3Env, ledger: Ledger, tmp_path: Path
+) -> None:
+    a_batch(ledger, items=1)
+    with a_web(valkey, s3_server, tmp_path / "log") as web:
+        watching = events(web.get(EVENTS))
+        assert next(watching) == "progress"
+        web.process.send_signal(signal.SIGTERM)
+        assert list(watching) == []
+        assert web.process.wait(timeout=10) == 0
+
+
+def test_a_body_of_50_mb_is_refused_at_once(web: Web) -> None:
+    big = bytes(50 * 1024 * 1024)
+    answer = web.pool.request("POST", f"{web.url}/api/v1/batches", headers=BEARER, body=big)
+    assert answer.status == 413
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_body_without_a_length_is_refused_when_it_gets_too_long(web: Web) -> None:
+    pieces = (bytes(64 * 1024) for _ in range(400))
+    answer = web.pool.request("POST", f"{web.url}/api/v1/batches", headers=BEARER, body=pieces, chunked=True)
+    assert answer.status == 413
+
+
+def test_headers_that_are_too_long_are_refused(web: Web) -> None:
+    answer = web.pool.request("GET", f"{web.url}/api/v1/batches", headers={**BEARER, "X-Long": "x" * 20_000})
+    assert answer.status == 431
+
+
+def test_requests_are_logged_without_what_is_secret(web: Web, ledger: Ledger, wait_for: WaitFor) -> None:
+    a_batch(ledger, items=1)
+    for path in (f"/api/v1/batches/b/items?text={TOKEN}", f"/{TOKEN}", f"/callbacks/wiro/{TOKEN}"):
+        web.get(path).drain_conn()
+    web.pool.request("GET", f"{web.url}/api/v1/batches/b", headers={"Authorization": f"Bearer {TOKEN}x"})
+    wait_for(lambda: '"status": 401' in web.log.read_text(), "the log lines")
+    logged = web.log.read_text()
+    assert '"route": "/api/v1/batches/<batch_id>/items", "status": 200' in logged
+    assert TOKEN not in logged
+
+
+def test_callers_that_do_not_hang_up_hold_nobody_up(web: Web) -> None:
+    """Each of these is waited for: one after the other that would take more than a minute."""
+    place = urlsplit(web.url)
+    with ExitStack() as calls:
+        slow = []
+        for _ in range(40):
+            call = calls.enter_context(socket.create_connection((place.hostname, place.port), timeout=30))
+            call.sendall(b"GET /healthz HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+            slow.append(call)
+        for call in slow:
+            assert call.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert web.get("/healthz").status == 200

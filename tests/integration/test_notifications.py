@@ -1,0 +1,233 @@
+"""Telling that a batch has ended: to a real receiver, with the job that does it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from pydantic import SecretStr
+from standardwebhooks import Webhook
+from support.waiting import WaitFor
+from test_ledger import FAILED, RUNNING, a_plan, a_row, dues, running
+
+import jobs.deliver_notifications
+from jobs.context import context, plan
+from pipeline.batches.queue_monitor import Staff
+from pipeline.domain.model import Review
+from pipeline.domain.states import BatchState
+from pipeline.errors import NotificationFailed
+from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.outbox import Notice
+from pipeline.ledger.records import Finished
+from pipeline.notifications.sender import TRY_AFTER_S, Notifier
+from pipeline.settings import Settings
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+@dataclass
+class Receiver:
+    """Who wants to know. Answers `statuses` one after the other, the last for ever."""
+
+    statuses: list[int] = field(default_factory=lambda: [200])
+    heard: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    port: int = 0
+    before_answer: Callable[[], object] = lambda: None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook-with-a-secret-in-it"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    found = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            found.heard.append((dict(self.headers), body))
+            found.before_answer()
+            self.send_response(found.statuses.pop(0) if len(found.statuses) > 1 else found.statuses[0])
+            self.send_header("Location", "http://127.0.0.1:1/")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found.port = server.server_address[1]
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield found
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _worker(redis_url: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process as a worker."""
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("PIPELINE_NOTIFY_SECRET", SECRET)
+    monkeypatch.setenv("PIPELINE_FETCH_HOSTS", f"127.0.0.1:{receiver.port}")
+    for cache in (context, plan, jobs.deliver_notifications._notifier):
+        cache.cache_clear()
+    yield
+    for cache in (context, plan, jobs.deliver_notifications._notifier):
+        cache.cache_clear()
+
+
+def end(ledger: Ledger, notify: str | None, batch_id: str = "b") -> None:
+    """A batch of one item comes to its end."""
+    row = a_row(batch_id, 1)
+    ledger.open_batch(row, replace(a_plan(row), notify=notify), max_active=0, budget_usd=None, asked="digest")
+    ledger.accept_batch(batch_id)
+    ledger.load_items(batch_id, [("i0", {"image": None, "prompt": "p", "params": {}})])
+    ledger.start_batch(batch_id, price_usd=Decimal(0), most_failures=10)
+    end_again(ledger, notify, batch_id)
+
+
+def end_again(ledger: Ledger, notify: str | None, batch_id: str = "b") -> None:
+    running(ledger)
+    for due in dues(ledger):
+        ledger.end_item(due.run, due.lease, RUNNING, FAILED, {"error": "no"})
+    lease = ledger.claim_finish(batch_id, lease_s=60)
+    assert lease
+    revision = ledger.batch(batch_id).revision
+    ended = ledger.finish_batch(
+        batch_id, lease, BatchState.FAILED, datetime.now(UTC), revision, notify=notify is not None
+    )
+    assert ended is Finished.DONE
+
+
+def due_now(ledger: Ledger) -> None:
+    """Time passes until everything that was put off is due."""
+    for member in ledger._redis.zrange("dailies:notices", 0, -1):
+        ledger._redis.zadd("dailies:notices", {member: 0})
+
+
+def test_who_wants_to_know_is_told_once(ledger: Ledger, receiver: Receiver) -> None:
+    end(ledger, receiver.url)
+    jobs.deliver_notifications.deliver_notifications()
+    jobs.deliver_notifications.deliver_notifications()
+    [(headers, body)] = receiver.heard
+    data = Webhook(SECRET).verify(body, headers)["data"]
+    assert (data["id"], data["status"], data["results"]) == ("b", "failed", "s3://bucket/b/results.json")
+    assert not ledger.has_notices()
+
+
+def test_nobody_is_told_of_a_batch_without_an_address(ledger: Ledger) -> None:
+    end(ledger, None)
+    assert not ledger.has_notices()
+
+
+def test_a_batch_that_ends_anew_is_told_as_another_message(ledger: Ledger, receiver: Receiver) -> None:
+    end(ledger, receiver.url)
+    jobs.deliver_notifications.deliver_notifications()
+    ledger.reopen("b", ["failed"])
+    end_again(ledger, receiver.url)
+    jobs.deliver_notifications.deliver_notifications()
+    first, second = (headers["webhook-id"] for headers, _ in receiver.heard)
+    assert first != second
+
+
+def test_a_review_of_an_ended_batch_tells_nobody(ledger: Ledger, receiver: Receiver) -> None:
+    end(ledger, receiver.url)
+    jobs.deliver_notifications.deliver_notifications()
+    ledger.review("b", "i0", Review("approved"))
+    end_again(ledger, receiver.url)
+    assert not ledger.has_notices()
+
+
+@pytest.mark.parametrize("status", [500, 404, 429, 302])
+def test_an_address_that_refuses_is_asked_again_with_the_same_id(
+    ledger: Ledger, receiver: Receiver, status: int
+) -> None:
+    receiver.statuses = [status, 204]
+    end(ledger, receiver.url)
+    jobs.deliver_notifications.deliver_notifications()
+    assert ledger.claim_notices(8, lease_s=1).due == []
+    due_now(ledger)
+    jobs.deliver_notifications.deliver_notifications()
+    ids = [headers["webhook-id"] for headers, _ in receiver.heard]
+    assert len(ids) == 2
+    assert ids[0] == ids[1]
+    assert not ledger.has_notices()
+
+
+def test_trying_has_an_end_that_is_seen(ledger: Ledger, receiver: Receiver) -> None:
+    receiver.statuses = [503]
+    end(ledger, receiver.url)
+    for _ in TRY_AFTER_S:
+        jobs.deliver_notifications.deliver_notifications()
+        due_now(ledger)
+    with pytest.raises(NotificationFailed, match=r"127\.0\.0\.1 answers HTTP 503") as caught:
+        jobs.deliver_notifications.deliver_notifications()
+    assert "secret" not in str(caught.value)
+    assert len(receiver.heard) == len(TRY_AFTER_S) + 1
+    assert not ledger.has_notices()
+
+
+def test_an_address_that_never_ends_its_answer_holds_up_nobody_and_is_given_up(
+    ledger: Ledger, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, wait_for: WaitFor
+) -> None:
+    goes_on = threading.Event()
+    receiver.before_answer = goes_on.wait
+    monkeypatch.setattr(jobs.deliver_notifications, "_LONGEST_S", 0.05)
+    end(ledger, receiver.url)
+    for _ in range(len(TRY_AFTER_S) + 1):
+        ledger.claim_notices(8, lease_s=0)
+    due_now(ledger)
+    with pytest.raises(NotificationFailed, match="too long"):
+        jobs.deliver_notifications.deliver_notifications()
+    end(ledger, receiver.url, "c")
+    jobs.deliver_notifications.deliver_notifications()
+    assert ledger.has_notices()
+    goes_on.set()
+    wait_for(lambda: not ledger.has_notices(), "the answer after all")
+
+
+def test_an_address_that_is_gone_is_left_alone(ledger: Ledger, receiver: Receiver) -> None:
+    receiver.statuses = [410]
+    end(ledger, receiver.url)
+    with pytest.raises(NotificationFailed, match="410"):
+        jobs.deliver_notifications.deliver_notifications()
+    assert not ledger.has_notices()
+
+
+def test_a_worker_that_died_is_followed_by_another(ledger: Ledger, receiver: Receiver) -> None:
+    end(ledger, receiver.url)
+    assert ledger.claim_notices(8, lease_s=0.01).due == [Notice("b", 1, 1)]
+    due_now(ledger)
+    jobs.deliver_notifications.deliver_notifications()
+    assert len(receiver.heard) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/hook",
+        "https://127.0.0.1:1/hook",
+        "https://localhost:1/hook",
+        "https://[::1]:1/hook",
+        "https://169.254.169.254/latest/meta-data",
+        "https://user@example.com/hook",
+        "ftp://example.com/hook",
+    ],
+)
+def test_private_addresses_and_plain_http_are_not_told(ledger: Ledger, url: str) -> None:
+    notifier = Notifier(Settings(notify_secret=SecretStr(SECRET)))
+    with pytest.raises(NotificationFailed) as caught:
+        notifier.tell(url, a_row("b", 1), "s3://bucket/b/results.json")
+    assert not caught.value.again
+
+
+def test_the_wake_up_waits_for_the_next_try(ledger: Ledger, receiver: Receiver, redis_url: str) -> None:
+    receiver.statuses = [500]
+    end(ledger, receiver.url)
+    jobs.deliver_notifications.deliver_notifications()
+    assert Staff(redis_url).figures().delayed >= 1

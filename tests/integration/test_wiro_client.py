@@ -1,0 +1,212 @@
+"""The client against the sandbox, over HTTP and WebSocket."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.sandbox.process_handle import SandboxEnv
+from pipeline.wiro.client import FileSource, Run, Task, Wiro
+from pipeline.wiro.errors import (
+    InsufficientBalance,
+    Invalid,
+    NoAnswer,
+    NotAuthorized,
+    NotFound,
+    RateLimited,
+    TaskNotFound,
+    TooManyTasks,
+    VendorFault,
+)
+
+MODEL = "minimax/image-to-video-hailuo-01-subject"
+PORTRAIT = Path(__file__).parents[2] / "config" / "samples" / "portrait.jpg"
+
+
+@pytest.fixture
+def wiro(sandbox: SandboxEnv) -> Iterator[Wiro]:
+    client = Wiro(sandbox.url, sandbox.key, sandbox.secret, socket_url=sandbox.socket_url)
+    yield client
+    client.close()
+
+
+def portrait() -> FileSource:
+    return FileSource("portrait.jpg", "image/jpeg", PORTRAIT.stat().st_size, lambda: PORTRAIT.open("rb"))
+
+
+def a_run(wiro: Wiro, prompt: str = "she smiles", **options: Any) -> Run:
+    return wiro.run(MODEL, {"prompt": prompt}, image_field="inputImageFirst", **{"image_url": "http://x/y", **options})
+
+
+def ended(wiro: Wiro, run: Run, wait_for: Any) -> Task:
+    wait_for(lambda: wiro.task(token=run.token).ended, "the task's end")
+    return wiro.task(token=run.token)
+
+
+def test_a_file_becomes_a_video(wiro: Wiro, sandbox: SandboxEnv, wait_for: Any) -> None:
+    run = a_run(wiro, image_url=None, image_file=portrait(), callback_url="http://127.0.0.1:1/here")
+    task = ended(wiro, run, wait_for)
+    assert (task.id, task.token, task.succeeded, task.cost_usd) == (run.task_id, run.token, True, Decimal("0.09"))
+    assert task.callback_url == "http://127.0.0.1:1/here"
+    assert task.elapsed_s is not None and task.created is not None and task.created.tzinfo is not None
+    assert [(output.name, output.content_type) for output in task.outputs] == [("0.mp4", "video/mp4")]
+    assert sandbox.tasks()[0]["image_sha256"] == hashlib.sha256(PORTRAIT.read_bytes()).hexdigest()
+
+
+def test_an_uploaded_file_is_an_input_by_its_url(wiro: Wiro, sandbox: SandboxEnv, wait_for: Any) -> None:
+    url = wiro.upload(portrait(), wiro.create_folder("a-batch_1"))
+    task = ended(wiro, a_run(wiro, image_url=url), wait_for)
+    assert task.succeeded
+    assert sandbox.tasks()[0]["image_sha256"] == hashlib.sha256(PORTRAIT.read_bytes()).hexdigest()
+
+
+def test_a_large_file_is_streamed(wiro: Wiro, sandbox: SandboxEnv) -> None:
+    data = bytes(range(256)) * 40_000
+    a_run(wiro, image_url=None, image_file=FileSource("x.bin", "", len(data), lambda: io.BytesIO(data)))
+    assert sandbox.tasks()[0]["image_sha256"] == hashlib.sha256(data).hexdigest()
+
+
+def test_a_model_without_images_takes_json_and_answers_with_text(wiro: Wiro, wait_for: Any) -> None:
+    run = wiro.run("acme/some-llm", {"prompt": "hello", "temperature": 0.5, "stop": ["a", "b"]})
+    output = ended(wiro, run, wait_for).outputs[0]
+    assert (output.content_type, output.content, output.url) == ("raw", "You said: hello", "")
+
+
+def test_a_failed_task_says_why_and_costs_nothing(wiro: Wiro, wait_for: Any) -> None:
+    task = ended(wiro, a_run(wiro, "#fail", image_url=None, image_file=portrait()), wait_for)
+    assert task.ended and not task.succeeded
+    assert "face could not be found" in task.why_failed
+    assert task.cost_usd == 0
+
+
+def test_a_queued_task_is_cancelled_a_running_one_killed(wiro: Wiro, sandbox: SandboxEnv) -> None:
+    sandbox.set(queue_s=60)
+    queued = a_run(wiro)
+    assert wiro.task(token=queued.token).queued
+    with pytest.raises(NotFound):
+        wiro.kill(queued.task_id, queued.token)
+    wiro.cancel(queued.task_id, queued.token)
+    sandbox.set(queue_s=0, task_s=60)
+    running = a_run(wiro)
+    with pytest.raises(NotFound):
+        wiro.cancel(running.task_id, running.token)
+    wiro.kill(running.task_id, "")
+    assert wiro.task(task_id=queued.task_id).cancelled
+    assert wiro.task(task_id=running.task_id).cancelled
+    assert sandbox.stats()["active"] == 0
+
+
+def test_what_is_deleted_at_the_vendor_is_gone_and_may_be_deleted_again(wiro: Wiro, wait_for: Any) -> None:
+    run = wiro.run("acme/some-llm", {"prompt": "hello"})
+    ended(wiro, run, wait_for)
+    wiro.delete_files(run.token)
+    wiro.delete_files(run.token)
+    assert wiro.task(token=run.token).outputs == ()
+
+
+def test_a_model_has_a_price_and_names_its_fields(wiro: Wiro) -> None:
+    tool = wiro.tool(MODEL)
+    assert tool.per_run_usd == Decimal("0.09")
+    assert tool.parameters == ("inputImageFirst", "prompt")
+    assert tool.image_fields == ("inputImageFirst",)
+    with pytest.raises(NotFound):
+        wiro.tool("acme/missing")
+
+
+def test_messages_come_in_order_up_to_the_end_of_postprocessing(wiro: Wiro) -> None:
+    run = wiro.run("acme/some-llm", {"prompt": "hello"})
+    types = [message.status for message in wiro.progress(run.token)]
+    assert types[-1] == "task_postprocess_end"
+    assert types.index("task_end") < types.index("task_postprocess_start")
+
+
+def test_messages_that_never_come_are_given_up(wiro: Wiro, sandbox: SandboxEnv) -> None:
+    sandbox.set(queue_s=60)
+    run = wiro.run("acme/some-llm", {"prompt": "hello"})
+    with pytest.raises(NoAnswer):
+        list(wiro.progress(run.token, silence_s=0.2))
+
+
+def test_messages_of_an_unknown_task_are_an_error(wiro: Wiro) -> None:
+    with pytest.raises(NotFound, match="no task yet"):
+        list(wiro.progress("nobody", silence_s=2))
+
+
+def test_a_task_nobody_knows_is_told_apart(wiro: Wiro) -> None:
+    for asked in ({"token": "nobody"}, {"task_id": "1"}, {}):
+        with pytest.raises(TaskNotFound):
+            wiro.task(**asked)
+
+
+def test_a_wrong_parameter_is_not_retried(wiro: Wiro) -> None:
+    with pytest.raises(Invalid, match="prompt"):
+        a_run(wiro, "")
+    with pytest.raises(Invalid, match="file required"):
+        a_run(wiro, image_url=None)
+
+
+def test_one_task_too_many_says_how_many_are_allowed(wiro: Wiro, sandbox: SandboxEnv) -> None:
+    sandbox.set(balance=25, task_s=60)
+    for _ in range(2):
+        a_run(wiro)
+    for plain in (0, 1):
+        sandbox.set(string_errors=plain)
+        with pytest.raises(TooManyTasks) as refused:
+            a_run(wiro)
+        assert refused.value.allowed == 2
+
+
+def test_without_money_no_run_is_taken(wiro: Wiro, sandbox: SandboxEnv) -> None:
+    sandbox.set(balance=0)
+    for plain in (0, 1):
+        sandbox.set(string_errors=plain)
+        with pytest.raises(InsufficientBalance):
+            a_run(wiro)
+    assert sandbox.stats()["runs"] == 0
+
+
+def test_a_rate_limit_may_say_how_long_to_wait(wiro: Wiro, sandbox: SandboxEnv) -> None:
+    sandbox.set(rate_limit=1)
+    waits = set()
+    for _ in range(20):
+        with pytest.raises(RateLimited) as refused:
+            a_run(wiro)
+        waits.add(refused.value.retry_after_s)
+    assert waits == {None, 1.0}
+
+
+def test_a_server_error_of_the_vendor_is_a_fault_and_no_lost_run(wiro: Wiro, sandbox: SandboxEnv) -> None:
+    sandbox.set(server_error=1)
+    for _ in range(12):
+        with pytest.raises(VendorFault):
+            a_run(wiro)
+    assert {"500", "502", "503"} <= sandbox.stats()["refused"].keys()
+    assert sandbox.stats()["runs"] == 0
+
+
+def test_a_wrong_key_or_secret_is_said_without_showing_it(sandbox: SandboxEnv) -> None:
+    for key, secret in (("wrong-key-xyz", sandbox.secret), (sandbox.key, "wrong-secret-xyz"), (sandbox.key, "")):
+        with pytest.raises(NotAuthorized) as refused:
+            Wiro(sandbox.url, key, secret).tool(MODEL)
+        assert "xyz" not in str(refused.value)
+        assert sandbox.key not in str(refused.value)
+
+
+def test_without_a_key_nothing_is_sent(sandbox: SandboxEnv) -> None:
+    with pytest.raises(NotAuthorized, match="WIRO_API_KEY"):
+        Wiro(sandbox.url, "").tool(MODEL)
+    assert sandbox.stats()["requests"] == {}
+
+
+def test_many_threads_never_use_a_nonce_twice(wiro: Wiro, sandbox: SandboxEnv) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        tools = list(pool.map(lambda _: wiro.tool(MODEL), range(200)))
+    assert len(tools) == 200
+    assert "auth" not in sandbox.stats()["refused"]

@@ -1,0 +1,77 @@
+import pytest
+
+from pipeline.net.allowlist import AllowList, Permission, is_public
+
+
+def judged(entry: str, url: str) -> Permission | str:
+    return AllowList([entry]).judge(url)
+
+
+@pytest.mark.parametrize(
+    ("entry", "url"),
+    [
+        ("*.wiro.ai", "https://cdn1.wiro.ai/a.mp4"),
+        ("*.wiro.ai", "https://a.b.WIRO.ai./a.mp4"),
+        ("cdn.example.com", "https://cdn.example.com/x"),
+        ("cdn.example.com", "http://cdn.example.com/x"),
+        ("127.0.0.1:8080", "http://127.0.0.1:8080/x"),
+        ("localhost", "http://localhost:99/x"),
+        ("[::1]:8080", "http://[::1]:8080/x"),
+    ],
+)
+def test_what_is_named_may_be_fetched(entry: str, url: str) -> None:
+    assert isinstance(judged(entry, url), Permission)
+
+
+@pytest.mark.parametrize(
+    ("entry", "url"),
+    [
+        ("*.wiro.ai", "https://wiro.ai/x"),
+        ("*.wiro.ai", "https://evilwiro.ai/x"),
+        ("*.wiro.ai", "https://cdn.wiro.ai.evil.com/x"),
+        ("*.wiro.ai", "https://evil.com/?.wiro.ai"),
+        ("*.wiro.ai", "https://evil.com#.wiro.ai"),
+        ("*.wiro.ai", "http://cdn1.wiro.ai/x"),
+        ("*.wiro.ai", "https://user@cdn1.wiro.ai/x"),
+        ("*.wiro.ai", "ftp://cdn1.wiro.ai/x"),
+        ("*.wiro.ai", "file:///etc/passwd"),
+        ("*.wiro.ai", "https://[::1"),
+        ("*.wiro.ai", "https://cdn1.wiro.ai:99999/x"),
+        ("127.0.0.1:8080", "http://127.0.0.1:8081/x"),
+        ("localhost", "http://127.0.0.1/x"),
+    ],
+)
+def test_what_is_not_named_is_refused_in_words(entry: str, url: str) -> None:
+    assert isinstance(judged(entry, url), str)
+
+
+@pytest.mark.parametrize(
+    ("entry", "url", "private"),
+    [
+        ("*.wiro.ai", "https://cdn1.wiro.ai/", False),
+        ("cdn.example.com", "https://cdn.example.com/", False),
+        ("minio.internal:9000", "http://minio.internal:9000/", True),
+        ("10.0.0.7", "http://10.0.0.7/", True),
+    ],
+)
+def test_only_what_is_named_as_private_may_be_private(entry: str, url: str, private: bool) -> None:
+    permission = judged(entry, url)
+    assert isinstance(permission, Permission)
+    assert permission.private is private
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
+def test_public_addresses(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
+        "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1",
+        "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+    ],
+)  # fmt: skip
+def test_addresses_that_are_not_public(address: str) -> None:
+    assert not is_public(address)

@@ -1,0 +1,60 @@
+"""How the other commands find a running `up`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pipeline.local.env_file import FILE, completed, environment, write_environment
+
+UP = {
+    "REDIS_URL": "redis://127.0.0.1:1234/0",
+    "PIPELINE_OUTPUT": "s3://local/",
+    "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:4321",
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "local-secret",
+    "WIRO_API_KEY": "sandbox-key",
+}
+
+
+def test_what_up_wrote_is_read_and_is_for_this_user_only(tmp_path: Path) -> None:
+    write_environment(tmp_path, UP)
+    assert environment(tmp_path) == UP
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_without_a_running_up_nothing_is_added(tmp_path: Path) -> None:
+    assert completed({"HOME": "/root"}, tmp_path / "none") == {"HOME": "/root"}
+    (tmp_path / FILE).write_text("{broken")
+    assert completed({"HOME": "/root"}, tmp_path) == {"HOME": "/root"}
+
+
+def test_with_a_redis_of_ones_own_a_running_up_is_not_looked_at(tmp_path: Path) -> None:
+    write_environment(tmp_path, UP)
+    assert completed({"REDIS_URL": "redis://elsewhere"}, tmp_path) == {"REDIS_URL": "redis://elsewhere"}
+
+
+def test_what_the_user_has_set_wins_and_empty_counts_as_not_set(tmp_path: Path) -> None:
+    write_environment(tmp_path, UP)
+    found = completed({"WIRO_API_KEY": "mine", "REDIS_URL": ""}, tmp_path)
+    assert found["WIRO_API_KEY"] == "mine"
+    assert found["REDIS_URL"] == UP["REDIS_URL"]
+
+
+def test_keys_for_another_s3_are_not_used_with_the_server_of_up(tmp_path: Path) -> None:
+    write_environment(tmp_path, UP)
+    found = completed({"AWS_ACCESS_KEY_ID": "real", "AWS_SESSION_TOKEN": "real", "AWS_PROFILE": "work"}, tmp_path)
+    assert found["AWS_ACCESS_KEY_ID"] == "local"
+    assert "AWS_SESSION_TOKEN" not in found
+    assert "AWS_PROFILE" not in found
+
+
+def test_a_server_that_the_user_names_keeps_the_users_keys(tmp_path: Path) -> None:
+    write_environment(tmp_path, UP)
+    found = completed({"AWS_ENDPOINT_URL_S3": "https://s3.example", "AWS_ACCESS_KEY_ID": "real"}, tmp_path)
+    assert (found["AWS_ENDPOINT_URL_S3"], found["AWS_ACCESS_KEY_ID"]) == ("https://s3.example", "real")
+
+
+def test_only_settings_are_taken_from_the_file(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(json.dumps({**UP, "LD_PRELOAD": "/tmp/x.so", "PATH": "/tmp"}))
+    assert environment(tmp_path) == UP

@@ -1,0 +1,49 @@
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.domain import money, retry_policy
+from pipeline.domain.retry_policy import Tolerance
+
+AGES = st.floats(0, 1e6)
+
+
+@given(AGES)
+def test_polls_grow_apart_and_stay_within_bounds(age: float) -> None:
+    delay = retry_policy.poll_delay(age, expects_callback=False, poll_after_s=120)
+    assert retry_policy.FIRST_POLL_S <= delay <= retry_policy.LONGEST_POLL_S
+    assert delay <= retry_policy.poll_delay(age + 1, expects_callback=False, poll_after_s=120)
+
+
+def test_where_a_callback_is_expected_the_first_poll_waits_for_silence() -> None:
+    assert retry_policy.poll_delay(0, expects_callback=True, poll_after_s=120) == 120
+    assert retry_policy.poll_delay(100, expects_callback=True, poll_after_s=120) == 20
+    assert retry_policy.poll_delay(121, expects_callback=True, poll_after_s=120) < 60
+
+
+@given(st.integers(1, 1000), st.floats(0, 1, exclude_max=True))
+def test_backoff_never_ends_in_a_busy_loop_nor_in_eternity(tries: int, chance: float) -> None:
+    assert 0.5 <= retry_policy.backoff(tries, chance) <= retry_policy.LONGEST_BACKOFF_S
+
+
+def test_backoff_doubles() -> None:
+    assert [retry_policy.backoff(tries, 0.999) > retry_policy.backoff(tries - 1, 0.999) for tries in range(2, 6)] == [
+        True
+    ] * 4
+
+
+@given(st.decimals(0, 10**6, places=12))
+def test_money_comes_back_from_the_ledger_as_it_went_in(usd: Decimal) -> None:
+    assert money.from_pico(money.to_pico(usd)) == usd
+
+
+def test_a_fraction_of_a_pico_dollar_is_never_lost() -> None:
+    assert money.to_pico(Decimal("0.0000000000001")) == 1
+
+
+def test_tolerance_is_a_number_or_a_share() -> None:
+    assert Tolerance.of("10%", 50).most == 5
+    assert Tolerance.of("3", 50).most == 3
+    assert Tolerance.of("0%", 50).most == 0
+    assert Tolerance.of(None, 50).most == 50

@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.manifest.messages import mistakes_of
+from pipeline.manifest.yaml import document
+from pipeline.manifest.yaml.decoder import MOST_DEPTH
+from pipeline.manifest.yaml.document import Document, Mistake, in_order
+from pipeline.manifest.yaml.positions import Path
+
+TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff\ufdd0"), max_size=20)
+PLAIN = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.recursive(
+    PLAIN | TEXT, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4), max_leaves=12
+)
+
+
+def load(text: str | bytes, **options: Any) -> Document:
+    return document.load(text.encode() if isinstance(text, str) else text, file="f.yaml", **options)
+
+
+def problems(text: str | bytes, **options: Any) -> list[str]:
+    return [str(problem) for problem in load(text, **options).problems]
+
+
+@given(st.dictionaries(TEXT, VALUES, max_size=4), st.booleans())
+def test_json_is_read_as_json_whatever_is_in_it(value: dict[str, Any], as_ascii: bool) -> None:
+    document = load(json.dumps(value, ensure_ascii=as_ascii))
+    assert (document.value, document.problems) == (value, [])
+
+
+@given(VALUES)
+def test_json_is_yaml(value: Any) -> None:
+    text = json.dumps(value, ensure_ascii=False)
+    if not any(character in text for character in "\x85\u2028\u2029\ufeff"):
+        assert load(f"# so that it is not read as JSON\n{text}\n").value == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("16:9", "16:9"),
+        ("2026-01-31", "2026-01-31"),
+        ("007", 7),
+        ("0x1F", 31),
+        ("1e3", 1000.0),
+        ("-1.5", -1.5),
+        ("+.5", 0.5),
+        ("yes", True),
+        ("Off", False),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("'1'", "1"),
+        ("!!str 1", "1"),
+        ("1_000", "1_000"),
+        ("10%", "10%"),
+        ("- 1\n- [2, {a: 3}]", [1, [2, {"a": 3}]]),
+        ("|\n  two\n  lines\n", "two\nlines\n"),
+        ("{1: a, yes: b, ~: c}", {"1": "a", "yes": "b", "~": "c"}),
+    ],
+)
+def test_scalars_mean_what_people_take_them_for(text: str, value: Any) -> None:
+    document = load(f"v: {text}" if not text.startswith("-") or text == "-1.5" else f"v:\n{text}")
+    assert (document.value, document.problems) == ({"v": value}, [])
+
+
+def test_where_text_is_wanted_it_is_taken_as_written() -> None:
+    document = load(
+        "id: 007\nprompts: [1.50, yes, ~]\nseed: 007\nparams: {id: 007, more: [{id: 8}]}\nlast: {id: 9}\n",
+        text_keys=frozenset({"id", "prompts"}),
+        free_keys=frozenset({"params"}),
+    )
+    assert document.value == {
+        "id": "007",
+        "prompts": ["1.50", "yes", None],
+        "seed": 7,
+        "params": {"id": 7, "more": [{"id": 8}]},
+        "last": {"id": "9"},
+    }
+
+
+def test_anchors_aliases_and_merges_work() -> None:
+    document = load("base: &b {x: 1, y: 2}\nsame: *b\nmore: {<<: *b, y: 3}\nall: {<<: [{x: 4}, *b]}\n")
+    assert document.problems == []
+    assert document.value["same"] == {"x": 1, "y": 2}
+    assert document.value["more"] == {"x": 1, "y": 3}
+    assert document.value["all"] == {"x": 4, "y": 2}
+
+
+def test_mistakes_are_all_told_with_their_places() -> None:
+    assert problems('a: 1\nb: {c: 1,\n    c: 2}\nd: !!python/object:os.system x\ne: .nan\nf: [*no]\na: "\\x07"\n') == [
+        "f.yaml:3:5: 'c' is here twice: keep one",
+        "f.yaml:4:4: the tag '!!python/object:os.system' is not taken: leave it out (quotes make text)",
+        "f.yaml:5:4: '.nan' is a number that cannot be used; put it in quotes if it is text",
+        "f.yaml:6:5: there is no &no before this, or this is within it",
+        "f.yaml:7:1: 'a' is here twice: keep one",
+        "f.yaml:7:4: text has no control characters and no halves of characters",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (b"", "1:1"),
+        (b"# nothing\n", "2:1"),
+        (b"a: \xff", "1:4"),
+        ("ä: ".encode() + b"\xff", "1:4"),
+        (b"a: \x00", "1:4"),
+        (b"a: \x1b[2J", "1:4"),
+        (b"a:\n\t- b", "2:1"),
+        (b"a: b: c", "1:5"),
+        (b"a: [1, 2\n", "2:1"),
+        (b"a: 1\n---\nb: 2\n", "2:1"),
+        (b"? [1]\n: 2\n", "1:3"),
+        (b"a: '\\ud800'\nb: \"\\ud800\"", "2:7"),
+        (b'{"a": "\\ud800"}', "1:10"),
+        (b'{"a": "\\ud83d\\ude00", "b": "\\u0000"}', "1:28"),
+        (b'{"a": 1, "b": 1e999}', "1:15"),
+        (b'{"a": 1, "b": -Infinity}', "1:15"),
+        (b'{"a": {"b": 1, "b": 2}}', "1:16"),
+        (b'{"a": 1} {', "1:10"),
+    ],
+)
+def test_what_is_no_yaml_is_told_at_its_place(text: bytes, place: str) -> None:
+    first, *others = problems(text)
+    assert first.startswith(f"f.yaml:{place}: ")
+    assert others == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * 1_000_000,
+        b"{a: " * 100_000,
+        b'{"a":' * 100_000,
+        b'{"a":' * 100 + b"1" + b"}" * 100,
+        b"- " * 100_000,
+        b"".join(b" " * i + b"a:\n" for i in range(100)),
+    ],
+    ids=["lists", "mappings", "json", "whole json", "dashes", "indents"],
+)
+def test_what_is_nested_too_deeply_is_not_read(text: bytes) -> None:
+    document = load(text)
+    assert [f"nested too deeply: {MOST_DEPTH}" in problem.message for problem in document.problems] == [True]
+    assert not document.readable
+
+
+def test_what_aliases_stand_for_is_bounded() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 15)]
+    document = load("\n".join(lines))
+    assert not document.readable
+    assert "aliases stand for more than" in document.problems[-1].message
+
+
+def test_aliases_cannot_make_it_deep() -> None:
+    lines = ["a0: &a0 [x]", *(f"a{i}: &a{i} [*a{i - 1}]" for i in range(1, 5000))]
+    assert "nested too deeply" in problems("\n".join(lines))[-1]
+
+
+def test_a_value_is_not_within_itself() -> None:
+    assert problems("a: &a [*a]") == ["f.yaml:1:8: there is no &a before this, or this is within it"]
+
+
+def test_mistakes_without_end_are_not_told_without_end() -> None:
+    document = load("a: " + "[.nan, .nan, .nan]\n" * 1 + "".join("a: .nan\n" for _ in range(5000)))
+    assert len(document.problems) == 1000
+    assert not document.readable
+
+
+def test_what_is_too_long_is_not_read() -> None:
+    assert problems("a: 12345", most_bytes=7) == ["f.yaml:1:1: it is 8 bytes long: at most 7 are read"]
+
+
+def test_a_byte_order_mark_is_no_text() -> None:
+    assert load(b"\xef\xbb\xbfa: 1").value == {"a": 1}
+    assert load(b'\xef\xbb\xbf{"a": 1}').value == {"a": 1}
+
+
+TWO = """\
+top:
+  - id: ä
+    prompt: "x
+      y"
+  - {id: b, prompt: "z", params: {seed: [1, 2]}}
+base: &base {a: 1}
+copy: *base
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "place", "key_place"),
+    [
+        ((), (1, 1), (1, 1)),
+        (("top",), (2, 3), (1, 1)),
+        (("top", 0), (2, 5), (2, 5)),
+        (("top", 0, "prompt"), (3, 13), (3, 5)),
+        (("top", 1, "prompt"), (5, 21), (5, 13)),
+        (("top", 1, "params", "seed", 1), (5, 45), (5, 45)),
+        (("top", 1, "nothing"), (5, 5), (5, 5)),
+        (("top", 7, "nothing"), (2, 3), (2, 3)),
+        (("nothing",), (1, 1), (1, 1)),
+        (("copy", "a"), (7, 7), (7, 7)),
+    ],
+)
+def test_every_value_and_key_has_a_place(path: Path, place: tuple[int, int], key_place: tuple[int, int]) -> None:
+    document = load(TWO)
+    assert document.place(path) == place
+    assert document.place(path, key=True) == key_place
+
+
+def test_places_in_json_are_right_behind_pairs_of_surrogates() -> None:
+    text = '{"a": "\\ud83d\\ude00\\\\", "b": 1}'
+    document = load(text)
+    assert document.value == {"a": "😀\\", "b": 1}
+    assert document.place(("b",)) == (1, text.index("1}") + 1)
+
+
+def test_mistakes_are_located_in_the_order_in_which_they_are_given() -> None:
+    found = load("a: 1\nb: 2\n").located([Mistake(("b",), "a value"), Mistake(("a",), "a key", at_key=True)])
+    assert list(map(str, found)) == ["f.yaml:2:4: a value", "f.yaml:1:1: a key"]
+
+
+class Plan(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    every: int = Field(1, ge=1)
+    overlap: Literal["skip", "queue"] = "skip"
+    enabled: bool = True
+
+
+class Plans(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    plans: list[Plan]
+
+
+def test_what_pydantic_finds_is_told_in_words_that_say_what_would_be_right() -> None:
+    document = load(
+        "plans:\n  - {name: 5, every: 0, overlap: zip, enabeld: yes}\n  - every: x\n    enabled: [1]\n  - 5\nzz: 1\n"
+    )
+    with pytest.raises(ValidationError) as caught:
+        Plans.model_validate(document.value)
+    assert list(map(str, in_order(document.located(mistakes_of(caught.value, Plans))))) == [
+        "f.yaml:2:12: name must be text, not 5",
+        "f.yaml:2:22: every must be at least 1, not 0",
+        "f.yaml:2:34: overlap must be 'skip' or 'queue', not 'zip'",
+        "f.yaml:2:39: unknown key 'enabeld': did you mean 'enabled'?",
+        "f.yaml:3:5: name is missing",
+        "f.yaml:3:12: every must be a whole number, not 'x'",
+        "f.yaml:4:14: enabled must be true or false, not a list of 1",
+        "f.yaml:5:5: this must be a mapping (key: value), not 5",
+        "f.yaml:6:1: unknown key 'zz': there are plans",
+    ]
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_whatever_comes_is_a_value_or_a_mistake(text: bytes) -> None:
+    document = load(text)
+    assert document.readable or document.problems
+    assert not any(map(_is_not_finite, _leaves(document.value))) or document.problems
+
+
+def _leaves(value: Any) -> list[Any]:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return [value] if children is None else [leaf for child in children for leaf in _leaves(child)]
+
+
+def _is_not_finite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
