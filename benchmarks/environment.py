@@ -24,7 +24,7 @@ OUTPUT_BYTES = 200_000
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ValidationContext:
     """Servers, and the environment that leads to them."""
 
     folder: Path
@@ -61,7 +61,7 @@ class _Shared:
     """What the parts of a quick run use one after the other, where a full one makes it anew for each."""
 
     def __init__(self) -> None:
-        self.servers: Surroundings | None = None
+        self.servers: ValidationContext | None = None
         self.up: Up | None = None
         self.running = ExitStack()
 
@@ -89,7 +89,7 @@ def shared() -> Iterator[None]:
 
 
 @contextmanager
-def surroundings(*, empty: bool = False, **options: object) -> Iterator[Surroundings]:
+def surroundings(*, empty: bool = False, **options: object) -> Iterator[ValidationContext]:
     """Servers until the block ends. `options` are the sandbox's. `empty`: with no service and nothing on the ledger."""
     if _SHARED.servers:
         if empty:
@@ -116,11 +116,11 @@ def surroundings(*, empty: bool = False, **options: object) -> Iterator[Surround
                 "BENCH_BUCKET": BUCKET,
             }
             os.environ.update(environment)
-            yield Surroundings(folder, sandbox, environment)
+            yield ValidationContext(folder, sandbox, environment)
 
 
 @contextmanager
-def dailies(around: Surroundings, workers: int = 2) -> Iterator[Up]:
+def dailies(around: ValidationContext, workers: int = 2) -> Iterator[Up]:
     """The whole service on these surroundings."""
     if around is not _SHARED.servers:
         with an_up(around.folder / "state", around.environment, workers=workers) as up:

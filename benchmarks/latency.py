@@ -12,7 +12,7 @@ from redis import Redis
 from rq import Queue
 from support.processes import ROOT, until
 
-from benchmarks.environment import Surroundings, dailies, surroundings
+from benchmarks.environment import ValidationContext, dailies, surroundings
 from benchmarks.peers import steps
 from benchmarks.throughput import a_manifest
 from pipeline.batches.service import Service
@@ -22,7 +22,7 @@ _RESULTS = ("results.jsonl", "results.csv", "index.html", "results.json")
 _STEP_S = 0.001
 
 
-def one_batch(around: Surroundings, service: Service, name: str) -> tuple[float, float]:
+def one_batch(around: ValidationContext, service: Service, name: str) -> tuple[float, float]:
     """(submit's end to the Run at the vendor, the callback to results.json) in seconds; the callback is ours."""
     service.submit(a_manifest(name, around.image, 1), name, trigger="bench", folder=None)
     submitted = time.time()
@@ -36,7 +36,7 @@ def one_batch(around: Surroundings, service: Service, name: str) -> tuple[float,
     return task["taken_at"] - submitted, time.perf_counter() - called
 
 
-def bare(around: Surroundings, times: int) -> list[float]:
+def bare(around: ValidationContext, times: int) -> list[float]:
     """Seconds of the same calls by a warm client, one after the other: Detail, GET, the PUTs."""
     client = steps.s3()
     token = steps.run(0, around.image)
@@ -53,7 +53,7 @@ def bare(around: Surroundings, times: int) -> list[float]:
     return seconds[1:]
 
 
-def empty_job(around: Surroundings, times: int) -> list[float]:
+def empty_job(around: ValidationContext, times: int) -> list[float]:
     """Seconds from the end of `enqueue` to the start of a job that does nothing, in a warm idle RQ worker."""
     redis = Redis.from_url(around.environment["REDIS_URL"])
     queue = Queue("empty", connection=redis)

@@ -15,10 +15,10 @@ import boto3
 from aiohttp import web
 from support.processes import answers, until
 
-from benchmarks.environment import BUCKET, Surroundings, spread, surroundings
+from benchmarks.environment import BUCKET, ValidationContext, spread, surroundings
 from benchmarks.processes import memory_mb
 from pipeline.local.servers import HOST, free_ports
-from pipeline.net.download import Fetcher
+from pipeline.net.download import Downloader
 from pipeline.storage.s3 import Storage
 
 _HERE = "benchmarks.outputs"
@@ -27,10 +27,10 @@ _MB = 10**6
 
 def copying(host: str) -> Callable[[str, int], None]:
     """Ours: copies a file of the CDN, by name and size."""
-    fetcher, storage = Fetcher([host], most_bytes=4096 * _MB), Storage(os.environ["AWS_ENDPOINT_URL_S3"])
+    downloader, storage = Downloader([host], max_bytes=4096 * _MB), Storage(os.environ["AWS_ENDPOINT_URL_S3"])
 
     def copy(name: str, size: int) -> None:
-        with fetcher.open(f"http://{host}/{name}", content_type="video/mp4", size=size) as download:
+        with downloader.open(f"http://{host}/{name}", content_type="video/mp4", size=size) as download:
             storage.put_stream(f"s3://{BUCKET}/ours/{name}", download, "video/mp4")
 
     copy("warm", 1000)
@@ -72,7 +72,7 @@ def serve(host: str, folder: Path, *_: int) -> None:
     web.run_app(app, host=HOST, port=int(host.partition(":")[2]), print=None)
 
 
-def measure(around: Surroundings, step: str, host: str, size: int, times: int) -> Any:
+def measure(around: ValidationContext, step: str, host: str, size: int, times: int) -> Any:
     """What a step tells, in a process of its own."""
     process = around.program("-m", _HERE, step, host, str(around.folder / "cdn"), str(size), str(times))
     return json.loads(process.communicate(timeout=600)[0])
@@ -98,10 +98,10 @@ def main(quick: bool) -> None:
                         file.write(os.urandom(_MB))
                 pairs = measure(around, "turns", host, size, times)
                 ours, peers = ([megabytes / seconds for seconds in one] for one in zip(*pairs, strict=True))
-                most = measure(around, "memory", host, size, min(times, 3))
+                limit = measure(around, "memory", host, size, min(times, 3))
                 print(
                     f"  {megabytes:>5,} MB  Dailies {spread(ours):<24} boto3 {spread(peers):<24} "
-                    f"{median(ours) / median(peers):.2f} x, at most {most:.0f} MB over idle",
+                    f"{median(ours) / median(peers):.2f} x, at most {limit:.0f} MB over idle",
                     flush=True,
                 )
                 (folder / str(size)).unlink()

@@ -10,17 +10,17 @@ from typing import Any
 from redis import Redis
 from support.processes import Up, until
 
-from benchmarks.environment import Surroundings, dailies, spread, surroundings
+from benchmarks.environment import ValidationContext, dailies, spread, surroundings
 from benchmarks.processes import cpu_s
 from benchmarks.throughput import a_manifest, ours
 from pipeline.batches.service import Service
 from pipeline.domain.model import Limits
 
 _WARM = 100
-_MOST_ACTIVE = 128
+_MAX_ACTIVE = 128
 
 
-def speed(around: Surroundings, up: Up, pending: int, counted: int) -> tuple[float, float, float, float]:
+def speed(around: ValidationContext, up: Up, pending: int, counted: int) -> tuple[float, float, float, float]:
     """Of a batch of `pending`, once it is under way: items per second; of an item ms of CPU in workers, in Valkey, and
     Redis commands, those inside scripts included.
     """
@@ -29,7 +29,7 @@ def speed(around: Surroundings, up: Up, pending: int, counted: int) -> tuple[flo
     service = around.service()
     name = f"batch-{pending}"
     # Runs cannot run ahead of ends: both sizes are in the same balance of posting and collecting.
-    manifest = replace(a_manifest(name, around.image, pending), limits=Limits(max_active=_MOST_ACTIVE))
+    manifest = replace(a_manifest(name, around.image, pending), limits=Limits(max_active=_MAX_ACTIVE))
     service.submit(manifest, name, trigger="bench", folder=None)
     until(lambda: _ended(service, name) > _WARM, "the first items")
     first, began = _ended(service, name), time.perf_counter()
@@ -51,8 +51,8 @@ def _ended(service: Service, name: str) -> int:
 
 def main(quick: bool) -> None:
     """Print the figures; each batch on a ledger of its own, the two sizes in turns."""
-    many, rounds, counted = (20_000, 1, 300) if quick else (100_000, 3, 500)
-    found: dict[int, list[tuple[float, float, float, float]]] = {1000: [], many: []}
+    pluralize, rounds, counted = (20_000, 1, 300) if quick else (100_000, 3, 500)
+    found: dict[int, list[tuple[float, float, float, float]]] = {1000: [], pluralize: []}
     for _ in range(rounds):
         for pending, figures in found.items():
             with surroundings(empty=True, task_s=0.2) as around, dailies(around) as up:

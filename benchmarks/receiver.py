@@ -20,27 +20,27 @@ from urllib.parse import urlsplit
 import aiohttp
 from support.processes import ROOT, bare_environment, until
 
-from benchmarks.environment import Surroundings, surroundings
+from benchmarks.environment import ValidationContext, surroundings
 from benchmarks.throughput import a_manifest
 from pipeline.batches.service import Service
-from pipeline.domain.callback_tokens import CallbackSigner, RunName
+from pipeline.domain.callback_tokens import CallbackSigner, RunId
 from pipeline.local.servers import HOST, free_ports
 
 _HERE = "benchmarks.receiver"
 _BURST = 5000
-_AT_ONCE = 32
-_LONGEST_S = 60
+_MAX_CONCURRENT = 32
+_MAX_S = 60
 _BODY = json.dumps({"id": "1", "status": "task_postprocess_end", "tasktoken": "", "outputs": []}).encode()
 
 
-def runs_under_way(service: Service, count: int) -> list[RunName]:
+def runs_under_way(service: Service, count: int) -> list[RunId]:
     """`count` runs that the vendor has taken; no worker is there to look at them."""
     service.submit(a_manifest("calls", "https://example.com/1.jpg", count), "calls", trigger="bench", folder=None)
     ledger = service.ledger
-    ledger.start_batch("calls", price_usd=Decimal(0), most_failures=count)
-    runs: list[RunName] = []
+    ledger.start_batch("calls", price_usd=Decimal(0), max_failures=count)
+    runs: list[RunId] = []
     while claims := ledger.claim_runs(256, lease_s=600, max_active=0).runs:
-        for claim in ledger.write_down(claims):
+        for claim in ledger.mark_posting(claims):
             ledger.accept_run(claim.run, claim.lease, f"t{len(runs)}", f"s{len(runs)}", 86_400)
             runs.append(claim.run)
     return runs
@@ -55,7 +55,7 @@ def rung(service: Service) -> int:
 
 
 @contextmanager
-def gunicorn(around: Surroundings, app: str) -> Iterator[str]:
+def gunicorn(around: ValidationContext, app: str) -> Iterator[str]:
     """`app` under config/gunicorn.py; answers its address."""
     (port,) = free_ports(around.folder, 1)
     environment = {**bare_environment(), **around.environment, "PYTHONPATH": str(ROOT), "PORT": str(port)}
@@ -73,7 +73,7 @@ def gunicorn(around: Surroundings, app: str) -> Iterator[str]:
         process.wait(40)
 
 
-def load(around: Surroundings, url: str, paths: list[str], how: str, amount: float, rate: float = 0) -> str:
+def load(around: ValidationContext, url: str, paths: list[str], how: str, amount: float, rate: float = 0) -> str:
     """Callbacks from a process of their own; answers what it told."""
     file = around.folder / "paths"
     file.write_text("\n".join(f"{url}/callbacks/wiro/{path}" for path in paths))
@@ -112,7 +112,7 @@ class Caller:
             while time.perf_counter() < ends:
                 await self.call()
 
-        await asyncio.gather(*(one() for _ in range(_AT_ONCE)))
+        await asyncio.gather(*(one() for _ in range(_MAX_CONCURRENT)))
 
     async def steady(self, seconds: float, rate: float) -> None:
         """So many a second, whether they are answered or not."""
@@ -135,7 +135,7 @@ def burst(urls: list[str]) -> None:
             else:
                 calls.register(call, selectors.EVENT_READ)
             _read(calls, answers, 0)
-        while calls.get_map() and time.perf_counter() - began < _LONGEST_S:
+        while calls.get_map() and time.perf_counter() - began < _MAX_S:
             _read(calls, answers, 1)
         answers["silent"] += len(calls.get_map())
     print(json.dumps({"rate": answers["200"] / (time.perf_counter() - began), "answers": +answers}))
@@ -145,7 +145,7 @@ def _sent(url: str) -> socket.socket | None:
     place = urlsplit(url)
     head = f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nConnection: close\r\nContent-Length: {len(_BODY)}"
     try:
-        call = socket.create_connection((place.hostname, place.port or 80), timeout=_LONGEST_S)
+        call = socket.create_connection((place.hostname, place.port or 80), timeout=_MAX_S)
         call.sendall(f"{head}\r\n\r\n".encode() + _BODY)
     except OSError:
         return None
@@ -167,7 +167,7 @@ def _read(calls: selectors.BaseSelector, answers: Counter[str], timeout_s: float
 
 async def _load(how: str, urls: list[str], amount: float, rate: float) -> None:
     timeout = aiohttp.ClientTimeout(total=120)
-    connector = aiohttp.TCPConnector(limit=_AT_ONCE if how == "fast" else 0)
+    connector = aiohttp.TCPConnector(limit=_MAX_CONCURRENT if how == "fast" else 0)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         caller = Caller(session, urls)
         began = time.perf_counter()
@@ -204,16 +204,18 @@ def main(quick: bool) -> None:
             for _ in range(rounds):
                 for url, found in rates.items():
                     found.append(json.loads(load(around, url, paths, "fast", seconds))["rate"])
-            most = {url: median(found) for url, found in rates.items()}
+            limit = {url: median(found) for url, found in rates.items()}
             late: dict[str, list[float]] = {ours: [], peer: []}
             for _ in range(rounds):
                 for url, found in late.items():
-                    told = json.loads(load(around, url, paths, "steady", seconds, most[ours] / 3))
+                    told = json.loads(load(around, url, paths, "steady", seconds, limit[ours] / 3))
                     found.append(told["p99_ms"])
             slow = {url: median(found) for url, found in late.items()}
-            print(f"  at most {most[ours]:,.0f}/s, empty route {most[peer]:,.0f}/s, {most[ours] / most[peer]:.2f} x")
             print(
-                f"  p99 at {most[ours] / 3:,.0f}/s: {slow[ours]:.1f} ms, "
+                f"  at most {limit[ours]:,.0f}/s, empty route {limit[peer]:,.0f}/s, {limit[ours] / limit[peer]:.2f} x"
+            )
+            print(
+                f"  p99 at {limit[ours] / 3:,.0f}/s: {slow[ours]:.1f} ms, "
                 f"empty route {slow[peer]:.1f} ms, {slow[ours] / slow[peer]:.2f} x"
             )
 

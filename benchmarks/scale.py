@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from redis import Redis
 
-from benchmarks.environment import Surroundings, surroundings
+from benchmarks.environment import ValidationContext, surroundings
 from pipeline.manifest import parser as manifests
 
 _HERE = "benchmarks.scale"
@@ -28,7 +28,7 @@ def a_file(folder: Path, count: int) -> Path:
     return file
 
 
-def measure(step: str, file: Path, around: Surroundings) -> tuple[float, int]:
+def measure(step: str, file: Path, around: ValidationContext) -> tuple[float, int]:
     """A step in a process of its own: (seconds, peak memory in MB)."""
     output, _ = around.program("-m", _HERE, step, str(file)).communicate(timeout=900)
     seconds, megabytes = output.split()
@@ -76,11 +76,11 @@ def main(quick: bool) -> None:
         print(f"  validated                          {validate:.2f} s, {validate / loader:.2f} x")
         print(f"  validated and on the ledger        {submit:.2f} s, {submit / loader:.2f} x, at most {megabytes} MB")
         print(f"  Redis per pending item             {per_item:,.0f} bytes")
-        few, many = _status_s(around, small.stem), _status_s(around, large.stem)
-        print(f"  status of 100 items {few:.2f} s, of {count:,} {many:.2f} s, {many / few:.2f} x")
+        few, pluralize = _status_s(around, small.stem), _status_s(around, large.stem)
+        print(f"  status of 100 items {few:.2f} s, of {count:,} {pluralize:.2f} s, {pluralize / few:.2f} x")
 
 
-def _status_s(around: Surroundings, batch: str) -> float:
+def _status_s(around: ValidationContext, batch: str) -> float:
     times = []
     for _ in range(3):
         began = time.perf_counter()

@@ -13,7 +13,7 @@ from redis import Redis
 from rq import Queue
 from support.processes import ROOT, answers, bare_environment, until
 
-from benchmarks.environment import Surroundings, dailies, spread, surroundings
+from benchmarks.environment import ValidationContext, dailies, spread, surroundings
 from pipeline.domain.model import Item, Limits, Manifest
 from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.local.servers import HOST, free_ports
@@ -30,7 +30,7 @@ def a_manifest(name: str, image: str, count: int) -> Manifest:
     return Manifest(name, MODEL, None, "inputImageFirst", {}, Limits(), None, items)
 
 
-def ours(around: Surroundings, count: int, name: str) -> float:
+def ours(around: ValidationContext, count: int, name: str) -> float:
     """Items per second of a batch, its results written."""
     service = around.service()
     name = f"{name}-{next(_NUMBERS)}"
@@ -44,7 +44,7 @@ def ours(around: Surroundings, count: int, name: str) -> float:
     return count / seconds
 
 
-def bare_loop(around: Surroundings, count: int) -> float:
+def bare_loop(around: ValidationContext, count: int) -> float:
     """The bare loop, which has nothing to wait for: tasks take no time."""
     around.sandbox.change(task_s=0)
     output, _ = around.program("-m", "benchmarks.peers.bare_loop", str(count), around.image).communicate(timeout=600)
@@ -52,17 +52,17 @@ def bare_loop(around: Surroundings, count: int) -> float:
     return float(output)
 
 
-def rq_simple(around: Surroundings, count: int) -> float:
+def rq_simple(around: ValidationContext, count: int) -> float:
     """RQ SimpleWorker x 2."""
     return _rq(around, count, "rq.SimpleWorker")
 
 
-def rq_stock(around: Surroundings, count: int) -> float:
+def rq_stock(around: ValidationContext, count: int) -> float:
     """Stock `rq worker` x 2: each job is forked and makes its clients."""
     return _rq(around, count, "rq.Worker")
 
 
-def _rq(around: Surroundings, count: int, worker: str) -> float:
+def _rq(around: ValidationContext, count: int, worker: str) -> float:
     redis = Redis.from_url(around.environment["REDIS_URL"])
     queue = Queue("bench", connection=redis)
     command = ["-m", "rq.cli", "worker", "--url", around.environment["REDIS_URL"], "-w", worker, "-q", "bench"]
@@ -80,7 +80,7 @@ def _rq(around: Surroundings, count: int, worker: str) -> float:
             process.wait(30)
 
 
-def celery(around: Surroundings, count: int) -> float:
+def celery(around: ValidationContext, count: int) -> float:
     """Celery, one task a step, prefork 2."""
     redis = Redis.from_url(around.environment["REDIS_URL"])
     from benchmarks.peers import celery_steps
@@ -102,7 +102,7 @@ def celery(around: Surroundings, count: int) -> float:
         worker.wait(30)
 
 
-def prefect(around: Surroundings, count: int) -> float:
+def prefect(around: ValidationContext, count: int) -> float:
     """Prefect 3 with a server of its own: a flow, a task a step, 16 threads."""
     (port,) = free_ports(around.folder, 1)
     address = f"http://{HOST}:{port}/api"

@@ -16,24 +16,24 @@ from typing import TypeVar
 import structlog
 
 from jobs.context import stopping
-from jobs.leases import Held, LeaseKeeper
+from jobs.leases import Leased, LeaseKeeper
 
-HANDS = 64
+MAX_CONCURRENT_ITEMS = 64
 """Things one worker works on at a time."""
-HANDFUL = 16
+MIN_FREE_SLOTS = 16
 """Hands that must be free before busy ones claim more: claiming and writing down cost the same for one as for many."""
-SLICE_S = 1.0
+TIME_BUDGET_S = 1.0
 """How long one job goes on claiming before it makes room for other kinds of work."""
 
-LINGER_S = 0.1
+DRAIN_WAIT_S = 0.1
 """How long a job then waits for what is still at work before it leaves it to itself."""
 
-HeldT = TypeVar("HeldT", bound=Held)
+LeasedT = TypeVar("LeasedT", bound=Leased)
 
 log = structlog.get_logger()
 
 
-def work(claim: Callable[[int], Sequence[HeldT]], do: Callable[[HeldT], None], leases: LeaseKeeper) -> bool:
+def work(claim: Callable[[int], Sequence[LeasedT]], do: Callable[[LeasedT], None], leases: LeaseKeeper) -> bool:
     """Claim and do until nothing is due, the slice is over or the worker stops. True when more may be due.
 
     `claim(n)` answers at most n things; `do` works on one, in a thread, its lease kept. What was claimed is always
@@ -41,36 +41,36 @@ def work(claim: Callable[[int], Sequence[HeldT]], do: Callable[[HeldT], None], l
     ours, for RQ to show; the lease of that thing runs out.
     """
 
-    def hold(thing: HeldT, claimed_at: float) -> None:
+    def hold(thing: LeasedT, claimed_at: float) -> None:
         with leases.keep(thing, claimed_at):
             do(thing)
 
-    gang = _Gang()
-    ends = time.monotonic() + SLICE_S
+    slots = JobSlots()
+    ends = time.monotonic() + TIME_BUDGET_S
     more = True
     try:
         while time.monotonic() < ends and not stopping.is_set():
             claimed_at = time.monotonic()
-            free = HANDS - _crew.busy
+            free = MAX_CONCURRENT_ITEMS - _slots.busy
             for thing in claim(free) if free > 0 else ():
-                gang.start(partial(hold, thing, claimed_at))
-            if gang.busy == 0 and free > 0:
+                slots.start(partial(hold, thing, claimed_at))
+            if slots.busy == 0 and free > 0:
                 more = False
                 break
-            _crew.wait_until(min(_crew.busy - 1, HANDS - HANDFUL), ends)
+            _slots.wait_until(min(_slots.busy - 1, MAX_CONCURRENT_ITEMS - MIN_FREE_SLOTS), ends)
     finally:
-        gang.leave()
-    if gang.errors:
-        raise gang.errors[0]
+        slots.leave()
+    if slots.errors:
+        raise slots.errors[0]
     return more
 
 
 def wait_for_all() -> None:
     """Wait until every hand of this process is free. What they do has time limits of its own."""
-    _crew.wait_until(0, None)
+    _slots.wait_until(0, None)
 
 
-class _Crew:
+class SlotPool:
     """All hands of this process. `busy` of them have something in them."""
 
     def __init__(self) -> None:
@@ -83,10 +83,10 @@ class _Crew:
             self.changed.wait_for(lambda: self.busy <= busy, None if ends is None else ends - time.monotonic())
 
 
-_crew = _Crew()
+_slots = SlotPool()
 
 
-class _Gang:
+class JobSlots:
     """The hands that one job has set to work."""
 
     def __init__(self) -> None:
@@ -95,15 +95,15 @@ class _Gang:
         self._left = False
 
     def start(self, job: Callable[[], None]) -> None:
-        with _crew.changed:
+        with _slots.changed:
             self.busy += 1
-            _crew.busy += 1
-        _hands().submit(self._run, job)
+            _slots.busy += 1
+        _executor().submit(self._run, job)
 
     def leave(self) -> None:
         """The job ends. What takes long goes on without it."""
-        with _crew.changed:
-            _crew.changed.wait_for(lambda: self.busy == 0, LINGER_S)
+        with _slots.changed:
+            _slots.changed.wait_for(lambda: self.busy == 0, DRAIN_WAIT_S)
             self._left = self.busy > 0
 
     def _run(self, job: Callable[[], None]) -> None:
@@ -114,12 +114,12 @@ class _Gang:
             if self._left:
                 log.exception("hand_failed")
         finally:
-            with _crew.changed:
+            with _slots.changed:
                 self.busy -= 1
-                _crew.busy -= 1
-                _crew.changed.notify_all()
+                _slots.busy -= 1
+                _slots.changed.notify_all()
 
 
 @lru_cache(maxsize=1)
-def _hands() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(HANDS, thread_name_prefix="hand")
+def _executor() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(MAX_CONCURRENT_ITEMS, thread_name_prefix="hand")

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from jobs.leases import LeaseKeeper
-from pipeline.batches.job_queue import Waker
+from pipeline.batches.job_queue import JobQueue
 from pipeline.batches.service import Service
-from pipeline.domain.callback_tokens import CallbackSigner, RunName
+from pipeline.domain.callback_tokens import CallbackSigner, RunId
 from pipeline.errors import InvalidSettings
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import Plan
-from pipeline.net.download import Fetcher
+from pipeline.ledger.records import BatchConfig
+from pipeline.net.download import Downloader
 from pipeline.observability import logging
 from pipeline.settings import Settings, load
 from pipeline.storage.journal import Journal
 from pipeline.storage.s3 import Storage
 from pipeline.wiro.client import Wiro
 
-PATIENCE_S = 300.0
+RETRY_TIMEOUT_S = 300.0
 """How long a worker waits for Redis to come back before it lets go of what it holds."""
 
 stopping = threading.Event()
@@ -35,14 +35,14 @@ class Context:
     ledger: Ledger
     storage: Storage
     wiro: Wiro
-    fetcher: Fetcher
-    waker: Waker
+    downloader: Downloader
+    job_queue: JobQueue
     service: Service
     leases: LeaseKeeper
     journal: Journal
     signer: CallbackSigner | None
 
-    def callback_url(self, run: RunName) -> str | None:
+    def callback_url(self, run: RunId) -> str | None:
         """Where the vendor is to call when `run` ends; None without a public URL."""
         if self.signer is None or self.settings.public_url is None:
             return None
@@ -54,14 +54,14 @@ def context() -> Context:
     """The context of this process, made at the first call. Raises InvalidSettings."""
     logging.configure()
     settings = load()
-    service = Service.from_settings(settings, patience_s=PATIENCE_S)
+    service = Service.from_settings(settings, retry_timeout_s=RETRY_TIMEOUT_S)
     return Context(
         settings=settings,
         ledger=service.ledger,
         storage=service.storage,
         wiro=Wiro.from_settings(settings),
-        fetcher=Fetcher(settings.fetch_hosts, most_bytes=settings.max_output_mb * 1_000_000),
-        waker=service.waker,
+        downloader=Downloader(settings.fetch_hosts, max_bytes=settings.max_output_mb * 1_000_000),
+        job_queue=service.job_queue,
         service=service,
         leases=LeaseKeeper(service.ledger, settings.lease_s),
         journal=service.journal,
@@ -70,7 +70,7 @@ def context() -> Context:
 
 
 @lru_cache(maxsize=1024)
-def plan(batch_id: str) -> Plan:
+def plan(batch_id: str) -> BatchConfig:
     """What the items of a batch share: it never changes."""
     return context().ledger.plan(batch_id)
 

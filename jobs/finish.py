@@ -27,7 +27,7 @@ _REPORT_AGAIN_S = 30.0
 def finish(batch_id: str) -> None:
     """Write the results of a batch. Doing it twice, or twice at once, makes one results.json."""
     ctx = context()
-    ctx.waker.begun("finish", batch_id)
+    ctx.job_queue.clear_pending("finish", batch_id)
     lease = ctx.ledger.claim_finish(batch_id, lease_s=ctx.settings.lease_s)
     if lease is None:
         return
@@ -67,7 +67,7 @@ def _write(ctx: Context, batch: BatchRow, lease: str) -> bool:
         _fill(file, results.as_json(batch, ctx.ledger.items(batch.id)))
         if not ctx.ledger.renew_finish(batch.id, lease, lease_s=ctx.settings.lease_s):
             return False
-        return ctx.storage.put_file_over(uri, file, "application/json", before.etag if before else None)
+        return ctx.storage.put_if_match(uri, file, "application/json", before.etag if before else None)
 
 
 def _fill(file: BinaryIO, pieces: Iterable[bytes]) -> None:
@@ -91,20 +91,20 @@ def _close(ctx: Context, batch: BatchRow, lease: str) -> None:
     finished = batch.finished or datetime.now(UTC)
     if batch.trigger.startswith("trigger:"):
         # Should we die before it is asked for below: telling it twice changes nothing.
-        ctx.waker.wake_in("status_report", _REPORT_AGAIN_S, batch.id)
+        ctx.job_queue.enqueue_in("status_report", _REPORT_AGAIN_S, batch.id)
     notify = plan(batch.id).notify is not None
     ended = ctx.ledger.finish_batch(batch.id, lease, BatchState(batch.status), finished, batch.revision, notify=notify)
     if notify and ended is not Finished.NOT_OURS:
-        ctx.waker.wake("deliver_notifications")
+        ctx.job_queue.enqueue_once("deliver_notifications")
     match ended:
         case Finished.DONE:
             if batch.trigger.startswith("trigger:"):
-                ctx.waker.wake("status_report", batch.id)
+                ctx.job_queue.enqueue_once("status_report", batch.id)
             elif batch.trigger.startswith("schedule:"):
                 # A tick may have waited for this end.
-                ctx.waker.wake("run_schedules")
+                ctx.job_queue.enqueue_once("run_schedules")
             log.info("batch_finished", batch=batch.id, status=batch.status, revision=batch.revision)
         case Finished.DUE_AGAIN:
-            ctx.waker.wake("finish", batch.id)
+            ctx.job_queue.enqueue_once("finish", batch.id)
         case Finished.NOT_OURS:
             log.warning("finish_not_ours", batch=batch.id)

@@ -31,7 +31,7 @@ def copy_outputs(ctx: Context, folder: str, item_id: str, task: Task) -> list[Ou
 def _copy(ctx: Context, uri: str, output: TaskOutput) -> Output:
     if not output.url:
         return _store_text(ctx, uri, output.content or "")
-    with ctx.fetcher.open(output.url, content_type=output.content_type, size=output.size) as download:
+    with ctx.downloader.open(output.url, content_type=output.content_type, size=output.size) as download:
         size = ctx.storage.put_stream(uri, download, download.content_type)
         return Output(uri, download.content_type, size, download.sha256)
 

@@ -13,7 +13,7 @@ from jobs.submit import submit_due
 from pipeline.domain.retry_policy import Tolerance
 from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import DailiesError, StorageError
-from pipeline.ledger.records import Plan
+from pipeline.ledger.records import BatchConfig
 from pipeline.wiro.errors import WiroError
 
 log = structlog.get_logger()
@@ -22,17 +22,17 @@ log = structlog.get_logger()
 def start(batch_id: str) -> None:
     """Make ready what the runs of a batch share and let it run. Doing it twice changes nothing."""
     ctx = context()
-    ctx.waker.begun("start", batch_id)
+    ctx.job_queue.clear_pending("start", batch_id)
     if not ctx.ledger.is_accepted(batch_id):
         return
     shared = ctx.ledger.plan(batch_id)
     _upload_shared_images(ctx, batch_id)
     row = ctx.ledger.batch(batch_id)
     tolerance = Tolerance.of(shared.tolerated_failures, row.total)
-    ctx.ledger.start_batch(batch_id, price_usd=_price(ctx, shared), most_failures=tolerance.most)
+    ctx.ledger.start_batch(batch_id, price_usd=_price(ctx, shared), max_failures=tolerance.limit)
     log.info("batch_started", batch=batch_id, items=row.total)
     if ctx.ledger.batch(batch_id).status == BatchState.CANCELLING:
-        ctx.service.settle(batch_id, row.reason or Stop.BY_HAND)
+        ctx.service.cancel_pending(batch_id, row.reason or Stop.BY_HAND)
     else:
         # The same hands go on: another job would only cost its start.
         submit_due(ctx)
@@ -56,7 +56,7 @@ def _upload_shared_images(ctx: Context, batch_id: str) -> None:
         log.warning("shared_images_not_uploaded", batch=batch_id, error=str(error))
 
 
-def _price(ctx: Context, shared: Plan) -> Decimal:
+def _price(ctx: Context, shared: BatchConfig) -> Decimal:
     """What one run costs, 0 when it is not known; only a budget needs it."""
     if not shared.budgeted:
         return Decimal(0)

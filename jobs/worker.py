@@ -16,17 +16,17 @@ from rq.worker.base import WorkerStatus
 from jobs import concurrency
 from jobs.context import context, stopping
 from pipeline.errors import StorageError
-from pipeline.shutdown import setter
+from pipeline.shutdown import signal_safe_setter
 
 GRACE_S = 25.0
 """How long the handful at work may take to finish once a worker was asked to stop."""
-_LAST_WORDS_S = 3.0
+_JOURNAL_FLUSH_S = 3.0
 _SCHEDULER_S = 5.0
 
 log = structlog.get_logger()
 
 
-class WarmWorker(SimpleWorker):
+class NonForkingWorker(SimpleWorker):
     """Runs jobs in its own process. Asked to stop, it lets the handful at work finish.
 
     A job cannot hurt the worker that a fork would save: it holds no state, and every wait has a time limit.
@@ -35,7 +35,7 @@ class WarmWorker(SimpleWorker):
     def work(self, *args: Any, **options: Any) -> bool:
         """Work until told to stop. Everything a job needs is made before the first one comes."""
         context().storage.warm()
-        threading.Thread(target=_last_call, name="last-call", daemon=True).start()
+        threading.Thread(target=_exit_after_grace, name="last-call", daemon=True).start()
         try:
             return super().work(*args, **options)
         finally:
@@ -67,17 +67,17 @@ class WarmWorker(SimpleWorker):
             process.join()
 
 
-_tell = setter(stopping)
+_tell = signal_safe_setter(stopping)
 
 
-def _last_call() -> None:
+def _exit_after_grace() -> None:
     """What is still at work takes too long, a large copy or a vendor that hangs: its lease will run out."""
     stopping.wait()
     time.sleep(GRACE_S)
     log.warning("stopped_at_work", after_s=GRACE_S)
     last_words = threading.Thread(target=_write_journal, daemon=True)
     last_words.start()
-    last_words.join(_LAST_WORDS_S)
+    last_words.join(_JOURNAL_FLUSH_S)
     os._exit(1)
 
 

@@ -114,7 +114,7 @@ class InvalidBatchId(DailiesError):
         )
 
 
-class SubmissionCutOff(DailiesError):
+class SubmissionInterrupted(DailiesError):
     """A batch was begun with another manifest, and what began it did not come to an end."""
 
     def __init__(self, batch_id: str) -> None:

@@ -24,7 +24,7 @@ _PLAIN_NAMES = {
 
 CONFIG = Path("config/pipeline.yaml")
 """Where settings lie unless PIPELINE_CONFIG says otherwise."""
-_SHORTEST_KEY = 24
+_MIN_KEY = 24
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -90,7 +90,7 @@ class Settings(BaseModel):
                 key = base64.b64decode(secret.strip().removeprefix("whsec_"), validate=True)
             except ValueError:
                 key = b""
-            if len(key) < _SHORTEST_KEY:
+            if len(key) < _MIN_KEY:
                 raise ValueError("must be whsec_ and at least 24 bytes in base64, or several of them")
         return value
 

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from types import FrameType
 
 
-def setter(event: threading.Event) -> Callable[[], None]:
+def signal_safe_setter(event: threading.Event) -> Callable[[], None]:
     """What a signal's handler may call to have `event` set.
 
     A handler interrupts its thread anywhere, also where that holds the event's lock, and another signal the handler:
@@ -28,10 +28,10 @@ def setter(event: threading.Event) -> Callable[[], None]:
 
 
 @contextmanager
-def told_to_stop() -> Iterator[threading.Event]:
+def shutdown_requested() -> Iterator[threading.Event]:
     """An event that is set by SIGTERM or SIGINT for as long as the block runs."""
     told = threading.Event()
-    tell = setter(told)
+    tell = signal_safe_setter(told)
 
     def handle(number: int, frame: FrameType | None) -> None:
         tell()

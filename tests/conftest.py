@@ -13,7 +13,7 @@ from support.waiting import WaitFor
 
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env, running_s3, running_valkey
-from pipeline.sandbox.process_handle import SandboxEnv, running_sandbox
+from pipeline.sandbox.process_handle import SandboxHandle, running_sandbox
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
 
@@ -74,13 +74,13 @@ def bucket(s3_server: S3Env, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def sandbox_server() -> Iterator[SandboxEnv]:
+def sandbox_server() -> Iterator[SandboxHandle]:
     with running_sandbox("--task-s", "0.2") as env:
         yield env
 
 
 @pytest.fixture
-def sandbox(sandbox_server: SandboxEnv) -> SandboxEnv:
+def sandbox(sandbox_server: SandboxHandle) -> SandboxHandle:
     """The stand-in for Wiro, as new: no tasks, no faults until `sandbox.set(fail=1)`. Tasks take 0.2 s."""
     sandbox_server.reset()
     return sandbox_server

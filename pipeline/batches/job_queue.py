@@ -18,28 +18,32 @@ from rq.serializers import JSONSerializer
 from pipeline.ledger import redis_client
 
 QUEUE = "dailies"
-_FLAG_S = 15
+_PENDING_TTL_S = 15
 _JOB_TIMEOUT_S = 600
 _FAILURE_TTL_S = 86_400
 
 
-class Waker:
+class JobQueue:
     """Asks workers to do a kind of work. `job` is a module of `jobs` and its function of the same name."""
 
-    def __init__(self, redis_url: str, *, patience_s: float = 0, answer_s: float = redis_client.ANSWER_S) -> None:
-        self._redis: Any = redis_client.connect(redis_url, decode=False, patience_s=patience_s, answer_s=answer_s)
+    def __init__(
+        self, redis_url: str, *, retry_timeout_s: float = 0, socket_timeout_s: float = redis_client.SOCKET_TIMEOUT_S
+    ) -> None:
+        self._redis: Any = redis_client.connect(
+            redis_url, decode=False, retry_timeout_s=retry_timeout_s, socket_timeout_s=socket_timeout_s
+        )
         self._asked: dict[str, int] = {}
         self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
 
-    def wake(self, job: str, *args: str) -> None:
+    def enqueue_once(self, job: str, *args: str) -> None:
         """Have `job` run now, unless one that has not begun is on its way."""
-        if self._redis.set(_flag(job, *args), 1, nx=True, ex=_FLAG_S):
+        if self._redis.set(_pending_key(job, *args), 1, nx=True, ex=_PENDING_TTL_S):
             self._queue.enqueue(f"jobs.{job}.{job}", *args, **_OPTIONS)
 
-    def wake_in(self, job: str, delay_s: float, *args: str) -> None:
+    def enqueue_in(self, job: str, delay_s: float, *args: str) -> None:
         """Have `job` run in `delay_s` seconds, rounded up; once for all that ask for the same second."""
         if delay_s <= 0:
-            self.wake(job, *args)
+            self.enqueue_once(job, *args)
             return
         delay = math.ceil(delay_s)
         second = math.ceil(time.time() + delay_s)
@@ -48,18 +52,18 @@ class Waker:
             return
         if not args:
             self._asked[job] = second
-        if self._redis.set(_flag(job, *args, f"@{second}"), 1, nx=True, ex=delay + _FLAG_S):
+        if self._redis.set(_pending_key(job, *args, f"@{second}"), 1, nx=True, ex=delay + _PENDING_TTL_S):
             # At that very second, not `delay` from now: a job that comes too early finds nothing due, and cannot ask
             # for the same second again.
             self._queue.enqueue_at(datetime.fromtimestamp(second, UTC), f"jobs.{job}.{job}", *args, **_OPTIONS)
 
-    def begun(self, job: str, *args: str) -> None:
+    def clear_pending(self, job: str, *args: str) -> None:
         """The job has begun: whoever asks from now on gets another one."""
-        self._redis.delete(_flag(job, *args))
+        self._redis.delete(_pending_key(job, *args))
 
 
 _OPTIONS: dict[str, Any] = {"job_timeout": _JOB_TIMEOUT_S, "result_ttl": 0, "failure_ttl": _FAILURE_TTL_S}
 
 
-def _flag(job: str, *args: str) -> str:
+def _pending_key(job: str, *args: str) -> str:
     return ":".join(("dailies:wake", job, *args))

@@ -43,7 +43,7 @@ class DeadLetter:
 
 
 @dataclass(frozen=True)
-class QueueFigures:
+class QueueStats:
     """Jobs that wait. `oldest_s` is how long the first has waited."""
 
     waiting: int
@@ -53,16 +53,16 @@ class QueueFigures:
     workers: int
 
 
-class Staff:
+class QueueMonitor:
     """Asks RQ. Every method may raise Unreachable."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis = redis_client.connect(redis_url, decode=False)
         self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
 
-    def figures(self) -> QueueFigures:
+    def figures(self) -> QueueStats:
         """The queue in numbers."""
-        return QueueFigures(
+        return QueueStats(
             waiting=self._queue.count,
             oldest_s=self._oldest_s(),
             delayed=self._queue.scheduled_job_registry.count,
@@ -90,7 +90,7 @@ class Staff:
         """How many look after what runs by the clock."""
         return len(CronScheduler.all(self._redis))
 
-    def tends_delays(self) -> bool:
+    def schedules_delayed_jobs(self) -> bool:
         """Whether a worker looks after delayed jobs."""
         return bool(self._redis.exists(RQScheduler.get_locking_key(QUEUE)))
 
@@ -100,7 +100,7 @@ class Staff:
         found = Job.fetch_many(ids, connection=self._redis, serializer=JSONSerializer)
         return [DeadLetter(job.id, _job_name(job) or "", _aware(job.ended_at), _why(job)) for job in found if job]
 
-    def run_again(self, job_id: str) -> None:
+    def requeue(self, job_id: str) -> None:
         """Have a dead letter run once more; it may be gone by now."""
         with suppress(NoSuchJobError, InvalidJobOperation):
             self._queue.failed_job_registry.requeue(job_id)

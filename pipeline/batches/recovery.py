@@ -72,7 +72,7 @@ def recover(service: Service, uri: str) -> str:
     service.ledger.restore_items(batch_id, _restored(history), adopt_wait_s=service.settings.adopt_wait_s)
     for item_id, review in history.reviews.items():
         service.ledger.review(batch_id, item_id, review)
-    service.let_go(batch_id, stopped=history.stopped)
+    service.start_batch(batch_id, stopped=history.stopped)
     return batch_id
 
 
@@ -82,7 +82,7 @@ def _no_rows(reference: str) -> bytes:
 
 def _results(storage: Storage, folder: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """results.json as (everything else, items); ({}, []) where there is none."""
-    text = storage.get(join(folder, "results.json"), most_bytes=2**30)
+    text = storage.get(join(folder, "results.json"), max_bytes=2**30)
     document = json.loads(text) if text else {}
     rows = document.pop("items", [])
     return document, rows

@@ -16,13 +16,13 @@ from typing import Any
 
 import structlog
 
-from pipeline.batches.job_queue import Waker
+from pipeline.batches.job_queue import JobQueue
 from pipeline.domain.model import BatchRow, Item, Manifest, Review
 from pipeline.domain.results import RESULTS
 from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import BatchOnlyOnS3, InvalidBatchId, InvalidSettings, StorageError
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import Plan
+from pipeline.ledger.records import BatchConfig
 from pipeline.manifest import parser as manifests
 from pipeline.settings import Settings
 from pipeline.storage.journal import Entry, Journal
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 MANIFEST = "manifest.yaml"
 INPUTS = "inputs/"
 """Pictures that were sent: each batch has its own, those that came before it are beside the batches."""
-RESTATE_S = 3.0
+REWRITE_DELAY_S = 3.0
 """How long reviews of an ended batch are gathered before its results are written anew."""
 _BATCH_ID = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _IMAGE_TYPES = {
@@ -59,15 +59,15 @@ class Accepted:
 class Service:
     """The verbs of the service."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, storage: Storage, waker: Waker) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, storage: Storage, job_queue: JobQueue) -> None:
         self.settings = settings
         self.ledger = ledger
         self.storage = storage
-        self.waker = waker
+        self.job_queue = job_queue
         self.journal = Journal(storage)
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, patience_s: float = 0) -> Service:
+    def from_settings(cls, settings: Settings, *, retry_timeout_s: float = 0) -> Service:
         """Wired to the servers of `settings`; nothing is sent yet.
 
         `patience_s`: how long Redis may be away before Unreachable is raised. People and callers wait for an answer:
@@ -75,9 +75,9 @@ class Service:
         """
         return cls(
             settings,
-            Ledger.connect(settings.redis_url, patience_s=patience_s),
+            Ledger.connect(settings.redis_url, retry_timeout_s=retry_timeout_s),
             Storage(settings.s3_endpoint),
-            Waker(settings.redis_url, patience_s=patience_s),
+            JobQueue(settings.redis_url, retry_timeout_s=retry_timeout_s),
         )
 
     def submit(self, manifest: Manifest, batch_id: str | None, *, trigger: str, folder: Path | None) -> Accepted:
@@ -88,24 +88,26 @@ class Service:
         """
         batch_id = _checked_id(batch_id) if batch_id else _new_id(manifest.name)
         output = join(self._output_of(manifest), f"{batch_id}/")
-        asked = hashlib.sha256(manifests.dump(manifest)).hexdigest()
-        known = self.ledger.asked(batch_id)
+        manifest_digest = hashlib.sha256(manifests.dump(manifest)).hexdigest()
+        known = self.ledger.manifest_digest(batch_id)
         if known is None:
             self._refuse_what_only_s3_knows(batch_id, output)
-        created = known is None and self.open(manifest, batch_id, output, trigger=trigger, asked=asked)
+        created = known is None and self.open(
+            manifest, batch_id, output, trigger=trigger, manifest_digest=manifest_digest
+        )
         if self.ledger.is_accepted(batch_id):
             return Accepted(batch_id, created=False, output=self.ledger.batch(batch_id).output)
-        if self.ledger.asked(batch_id) == asked:
+        if self.ledger.manifest_digest(batch_id) == manifest_digest:
             self._load(batch_id, self._store(manifest, output, folder))
-            self.let_go(batch_id)
+            self.start_batch(batch_id)
         return Accepted(batch_id, created, output)
 
-    def let_go(self, batch_id: str, *, stopped: str | None = None) -> None:
+    def start_batch(self, batch_id: str, *, stopped: str | None = None) -> None:
         """All items are on the ledger: have the batch started. `stopped`: why it had been stopped, if it was."""
         if stopped:
             self.ledger.set_status(batch_id, BatchState.CANCELLING, among=[BatchState.QUEUED], reason=stopped)
         self.ledger.accept_batch(batch_id)
-        self.waker.wake("start", batch_id)
+        self.job_queue.enqueue_once("start", batch_id)
 
     def cancel(self, batch_id: str) -> None:
         """Stop a batch: what waits is cancelled here, what runs is cancelled or killed at the vendor."""
@@ -116,36 +118,36 @@ class Service:
         if not self.ledger.set_status(batch_id, BatchState.CANCELLING, among=among, reason=reason):
             return
         if self.ledger.is_loaded(batch_id):
-            self.settle(batch_id, reason)
-            self.ledger.hurry_running(batch_id)
-            self.waker.wake("collect")
+            self.cancel_pending(batch_id, reason)
+            self.ledger.poll_now(batch_id)
+            self.job_queue.enqueue_once("collect")
         self._note(batch_id, {"do": "stop", "reason": reason})
 
-    def settle(self, batch_id: str, reason: str) -> None:
+    def cancel_pending(self, batch_id: str, reason: str) -> None:
         """End whatever waits in a batch that is being cancelled."""
         if self.ledger.cancel_pending(batch_id, reason) == 0:
-            self.waker.wake("finish", batch_id)
+            self.job_queue.enqueue_once("finish", batch_id)
 
     def retry(self, batch_id: str, states: Collection[str]) -> int:
         """Let ended items in `states` go again; what is paid is copied again, not run. Answers how many."""
-        reopened = self.ledger.reopen(batch_id, states)
+        reopened = self.ledger.retry_items(batch_id, states)
         if reopened:
             self._note(batch_id, {"do": "reopen", "states": sorted(states)})
-            self.waker.wake("submit")
-            self.waker.wake("collect")
+            self.job_queue.enqueue_once("submit")
+            self.job_queue.enqueue_once("collect")
         return reopened
 
     def retry_item(self, batch_id: str, item_id: str) -> bool:
         """Let one ended item go again. False when there is nothing to try again. Raises NoSuchBatch, NoSuchItem."""
         state = self.ledger.item(batch_id, item_id).status
-        reopened = self.ledger.reopen_item(batch_id, item_id)
+        reopened = self.ledger.retry_item(batch_id, item_id)
         if reopened:
             self._note(batch_id, {"do": "reopen", "states": [state], "items": [item_id]})
-            self.waker.wake("submit")
-            self.waker.wake("collect")
+            self.job_queue.enqueue_once("submit")
+            self.job_queue.enqueue_once("collect")
         return reopened
 
-    def again(self, batch_id: str, item_id: str, prompt: str) -> str:
+    def create_take(self, batch_id: str, item_id: str, prompt: str) -> str:
         """Another take of an item, with another prompt, in the same batch. Answers the new item's id.
 
         Raises NoSuchBatch, NoSuchItem.
@@ -156,7 +158,7 @@ class Service:
             if self.ledger.add_item(batch_id, new_id, spec):
                 break
         self._note(batch_id, {"do": "add", "item": new_id, "spec": spec})
-        self.waker.wake("submit")
+        self.job_queue.enqueue_once("submit")
         return new_id
 
     def review(self, batch_id: str, item_id: str, review: Review | None) -> None:
@@ -168,7 +170,7 @@ class Service:
         verdict = {"mark": review.mark, "note": review.note} if review else {"mark": None}
         self._note(batch_id, {"do": "review", "item": item_id, **verdict})
         if due:
-            self.waker.wake_in("finish", RESTATE_S, batch_id)
+            self.job_queue.enqueue_in("finish", REWRITE_DELAY_S, batch_id)
 
     def _note(self, batch_id: str, entry: Entry) -> None:
         """For `recover`. What a person wants is done even when S3 is away; the note is then missing, and said so."""
@@ -180,7 +182,7 @@ class Service:
     def resume(self, batch_id: str | None) -> None:
         """Go on with a paused batch, or with the whole account. Raises NoSuchBatch."""
         self.ledger.resume(batch_id)
-        self.waker.wake("submit")
+        self.job_queue.enqueue_once("submit")
 
     def results_uri(self, batch: BatchRow) -> str:
         """Where the results manifest of a batch is, once it has ended."""
@@ -195,14 +197,21 @@ class Service:
         return output
 
     def _refuse_what_only_s3_knows(self, batch_id: str, output: str) -> None:
-        if self.storage.info(join(output, MANIFEST)) and self.ledger.asked(batch_id) is None:
+        if self.storage.info(join(output, MANIFEST)) and self.ledger.manifest_digest(batch_id) is None:
             raise BatchOnlyOnS3(
                 f"S3 has a batch {batch_id!r} at {output}, the ledger has not. "
                 f"Rebuild it with `dailies recover {output}`, or choose another --batch-id."
             )
 
     def open(
-        self, manifest: Manifest, batch_id: str, output: str, *, trigger: str, asked: str = "", revision: int = 1
+        self,
+        manifest: Manifest,
+        batch_id: str,
+        output: str,
+        *,
+        trigger: str,
+        manifest_digest: str = "",
+        revision: int = 1,
     ) -> bool:
         """Put a batch without its items on the ledger. False when the id is there. It waits for `let_go`."""
         limits = manifest.limits
@@ -220,7 +229,7 @@ class Service:
             trigger=trigger,
             revision=revision,
         )
-        plan = Plan(
+        plan = BatchConfig(
             model=manifest.model,
             image_field=manifest.image_field,
             params=manifest.params,
@@ -232,7 +241,7 @@ class Service:
             notify=manifest.notify,
         )
         return self.ledger.open_batch(
-            row, plan, max_active=limits.max_active or 0, budget_usd=limits.budget_usd, asked=asked
+            row, plan, max_active=limits.max_active or 0, budget_usd=limits.budget_usd, manifest_digest=manifest_digest
         )
 
     def _store(self, manifest: Manifest, output: str, folder: Path | None) -> tuple[Item, ...]:

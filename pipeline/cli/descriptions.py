@@ -11,31 +11,33 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.cli.terminal import age, counts, ended_items, moment, print_fields, print_table, state
-from pipeline.domain.formatting import dollars, many
+from pipeline.domain.formatting import dollars, pluralize
 from pipeline.domain.model import BatchRow
 from pipeline.domain.results import RESULTS, timestamp
 from pipeline.domain.states import BATCH_TERMINAL, ItemState
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import AccountRow
 
-_MOST_HELD = 5
+_MAX_HELD = 5
 
 
 def account_document(account: AccountRow) -> dict[str, Any]:
     """The account, for programs. `window` null: as many runs at a time as we like."""
     return {
         "active": account.active,
-        "window": account.window,
+        "window": account.concurrency_limit,
         "paused": account.paused_reason,
         "backoff_until": timestamp(account.backoff_until),
-        "trouble": account.trouble,
+        "trouble": account.backoff_reason,
     }
 
 
 def print_account(out: Console, account: AccountRow) -> None:
     """The account, for people."""
-    window = "" if account.window is None else f", the vendor allows {account.window:,}"
-    print_fields(out, [("account", f"{many(account.active, 'run')} active{window}")])
+    concurrency_limit = (
+        "" if account.concurrency_limit is None else f", the vendor allows {account.concurrency_limit:,}"
+    )
+    print_fields(out, [("account", f"{pluralize(account.active, 'run')} active{concurrency_limit}")])
     print_account_trouble(out, account)
 
 
@@ -45,7 +47,7 @@ def print_account_trouble(out: Console, account: AccountRow) -> None:
         out.print(Text(f"The account is paused, nothing is submitted: {account.paused_reason}", "yellow"))
         out.print("`dailies resume` goes on.")
     elif account.backoff_until and account.backoff_until > datetime.now(UTC):
-        print_fields(out, [("waiting", f"until {timestamp(account.backoff_until)}: {account.trouble or ''}")])
+        print_fields(out, [("waiting", f"until {timestamp(account.backoff_until)}: {account.backoff_reason or ''}")])
 
 
 def print_batches(out: Console, rows: Sequence[BatchRow]) -> None:
@@ -101,7 +103,7 @@ def print_batch(out: Console, ledger: Ledger, row: BatchRow) -> None:
 
 def _print_unknown(out: Console, ledger: Ledger, row: BatchRow) -> None:
     """Items whose run may or may not exist: those still waited for, and those that wait for a person."""
-    known = islice(ledger.items(row.id, {ItemState.UNKNOWN}), _MOST_HELD)
+    known = islice(ledger.items(row.id, {ItemState.UNKNOWN}), _MAX_HELD)
     held = [item.id for item in known if item.error]
     if not held:
         out.print("Unknown: the answer to the run was lost. Its callback is waited for.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from pipeline.cli.terminal import console, print_json, print_table
-from pipeline.domain.formatting import dollars, many
+from pipeline.domain.formatting import dollars, pluralize
 from pipeline.domain.model import Manifest
 from pipeline.domain.results import money
 from pipeline.errors import DailiesError
@@ -34,7 +34,7 @@ def show(manifest: Manifest, settings: Settings, *, as_json: bool) -> None:
     print_table(
         out, ("item", "image", "prompt"), ((item.id, item.image or "", item.prompt or "") for item in manifest.items)
     )
-    out.print(f"{many(len(manifest.items), 'item')} of {manifest.model} to {manifest.output or settings.output}")
+    out.print(f"{pluralize(len(manifest.items), 'item')} of {manifest.model} to {manifest.output or settings.output}")
     if price is None or total is None:
         out.print(f"The cost is not known: {trouble}")
         return

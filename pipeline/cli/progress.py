@@ -15,18 +15,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.terminal import counts, ended_items, state, visible
+from pipeline.cli.terminal import counts, ended_items, escape_control_chars, state
 from pipeline.domain.formatting import dollars, duration
 from pipeline.domain.model import BatchRow
 from pipeline.domain.states import BATCH_TERMINAL
-from pipeline.domain.throughput import Pace
+from pipeline.domain.throughput import Throughput
 from pipeline.errors import Unreachable
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import AccountRow
 
-_LOOK_EVERY_S = 0.5
+_POLL_INTERVAL_S = 0.5
 _LINE_EVERY_S = 5.0
-_PATIENCE_S = 120.0
+_RETRY_TIMEOUT_S = 120.0
 """For so long Redis may be away while a batch is followed."""
 
 
@@ -45,33 +45,33 @@ def follow(ledger: Ledger, batch_id: str, out: Console) -> BatchRow:
 
     Raises NoSuchBatch; Unreachable once Redis has been away for two minutes.
     """
-    pace = Pace()
-    view = _look(ledger, batch_id, pace)
+    throughput = Throughput()
+    view = _look(ledger, batch_id, throughput)
     with _screen(out) as screen:
         while view.batch.status not in BATCH_TERMINAL:
             screen.show(view)
-            time.sleep(_LOOK_EVERY_S)
-            view = _look_patiently(ledger, batch_id, pace)
+            time.sleep(_POLL_INTERVAL_S)
+            view = _read_with_retries(ledger, batch_id, throughput)
         screen.close(view)
     return view.batch
 
 
-def _look(ledger: Ledger, batch_id: str, pace: Pace) -> View:
+def _look(ledger: Ledger, batch_id: str, throughput: Throughput) -> View:
     batch, account = ledger.batch(batch_id), ledger.account()
     now, ended = time.monotonic(), ended_items(batch)
-    pace.note(now, ended)
-    return View(batch, account, pace.per_minute(now), pace.left_s(now, batch.total - ended))
+    throughput.note(now, ended)
+    return View(batch, account, throughput.per_minute(now), throughput.left_s(now, batch.total - ended))
 
 
-def _look_patiently(ledger: Ledger, batch_id: str, pace: Pace) -> View:
-    ends = time.monotonic() + _PATIENCE_S
+def _read_with_retries(ledger: Ledger, batch_id: str, throughput: Throughput) -> View:
+    ends = time.monotonic() + _RETRY_TIMEOUT_S
     while True:
         try:
-            return _look(ledger, batch_id, pace)
+            return _look(ledger, batch_id, throughput)
         except Unreachable:
             if time.monotonic() > ends:
                 raise
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_INTERVAL_S)
 
 
 class _Screen(Protocol):
@@ -155,12 +155,17 @@ def _figures(view: View) -> Text:
 def _notes(view: View) -> list[Text]:
     account = view.account
     if view.batch.status in BATCH_TERMINAL:
-        return [Text(visible(view.batch.reason), "yellow")] if view.batch.reason else []
+        return [Text(escape_control_chars(view.batch.reason), "yellow")] if view.batch.reason else []
     if account.paused_reason:
-        return [Text(f"The account is paused: {visible(account.paused_reason)} `dailies resume` goes on.", "yellow")]
-    if account.trouble and account.backoff_until and account.backoff_until > datetime.now(UTC):
-        return [Text(f"Waiting: {visible(account.trouble)}", "yellow")]
-    return [Text(visible(view.batch.reason), "yellow")] if view.batch.reason else []
+        return [
+            Text(
+                f"The account is paused: {escape_control_chars(account.paused_reason)} `dailies resume` goes on.",
+                "yellow",
+            )
+        ]
+    if account.backoff_reason and account.backoff_until and account.backoff_until > datetime.now(UTC):
+        return [Text(f"Waiting: {escape_control_chars(account.backoff_reason)}", "yellow")]
+    return [Text(escape_control_chars(view.batch.reason), "yellow")] if view.batch.reason else []
 
 
 def _share(view: View) -> str:

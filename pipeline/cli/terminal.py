@@ -43,7 +43,7 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def visible(text: str) -> str:
+def escape_control_chars(text: str) -> str:
     """`text` on one line, with control, direction and broken characters spelled out."""
     return "".join(_spelled(char) for char in text)
 
@@ -85,18 +85,23 @@ def print_table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[st
     """A table on a terminal; elsewhere a line a row, with tabs between the cells."""
     if not out.is_terminal:
         for row in chain([columns], rows):
-            click.echo("\t".join(cell.plain if isinstance(cell, Text) else visible(cell) for cell in row), out.file)
+            click.echo(
+                "\t".join(cell.plain if isinstance(cell, Text) else escape_control_chars(cell) for cell in row),
+                out.file,
+            )
         return
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(visible(cell)) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(escape_control_chars(cell)) for cell in row))
     out.print(table, soft_wrap=False)
 
 
 def print_fields(out: Console, fields: Iterable[tuple[str, str | Text]]) -> None:
     """Names and values, one a line."""
     for name, value in fields:
-        out.print(Text(f"{name:<10}", "bright_black"), value if isinstance(value, Text) else Text(visible(value)))
+        out.print(
+            Text(f"{name:<10}", "bright_black"), value if isinstance(value, Text) else Text(escape_control_chars(value))
+        )
 
 
 def print_json(document: Mapping[str, Any]) -> None:

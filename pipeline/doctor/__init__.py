@@ -25,23 +25,23 @@ class Finding:
 
     verdict: Verdict
     subject: str
-    says: str
-    mend: str = ""
+    message: str
+    fix: str = ""
 
 
-def ok(subject: str, says: str) -> Finding:
+def ok(subject: str, message: str) -> Finding:
     """All is well."""
-    return Finding(Verdict.OK, subject, says)
+    return Finding(Verdict.OK, subject, message)
 
 
-def note(subject: str, says: str, mend: str = "") -> Finding:
+def note(subject: str, message: str, fix: str = "") -> Finding:
     """Worth knowing."""
-    return Finding(Verdict.NOTE, subject, says, mend)
+    return Finding(Verdict.NOTE, subject, message, fix)
 
 
-def wrong(subject: str, says: str, mend: str = "") -> Finding:
+def wrong(subject: str, message: str, fix: str = "") -> Finding:
     """This has to be mended."""
-    return Finding(Verdict.WRONG, subject, says, mend)
+    return Finding(Verdict.WRONG, subject, message, fix)
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -50,7 +50,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
     for check in (
         queue.redis,
-        queue.staff,
+        queue.queue_monitor,
         storage.bucket,
         vendor.account,
         vendor.fetch_hosts,

@@ -8,16 +8,16 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from pipeline.batches.queue_monitor import Staff
+from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.doctor import Finding, note, ok, wrong
-from pipeline.domain.formatting import many
+from pipeline.domain.formatting import pluralize
 from pipeline.errors import Unreachable
 from pipeline.ledger import redis_client
 from pipeline.ledger.ledger import Ledger
 from pipeline.settings import Settings
 
 _OLDEST = (7, 2)
-_MOST_SKEW_S = 5
+_MAX_SKEW_S = 5
 _DISK_MS = 2000
 
 
@@ -25,9 +25,9 @@ def redis(settings: Settings) -> Iterator[Finding]:
     """Whether Redis answers, keeps what it is told and forgets nothing."""
     try:
         client = redis_client.connect(settings.redis_url)
-        begun = time.monotonic()
+        clear_pending = time.monotonic()
         client.ping()
-        took_ms = 1000 * (time.monotonic() - begun)
+        took_ms = 1000 * (time.monotonic() - clear_pending)
         info = client.info()
     except Unreachable as error:
         yield wrong("Redis", str(error))
@@ -84,7 +84,7 @@ def _eviction(info: dict[str, Any]) -> Finding:
 def _clock(client: Any) -> Finding:
     second, microsecond = client.time()
     skew_s = time.time() - (second + microsecond / 1e6)
-    if abs(skew_s) <= _MOST_SKEW_S:
+    if abs(skew_s) <= _MAX_SKEW_S:
         return ok("clock", "agrees with Redis'")
     return note(
         "clock",
@@ -94,23 +94,23 @@ def _clock(client: Any) -> Finding:
     )
 
 
-def staff(settings: Settings) -> Iterator[Finding]:
+def queue_monitor(settings: Settings) -> Iterator[Finding]:
     """Whether workers and schedulers are there, as RQ knows them."""
-    people = Staff(settings.redis_url)
+    people = QueueMonitor(settings.redis_url)
     try:
         figures, workers = people.figures(), people.workers()
         open_batches = len(Ledger.connect(settings.redis_url).open_batches())
-        has_scheduler, tends_delays = people.schedulers() > 0, people.tends_delays()
+        has_scheduler, schedules_delayed_jobs = people.schedulers() > 0, people.schedules_delayed_jobs()
     except ResponseError as error:
         yield wrong("workers", f"Redis refuses: {error}.", "Let its user read and write under rq:.")
         return
     busy = bool(figures.waiting or open_batches or workers or has_scheduler)
     if workers:
         hosts = {worker.host for worker in workers}
-        yield ok("workers", f"{many(len(workers), 'worker')} on {many(len(hosts), 'host')}")
-        yield _present("delayed jobs", tends_delays, "no worker looks after them", busy)
+        yield ok("workers", f"{pluralize(len(workers), 'worker')} on {pluralize(len(hosts), 'host')}")
+        yield _present("delayed jobs", schedules_delayed_jobs, "no worker looks after them", busy)
     else:
-        yield _present("workers", False, f"there are none, {many(open_batches, 'batch')} open", busy)
+        yield _present("workers", False, f"there are none, {pluralize(open_batches, 'batch')} open", busy)
     yield _present("scheduler", has_scheduler, "nobody sweeps, or starts batches by the clock", busy)
     if figures.failed:
         yield note(
@@ -121,5 +121,5 @@ def staff(settings: Settings) -> Iterator[Finding]:
 def _present(subject: str, is_there: bool, absent: str, busy: bool) -> Finding:
     if is_there:
         return ok(subject, "alive")
-    mend = "Start `dailies up`, or the processes of the Procfile."
-    return wrong(subject, absent, mend) if busy else note(subject, absent, mend)
+    fix = "Start `dailies up`, or the processes of the Procfile."
+    return wrong(subject, absent, fix) if busy else note(subject, absent, fix)

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 
 from pipeline.batches.service import Service
 from pipeline.doctor import Finding, note, ok, wrong
-from pipeline.domain.formatting import many, when
+from pipeline.domain.formatting import pluralize, when
 from pipeline.errors import DailiesError
 from pipeline.schedules.occurrences import next_times
 from pipeline.schedules.runner import read_manifest
 from pipeline.schedules.schedule import Schedule
-from pipeline.schedules.schedule_loader import in_force
-from pipeline.schedules.store import ScheduleLedger
+from pipeline.schedules.schedule_loader import load_schedules
+from pipeline.schedules.store import ScheduleStore
 from pipeline.settings import Settings
 
 _SILENCE = timedelta(minutes=5)
@@ -21,9 +21,9 @@ _SILENCE = timedelta(minutes=5)
 
 def schedules(settings: Settings) -> Iterator[Finding]:
     """Whether batches will start by the clock."""
-    states = ScheduleLedger.connect(settings.redis_url)
+    states = ScheduleStore.connect(settings.redis_url)
     now = states.now()
-    found = in_force(settings.schedules, states)
+    found = load_schedules(settings.schedules, states)
     beat = states.file().beat
     if found.trouble:
         yield wrong(
@@ -38,24 +38,25 @@ def schedules(settings: Settings) -> Iterator[Finding]:
 
 
 def _watch(beat: datetime | None, now: datetime) -> Iterator[Finding]:
-    mend = "Start the cron process of the Procfile, and a worker: they come every minute."
+    fix = "Start the cron process of the Procfile, and a worker: they come every minute."
     if beat is None:
-        yield note("schedules", "nobody has looked at them yet.", mend)
+        yield note("schedules", "nobody has looked at them yet.", fix)
     elif now - beat > _SILENCE:
-        yield wrong("schedules", f"nobody has looked at them since {when(beat)}.", mend)
+        yield wrong("schedules", f"nobody has looked at them since {when(beat)}.", fix)
 
 
 def _schedule(settings: Settings, schedule: Schedule, now: datetime) -> Finding:
     subject = f"schedule {schedule.name}"
     if not schedule.enabled:
         return note(subject, "not enabled")
-    (tick,) = next_times(schedule, now, 1)
+    (occurrence,) = next_times(schedule, now, 1)
     try:
-        given = read_manifest(Service.from_settings(settings), schedule, settings.schedules.parent, tick)
+        given = read_manifest(Service.from_settings(settings), schedule, settings.schedules.parent, occurrence)
     except DailiesError as error:
         return wrong(subject, _on_one_line(str(error)), "Its next batch would fail for this.")
     return ok(
-        subject, f"next {tick:%Y-%m-%d %H:%M %Z}: {given.manifest.name}, {many(len(given.manifest.items), 'item')}"
+        subject,
+        f"next {occurrence:%Y-%m-%d %H:%M %Z}: {given.manifest.name}, {pluralize(len(given.manifest.items), 'item')}",
     )
 
 

@@ -34,18 +34,18 @@ def triggers(settings: Settings) -> Iterator[Finding]:
 
 def _trigger(rule: Rule, storage: Storage) -> Iterator[Finding]:
     subject = f"trigger {rule.name}"
-    mend = "docs/triggers.md has the smallest policy and the commands that set up bucket, queue and notification."
+    fix = "docs/triggers.md has the smallest policy and the commands that set up bucket, queue and notification."
     try:
         _try_out(rule, storage)
         attributes = Queue([rule]).check() if rule.source is Source.SQS else {}
     except DailiesError as error:
-        yield wrong(subject, str(error), mend)
+        yield wrong(subject, str(error), fix)
         return
     yield ok(
         subject, f"{rule.watch} can be listed and statuses written there{'; its queue answers' * bool(attributes)}"
     )
     if rule.source is Source.SQS and "RedrivePolicy" not in attributes:
-        yield note(subject, "its queue has no redrive policy: a message that is no event comes again for days.", mend)
+        yield note(subject, "its queue has no redrive policy: a message that is no event comes again for days.", fix)
 
 
 def _try_out(rule: Rule, storage: Storage) -> None:

@@ -16,7 +16,7 @@ _MAX_TOKEN_CHARS = 1024
 
 
 @dataclass(frozen=True)
-class RunName:
+class RunId:
     """One attempt at one item: what a callback token stands for."""
 
     batch: str
@@ -40,12 +40,12 @@ class CallbackSigner:
             list(reversed(keys)), salt="dailies.callback", signer_kwargs={"digest_method": hashlib.sha256}
         )
 
-    def url(self, public_url: str, run: RunName) -> str:
+    def url(self, public_url: str, run: RunId) -> str:
         """The URL which the vendor is to call when `run` ends. `public_url` has no closing slash."""
         token = self._serializer.dumps([run.batch, run.item, run.attempt])
         return f"{public_url}/callbacks/wiro/{token if isinstance(token, str) else token.decode()}"
 
-    def verify(self, token: str) -> RunName | None:
+    def verify(self, token: str) -> RunId | None:
         """The run that `token` was signed for; None for any other text."""
         if len(token) > _MAX_TOKEN_CHARS:
             return None
@@ -53,4 +53,4 @@ class CallbackSigner:
             batch, item, attempt = self._serializer.loads(token)
         except (BadData, ValueError, TypeError):
             return None
-        return RunName(str(batch), str(item), int(attempt))
+        return RunId(str(batch), str(item), int(attempt))

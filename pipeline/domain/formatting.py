@@ -28,7 +28,7 @@ def duration(seconds: float | Decimal) -> str:
 _UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
-def many(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """`1 item`, `2 items`, `100,000 items`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 

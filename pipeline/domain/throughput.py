@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 
 _WINDOW_S = 600.0
-_MOST_MARKS = 2000
+_MAX_MARKS = 2000
 
 
-class Pace:
+class Throughput:
     """Speed over the last ten minutes that were watched."""
 
     def __init__(self) -> None:
-        self._marks: deque[tuple[float, int]] = deque(maxlen=_MOST_MARKS)
+        self._marks: deque[tuple[float, int]] = deque(maxlen=_MAX_MARKS)
 
     def note(self, now_s: float, ended: int) -> None:
         """So many items have ended by now. Fewer than before: the batch was opened again, watching begins anew."""

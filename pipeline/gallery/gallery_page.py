@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
-from pipeline.domain.formatting import dollars, duration, many, when
+from pipeline.domain.formatting import dollars, duration, pluralize, when
 from pipeline.domain.model import BatchRow, ItemRow, Output
 from pipeline.domain.states import ItemState
 
@@ -91,7 +91,7 @@ def _head(batch: BatchRow) -> str:
 
 
 def _line(batch: BatchRow) -> str:
-    parts = [many(batch.total, "item"), dollars(batch.cost_usd), when(batch.created)]
+    parts = [pluralize(batch.total, "item"), dollars(batch.cost_usd), when(batch.created)]
     if batch.finished:
         parts.append(f"took {duration((batch.finished - batch.created).total_seconds())}")
     return " · ".join(parts)
@@ -134,7 +134,7 @@ def _facts(row: ItemRow) -> str:
     if row.elapsed_s is not None:
         parts.append(duration(row.elapsed_s))
     if row.attempts > 1:
-        parts.append(many(row.attempts, "attempt"))
+        parts.append(pluralize(row.attempts, "attempt"))
     if row.take_of:
         parts.append(f"another take of <bdi>{_text(row.take_of)}</bdi>")
     return " · ".join(parts)

@@ -26,7 +26,7 @@ BOUNDS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 """Upper bounds of the buckets; one more has no bound."""
 STEPS = ("vendor", "copy", "whole")
 OUTCOMES = ("rung", "held", "stale", "refused", "unheard")
-_MOST_BATCHES = 1000
+_MAX_BATCHES = 1000
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Latencies:
 
 
 @dataclass(frozen=True)
-class Figures:
+class ServiceCounters:
     """How the service is doing. `items` are those of open batches, by state; the rest is since the beginning."""
 
     open_batches: int
@@ -53,23 +53,23 @@ class Figures:
     """How long the run that is due longest has waited to be looked at."""
 
 
-class LedgerFigures:
+class CounterStore:
     """What the ledger has counted."""
 
     _redis: Any
 
-    def figures(self) -> Figures:
+    def figures(self) -> ServiceCounters:
         """All of it, in two round trips."""
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.hgetall(f"{PREFIX}figures")
             pipe.hvals(f"{PREFIX}spend")
             pipe.zcard(f"{PREFIX}open")
-            pipe.zrange(f"{PREFIX}open", 0, _MOST_BATCHES - 1)
+            pipe.zrange(f"{PREFIX}open", 0, _MAX_BATCHES - 1)
             pipe.zrange(f"{PREFIX}due", 0, 0, withscores=True)
             pipe.time()
             counted, spend, open_batches, ids, first, (second, microsecond) = pipe.execute()
         now_ms = second * 1000 + microsecond / 1000
-        return Figures(
+        return ServiceCounters(
             open_batches=open_batches,
             items=self._items(ids),
             ended={state: int(counted.get(f"ended:{state}", 0)) for state in ItemState if f"ended:{state}" in counted},
@@ -97,7 +97,7 @@ class LedgerFigures:
         return dict(total)
 
 
-def bounds_for_scripts() -> str:
+def latency_bounds() -> str:
     """BOUNDS_S as the scripts know them."""
     return f"local BOUNDS = {{{', '.join(str(int(bound * 1000)) for bound in BOUNDS_S)}}}\n"
 

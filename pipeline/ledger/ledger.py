@@ -41,39 +41,39 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from pipeline.domain.callback_tokens import RunName
+from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.model import BatchRow, ItemRow, Review
 from pipeline.domain.money import from_pico, to_pico
 from pipeline.domain.states import TERMINAL, TRANSITIONS, BatchState, ItemState
 from pipeline.errors import NoSuchBatch, NoSuchItem
 from pipeline.ledger import redis_client
-from pipeline.ledger.counters import LedgerFigures, bounds_for_scripts
+from pipeline.ledger.counters import CounterStore, latency_bounds
 from pipeline.ledger.keys import PREFIX
 from pipeline.ledger.keys import batch_key as _batch
 from pipeline.ledger.keys import item_key as _item
-from pipeline.ledger.login_attempts import LedgerDoor
-from pipeline.ledger.outbox import LedgerNotices
-from pipeline.ledger.queries import LedgerPages
+from pipeline.ledger.login_attempts import LoginAttempts
+from pipeline.ledger.outbox import Outbox
+from pipeline.ledger.queries import LedgerQueries
 from pipeline.ledger.records import (
     AccountRow,
-    Claim,
-    Claims,
-    Due,
-    Dues,
+    BatchBudget,
+    BatchConfig,
     EndedItem,
     Finished,
-    Money,
     Paid,
-    Plan,
+    PollLease,
+    PollLeases,
     Returned,
     RunRef,
+    SubmissionLease,
+    SubmissionLeases,
     batch_row,
     due_row,
     moment,
     ms,
     seconds,
 )
-from pipeline.ledger.timeline import LedgerLife, life_for_scripts
+from pipeline.ledger.timeline import TimelineStore, timeline_constants
 
 _Thing = TypeVar("_Thing")
 _CHUNK = 500
@@ -87,12 +87,12 @@ _HELD = json.dumps(
 )
 
 
-class Ledger(LedgerPages, LedgerFigures, LedgerLife, LedgerNotices, LedgerDoor):
+class Ledger(LedgerQueries, CounterStore, TimelineStore, Outbox, LoginAttempts):
     """Every read and every transition. Thread-safe."""
 
     def __init__(self, redis: Any) -> None:
         self._redis = redis
-        prelude = _legal_transitions() + bounds_for_scripts() + life_for_scripts() + (_LUA / "_common.lua").read_text()
+        prelude = _legal_transitions() + latency_bounds() + timeline_constants() + (_LUA / "_common.lua").read_text()
         self._scripts = {
             path.stem: redis.register_script(prelude + path.read_text())
             for path in _LUA.glob("*.lua")
@@ -100,19 +100,21 @@ class Ledger(LedgerPages, LedgerFigures, LedgerLife, LedgerNotices, LedgerDoor):
         }
 
     @classmethod
-    def connect(cls, redis_url: str, *, patience_s: float = 0, answer_s: float = redis_client.ANSWER_S) -> Ledger:
+    def connect(
+        cls, redis_url: str, *, retry_timeout_s: float = 0, socket_timeout_s: float = redis_client.SOCKET_TIMEOUT_S
+    ) -> Ledger:
         """A ledger on the server at `redis_url`; nothing is sent yet.
 
         Every method may raise Unreachable, once the server has been away for `patience_s`, or has stood still for
         `answer_s`.
         """
-        return cls(redis_client.connect(redis_url, patience_s=patience_s, answer_s=answer_s))
+        return cls(redis_client.connect(redis_url, retry_timeout_s=retry_timeout_s, socket_timeout_s=socket_timeout_s))
 
     def _run(self, script: str, *args: object) -> Any:
         return self._scripts[script](keys=[PREFIX], args=args)
 
-    def _run_to_disk(self, script: str, *args: object) -> Any:
-        return redis_client.run_to_disk(self._redis, self._scripts[script], PREFIX, *args)
+    def _run_durably(self, script: str, *args: object) -> Any:
+        return redis_client.run_durably(self._redis, self._scripts[script], PREFIX, *args)
 
     def ping(self) -> None:
         """Raise Unreachable unless the server answers."""
@@ -120,7 +122,9 @@ class Ledger(LedgerPages, LedgerFigures, LedgerLife, LedgerNotices, LedgerDoor):
 
     # Batches
 
-    def open_batch(self, row: BatchRow, plan: Plan, *, max_active: int, budget_usd: Decimal | None, asked: str) -> bool:
+    def open_batch(
+        self, row: BatchRow, plan: BatchConfig, *, max_active: int, budget_usd: Decimal | None, manifest_digest: str
+    ) -> bool:
         """Put a batch on the ledger, once. `asked` is the digest of its manifest. False when the id is there."""
         fields: dict[str, object] = {
             "name": row.name,
@@ -133,13 +137,13 @@ class Ledger(LedgerPages, LedgerFigures, LedgerLife, LedgerNotices, LedgerDoor):
             "total": 0,
             "expected": row.total,
             "open": 0,
-            "asked": asked,
+            "asked": manifest_digest,
         }
         if budget_usd is not None:
             fields["budget"] = to_pico(budget_usd)
         return bool(self._run("open_batch", row.id, *(part for pair in fields.items() for part in pair)) == 1)
 
-    def asked(self, batch_id: str) -> str | None:
+    def manifest_digest(self, batch_id: str) -> str | None:
         """The digest of the manifest that the batch was opened with; None when there is no such batch."""
         value: str | None = self._redis.hget(_batch(batch_id), "asked")
         return value
@@ -192,9 +196,9 @@ class Ledger(LedgerPages, LedgerFigures, LedgerLife, LedgerNotices, LedgerDoor):
                 args += [item_id, _spec_text(item["spec"]), *run, *cost, outcome]
             self._run("restore_items", batch_id, ms(adopt_wait_s), *args)
 
-    def start_batch(self, batch_id: str, *, price_usd: Decimal, most_failures: int) -> None:
+    def start_batch(self, batch_id: str, *, price_usd: Decimal, max_failures: int) -> None:
         """All items are loaded: the batch runs. `price_usd` of one run, 0 when it is not known."""
-        self._run("start_batch", batch_id, to_pico(price_usd), most_failures)
+        self._run("start_batch", batch_id, to_pico(price_usd), max_failures)
 
     def batch(self, batch_id: str) -> BatchRow:
         """One batch with its figures. Raises NoSuchBatch."""
@@ -217,19 +221,19 @@ class Ledger(LedgerPages, LedgerFigures, LedgerLife, LedgerNotices, LedgerDoor):
         ids: list[str] = self._redis.zrange(f"{PREFIX}open", 0, -1)
         return ids
 
-    def plan(self, batch_id: str) -> Plan:
+    def plan(self, batch_id: str) -> BatchConfig:
         """What the items of a batch share. Raises NoSuchBatch."""
         text, output = self._redis.hmget(_batch(batch_id), "plan", "output")
         if text is None:
             raise NoSuchBatch(batch_id)
-        return Plan(**json.loads(text), output=output)
+        return BatchConfig(**json.loads(text), output=output)
 
-    def money(self, batch_id: str) -> Money:
+    def batch_budget(self, batch_id: str) -> BatchBudget:
         """What a batch may cost and what a run of it costs. Raises NoSuchBatch."""
         budget, price, created = self._redis.hmget(_batch(batch_id), "budget", "price", "created")
         if created is None:
             raise NoSuchBatch(batch_id)
-        return Money(from_pico(budget) if budget else None, from_pico(price) if price and price != "0" else None)
+        return BatchBudget(from_pico(budget) if budget else None, from_pico(price) if price and price != "0" else None)
 
     def items(self, batch_id: str, states: Collection[str] | None = None) -> Iterator[ItemRow]:
         """Items in manifest order, streamed; only those in `states` when given."""
@@ -268,77 +272,79 @@ class Ledger(LedgerPages, LedgerFigures, LedgerLife, LedgerNotices, LedgerDoor):
 
     # Submitting
 
-    def claim_runs(self, most: int, *, lease_s: float, max_active: int) -> Claims:
+    def claim_runs(self, limit: int, *, lease_s: float, max_active: int) -> SubmissionLeases:
         """Claim pending items to submit: fair between batches, within window, budgets and back-off."""
         lease = uuid4().hex
-        wait, broke, claimed = self._run("claim_runs", most, ms(lease_s), lease, max_active)
+        wait, broke, claimed = self._run("claim_runs", limit, ms(lease_s), lease, max_active)
         runs = []
-        for batch, item, attempt, tries, refusals, text in claimed:
+        for batch, item, attempt, attempts_spent, refusals, text in claimed:
             spec = json.loads(text)
             what = (spec["image"], spec["prompt"], spec["params"])
-            runs.append(Claim(RunName(batch, item, int(attempt)), lease, int(tries), int(refusals), *what))
-        return Claims(runs, seconds(wait), broke)
+            runs.append(
+                SubmissionLease(RunId(batch, item, int(attempt)), lease, int(attempts_spent), int(refusals), *what)
+            )
+        return SubmissionLeases(runs, seconds(wait), broke)
 
-    def write_down(self, claims: Sequence[Claim]) -> list[Claim]:
+    def mark_posting(self, claims: Sequence[SubmissionLease]) -> list[SubmissionLease]:
         """Before runs are posted: that they are, on disk where the server can say so. Answers those still ours."""
         if not claims:
             return []
         args = [part for claim in claims for part in (*_name(claim.run), claim.lease)]
-        ours = self._run_to_disk("write_down", *args)
+        ours = self._run_durably("write_down", *args)
         return [claim for claim, is_ours in zip(claims, ours, strict=True) if is_ours]
 
-    def accept_run(self, run: RunName, lease: str, task_id: str, token: str, look_after_s: float) -> bool:
+    def accept_run(self, run: RunId, lease: str, task_id: str, token: str, look_after_s: float) -> bool:
         """The vendor took the run. False when it is no longer ours."""
         return bool(self._run("accept_run", *_name(run), lease, task_id, token, ms(look_after_s)) == 1)
 
-    def return_run(self, run: RunName, lease: str, state: ItemState, *, delay_s: float, spent: bool) -> Returned:
+    def requeue_run(self, run: RunId, lease: str, state: ItemState, *, delay_s: float, spent: bool) -> Returned:
         """The attempt came to nothing: the item waits `delay_s`. `spent`: it counts against `limits.attempts`."""
         args = (run.batch, run.item, state, run.attempt, lease, ms(delay_s), int(spent))
         return Returned(self._run("return_run", *args))
 
-    def lose_run(self, run: RunName, lease: str, *, adopt_wait_s: float) -> bool:
+    def mark_unknown(self, run: RunId, lease: str, *, adopt_wait_s: float) -> bool:
         """The answer to the run was lost: unknown, until a callback brings it back."""
         return bool(self._run("lose_run", *_name(run), lease, ms(adopt_wait_s)) == 1)
 
-    def never_posted(self, run: RunName) -> bool:
+    def revert_unposted(self, run: RunId) -> bool:
         """A run that was given up as lost was in fact never posted. False when the item has moved on."""
         return bool(self._run("never_posted", *_name(run)) == 1)
 
     # Collecting
 
-    def ring(self, run: RunName, task_id: str, token: str) -> bool:
+    def record_callback(self, run: RunId, task_id: str, token: str) -> bool:
         """A callback came. True when there is something to look at now."""
         return bool(self._run("ring", *_name(run), task_id, token)[1] == 1)
 
-    def ring_all(self, calls: Iterable[tuple[RunName, str, str]]) -> bool:
+    def record_callbacks(self, calls: Iterable[tuple[RunId, str, str]]) -> bool:
         """Callbacks came, each as (run, task id, token). True when a `collect` job is to be woken for them."""
         args = [part for run, task_id, token in calls for part in (*_name(run), task_id, token)]
         on_its_way, *rung = self._run("ring", *args)
         return bool(any(rung) and not on_its_way)
 
-    def claim_due(self, most: int, *, lease_s: float) -> Dues:
+    def claim_due(self, limit: int, *, lease_s: float) -> PollLeases:
         """Claim runs that are to be looked at."""
         lease = uuid4().hex
-        wait, claimed = self._run("claim_due", most, ms(lease_s), lease)
-        return Dues([due_row(fields, lease) for fields in claimed], seconds(wait))
+        wait, claimed = self._run("claim_due", limit, ms(lease_s), lease)
+        return PollLeases([due_row(fields, lease) for fields in claimed], seconds(wait))
 
-    def renew(self, held: Iterable[tuple[RunName, str]], *, lease_s: float) -> list[bool]:
+    def renew(self, held: Iterable[tuple[RunId, str]], *, lease_s: float) -> list[bool]:
         """Keep (run, lease) pairs for `lease_s` from now. Answers for each whether it is still ours."""
         args = (part for run, lease in held for part in (run.batch, run.item, lease))
         return [ours == 1 for ours in self._run("renew", ms(lease_s), *args)]
 
-    def put_down(self, due: Due, *, delay_s: float, counter: str = "") -> bool:
+    def release(self, due: PollLease, *, delay_s: float, counter: str = "") -> bool:
         """Look again in `delay_s`. `counter` is 'looks' or 'copies' when this look failed."""
         run = due.run
         args = (run.batch, run.item, due.state, run.attempt, due.lease, ms(delay_s), counter)
         return bool(self._run("put_down", *args) == 1)
 
-    def pay_run(self, due: Due, cost_usd: Decimal) -> Paid:
+    def record_success(self, due: PollLease, cost_usd: Decimal) -> Paid:
         """The run succeeded: its cost is on the batch, its place is free."""
         return Paid(self._run("pay_run", *_name(due.run), due.lease, to_pico(cost_usd), str(cost_usd)))
 
     def end_item(
-        self, run: RunName, lease: str, state: ItemState, to: ItemState, outcome: Mapping[str, Any]
+        self, run: RunId, lease: str, state: ItemState, to: ItemState, outcome: Mapping[str, Any]
     ) -> EndedItem:
         """The item has ended with `outcome`, a row document without what the manifest says."""
         text = json.dumps({"status": to, **outcome}, ensure_ascii=False)
@@ -362,11 +368,11 @@ class Ledger(LedgerPages, LedgerFigures, LedgerLife, LedgerNotices, LedgerDoor):
             if ended < _CHUNK:
                 return int(still_open)
 
-    def hurry_running(self, batch_id: str) -> None:
+    def poll_now(self, batch_id: str) -> None:
         """Make every running item of a batch due now."""
         self._in_steps("hurry_running", batch_id)
 
-    def reopen(self, batch_id: str, states: Collection[str]) -> int:
+    def retry_items(self, batch_id: str, states: Collection[str]) -> int:
         """Let ended items in `states` go again; what is paid is only copied again. Answers how many. NoSuchBatch."""
         self.batch(batch_id)
         wanted = [state for state in states if state in TERMINAL and state != ItemState.SUCCEEDED]
@@ -377,7 +383,7 @@ class Ledger(LedgerPages, LedgerFigures, LedgerLife, LedgerNotices, LedgerDoor):
             if seen < _CHUNK:
                 return int(reopened)
 
-    def reopen_item(self, batch_id: str, item_id: str) -> bool:
+    def retry_item(self, batch_id: str, item_id: str) -> bool:
         """Let one ended item go again. False when it has not ended, or has succeeded. NoSuchBatch, NoSuchItem."""
         wanted = [state for state in TERMINAL if state != ItemState.SUCCEEDED]
         reopened = self._run("reopen_item", batch_id, item_id, *wanted)
@@ -444,15 +450,20 @@ class Ledger(LedgerPages, LedgerFigures, LedgerLife, LedgerNotices, LedgerDoor):
 
     def account(self) -> AccountRow:
         """How the account is doing."""
-        window, paused, probe_at, until, trouble = self._redis.hmget(
+        concurrency_limit, paused, probe_at, until, backoff_reason = self._redis.hmget(
             f"{PREFIX}account", "window", "paused", "probe_at", "backoff_until", "trouble"
         )
         active = int(self._redis.scard(f"{PREFIX}active"))
         return AccountRow(
-            active, int(float(window)) if window else None, paused, moment(probe_at or 0), moment(until or 0), trouble
+            active,
+            int(float(concurrency_limit)) if concurrency_limit else None,
+            paused,
+            moment(probe_at or 0),
+            moment(until or 0),
+            backoff_reason,
         )
 
-    def shrink_window(self, allowed: int | None) -> None:
+    def limit_concurrency(self, allowed: int | None) -> None:
         """The vendor allows no more than `allowed` runs at a time (None: fewer than now)."""
         self._run("trouble", "window", allowed or 0)
 
@@ -492,7 +503,7 @@ class Ledger(LedgerPages, LedgerFigures, LedgerLife, LedgerNotices, LedgerDoor):
         moment_ms = int(finished.timestamp() * 1000)
         return Finished(self._run("finish_batch", batch_id, lease, status, moment_ms, revision, int(notify)))
 
-    def expire(self, *, adopt_wait_s: float, on_unknown: str) -> list[str]:
+    def expire_leases(self, *, adopt_wait_s: float, on_unknown: str) -> list[str]:
         """Give up what time has run out for. Answers the batches in which an item was held as unknown."""
         held: set[str] = set()
         while True:
@@ -524,5 +535,5 @@ def _day(since_1970: int) -> date:
     return date(1970, 1, 1) + timedelta(days=since_1970)
 
 
-def _name(run: RunName) -> tuple[str, str, int]:
+def _name(run: RunId) -> tuple[str, str, int]:
     return run.batch, run.item, run.attempt

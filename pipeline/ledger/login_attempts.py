@@ -10,31 +10,31 @@ from typing import Any
 
 from pipeline.ledger.keys import PREFIX
 
-MOST_TRIES = 10
-WITHIN_S = 60
+MAX_ATTEMPTS = 10
+WINDOW_S = 60
 
 
-class LedgerDoor:
+class LoginAttempts:
     """Tries are counted before they are judged, so that many at once get no further than one after the other."""
 
     _redis: Any
 
-    def knock(self, address: str) -> int:
+    def record_attempt(self, address: str) -> int:
         """Somebody at `address` tries to come in. How many seconds they have to wait first: 0 when they may try."""
-        key = _door(address)
+        key = _address_key(address)
         with self._redis.pipeline(transaction=True) as pipe:
-            pipe.set(key, 0, ex=WITHIN_S, nx=True)
+            pipe.set(key, 0, ex=WINDOW_S, nx=True)
             pipe.incr(key)
             pipe.ttl(key)
             _, tries, left_s = pipe.execute()
-        return max(1, left_s) if tries > MOST_TRIES else 0
+        return max(1, left_s) if tries > MAX_ATTEMPTS else 0
 
-    def let_in(self, address: str) -> None:
+    def clear(self, address: str) -> None:
         """Somebody at `address` had the key: their tries are forgotten."""
-        self._redis.delete(_door(address))
+        self._redis.delete(_address_key(address))
 
 
-def _door(address: str) -> str:
+def _address_key(address: str) -> str:
     """The key of an address; those of a network that one household has are one."""
     try:
         parsed = ip_address(address)

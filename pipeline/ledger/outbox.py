@@ -14,7 +14,7 @@ from pipeline.ledger.records import ms, seconds
 
 
 @dataclass(frozen=True)
-class Notice:
+class Delivery:
     """One that is ours to tell for a while. `tries` counts this one."""
 
     batch_id: str
@@ -23,14 +23,14 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class Notices:
+class Deliveries:
     """What is to be told, and in how many seconds the next is (None: there is none)."""
 
-    due: list[Notice]
+    due: list[Delivery]
     next_in_s: float | None
 
 
-class LedgerNotices:
+class Outbox:
     """Claim, then tell, then settle or put off: a worker that dies in between is followed by another."""
 
     _redis: Any
@@ -38,19 +38,19 @@ class LedgerNotices:
     def _run(self, script: str, *args: object) -> Any:
         raise NotImplementedError
 
-    def has_notices(self) -> bool:
+    def has_deliveries(self) -> bool:
         """Whether anybody is to be told anything, now or later."""
         return bool(self._redis.exists(f"{PREFIX}notices"))
 
-    def claim_notices(self, most: int, *, lease_s: float) -> Notices:
+    def claim_deliveries(self, limit: int, *, lease_s: float) -> Deliveries:
         """Claim what is to be told now."""
-        wait, claimed = self._run("claim_notices", most, ms(lease_s))
-        return Notices([Notice(batch, int(revision), tries) for batch, revision, tries in claimed], seconds(wait))
+        wait, claimed = self._run("claim_notices", limit, ms(lease_s))
+        return Deliveries([Delivery(batch, int(revision), tries) for batch, revision, tries in claimed], seconds(wait))
 
-    def settle_notice(self, notice: Notice) -> bool:
+    def complete_delivery(self, delivery: Delivery) -> bool:
         """It was told, or given up. False when the batch has ended anew meanwhile, and that is to be told."""
-        return bool(self._run("settle_notice", notice.batch_id, notice.revision, -1) == 1)
+        return bool(self._run("settle_notice", delivery.batch_id, delivery.revision, -1) == 1)
 
-    def put_off_notice(self, notice: Notice, delay_s: float) -> bool:
+    def reschedule_delivery(self, delivery: Delivery, delay_s: float) -> bool:
         """Try again in `delay_s`."""
-        return bool(self._run("settle_notice", notice.batch_id, notice.revision, ms(delay_s)) == 1)
+        return bool(self._run("settle_notice", delivery.batch_id, delivery.revision, ms(delay_s)) == 1)

@@ -13,7 +13,7 @@ from pipeline.ledger.keys import PREFIX, batch_key, item_key
 from pipeline.ledger.records import LIVE_FIELDS, batch_row, item_row
 
 MARKS = ("approved", "rejected")
-MOST_LOOKED_AT = 4000
+MAX_SCANNED_ITEMS = 4000
 """As many items as one page of a filtered list looks at: a few milliseconds of the server."""
 
 
@@ -36,7 +36,7 @@ class ItemPage:
     next: int | None
 
 
-class LedgerPages:
+class LedgerQueries:
     """What the ledger answers in pages."""
 
     _redis: Any
@@ -79,7 +79,7 @@ class LedgerPages:
             raise NoSuchBatch(batch_id)
         # Specs are JSON: the text is looked for as it stands there, its ASCII letters in any case.
         needle = _lower(json.dumps(text, ensure_ascii=False)[1:-1])
-        following, ids = self._run("page_items", batch_id, first, MOST_LOOKED_AT, limit, needle, mark, *states)
+        following, ids = self._run("page_items", batch_id, first, MAX_SCANNED_ITEMS, limit, needle, mark, *states)
         return ItemPage(self._rows(batch_id, ids), None if following < 0 else following)
 
     def marks(self, batch_id: str) -> dict[str, int]:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import Any
 
-from pipeline.domain.callback_tokens import RunName
+from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.model import BatchRow, ItemRow
 from pipeline.domain.money import from_pico
 from pipeline.domain.results import row_from_document
@@ -19,12 +19,12 @@ from pipeline.errors import DailiesError
 
 
 @dataclass(frozen=True)
-class Claim:
+class SubmissionLease:
     """A pending item that is ours to submit until the lease ends."""
 
-    run: RunName
+    run: RunId
     lease: str
-    tries: int
+    attempts_spent: int
     refusals: int
     image: str | None
     prompt: str | None
@@ -32,42 +32,42 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Due:
+class PollLease:
     """A run that is ours to look at until the lease ends. Times are in seconds."""
 
-    run: RunName
+    run: RunId
     lease: str
     batch_status: str
     state: ItemState
-    tries: int
+    attempts_spent: int
     task_id: str
     token: str
     age_s: float
-    looks: int
-    copies: int
+    failed_polls: int
+    failed_copies: int
     hint_task: str
     hint_token: str
 
 
 @dataclass(frozen=True)
-class Claims:
+class SubmissionLeases:
     """What a worker got, and in how many seconds more is due (None: nothing waits for a time)."""
 
-    runs: list[Claim]
+    runs: list[SubmissionLease]
     next_in_s: float | None
     out_of_budget: list[str]
 
 
 @dataclass(frozen=True)
-class Dues:
+class PollLeases:
     """Runs to look at, and in how many seconds the next one is due (None: there is none)."""
 
-    runs: list[Due]
+    runs: list[PollLease]
     next_in_s: float | None
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchConfig:
     """What all items of a batch share: read once a batch and worker."""
 
     model: str
@@ -82,7 +82,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Money:
+class BatchBudget:
     """What a batch may cost, and what one run of it costs; None where there is no limit, or the price is not known."""
 
     budget_usd: Decimal | None
@@ -106,11 +106,11 @@ class AccountRow:
     """
 
     active: int
-    window: int | None
+    concurrency_limit: int | None
     paused_reason: str | None
     probe_at: datetime | None
     backoff_until: datetime | None
-    trouble: str | None
+    backoff_reason: str | None
 
 
 class Returned(IntEnum):
@@ -195,11 +195,11 @@ LIVE_FIELDS = ("state", "tries", "before", "task", "paid")
 
 def item_row(item_id: str, spec: str, outcome: str | None, review: str | None, fields: Sequence[str | None]) -> ItemRow:
     """An item from its spec, its outcome, its review (JSON texts) and its live LIVE_FIELDS."""
-    state, tries, before, task, paid = fields
+    state, attempts_spent, before, task, paid = fields
     document = {
         "id": item_id,
         "status": state or ItemState.PENDING,
-        "attempts": int(tries or 0) + int(before or 0),
+        "attempts": int(attempts_spent or 0) + int(before or 0),
         "task_id": task,
         "cost_usd": paid or "0",
         **json.loads(spec),
@@ -209,21 +209,21 @@ def item_row(item_id: str, spec: str, outcome: str | None, review: str | None, f
     return row_from_document(document)
 
 
-def due_row(fields: Sequence[str], lease: str) -> Due:
+def due_row(fields: Sequence[str], lease: str) -> PollLease:
     """A claimed run from one row of `claim_due.lua`."""
-    batch, item, status, state, attempt, tries, task, token, posted = fields[:9]
-    looks, copies, hint_task, hint_token, now = fields[9:]
-    return Due(
-        run=RunName(batch, item, int(attempt)),
+    batch, item, status, state, attempt, attempts_spent, task, token, posted = fields[:9]
+    failed_polls, failed_copies, hint_task, hint_token, now = fields[9:]
+    return PollLease(
+        run=RunId(batch, item, int(attempt)),
         lease=lease,
         batch_status=status,
         state=ItemState(state),
-        tries=int(tries),
+        attempts_spent=int(attempts_spent),
         task_id=task,
         token=token,
         age_s=(int(now) - int(posted)) / 1000,
-        looks=int(looks),
-        copies=int(copies),
+        failed_polls=int(failed_polls),
+        failed_copies=int(failed_copies),
         hint_task=hint_task,
         hint_token=hint_token,
     )

@@ -22,15 +22,17 @@ from redis.exceptions import (
 
 from pipeline.errors import Unreachable
 
-_TROUBLE = (ConnectionError, TimeoutError, BusyLoadingError, AuthenticationError)
-_LONGEST_WAIT_S = 2.0
+_CONNECTION_ERRORS = (ConnectionError, TimeoutError, BusyLoadingError, AuthenticationError)
+_MAX_WAIT_S = 2.0
 _DISK_S = 5.0
-ANSWER_S = 10.0
+SOCKET_TIMEOUT_S = 10.0
 
 log = structlog.get_logger()
 
 
-def connect(redis_url: str, *, decode: bool = True, patience_s: float = 0, answer_s: float = ANSWER_S) -> Any:
+def connect(
+    redis_url: str, *, decode: bool = True, retry_timeout_s: float = 0, socket_timeout_s: float = SOCKET_TIMEOUT_S
+) -> Any:
     """A client with time limits on everything; its connection failures come out as Unreachable.
 
     `decode` False gives bytes, as RQ wants them. `patience_s`: how long a command is tried again while the server is
@@ -42,17 +44,17 @@ def connect(redis_url: str, *, decode: bool = True, patience_s: float = 0, answe
             redis_url,
             decode_responses=decode,
             socket_connect_timeout=5,
-            socket_timeout=30 if patience_s else answer_s,
+            socket_timeout=30 if retry_timeout_s else socket_timeout_s,
             health_check_interval=30,
             max_connections=128,
         )
     except ValueError as error:
         raise Unreachable(f"REDIS_URL is not a Redis URL: {error}") from None
-    client.patience_s = patience_s
+    client.retry_timeout_s = retry_timeout_s
     return client
 
 
-def run_to_disk(redis: Any, script: Any, key: str, *args: object) -> Any:
+def run_durably(redis: Any, script: Any, key: str, *args: object) -> Any:
     """Run a registered script and wait until the server's disk has what it wrote (WAITAOF, Valkey and Redis 7.2).
 
     Both go over one connection: the server waits for what that connection wrote. Servers without the command,
@@ -64,7 +66,7 @@ def run_to_disk(redis: Any, script: Any, key: str, *args: object) -> Any:
         answer, written = pipe.execute(raise_on_error=False)
     if isinstance(answer, NoScriptError):
         redis.script_load(script.script)
-        return run_to_disk(redis, script, key, *args)
+        return run_durably(redis, script, key, *args)
     if isinstance(answer, ResponseError):
         raise answer
     if not isinstance(written, ResponseError) and written[0] < 1:
@@ -73,16 +75,16 @@ def run_to_disk(redis: Any, script: Any, key: str, *args: object) -> Any:
 
 
 class _Client(Redis):
-    patience_s: float = 0
-    speaks_to_people = True
+    retry_timeout_s: float = 0
+    translate_errors = True
 
-    def is_left_alone(self) -> bool:
+    def is_orphaned(self) -> bool:
         """Whether it is not to wait, patient or not."""
         return False
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         send: Callable[..., Any] = super().execute_command
-        return _patiently(self, lambda: send(*args, **options))
+        return _with_retries(self, lambda: send(*args, **options))
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
         pipe = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
@@ -96,11 +98,11 @@ class RQRedis(_Client):
     One whose parent is gone is to end, and waits no more.
     """
 
-    patience_s = 60
-    speaks_to_people = False
+    retry_timeout_s = 60
+    translate_errors = False
     _parents: ClassVar[dict[int, int]] = {}
 
-    def is_left_alone(self) -> bool:
+    def is_orphaned(self) -> bool:
         """Whether the process that started this one is gone."""
         return self._parents.setdefault(os.getpid(), os.getppid()) != os.getppid()
 
@@ -110,7 +112,7 @@ class RQRedis(_Client):
         limits = {"socket_connect_timeout": 5, "socket_timeout": 30, "socket_keepalive": True}
         client: Any = super().from_url(url, **(limits | options))
         # Who the parent is, is noted while it lives.
-        client.is_left_alone()
+        client.is_orphaned()
         return client  # type: ignore[no-any-return]
 
 
@@ -125,25 +127,25 @@ class _Pipeline(Pipeline):
             self.command_stack = list(commands)
             return super(_Pipeline, self).execute(raise_on_error)
 
-        return _patiently(self.owner, send)
+        return _with_retries(self.owner, send)
 
 
-def _patiently(client: _Client, call: Callable[[], Any]) -> Any:
-    ends = time.monotonic() + client.patience_s
+def _with_retries(client: _Client, call: Callable[[], Any]) -> Any:
+    ends = time.monotonic() + client.retry_timeout_s
     wait = 0.05
     while True:
         try:
             return call()
-        except _TROUBLE as error:
-            if _LONGEST_WAIT_S / 2 < wait < _LONGEST_WAIT_S:
+        except _CONNECTION_ERRORS as error:
+            if _MAX_WAIT_S / 2 < wait < _MAX_WAIT_S:
                 # Once, after a second or two.
                 log.warning("waiting_for_redis", place=_place(client), error=type(error).__name__)
-            if time.monotonic() + wait > ends or client.is_left_alone():
-                if not client.speaks_to_people:
+            if time.monotonic() + wait > ends or client.is_orphaned():
+                if not client.translate_errors:
                     raise
                 raise _unreachable(client, error) from error
         time.sleep(wait * (0.5 + random.random() / 2))
-        wait = min(wait * 2, _LONGEST_WAIT_S)
+        wait = min(wait * 2, _MAX_WAIT_S)
 
 
 def _unreachable(client: Any, error: Exception) -> Unreachable:

@@ -21,25 +21,25 @@ STARTED = "started"
 
 
 @dataclass(frozen=True)
-class Life:
+class Timeline:
     """Slices of `step_s` seconds from the beginning of a batch on: {what happened: how often}, in each."""
 
     step_s: float
     slices: tuple[Mapping[str, int], ...]
 
 
-class LedgerLife:
+class TimelineStore:
     """What the ledger knows of a batch's life."""
 
     _redis: Any
 
-    def life(self, batch_id: str, elapsed_s: float) -> Life:
+    def timeline(self, batch_id: str, elapsed_s: float) -> Timeline:
         """The first `elapsed_s` seconds of a batch, and whatever came after them."""
         counted = self._redis.hgetall(f"{batch_key(batch_id)}:life")
-        return life_of(counted, elapsed_s)
+        return timeline_from(counted, elapsed_s)
 
 
-def life_of(counted: Mapping[str, str], elapsed_s: float) -> Life:
+def timeline_from(counted: Mapping[str, str], elapsed_s: float) -> Timeline:
     """A life as the hash has it, in slices that reach over `elapsed_s`."""
     kept_s = step_s = int(counted.get("step", FIRST_STEP_S * 1000)) / 1000
     while elapsed_s > step_s * SLOTS:
@@ -51,9 +51,9 @@ def life_of(counted: Mapping[str, str], elapsed_s: float) -> Life:
             at = int(int(place) * kept_s / step_s)
             slices += [Counter() for _ in range(len(slices), at + 1)]
             slices[at][what] += int(number)
-    return Life(step_s, tuple(slices))
+    return Timeline(step_s, tuple(slices))
 
 
-def life_for_scripts() -> str:
+def timeline_constants() -> str:
     """SLOTS and the first step as the scripts know them."""
     return f"local SLOTS, FIRST_STEP = {SLOTS}, {FIRST_STEP_S * 1000}\n"

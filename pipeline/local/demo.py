@@ -60,15 +60,15 @@ def bring_home(service: Service, batch: BatchRow, folder: Path) -> Path:
 
 
 @contextmanager
-def tended(stack: Stack) -> Iterator[None]:
+def polled(stack: Stack) -> Iterator[None]:
     """Keep the processes of `stack` running while the block runs."""
     done = threading.Event()
 
-    def tend() -> None:
+    def poll() -> None:
         while not done.wait(0.2):
-            stack.supervisor.tend()
+            stack.supervisor.poll()
 
-    thread = threading.Thread(target=tend, name="supervisor", daemon=True)
+    thread = threading.Thread(target=poll, name="supervisor", daemon=True)
     thread.start()
     try:
         yield

@@ -29,7 +29,7 @@ def write_environment(state: Path, values: Mapping[str, str]) -> None:
     _write(state / FILE, json.dumps(dict(values), indent=1))
 
 
-def kept_text(file: Path, made: str) -> str:
+def keep_file(file: Path, made: str) -> str:
     """What `file` holds, for this user only; `made` is put into it the first time."""
     if not file.exists():
         _write(file, made)

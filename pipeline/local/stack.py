@@ -13,8 +13,8 @@ from pathlib import Path
 from socket import create_server, socket
 
 from pipeline.errors import DailiesError
-from pipeline.local.env_file import kept_text, write_environment
-from pipeline.local.servers import HOST, alone_in, free_ports, running_s3, running_valkey, running_vendor
+from pipeline.local.env_file import keep_file, write_environment
+from pipeline.local.servers import HOST, exclusive_lock, free_ports, running_s3, running_valkey, running_vendor
 from pipeline.local.supervisor import Supervisor, commands_of
 from pipeline.settings import CONFIG, Settings, load
 
@@ -63,7 +63,7 @@ def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str
         places: list[tuple[str, str]] = []
         given = load(env)
         web = _folder(state, "web")
-        lock = stack.enter_context(alone_in(web))
+        lock = stack.enter_context(exclusive_lock(web))
         listener = stack.enter_context(_listening(web, port, "0.0.0.0" if given.api_token else HOST))  # noqa: S104
         env["PORT"] = str(listener.getsockname()[1])
         # The other commands may be run in another folder.
@@ -156,7 +156,7 @@ def _alone(state: Path) -> Iterator[None]:
 
 def _secret(state: Path) -> str:
     """What signs callback URLs and sessions; made once, so that callbacks of before a restart are still good."""
-    return kept_text(state / "secret", secrets.token_urlsafe(32))
+    return keep_file(state / "secret", secrets.token_urlsafe(32))
 
 
 def _listening(folder: Path, asked: int | None, address: str) -> socket:

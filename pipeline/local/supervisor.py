@@ -10,7 +10,7 @@ from types import TracebackType
 
 from honcho.environ import parse_procfile
 
-from pipeline.local.managed_process import KeptProcess
+from pipeline.local.managed_process import ManagedProcess
 
 STOP_S = 29.0
 """How long processes may take to end: workers let what they hold finish."""
@@ -34,7 +34,7 @@ class Supervisor:
         self._logs = logs
         self._folder = folder
         self._environment = environment
-        self._kept: list[KeptProcess] = []
+        self._managed: list[ManagedProcess] = []
 
     def __enter__(self) -> Supervisor:
         return self
@@ -51,20 +51,22 @@ class Supervisor:
         environment = {**self._environment, "LISTEN_FD": str(listens[0])} if listens else self._environment
         output = self._logs / f"{name}.log"
         words = shlex.split(command)
-        self._kept.append(
-            KeptProcess(name, words, output=output, environment=environment, holds=listens or (), folder=self._folder)
+        self._managed.append(
+            ManagedProcess(
+                name, words, output=output, environment=environment, holds=listens or (), folder=self._folder
+            )
         )
 
-    def tend(self) -> None:
+    def poll(self) -> None:
         """Start again what has died. To be called every now and then."""
-        for kept in self._kept:
-            kept.tend()
+        for kept in self._managed:
+            kept.poll()
 
     def stop(self) -> None:
         """Ask all to end, wait, and end by force whatever does not, with all that it started."""
-        for kept in self._kept:
-            kept.ask_to_end()
+        for kept in self._managed:
+            kept.terminate()
         ends = time.monotonic() + STOP_S
-        for kept in self._kept:
-            kept.end(ends - time.monotonic())
-        self._kept.clear()
+        for kept in self._managed:
+            kept.wait_or_kill(ends - time.monotonic())
+        self._managed.clear()

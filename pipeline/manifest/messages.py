@@ -10,33 +10,33 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from typing_extensions import is_typeddict
 
-from pipeline.manifest.yaml.decoder import MOST_PROBLEMS, shown
+from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 from pipeline.manifest.yaml.document import Mistake
 from pipeline.manifest.yaml.positions import Path
 
 
-def mistakes_of(error: ValidationError, model: Any, *, at: Path = (), first: int | None = None) -> list[Mistake]:
+def problems_of(error: ValidationError, model: Any, *, at: Path = (), first: int | None = None) -> list[Mistake]:
     """The mistakes that validating a value as `model` found, where the value itself is at `at` in its document.
 
     A validator's ValueError says in its own words what would be right; it is put behind the name of the value.
     `first`: the value is a part of a list, and its first element has this index there. At most MOST_PROBLEMS are told.
     """
-    return [_mistake(details, model, at, first) for details in error.errors(include_url=False)[:MOST_PROBLEMS]]
+    return [_problem_of(details, model, at, first) for details in error.errors(include_url=False)[:MAX_PROBLEMS]]
 
 
 def unknown(key: str, known: Iterable[str], where: str = "") -> str:
     """The message for a key that is not one of the `known`. `where`: the mapping that it is in, as people write it."""
     names = list(known)
-    near = get_close_matches(key, names, 1, 0.6) if len(key) <= _MOST_COMPARED else []
+    near = get_close_matches(key, names, 1, 0.6) if len(key) <= _MAX_COMPARED else []
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
     return f"unknown key {shown(key)}{f' in {where}' if where else ''}: {hint}"
 
 
-_MOST_COMPARED = 64
+_MAX_COMPARED = 64
 """Comparing takes long for longer keys."""
 
 
-def _mistake(details: ErrorDetails, model: Any, at: Path, first: int | None) -> Mistake:
+def _problem_of(details: ErrorDetails, model: Any, at: Path, first: int | None) -> Mistake:
     loc = details["loc"]
     at_key = loc[-1:] == ("[key]",)
     loc = loc[:-1] if at_key else loc
@@ -52,7 +52,7 @@ def _name_of(path: Path) -> str:
     """A path as people write it, within the element of a list that it is in: `limits.attempts`."""
     steps: list[str] = []
     for step in path:
-        steps = [] if isinstance(step, int) else [*steps, step if len(step) <= _MOST_COMPARED else f"{step[:20]}…"]
+        steps = [] if isinstance(step, int) else [*steps, step if len(step) <= _MAX_COMPARED else f"{step[:20]}…"]
     return ".".join(steps)
 
 

@@ -19,15 +19,15 @@ from pydantic import ValidationError
 
 from pipeline.domain.model import Item, Limits, Manifest
 from pipeline.errors import DailiesError, InvalidManifest, Problem, StorageError
-from pipeline.manifest.messages import mistakes_of
+from pipeline.manifest.messages import problems_of
 from pipeline.manifest.rows import Rows, read_rows
 from pipeline.manifest.schema import FREE_KEYS, ITEMS, TEXT_KEYS, ItemEntry, LimitsEntry, ManifestEntry
 from pipeline.manifest.template import Fill, filled, filled_items
-from pipeline.manifest.values import DEFAULT_IMAGE_FIELD, DEFAULT_MODEL, MOST_ITEMS, Surroundings, seconds_of
-from pipeline.manifest.yaml.decoder import MOST_PROBLEMS, shown
-from pipeline.manifest.yaml.document import MOST_BYTES, Document, Mistake, in_order, load
+from pipeline.manifest.values import DEFAULT_IMAGE_FIELD, DEFAULT_MODEL, MAX_ITEMS, ValidationContext, seconds_of
+from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
+from pipeline.manifest.yaml.document import MAX_BYTES, Document, Mistake, in_order, load
 
-__all__ = ["DEFAULT_MODEL", "MOST_BYTES", "MOST_ITEMS", "derived_id", "dump", "parse"]
+__all__ = ["DEFAULT_MODEL", "MAX_BYTES", "MAX_ITEMS", "derived_id", "dump", "parse"]
 
 _HANDFUL = 100
 _STAND_IN = {"version": 1, "name": "unnamed"}
@@ -40,7 +40,7 @@ def parse(
     file: str,
     read_rows: Callable[[str], bytes],
     local_files: Path | None,
-    most_bytes: int = MOST_BYTES,
+    max_bytes: int = MAX_BYTES,
     fill: Fill | None = None,
 ) -> Manifest:
     """The manifest in `text`, expanded: matrix and rows are items, every item has an id.
@@ -51,27 +51,27 @@ def parse(
 
     Raises InvalidManifest with all mistakes, StorageError.
     """
-    document = load(text, file=file, most_bytes=most_bytes, text_keys=TEXT_KEYS, free_keys=FREE_KEYS)
+    document = load(text, file=file, max_bytes=max_bytes, text_keys=TEXT_KEYS, free_keys=FREE_KEYS)
     if not document.readable:
         raise InvalidManifest(document.problems)
     if not isinstance(document.value, dict):
         raise InvalidManifest([*document.problems, Problem(file, 1, 1, _NO_MAPPING)])
     value = filled(document.value, fill) if fill else document.value
     image_field = value.get("image_field")
-    around = Surroundings(image_field if isinstance(image_field, str) else DEFAULT_IMAGE_FIELD, local_files)
-    entry, mistakes = _head(value, around)
+    around = ValidationContext(image_field if isinstance(image_field, str) else DEFAULT_IMAGE_FIELD, local_files)
+    entry, problems_found = _head(value, around)
     rows, unread = _rows(entry.items_from, file, read_rows, around)
-    mistakes += unread
+    problems_found += unread
     if fill:
         rows.items = filled_items(rows.items, fill)
     written, below = _Part(entry.items or [], _within(document, "items")), _Part(rows.items, rows.located)
-    mistakes += _wrong_number(entry, rows, mistakes)
-    if mistakes[-1:] != [_TOO_MANY]:
+    problems_found += _wrong_number(entry, rows, problems_found)
+    if problems_found[-1:] != [_TOO_MANY]:
         written.check(around)
         below.check(around)
         _check_ids([written, below])
     problems = [
-        *in_order([*document.problems, *document.located(mistakes), *written.problems()]),
+        *in_order([*document.problems, *document.located(problems_found), *written.problems()]),
         *in_order([*rows.problems, *below.problems()]),
     ]
     if problems:
@@ -119,8 +119,8 @@ def dump(manifest: Manifest) -> bytes:
 
 _NO_MAPPING = "a manifest is a mapping that begins with `version: 1`"
 _ORIGINS = (("items",), ("matrix",), ("items_from",))
-_TOO_MANY = Mistake((), f"there are more than {MOST_ITEMS:,} items in all: make several manifests of them")
-_TOO_LONG = f"with all its items written out this is longer than {MOST_BYTES:,} bytes: make several manifests of it"
+_TOO_MANY = Mistake((), f"there are more than {MAX_ITEMS:,} items in all: make several manifests of them")
+_TOO_LONG = f"with all its items written out this is longer than {MAX_BYTES:,} bytes: make several manifests of it"
 _SURELY_SHORT = 4_000_000
 """Up to so many characters of items a manifest is not too long, however they are written."""
 _NO_YAML_TEXT = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
@@ -144,43 +144,43 @@ class _Part:
     raw: list[Any]
     locate: Callable[[list[Mistake]], list[Problem]]
     drafts: list[ItemEntry] = field(default_factory=list)
-    mistakes: list[Mistake] = field(default_factory=list)
+    problems_found: list[Mistake] = field(default_factory=list)
 
-    def check(self, around: Surroundings) -> None:
+    def check(self, around: ValidationContext) -> None:
         """Make drafts of the raw items. A handful with a mistake leaves only the mistakes."""
         for start in range(0, len(self.raw), _HANDFUL):
             try:
                 self.drafts += ITEMS.validate_python(self.raw[start : start + _HANDFUL], context=around)
             except ValidationError as error:
-                self.mistakes += mistakes_of(error, list[ItemEntry], first=start)
-            if len(self.mistakes) > MOST_PROBLEMS:
+                self.problems_found += problems_of(error, list[ItemEntry], first=start)
+            if len(self.problems_found) > MAX_PROBLEMS:
                 break
 
     def problems(self) -> list[Problem]:
         """The mistakes with their places."""
-        return self.locate(self.mistakes) if self.mistakes else []
+        return self.locate(self.problems_found) if self.problems_found else []
 
 
 def _within(document: Document, key: str) -> Callable[[list[Mistake]], list[Problem]]:
-    def locate(mistakes: list[Mistake]) -> list[Problem]:
-        return document.located(replace(mistake, path=(key, *mistake.path)) for mistake in mistakes)
+    def locate(problems_found: list[Mistake]) -> list[Problem]:
+        return document.located(replace(mistake, path=(key, *mistake.path)) for mistake in problems_found)
 
     return locate
 
 
-def _head(value: dict[str, Any], around: Surroundings) -> tuple[ManifestEntry, list[Mistake]]:
+def _head(value: dict[str, Any], around: ValidationContext) -> tuple[ManifestEntry, list[Mistake]]:
     """All but the items, and what is wrong with it. What is wrong is left out of the entry."""
     try:
         return ManifestEntry.model_validate(value, context=around), []
     except ValidationError as error:
-        mistakes = mistakes_of(error, ManifestEntry)
+        problems_found = problems_of(error, ManifestEntry)
         wrong = {details["loc"][0] for details in error.errors(include_url=False)}
         right = {key: part for key, part in value.items() if key not in wrong}
-        return ManifestEntry.model_validate(_STAND_IN | right, context=around), mistakes
+        return ManifestEntry.model_validate(_STAND_IN | right, context=around), problems_found
 
 
 def _rows(
-    reference: str | None, file: str, read: Callable[[str], bytes], around: Surroundings
+    reference: str | None, file: str, read: Callable[[str], bytes], around: ValidationContext
 ) -> tuple[Rows, list[Mistake]]:
     """The rows that `items_from` names, and why they cannot be read."""
     if reference is None:
@@ -193,16 +193,16 @@ def _rows(
             raise
         why = error.strerror if isinstance(error, OSError) else str(error)
         return Rows(name), [Mistake(("items_from",), f"items_from cannot be read: {why}")]
-    return read_rows(text, file=name, image_field=around.image_field, most_items=MOST_ITEMS), []
+    return read_rows(text, file=name, image_field=around.image_field, max_items=MAX_ITEMS), []
 
 
-def _wrong_number(entry: ManifestEntry, rows: Rows, mistakes: list[Mistake]) -> list[Mistake]:
+def _wrong_number(entry: ManifestEntry, rows: Rows, problems_found: list[Mistake]) -> list[Mistake]:
     """What is wrong with the number of items, where mistakes in them are not the reason."""
     pairs = len(entry.matrix.images) * len(entry.matrix.prompts) if entry.matrix else 0
     number = len(entry.items or []) + pairs + len(rows.items)
-    if number > MOST_ITEMS:
+    if number > MAX_ITEMS:
         return [_TOO_MANY]
-    if number or rows.problems or any(mistake.path[:1] in _ORIGINS for mistake in mistakes):
+    if number or rows.problems or any(mistake.path[:1] in _ORIGINS for mistake in problems_found):
         return []
     if entry.items_from is not None:
         return [Mistake(("items_from",), "items_from has no rows below its header")]
@@ -218,28 +218,28 @@ def _check_ids(parts: list[_Part]) -> None:
             item_id = raw.get("id") if type(raw) is dict else None
             if item_id is None or item_id == "" or isinstance(item_id, dict | list | bool):
                 continue
-            if seen.setdefault(str(item_id), (part, index)) != (part, index) and len(again) < MOST_PROBLEMS:
+            if seen.setdefault(str(item_id), (part, index)) != (part, index) and len(again) < MAX_PROBLEMS:
                 again.append((index, str(item_id)))
         for origin in parts if again else []:
             twice = [(index, item_id) for index, item_id in again if seen[item_id][0] is origin]
             firsts = origin.locate([Mistake((seen[item_id][1], "id"), "") for _, item_id in twice])
-            part.mistakes += [
+            part.problems_found += [
                 Mistake((index, "id"), f"the id {shown(item_id)} is taken by {first.file}:{first.line}")
                 for (index, item_id), first in zip(twice, firsts, strict=True)
             ]
 
 
 def _first_of(problems: list[Problem]) -> list[Problem]:
-    if len(problems) <= MOST_PROBLEMS:
+    if len(problems) <= MAX_PROBLEMS:
         return problems
-    last = problems[MOST_PROBLEMS - 1]
-    return [*problems[:MOST_PROBLEMS], replace(last, message=f"there are more mistakes: these are {MOST_PROBLEMS:,}")]
+    last = problems[MAX_PROBLEMS - 1]
+    return [*problems[:MAX_PROBLEMS], replace(last, message=f"there are more mistakes: these are {MAX_PROBLEMS:,}")]
 
 
 def _manifest(entry: ManifestEntry, drafts: list[ItemEntry]) -> Manifest | None:
     """The manifest with these items; None when it would be too long to be kept."""
     length = _length(drafts)
-    if length > MOST_BYTES:
+    if length > MAX_BYTES:
         return None
     limits = entry.limits or LimitsEntry()
     manifest = Manifest(
@@ -288,4 +288,4 @@ def _fits(manifest: Manifest) -> bool:
     """Whether the manifest can be kept, and read again, with all its items written out."""
     # Files get addresses when they are stored.
     files = sum(1 for item in manifest.items if item.image and "://" not in item.image)
-    return len(dump(manifest)) + files * 300 <= MOST_BYTES
+    return len(dump(manifest)) + files * 300 <= MAX_BYTES

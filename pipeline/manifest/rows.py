@@ -14,11 +14,11 @@ from typing import Any
 
 from pipeline.errors import Problem
 from pipeline.manifest.values import fault_of_param
-from pipeline.manifest.yaml.decoder import BAD_TEXT, MOST_PROBLEMS, shown
-from pipeline.manifest.yaml.document import MOST_BYTES, Document, Mistake, line_and_column, load
+from pipeline.manifest.yaml.decoder import BAD_TEXT, MAX_PROBLEMS, shown
+from pipeline.manifest.yaml.document import MAX_BYTES, Document, Mistake, line_and_column, load
 
 _COLUMNS = ("id", "image", "prompt")
-_MOST_COLUMNS = 200
+_MAX_COLUMNS = 200
 
 
 @dataclass
@@ -39,16 +39,16 @@ class Rows:
         """One more mistake."""
         self.problems.append(Problem(self.file, line, column, message))
 
-    def located(self, mistakes: list[Mistake]) -> list[Problem]:
+    def located(self, problems_found: list[Mistake]) -> list[Problem]:
         """Mistakes whose paths begin with an item's index, with their lines."""
-        return [Problem(self.file, self.lines[int(mistake.path[0])], 1, mistake.message) for mistake in mistakes]
+        return [Problem(self.file, self.lines[int(mistake.path[0])], 1, mistake.message) for mistake in problems_found]
 
 
-def read_rows(text: bytes, *, file: str, image_field: str, most_items: int) -> Rows:
+def read_rows(text: bytes, *, file: str, image_field: str, max_items: int) -> Rows:
     """Read the rows of `file`, whose name ends in .csv or .jsonl. At most `most_items` + 1 of them are read."""
     rows = Rows(file)
-    if len(text) > MOST_BYTES:
-        rows.note(1, f"it is {len(text):,} bytes long: at most {MOST_BYTES:,} are read")
+    if len(text) > MAX_BYTES:
+        rows.note(1, f"it is {len(text):,} bytes long: at most {MAX_BYTES:,} are read")
         return rows
     try:
         suspicious = BAD_TEXT.search(text.decode("utf-8")) is not None
@@ -61,7 +61,7 @@ def read_rows(text: bytes, *, file: str, image_field: str, most_items: int) -> R
     found = _csv(rows, lines, image_field, suspicious) if file.lower().endswith(".csv") else _jsonl(rows, lines)
     for line, item in found:
         rows.add(line, item)
-        if len(rows.items) > most_items or len(rows.problems) >= MOST_PROBLEMS:
+        if len(rows.items) > max_items or len(rows.problems) >= MAX_PROBLEMS:
             break
     return rows
 
@@ -97,8 +97,8 @@ def _csv(rows: Rows, lines: Iterable[str], image_field: str, suspicious: bool) -
 def _check_header(rows: Rows, line: int, header: list[str], image_field: str) -> bool:
     """Whether the rows below can be made sense of."""
     before = len(rows.problems)
-    if len(header) > _MOST_COLUMNS:
-        rows.note(line, f"there are {len(header)} columns: at most {_MOST_COLUMNS} are read")
+    if len(header) > _MAX_COLUMNS:
+        rows.note(line, f"there are {len(header)} columns: at most {_MAX_COLUMNS} are read")
         return False
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
         rows.note(line, "columns are separated by commas: id,image,prompt")

@@ -9,34 +9,34 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from typing_extensions import TypedDict
 
 from pipeline.manifest.values import (
-    MOST_PROMPT,
-    right_deadline,
-    right_entries,
-    right_image,
-    right_image_field,
-    right_item_id,
-    right_items_from,
-    right_model,
-    right_name,
-    right_notify,
-    right_output,
-    right_param,
-    right_param_name,
-    right_params,
-    right_tolerance,
-    right_usd,
-    right_version,
+    MAX_PROMPT,
+    validate_deadline,
+    validate_entries,
+    validate_image,
+    validate_image_field,
+    validate_item_id,
+    validate_items_from,
+    validate_model,
+    validate_name,
+    validate_notify,
+    validate_output,
+    validate_param,
+    validate_param_name,
+    validate_params,
+    validate_tolerance,
+    validate_usd,
+    validate_version,
 )
 
 _FORBID = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 _NOT_EMPTY = Field(min_length=1)
 
-Prompt = Annotated[str, Field(max_length=MOST_PROMPT)]
-Image = Annotated[str, AfterValidator(right_image)]
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
+Image = Annotated[str, AfterValidator(validate_image)]
 Params = Annotated[
-    dict[Annotated[str, AfterValidator(right_param_name)], Annotated[Any, AfterValidator(right_param)]],
-    AfterValidator(right_params),
+    dict[Annotated[str, AfterValidator(validate_param_name)], Annotated[Any, AfterValidator(validate_param)]],
+    AfterValidator(validate_params),
 ]
 Whole = Annotated[int, Field(strict=True)]
 
@@ -46,7 +46,7 @@ class ItemEntry(TypedDict, total=False):
 
     __pydantic_config__ = _FORBID  # type: ignore[misc]  # how pydantic configures a TypedDict
 
-    id: Annotated[str, AfterValidator(right_item_id)] | None
+    id: Annotated[str, AfterValidator(validate_item_id)] | None
     image: Image | None
     prompt: Prompt | None
     params: Params | None
@@ -66,8 +66,8 @@ class MatrixEntry(BaseModel):
 
     model_config = _FORBID
 
-    images: Annotated[list[Annotated[Image, _NOT_EMPTY]], _NOT_EMPTY, BeforeValidator(right_entries)]
-    prompts: Annotated[list[Annotated[Prompt, _NOT_EMPTY]], _NOT_EMPTY, BeforeValidator(right_entries)]
+    images: Annotated[list[Annotated[Image, _NOT_EMPTY]], _NOT_EMPTY, BeforeValidator(validate_entries)]
+    prompts: Annotated[list[Annotated[Prompt, _NOT_EMPTY]], _NOT_EMPTY, BeforeValidator(validate_entries)]
 
 
 class LimitsEntry(BaseModel):
@@ -76,10 +76,10 @@ class LimitsEntry(BaseModel):
     model_config = _FORBID
 
     max_active: Annotated[Whole, Field(ge=1, le=100_000)] | None = None
-    budget_usd: Annotated[Decimal, BeforeValidator(right_usd)] | None = None
+    budget_usd: Annotated[Decimal, BeforeValidator(validate_usd)] | None = None
     attempts: Annotated[Whole, Field(ge=1, le=20)] | None = None
-    tolerated_failures: Annotated[str, AfterValidator(right_tolerance)] | None = None
-    deadline: Annotated[str, AfterValidator(right_deadline)] | None = None
+    tolerated_failures: Annotated[str, AfterValidator(validate_tolerance)] | None = None
+    deadline: Annotated[str, AfterValidator(validate_deadline)] | None = None
 
 
 class ManifestEntry(BaseModel):
@@ -87,17 +87,17 @@ class ManifestEntry(BaseModel):
 
     model_config = _FORBID
 
-    version: Annotated[int, BeforeValidator(right_version)]
-    name: Annotated[str, AfterValidator(right_name)]
-    model: Annotated[str, AfterValidator(right_model)] | None = None
-    output: Annotated[str, AfterValidator(right_output)] | None = None
-    image_field: Annotated[str, AfterValidator(right_image_field)] | None = None
+    version: Annotated[int, BeforeValidator(validate_version)]
+    name: Annotated[str, AfterValidator(validate_name)]
+    model: Annotated[str, AfterValidator(validate_model)] | None = None
+    output: Annotated[str, AfterValidator(validate_output)] | None = None
+    image_field: Annotated[str, AfterValidator(validate_image_field)] | None = None
     params: Params | None = None
     limits: LimitsEntry | None = None
-    notify: Annotated[str, AfterValidator(right_notify)] | None = None
+    notify: Annotated[str, AfterValidator(validate_notify)] | None = None
     items: list[Any] | None = None
     matrix: MatrixEntry | None = None
-    items_from: Annotated[str, AfterValidator(right_items_from)] | None = None
+    items_from: Annotated[str, AfterValidator(validate_items_from)] | None = None
 
 
 TEXT_KEYS = frozenset(

@@ -13,19 +13,19 @@ from pipeline.manifest import parser as manifests
 from pipeline.storage.s3 import Storage, join
 
 STDIN = "-"
-_MOST_READ = manifests.MOST_BYTES + 1
+_MAX_READ = manifests.MAX_BYTES + 1
 """What is longer is refused; no more of it is read."""
 
 
 @dataclass(frozen=True)
-class Given:
+class ManifestSource:
     """A manifest, and the folder that its files are relative to (None: it lies on S3, there are none)."""
 
     manifest: Manifest
     folder: Path | None
 
 
-def read(file: str, storage: Callable[[], Storage], *, fill: Callable[[str], str] | None = None) -> Given:
+def read(file: str, storage: Callable[[], Storage], *, fill: Callable[[str], str] | None = None) -> ManifestSource:
     """Read and check a manifest, its texts filled in by `fill` if that is given.
 
     Raises InvalidManifest with all its mistakes, CannotRead, StorageError.
@@ -33,12 +33,12 @@ def read(file: str, storage: Callable[[], Storage], *, fill: Callable[[str], str
     if file.startswith("s3://"):
         text = read_object(file, storage())
         rows = _rows_beside(file, storage)
-        return Given(manifests.parse(text, file=file, read_rows=rows, local_files=None, fill=fill), None)
+        return ManifestSource(manifests.parse(text, file=file, read_rows=rows, local_files=None, fill=fill), None)
     folder = Path() if file == STDIN else Path(file).parent
     text = _stdin() if file == STDIN else _file(Path(file))
     name = "stdin" if file == STDIN else file
     rows = _rows_in(folder, storage)
-    return Given(manifests.parse(text, file=name, read_rows=rows, local_files=folder, fill=fill), folder)
+    return ManifestSource(manifests.parse(text, file=name, read_rows=rows, local_files=folder, fill=fill), folder)
 
 
 def read_object(uri: str, storage: Storage) -> bytes:
@@ -73,8 +73,8 @@ def _file(file: Path) -> bytes:
 
 def _head(file: Path) -> bytes:
     with file.open("rb") as source:
-        return source.read(_MOST_READ)
+        return source.read(_MAX_READ)
 
 
 def _stdin() -> bytes:
-    return sys.stdin.buffer.read(_MOST_READ)
+    return sys.stdin.buffer.read(_MAX_READ)

@@ -11,7 +11,7 @@ from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage, split
 
 
-class Intake:
+class UntrustedManifests:
     """Reads manifests that nobody vouches for. `also` are further buckets that they may name."""
 
     def __init__(self, settings: Settings, storage: Storage, also: Iterable[str] = ()) -> None:

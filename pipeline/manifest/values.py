@@ -16,20 +16,20 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationInfo
 
-from pipeline.manifest.yaml.decoder import MOST_PROBLEMS, shown
+from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 
 DEFAULT_MODEL = "minimax/image-to-video-hailuo-01-subject"
 DEFAULT_IMAGE_FIELD = "inputImageFirst"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
 ROWS_SUFFIXES = (".csv", ".jsonl")
 
-MOST_ITEMS = 200_000
-MOST_PROMPT = 20_000
-MOST_URL = 2048
-MOST_PARAMS = 16_384
+MAX_ITEMS = 200_000
+MAX_PROMPT = 20_000
+MAX_URL = 2048
+MAX_PARAMS = 16_384
 """How long the params of an item may be as JSON, in characters."""
-MOST_PARAMS_DEPTH = 8
-MOST_PARAM_NAME = 128
+MAX_PARAMS_DEPTH = 8
+MAX_PARAM_NAME = 128
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -44,7 +44,7 @@ _USD = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
 _TOLERANCE = re.compile(r"[0-9]{1,6}|(100|[0-9]{1,2}(\.[0-9]{1,3})?)%")
 _DEADLINE = re.compile(r"([0-9]{1,6})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_MOST_DEADLINE_S = 366 * 86_400
+_MAX_DEADLINE_S = 366 * 86_400
 _OURS = {
     "prompt": "write it as `prompt:` of the item",
     "callbackUrl": "the service sets it",
@@ -54,7 +54,7 @@ _SIMPLE = frozenset({str, int, float, bool, type(None)})
 
 
 @dataclass
-class Surroundings:
+class ValidationContext:
     """What the right values depend on besides themselves: the model's image field, and the files beside the manifest.
 
     `folder` is where files may lie; None: the manifest came from elsewhere and may name none.
@@ -79,38 +79,38 @@ def fault_of_param(name: str, image_field: str) -> str:
         return f"cannot be a param: {_OURS[name]}"
     if name in (image_field, f"{image_field}Url"):
         return "cannot be a param: write the image as `image:` of the item"
-    if not 0 < len(name) <= MOST_PARAM_NAME:
-        return f"cannot be a param's name: it has 1 to {MOST_PARAM_NAME} characters"
+    if not 0 < len(name) <= MAX_PARAM_NAME:
+        return f"cannot be a param's name: it has 1 to {MAX_PARAM_NAME} characters"
     return ""
 
 
-def _around(info: ValidationInfo) -> Surroundings:
-    around: Surroundings | None = info.context
+def _around(info: ValidationInfo) -> ValidationContext:
+    around: ValidationContext | None = info.context
     if around is None:
         raise TypeError("manifests are validated with their Surroundings as context")
     return around
 
 
-def right_version(value: object) -> object:
+def validate_version(value: object) -> object:
     """The only version."""
     if isinstance(value, bool) or value != 1:
         raise ValueError(f"must be 1, the only version that there is, not {shown(value)}")
     return value
 
 
-def right_name(text: str) -> str:
+def validate_name(text: str) -> str:
     """The name of a batch."""
     return _matching(
         _NAME, text, "must be up to 63 lower-case letters, digits and '-', beginning with a letter or digit"
     )
 
 
-def right_model(text: str) -> str:
+def validate_model(text: str) -> str:
     """`owner/model` at the vendor."""
     return _matching(_MODEL, text, "must be owner/model, as in https://wiro.ai/models/OWNER/MODEL")
 
 
-def right_output(text: str) -> str:
+def validate_output(text: str) -> str:
     """`s3://bucket/prefix/`, with its closing slash."""
     text = text if text.endswith("/") else f"{text}/"
     steps = text.split("/")[3:-1]
@@ -119,7 +119,7 @@ def right_output(text: str) -> str:
     return text
 
 
-def right_image_field(text: str) -> str:
+def validate_image_field(text: str) -> str:
     """The model's field for an image."""
     if text in _OURS:
         raise ValueError(f"must be the model's field for an image, not {shown(text)}")
@@ -132,7 +132,7 @@ def _matching(pattern: re.Pattern[str], text: str, must: str) -> str:
     return text
 
 
-def right_usd(value: object) -> object:
+def validate_usd(value: object) -> object:
     """Money as text: a float has no exact cents."""
     text = str(value)
     if isinstance(value, bool) or not _USD.fullmatch(text) or not Decimal(text):
@@ -140,15 +140,15 @@ def right_usd(value: object) -> object:
     return Decimal(text)
 
 
-def right_tolerance(text: str) -> str:
+def validate_tolerance(text: str) -> str:
     """A number of items or a share of them, as written."""
     return _matching(_TOLERANCE, text, "must be a number of items (10) or a share of them (10%)")
 
 
-def right_deadline(text: str) -> str:
+def validate_deadline(text: str) -> str:
     """A time as written; `seconds_of` has it in seconds."""
     match = _DEADLINE.fullmatch(text)
-    if not match or not 0 < int(match[1]) * _SECONDS[match[2]] <= _MOST_DEADLINE_S:
+    if not match or not 0 < int(match[1]) * _SECONDS[match[2]] <= _MAX_DEADLINE_S:
         raise ValueError(f"must be a time such as 90s, 30m, 2h or 1d, at most 366d, not {shown(text)}")
     return text
 
@@ -158,7 +158,7 @@ def seconds_of(deadline: str) -> float:
     return float(int(deadline[:-1]) * _SECONDS[deadline[-1]])
 
 
-def right_notify(text: str) -> str:
+def validate_notify(text: str) -> str:
     """The address that is told of a batch's end."""
     fault = _fault_of_url(text)
     if not fault and text.startswith("http:"):
@@ -170,7 +170,7 @@ def right_notify(text: str) -> str:
     return text
 
 
-def right_items_from(text: str, info: ValidationInfo) -> str:
+def validate_items_from(text: str, info: ValidationInfo) -> str:
     """A file or object of rows."""
     around = _around(info)
     if not text.lower().endswith(ROWS_SUFFIXES):
@@ -186,27 +186,27 @@ def right_items_from(text: str, info: ValidationInfo) -> str:
     return text
 
 
-def right_item_id(text: str) -> str:
+def validate_item_id(text: str) -> str:
     """An id that can be a folder's name and part of a key in Redis."""
     must = "must be up to 128 letters, digits, '.', '_' and '-', beginning with a letter or digit, without '..'"
     return text if _ITEM_ID.fullmatch(text) else _matching(_ITEM_ID, text, must)
 
 
-def right_image(text: str, info: ValidationInfo) -> str:
+def validate_image(text: str, info: ValidationInfo) -> str:
     """An image by its address, or a file beside the manifest."""
     around = _around(info)
     fault = _fault_of_image(text, around)
     if fault:
         around.wrong_images += 1
         # No more of them would be told.
-        if around.wrong_images <= MOST_PROBLEMS:
+        if around.wrong_images <= MAX_PROBLEMS:
             raise ValueError(fault)
     return text
 
 
-def _fault_of_image(text: str, around: Surroundings) -> str:
+def _fault_of_image(text: str, around: ValidationContext) -> str:
     if text.startswith(("https://", "http://")):
-        return "" if len(text) <= MOST_URL and _URL.fullmatch(text) else _fault_of_url(text)
+        return "" if len(text) <= MAX_URL and _URL.fullmatch(text) else _fault_of_url(text)
     if text.startswith("s3://"):
         return "" if _OBJECT.fullmatch(text) else f"must be s3://bucket/key, not {shown(text)}"
     if not text:
@@ -219,8 +219,8 @@ def _fault_of_image(text: str, around: Surroundings) -> str:
 
 
 def _fault_of_url(text: str) -> str:
-    if len(text) > MOST_URL:
-        return f"must have at most {MOST_URL} characters, not {len(text):,}"
+    if len(text) > MAX_URL:
+        return f"must have at most {MAX_URL} characters, not {len(text):,}"
     if "@" in text.partition("://")[2].partition("/")[0]:
         return "must be an address without user name and password"
     if not text.startswith(("https://", "http://")) or not _URL.fullmatch(text):
@@ -251,7 +251,7 @@ def _fault_of_file(name: str, suffixes: tuple[str, ...], folder: Path | None) ->
         return f"is a file that cannot be read: {shown(str(path))}: {error.strerror}"
 
 
-def right_param_name(name: str, info: ValidationInfo) -> str:
+def validate_param_name(name: str, info: ValidationInfo) -> str:
     """The name of a param."""
     around = _around(info)
     if fault := fault_of_param(name, around.image_field):
@@ -259,10 +259,10 @@ def right_param_name(name: str, info: ValidationInfo) -> str:
     return name
 
 
-def right_param(value: Any) -> Any:
+def validate_param(value: Any) -> Any:
     """The value of a param."""
-    if type(value) not in _SIMPLE and _depth(value) > MOST_PARAMS_DEPTH:
-        raise ValueError(f"is nested too deeply: at most {MOST_PARAMS_DEPTH} levels")
+    if type(value) not in _SIMPLE and _depth(value) > MAX_PARAMS_DEPTH:
+        raise ValueError(f"is nested too deeply: at most {MAX_PARAMS_DEPTH} levels")
     return value
 
 
@@ -271,18 +271,18 @@ def _depth(value: Any) -> int:
     return 1 + max(map(_depth, children), default=0)
 
 
-def right_params(params: dict[str, Any]) -> dict[str, Any]:
+def validate_params(params: dict[str, Any]) -> dict[str, Any]:
     """All params of an item."""
-    if len(json.dumps(params, ensure_ascii=False)) > MOST_PARAMS:
-        raise ValueError(f"are too long: at most {MOST_PARAMS:,} characters as JSON")
+    if len(json.dumps(params, ensure_ascii=False)) > MAX_PARAMS:
+        raise ValueError(f"are too long: at most {MAX_PARAMS:,} characters as JSON")
     return params
 
 
-def right_entries(value: object) -> object:
+def validate_entries(value: object) -> object:
     """A list is looked at before its entries are: they are many."""
     if isinstance(value, list):
-        if len(value) > MOST_ITEMS:
-            raise ValueError(f"must have at most {MOST_ITEMS:,} entries, not {len(value):,}")
-        if sum(type(entry) is not str for entry in value) > MOST_PROBLEMS:
+        if len(value) > MAX_ITEMS:
+            raise ValueError(f"must have at most {MAX_ITEMS:,} entries, not {len(value):,}")
+        if sum(type(entry) is not str for entry in value) > MAX_PROBLEMS:
             raise ValueError("must be a list of text")
     return value

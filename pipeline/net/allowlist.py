@@ -31,7 +31,7 @@ class AllowList:
     def __init__(self, entries: Iterable[str]) -> None:
         self._entries = [entry.strip().lower() for entry in entries if entry.strip()]
 
-    def judge(self, url: str) -> Permission | str:
+    def check(self, url: str) -> Permission | str:
         """The permission to fetch `url`, or why there is none, in words."""
         try:
             parts = urlsplit(url)

@@ -18,23 +18,23 @@ from urllib3.exceptions import HTTPError
 
 from pipeline.errors import CopyFailed, OutputGone
 from pipeline.net.allowlist import AllowList, Permission
-from pipeline.net.guarded_http import Refused, pool
+from pipeline.net.guarded_http import AddressRefused, pool
 
 GRACE_S = 30.0
-LEAST_BYTES_PER_S = 4096
+MIN_BYTES_PER_S = 4096
 """A download slower than this on the average, once GRACE_S have passed, is given up."""
-LONGEST_S = 3600.0
+MAX_S = 3600.0
 """No download takes longer than this."""
-_MOST_REDIRECTS = 5
+_MAX_REDIRECTS = 5
 _ANY_TYPE = {"", "application/octet-stream", "binary/octet-stream"}
 
 
-class Fetcher:
+class Downloader:
     """Opens outputs for reading. Thread-safe, connections are reused."""
 
-    def __init__(self, allowed_hosts: Iterable[str], *, most_bytes: int) -> None:
+    def __init__(self, allowed_hosts: Iterable[str], *, max_bytes: int) -> None:
         self._allowed = AllowList(allowed_hosts)
-        self._most_bytes = most_bytes
+        self._most_bytes = max_bytes
         self._public = pool(private=False)
         self._private = pool(private=True)
 
@@ -43,18 +43,18 @@ class Fetcher:
 
         Raises CopyFailed; OutputGone when the address does not work (any more).
         """
-        for _ in range(_MOST_REDIRECTS + 1):
-            permission = self._judge(url)
+        for _ in range(_MAX_REDIRECTS + 1):
+            permission = self._check_url(url)
             response = self._get(url, permission)
             if response.status not in (301, 302, 303, 307, 308):
                 return Download(response, permission.host, content_type, size, self._most_bytes)
             location = response.headers.get("Location", "")
             response.release_conn()
             url = urljoin(url, location)
-        raise CopyFailed(f"{permission.host} redirects more than {_MOST_REDIRECTS} times.", retryable=False)
+        raise CopyFailed(f"{permission.host} redirects more than {_MAX_REDIRECTS} times.", retryable=False)
 
-    def _judge(self, url: str) -> Permission:
-        verdict = self._allowed.judge(url)
+    def _check_url(self, url: str) -> Permission:
+        verdict = self._allowed.check(url)
         if isinstance(verdict, str):
             raise CopyFailed(f"The output is not fetched: {verdict}.", retryable=False)
         return verdict
@@ -65,7 +65,7 @@ class Fetcher:
             return connections.request(
                 "GET", url, preload_content=False, redirect=False, headers={"Accept-Encoding": "identity"}
             )
-        except Refused as error:
+        except AddressRefused as error:
             raise CopyFailed(f"The output is not fetched: {error}", retryable=False) from None
         except HTTPError as error:
             raise CopyFailed(f"{permission.host} does not answer: {type(error).__name__}.", retryable=True) from None
@@ -75,12 +75,12 @@ class Download:
     """An output on its way. Read it to its end: the last read raises CopyFailed unless all of it came."""
 
     def __init__(
-        self, response: urllib3.BaseHTTPResponse, host: str, content_type: str, size: int | None, most_bytes: int
+        self, response: urllib3.BaseHTTPResponse, host: str, content_type: str, size: int | None, max_bytes: int
     ) -> None:
         self._response = response
         self._host = host
         self._sizes = [known for known in (size, _announced(response)) if known]
-        self._most_bytes = most_bytes
+        self._most_bytes = max_bytes
         self._hash = hashlib.sha256()
         self._began = time.monotonic()
         self.received = 0
@@ -153,7 +153,7 @@ class Download:
         if self._sizes and self.received > self._sizes[0]:
             raise CopyFailed(f"{self._host} sends more than the {self._sizes[0]:,} bytes announced.", retryable=True)
         seconds = time.monotonic() - self._began
-        if seconds > LONGEST_S or (seconds > GRACE_S and self.received / seconds < LEAST_BYTES_PER_S):
+        if seconds > MAX_S or (seconds > GRACE_S and self.received / seconds < MIN_BYTES_PER_S):
             why = f"{self._host} sends too slowly: {self.received:,} bytes in {seconds:.0f} s."
             raise CopyFailed(why, retryable=True)
 
@@ -173,5 +173,5 @@ def _announced(response: urllib3.BaseHTTPResponse) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _too_large(most_bytes: int) -> str:
-    return f"The output is larger than {most_bytes / 1e6:,.0f} MB (max_output_mb)."
+def _too_large(max_bytes: int) -> str:
+    return f"The output is larger than {max_bytes / 1e6:,.0f} MB (max_output_mb)."

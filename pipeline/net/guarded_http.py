@@ -19,7 +19,7 @@ CONNECT_S = 10.0
 READ_S = 30.0
 
 
-class Refused(NewConnectionError):
+class AddressRefused(NewConnectionError):
     """An address that may not be connected to."""
 
 
@@ -42,7 +42,7 @@ def _connect(connection: HTTPConnection, *, private: bool) -> socket.socket:
         raise NewConnectionError(connection, f"{connection.host} is not known.") from None
     addresses = [entry for entry in found if private or is_public(str(entry[4][0]))]
     if not addresses:
-        raise Refused(connection, f"{connection.host} has no public address.")
+        raise AddressRefused(connection, f"{connection.host} has no public address.")
     problem: OSError | None = None
     for family, kind, protocol, _, address in addresses:
         try:

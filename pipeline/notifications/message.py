@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from standardwebhooks import Webhook
 
-from pipeline.domain.formatting import dollars, duration, many
+from pipeline.domain.formatting import dollars, duration, pluralize
 from pipeline.domain.model import BatchRow
 from pipeline.domain.results import status_document, timestamp
 
@@ -86,7 +86,7 @@ def slack_text(row: BatchRow, results: str) -> str:
     """The end of a batch in two lines."""
     took = (row.finished - row.created).total_seconds() if row.finished else 0
     counts = ", ".join(f"{number:,} {state}" for state, number in row.counts.items()) or "nothing to do"
-    text = f"*{row.id}* {row.status}: {many(row.total, 'item')}, {counts} · {dollars(row.cost_usd)} · {duration(took)}"
+    text = f"*{row.id}* {row.status}: {pluralize(row.total, 'item')}, {counts} · {dollars(row.cost_usd)} · {duration(took)}"
     reason = f"\n{row.reason}" if row.reason else ""
     return _escaped(f"{text}{reason}\n{results}")
 

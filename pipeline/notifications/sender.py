@@ -11,16 +11,16 @@ from urllib3.exceptions import HTTPError
 from pipeline.domain.model import BatchRow
 from pipeline.errors import NotificationFailed
 from pipeline.net.allowlist import AllowList
-from pipeline.net.guarded_http import Refused, pool
+from pipeline.net.guarded_http import AddressRefused, pool
 from pipeline.notifications.message import is_slack, keys_of, message
 from pipeline.settings import Settings
 
-TRY_AFTER_S = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000)
+RETRY_AFTER_S = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000)
 """How long to wait after each try that failed; after the last one it is given up."""
 _TIMEOUT = urllib3.Timeout(connect=5, read=15)
 
 
-class Notifier:
+class NotificationSender:
     """Tells addresses that batches have ended. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
@@ -30,7 +30,7 @@ class Notifier:
         self._public = pool(private=False)
         self._private = pool(private=True)
 
-    def tell(self, url: str, row: BatchRow, results: str) -> None:
+    def send(self, url: str, row: BatchRow, results: str) -> None:
         """Tell `url` that the batch has ended. Raises NotificationFailed.
 
         What it says names the host alone: the rest of such an address is often a secret.
@@ -38,7 +38,7 @@ class Notifier:
         host = urlsplit(url).hostname or "the address"
         if not self._keys and not is_slack(url):
             raise NotificationFailed("Nothing signs it: set PIPELINE_NOTIFY_SECRET or PIPELINE_SECRET.", again=True)
-        connections = self._judge(url, host)
+        connections = self._check_url(url, host)
         sent = message(url, row, results, self._keys, datetime.now(UTC))
         try:
             answer = connections.request(
@@ -52,7 +52,7 @@ class Notifier:
             )
             # The status is all of interest.
             answer.close()
-        except Refused:
+        except AddressRefused:
             raise NotificationFailed(f"{host} has no public address.", again=False) from None
         except HTTPError as error:
             raise NotificationFailed(f"{host} does not answer: {type(error).__name__}.", again=True) from None
@@ -60,9 +60,9 @@ class Notifier:
             # 410 Gone: whoever was there wants no more of it.
             raise NotificationFailed(f"{host} answers HTTP {answer.status}.", again=answer.status != 410)
 
-    def _judge(self, url: str, host: str) -> urllib3.PoolManager:
+    def _check_url(self, url: str, host: str) -> urllib3.PoolManager:
         """The connections that `url` may be reached by."""
-        permission = self._allowed.judge(url)
+        permission = self._allowed.check(url)
         if not isinstance(permission, str):
             return self._private if permission.private else self._public
         parts = urlsplit(url)

@@ -12,7 +12,7 @@ from contextlib import suppress
 import structlog
 
 _STDERR = 2
-_MOST_LINES = 10_000
+_MAX_LINES = 10_000
 
 
 def configure() -> None:
@@ -45,7 +45,7 @@ class Lines:
 
     def __init__(self, file: int) -> None:
         self._file = file
-        self._waiting: deque[str] = deque(maxlen=_MOST_LINES)
+        self._waiting: deque[str] = deque(maxlen=_MAX_LINES)
         self._writing = threading.Lock()
 
     def msg(self, line: str) -> None:

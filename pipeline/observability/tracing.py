@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from structlog.contextvars import bound_contextvars
 
-from pipeline.domain.callback_tokens import RunName
+from pipeline.domain.callback_tokens import RunId
 
 try:
     from opentelemetry import trace
@@ -23,7 +23,7 @@ else:
 
 
 @contextmanager
-def step(name: str, run: RunName, task: str = "") -> Iterator[None]:
+def step(name: str, run: RunId, task: str = "") -> Iterator[None]:
     """Whatever is logged until the block ends is about `run`, whose task at the vendor is `task` if it is known."""
     fields: dict[str, str | int] = {"batch": run.batch, "item": run.item, "attempt": run.attempt}
     if task:
@@ -32,7 +32,7 @@ def step(name: str, run: RunName, task: str = "") -> Iterator[None]:
         yield
 
 
-def span(name: str, run: RunName, fields: Mapping[str, str | int]) -> AbstractContextManager[object]:
+def span(name: str, run: RunId, fields: Mapping[str, str | int]) -> AbstractContextManager[object]:
     """A span of `run`'s trace alone, with `fields` as attributes."""
     if not _INSTALLED:
         return nullcontext()

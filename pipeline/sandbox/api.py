@@ -15,7 +15,7 @@ from pipeline.sandbox import documents
 from pipeline.sandbox.errors import NOT_FOUND, VALIDATION, Refusal
 from pipeline.sandbox.files import MAX_FILE_BYTES
 from pipeline.sandbox.forms import FormFile, read_multipart
-from pipeline.sandbox.run_request import IMAGE_FIELD, form_of_json, read_order
+from pipeline.sandbox.run_request import IMAGE_FIELD, form_of_json, read_run_request
 from pipeline.sandbox.state import STATE, State, base_url
 from pipeline.sandbox.tasks import Task
 
@@ -39,8 +39,8 @@ async def run(request: web.Request) -> web.Response:
 async def _take(request: web.Request, state: State) -> web.Response:
     form = await _read_form(request)
     model = f"{request.match_info['owner']}/{request.match_info['model']}"
-    task = state.engine.take(read_order(model, form, base_url(request), state.engine.studio))
-    if task.fate.early and task.work:
+    task = state.engine.take(read_run_request(model, form, base_url(request), state.engine.media_cache))
+    if task.fault_plan.early and task.work:
         await _until_called(task)
     return web.json_response({"errors": [], "taskid": task.id, "socketaccesstoken": task.token, "result": True})
 

@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import web
 
 from pipeline.sandbox import api, cdn, control, websocket
-from pipeline.sandbox.auth import Gatekeeper
+from pipeline.sandbox.auth import Authenticator
 from pipeline.sandbox.engine import Engine
 from pipeline.sandbox.middleware import api_rules
 from pipeline.sandbox.options import Options
@@ -32,7 +32,7 @@ def create_app(options: Options, state: Path | None = None) -> web.Application:
         connector = aiohttp.TCPConnector(limit=_OUTGOING_CONNECTIONS)
         async with aiohttp.ClientSession(connector=connector) as session:
             engine = Engine(options, session, state)
-            app[STATE] = State(engine, Gatekeeper(options.api_key, options.api_secret))
+            app[STATE] = State(engine, Authenticator(options.api_key, options.api_secret))
             yield
             await engine.close()
 
@@ -58,12 +58,12 @@ async def _serve(options: Options, host: str, port: int, state: Path | None) -> 
         print(
             f"Sandbox on http://{base}/v1 (WebSocket ws://{base}/v1, control http://{base}/_sandbox/stats)", flush=True
         )
-        await _told_to_stop()
+        await _shutdown_requested()
     finally:
         await runner.cleanup()
 
 
-async def _told_to_stop() -> None:
+async def _shutdown_requested() -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -17,7 +17,7 @@ def sign(api_key: str, api_secret: str, nonce: str) -> str:
     return hmac.new(api_key.encode(), (api_secret + nonce).encode(), hashlib.sha256).hexdigest()
 
 
-class Gatekeeper:
+class Authenticator:
     """Checks the headers of API requests and remembers the nonces used."""
 
     def __init__(self, api_key: SecretStr, api_secret: SecretStr | None) -> None:

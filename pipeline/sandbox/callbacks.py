@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import aiohttp
 
 from pipeline.sandbox import documents
-from pipeline.sandbox.faults import Dice
+from pipeline.sandbox.faults import FaultRng
 from pipeline.sandbox.options import Options
 from pipeline.sandbox.tasks import Task
 
@@ -34,9 +34,9 @@ class Counts:
 class Caller:
     """Tells the receivers that their tasks have ended."""
 
-    def __init__(self, session: aiohttp.ClientSession, dice: Dice) -> None:
+    def __init__(self, session: aiohttp.ClientSession, rng: FaultRng) -> None:
         self._session = session
-        self._dice = dice
+        self._dice = rng
         self.counts = Counts()
 
     async def call(self, task: Task, options: Options) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from pipeline.sandbox.errors import BadPicture, Refusal
+from pipeline.sandbox.errors import BadImage, Refusal
 from pipeline.sandbox.middleware import until_gone
 from pipeline.sandbox.state import STATE
 from pipeline.sandbox.tasks import Product, Task
@@ -29,9 +29,9 @@ async def output(request: web.Request) -> web.StreamResponse:
     """One output, with as many of the CDN's faults as the options ask for."""
     engine = request.app[STATE].engine
     if "expired" in request.query:
-        raise engine.dice.choice((web.HTTPForbidden, web.HTTPNotFound))()
-    if engine.dice.chance(engine.options.cdn_error):
-        raise engine.dice.choice((web.HTTPNotFound, web.HTTPServiceUnavailable))()
+        raise engine.rng.choice((web.HTTPForbidden, web.HTTPNotFound))()
+    if engine.rng.chance(engine.options.cdn_error):
+        raise engine.rng.choice((web.HTTPNotFound, web.HTTPServiceUnavailable))()
     try:
         task = engine.find(task_id=request.match_info["task"])
     except Refusal:
@@ -46,7 +46,7 @@ async def uploaded(request: web.Request) -> web.Response:
     """One uploaded file."""
     state = request.app[STATE]
     file = state.engine.files.get(request.match_info["id"])
-    body = state.engine.studio.picture(file.sha256) if file else None
+    body = state.engine.media_cache.picture(file.sha256) if file else None
     if file is None or body is None or file.name != request.match_info["name"]:
         raise web.HTTPNotFound
     return web.Response(body=body, headers={"Content-Type": file.content_type})
@@ -62,8 +62,8 @@ def _named(task: Task, name: str) -> Product:
 
 async def _video(request: web.Request, task: Task) -> bytes:
     try:
-        return await request.app[STATE].engine.studio.video(task.picture.sha256, task.prompt)
-    except BadPicture:
+        return await request.app[STATE].engine.media_cache.video(task.image.sha256, task.prompt)
+    except BadImage:
         raise web.HTTPNotFound from None
 
 
@@ -85,8 +85,8 @@ def _noise(task: Task, size: int) -> Iterator[bytes]:
 
 
 async def _send(request: web.Request, product: Product, chunks: Iterator[bytes]) -> web.StreamResponse:
-    options, dice = request.app[STATE].engine.options, request.app[STATE].engine.dice
-    hangs, cut = dice.chance(options.cdn_hang), dice.chance(options.truncate)
+    options, rng = request.app[STATE].engine.options, request.app[STATE].engine.rng
+    hangs, cut = rng.chance(options.cdn_hang), rng.chance(options.truncate)
     response = web.StreamResponse(headers={"Content-Type": product.content_type})
     response.content_length = product.size
     await response.prepare(request)

@@ -91,7 +91,7 @@ def _row(task: Task) -> dict[str, Any]:
         "pexit": task.ending.pexit if task.ending else None,
         "cost": f"{task.ending.cost:f}" if task.ending else "0",
         "prompt": task.prompt,
-        "image_sha256": task.picture.sha256,
+        "image_sha256": task.image.sha256,
         "callback_url": task.callback_url,
         "calls": task.callback_answers,
     }

@@ -55,8 +55,8 @@ def outputs(task: Task) -> list[dict[str, Any]]:
 def _output(task: Task, product: Product, made_at: float) -> dict[str, Any]:
     if product.text is not None:
         return {"contenttype": "raw", "content": product.text}
-    expired = "?expired=1" if task.fate.first_url_expired and not task.expired_url_given else ""
-    size = product.size - product.size // 3 if task.fate.overlong else product.size
+    expired = "?expired=1" if task.fault_plan.first_url_expired and not task.expired_url_given else ""
+    size = product.size - product.size // 3 if task.fault_plan.overlong else product.size
     key = hashlib.sha256(f"{task.token}/{product.name}".encode()).hexdigest()
     return {
         "id": key[:32],

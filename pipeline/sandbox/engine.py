@@ -16,20 +16,20 @@ import aiohttp
 
 from pipeline.sandbox.account import Account
 from pipeline.sandbox.callbacks import Caller
-from pipeline.sandbox.errors import NOT_FOUND, VALIDATION, BadPicture, Refusal
-from pipeline.sandbox.faults import Dice, decide
+from pipeline.sandbox.errors import NOT_FOUND, VALIDATION, BadImage, Refusal
+from pipeline.sandbox.faults import FaultRng, decide
 from pipeline.sandbox.files import Files, StoredFile
-from pipeline.sandbox.media_cache import Studio
+from pipeline.sandbox.media_cache import MediaCache
 from pipeline.sandbox.options import Options
-from pipeline.sandbox.persistence import Memories, Memory, PictureFolder
+from pipeline.sandbox.persistence import ImageFolder, RecordedState, SandboxJournal
 from pipeline.sandbox.tasks import (
     CANCELLED,
     POSTPROCESS_END,
     QUEUED,
     TERMINAL,
     Ending,
-    Picture,
     Product,
+    SourceImage,
     Task,
     Timeline,
 )
@@ -40,14 +40,14 @@ _NO_FACE = "ValueError: the subject's face could not be found"
 
 
 @dataclass(frozen=True)
-class Order:
+class RunRequest:
     """A run as it was asked for, already checked."""
 
     model: str
     params: dict[str, str]
     prompt: str
     callback_url: str
-    picture: Picture
+    image: SourceImage
     base_url: str
 
 
@@ -55,7 +55,7 @@ class Engine:
     """All tasks of the one account. Lives in one event loop."""
 
     options: Options
-    dice: Dice
+    rng: FaultRng
     account: Account
     caller: Caller
     runs: int
@@ -64,9 +64,9 @@ class Engine:
 
     def __init__(self, options: Options, session: aiohttp.ClientSession, state: Path | None = None) -> None:
         """`state`: a folder in which tasks, files and pictures are remembered over a restart; None: they are not."""
-        self.studio = Studio(session, PictureFolder(state / "pictures") if state else None)
+        self.media_cache = MediaCache(session, ImageFolder(state / "pictures") if state else None)
         self.files = Files()
-        self._memory = Memory(state) if state else None
+        self._memory = SandboxJournal(state) if state else None
         self._session = session
         self._first_options = options
         self._running: set[asyncio.Task[None]] = set()
@@ -80,11 +80,11 @@ class Engine:
         if "balance" in changes:
             self.account.balance = self.options.balance
 
-    def take(self, order: Order) -> Task:
+    def take(self, run_request: RunRequest) -> Task:
         """Start a task. Raises Refusal when the account does not allow another."""
         self.account.admit(self.options.price)
-        task = self._record(order)
-        if task.fate.vanishes:
+        task = self._record(run_request)
+        if task.fault_plan.vanishes:
             self._forget(task)
             self.account.release()
             return task
@@ -94,7 +94,7 @@ class Engine:
 
     def keep_file(self, name: str, content_type: str, body: bytes, folder: str) -> StoredFile:
         """Store a file that was uploaded. Raises Refusal (0) when it is empty or larger than 100 MB."""
-        file = self.files.add(name, content_type, len(body), folder, self.studio.keep(body))
+        file = self.files.add(name, content_type, len(body), folder, self.media_cache.keep(body))
         if self._memory:
             self._memory.note_file(file)
         return file
@@ -139,21 +139,21 @@ class Engine:
 
     async def close(self) -> None:
         """Drop all tasks that have not ended."""
-        self.studio.close()
+        self.media_cache.close()
         await self._drop_work()
         if self._memory:
             self._memory.close()
 
     def _begin(self) -> None:
         self.options = self._first_options
-        self.dice = Dice(self.options.seed)
+        self.rng = FaultRng(self.options.seed)
         self.account = Account(self.options.balance)
-        self.caller = Caller(self._session, self.dice)
+        self.caller = Caller(self._session, self.rng)
         self.runs = 0
         self._tasks = {}
         self._by_token = {}
 
-    def _remember(self, found: Memories) -> None:
+    def _remember(self, found: RecordedState) -> None:
         self.files.restore(found.files)
         for task in found.tasks.values():
             self._tasks[task.id] = self._by_token[task.token] = task
@@ -165,7 +165,7 @@ class Engine:
                 self.account.charge(task.ending.cost)
 
     def _set_to_work(self, task: Task) -> None:
-        if not task.fate.stuck:
+        if not task.fault_plan.stuck:
             task.work = self._spawn(self._carry_out(task))
 
     def _note(self, task: Task) -> None:
@@ -179,21 +179,21 @@ class Engine:
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    def _record(self, order: Order) -> Task:
-        options, fate = self.options, decide(self.dice, self.options, order.prompt)
-        pace = 0.0 if fate.early else self.dice.around(options.task_s)
+    def _record(self, run_request: RunRequest) -> Task:
+        options, fault_plan = self.options, decide(self.rng, self.options, run_request.prompt)
+        throughput = 0.0 if fault_plan.early else self.rng.around(options.task_s)
         task = Task(
             id=str(_FIRST_ID + self.runs),
             token=secrets.token_urlsafe(24),
             uuid=str(uuid.uuid4()),
-            model=order.model,
-            params=order.params,
-            prompt=order.prompt,
-            callback_url=order.callback_url,
-            base_url=order.base_url,
-            picture=order.picture,
-            fate=fate,
-            timeline=Timeline(time.time(), 0.0 if fate.early else options.queue_s, pace),
+            model=run_request.model,
+            params=run_request.params,
+            prompt=run_request.prompt,
+            callback_url=run_request.callback_url,
+            base_url=run_request.base_url,
+            image=run_request.image,
+            fault_plan=fault_plan,
+            timeline=Timeline(time.time(), 0.0 if fault_plan.early else options.queue_s, throughput),
         )
         self.runs += 1
         self._tasks[task.id] = self._by_token[task.token] = task
@@ -212,9 +212,9 @@ class Engine:
         await asyncio.sleep(max(0.0, task.timeline.started_at - time.time()))
         try:
             products, error = await self._produce(task), ""
-        except BadPicture as bad:
+        except BadImage as bad:
             products, error = (), str(bad)
-        if task.fate.fails:
+        if task.fault_plan.fails:
             products, error = (), _NO_FACE
         await asyncio.sleep(max(0.0, task.timeline.ends_at - time.time()))
         self._end(task, products, error)
@@ -226,10 +226,10 @@ class Engine:
             return (Product("0.txt", "raw", text=f"You said: {task.prompt}"),)
         if self.options.output_bytes:
             return (Product("0.mp4", "video/mp4", self.options.output_bytes, noise=True),)
-        task.picture = await self.studio.obtain(task.picture)
-        if task.fate.fails:
+        task.image = await self.media_cache.obtain(task.image)
+        if task.fault_plan.fails:
             return ()
-        made = await self.studio.video(task.picture.sha256, task.prompt)
+        made = await self.media_cache.video(task.image.sha256, task.prompt)
         return (Product("0.mp4", "video/mp4", len(made)),)
 
     def _end(self, task: Task, products: tuple[Product, ...], error: str) -> None:

@@ -17,5 +17,5 @@ class Refusal(Exception):
         self.message = message
 
 
-class BadPicture(Exception):
+class BadImage(Exception):
     """A task's picture could not be had or read. The text goes into the task's `debugerror`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.sandbox.options import Options
 
 
-class Dice(random.Random):
+class FaultRng(random.Random):
     """Random decisions that a seed repeats, as long as they are asked for in the same order."""
 
     def chance(self, share: float) -> bool:
@@ -21,7 +21,7 @@ class Dice(random.Random):
 
 
 @dataclass(frozen=True)
-class Fate:
+class FaultPlan:
     """What will become of a task; decided when it is taken."""
 
     fails: bool = False
@@ -32,13 +32,13 @@ class Fate:
     early: bool = False
 
 
-def decide(dice: Dice, options: Options, prompt: str) -> Fate:
+def decide(rng: FaultRng, options: Options, prompt: str) -> FaultPlan:
     """Roll the dice for one task. A prompt with `#fail` in it always fails."""
-    return Fate(
-        fails=dice.chance(options.fail) or "#fail" in prompt,
-        stuck=dice.chance(options.stuck),
-        vanishes=dice.chance(options.vanish),
-        overlong=dice.chance(options.overlong),
-        first_url_expired=dice.chance(options.expire_urls),
-        early=dice.chance(options.early_callbacks),
+    return FaultPlan(
+        fails=rng.chance(options.fail) or "#fail" in prompt,
+        stuck=rng.chance(options.stuck),
+        vanishes=rng.chance(options.vanish),
+        overlong=rng.chance(options.overlong),
+        first_url_expired=rng.chance(options.expire_urls),
+        early=rng.chance(options.early_callbacks),
     )

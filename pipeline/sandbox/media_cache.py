@@ -13,12 +13,12 @@ from typing import Generic, TypeVar
 import aiohttp
 
 from pipeline.sandbox import video
-from pipeline.sandbox.errors import BadPicture
-from pipeline.sandbox.persistence import PictureFolder
-from pipeline.sandbox.tasks import Picture
+from pipeline.sandbox.errors import BadImage
+from pipeline.sandbox.persistence import ImageFolder
+from pipeline.sandbox.tasks import SourceImage
 
 MAX_KEPT_BYTES = 256 * 2**20
-MAX_PICTURE_BYTES = 20 * 2**20
+MAX_IMAGE_BYTES = 20 * 2**20
 FETCH_TIMEOUT_S = 10
 _RENDERERS = 2
 _CAPTION_CHARS = 72
@@ -49,10 +49,10 @@ class BytesCache(Generic[K]):
             self._size -= len(self._held.popitem(last=False)[1])
 
 
-class Studio:
+class MediaCache:
     """Fetches pictures and renders each pair of picture and caption once."""
 
-    def __init__(self, session: aiohttp.ClientSession, folder: PictureFolder | None = None) -> None:
+    def __init__(self, session: aiohttp.ClientSession, folder: ImageFolder | None = None) -> None:
         self._session = session
         self._folder = folder
         self._pictures: BytesCache[str] = BytesCache(MAX_KEPT_BYTES)
@@ -73,11 +73,11 @@ class Studio:
         """A stored picture, unless it was given up to make room."""
         return self._pictures.get(sha256) or (self._folder.get(sha256) if self._folder else None)
 
-    async def obtain(self, picture: Picture) -> Picture:
+    async def obtain(self, picture: SourceImage) -> SourceImage:
         """The picture with its bytes stored. Raises BadPicture when its URL gives none."""
         if picture.url is None:
             return picture
-        return Picture(sha256=self.keep(await self._fetch(picture.url)), url=picture.url)
+        return SourceImage(sha256=self.keep(await self._fetch(picture.url)), url=picture.url)
 
     async def video(self, sha256: str | None, prompt: str) -> bytes:
         """The video of a stored picture (None: a plain background), captioned with the first words of `prompt`.
@@ -105,7 +105,7 @@ class Studio:
         sha256, caption = key
         picture = self.picture(sha256) if sha256 else None
         if sha256 and picture is None:
-            raise BadPicture("the input picture is not stored any more")
+            raise BadImage("the input picture is not stored any more")
         return picture, caption
 
     def _render(self, picture: bytes | None, caption: str) -> bytes:
@@ -115,12 +115,12 @@ class Studio:
         try:
             async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=FETCH_TIMEOUT_S)) as answer:
                 if answer.status != 200:
-                    raise BadPicture(f"the input URL answered {answer.status}")
+                    raise BadImage(f"the input URL answered {answer.status}")
                 body = bytearray()
                 async for chunk in answer.content.iter_chunked(65_536):
                     body += chunk
-                    if len(body) > MAX_PICTURE_BYTES:
-                        raise BadPicture("the input file is larger than 20 MB")
+                    if len(body) > MAX_IMAGE_BYTES:
+                        raise BadImage("the input file is larger than 20 MB")
                 return bytes(body)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise BadPicture(f"the input URL could not be fetched: {type(error).__name__}") from error
+            raise BadImage(f"the input URL could not be fetched: {type(error).__name__}") from error

@@ -21,7 +21,7 @@ async def api_rules(request: web.Request, handler: Handler) -> web.StreamRespons
         return await handler(request)
     state = request.app[STATE]
     state.requests[_endpoint(request)] += 1
-    objection = state.gatekeeper.objection(request.headers)
+    objection = state.authenticator.objection(request.headers)
     if objection:
         return _refused(state, "auth", 98, objection, status=401)
     return _fault_before(state) or await _fault_after(request, state, await _answer(request, state, handler))
@@ -40,37 +40,37 @@ async def _answer(request: web.Request, state: State, handler: Handler) -> web.S
 
 def _refused(state: State, reason: str, code: int, message: str, *, status: int) -> web.Response:
     state.refused[reason] += 1
-    plain = state.engine.dice.chance(state.engine.options.string_errors)
+    plain = state.engine.rng.chance(state.engine.options.string_errors)
     error = message if plain else {"code": code, "message": message}
     return web.json_response({"result": False, "errors": [error]}, status=status)
 
 
 def _fault_before(state: State) -> web.Response | None:
-    options, dice = state.engine.options, state.engine.dice
-    if dice.chance(options.rate_limit):
+    options, rng = state.engine.options, state.engine.rng
+    if rng.chance(options.rate_limit):
         answer = _refused(state, "429", 0, "Too many requests.", status=429)
-        if dice.chance(0.5):
+        if rng.chance(0.5):
             answer.headers["Retry-After"] = "1"
         return answer
-    if dice.chance(options.server_error):
-        status = dice.choice((500, 502, 503))
+    if rng.chance(options.server_error):
+        status = rng.choice((500, 502, 503))
         return _refused(state, str(status), 0, "Something went wrong.", status=status)
     return None
 
 
 async def _fault_after(request: web.Request, state: State, answer: web.StreamResponse) -> web.StreamResponse:
-    options, dice = state.engine.options, state.engine.dice
+    options, rng = state.engine.options, state.engine.rng
     is_run = _endpoint(request) == "Run"
-    if is_run and dice.chance(options.lose_answers):
+    if is_run and rng.chance(options.lose_answers):
         state.refused["answer lost"] += 1
         _cut(request)
-    elif is_run and dice.chance(options.bad_gateway):
+    elif is_run and rng.chance(options.bad_gateway):
         state.refused["bad gateway"] += 1
         return web.Response(status=502, text="<html><h1>502 Bad Gateway</h1></html>", content_type="text/html")
-    elif dice.chance(options.hang):
+    elif rng.chance(options.hang):
         state.refused["hung"] += 1
         await until_gone(request)
-    elif dice.chance(options.not_json):
+    elif rng.chance(options.not_json):
         state.refused["not JSON"] += 1
         return web.Response(text="<html><body>Just a moment…</body></html>", content_type="text/html")
     return answer

@@ -15,27 +15,27 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipeline.sandbox.faults import Fate
+from pipeline.sandbox.faults import FaultPlan
 from pipeline.sandbox.files import StoredFile
-from pipeline.sandbox.tasks import Ending, Picture, Product, Task, Timeline
+from pipeline.sandbox.tasks import Ending, Product, SourceImage, Task, Timeline
 
 KEPT_S = 86_400
 """Tasks older than this are forgotten at the next start: their outputs have expired."""
-MOST_PICTURE_BYTES = 2**30
-MOST_LINES = 500_000
+MAX_IMAGE_BYTES = 2**30
+MAX_LINES = 500_000
 _JOURNAL = "journal.jsonl"
 _TASK_FIELDS = ("id", "token", "uuid", "model", "params", "prompt", "callback_url", "base_url")
 
 
 @dataclass
-class Memories:
+class RecordedState:
     """What was found at the start, oldest first."""
 
     tasks: dict[str, Task] = field(default_factory=dict)
     files: list[StoredFile] = field(default_factory=list)
 
 
-class Memory:
+class SandboxJournal:
     """The journal in one folder, which nobody else writes to."""
 
     def __init__(self, folder: Path) -> None:
@@ -55,7 +55,7 @@ class Memory:
 
     def is_long(self) -> bool:
         """Whether the journal should be written anew."""
-        return self._lines > MOST_LINES
+        return self._lines > MAX_LINES
 
     def rewrite(self, tasks: Iterable[Task], files: Iterable[StoredFile]) -> None:
         """Keep these only."""
@@ -82,7 +82,7 @@ class Memory:
         self._lines += 1
 
 
-class PictureFolder:
+class ImageFolder:
     """Pictures by their SHA-256, a gigabyte in all; the oldest go first."""
 
     def __init__(self, folder: Path) -> None:
@@ -92,16 +92,16 @@ class PictureFolder:
         self._sizes: OrderedDict[str, int] = OrderedDict((name, size) for _, name, size in kept)
         self._size = sum(self._sizes.values())
 
-    def put(self, sha256: str, picture: bytes) -> None:
+    def put(self, sha256: str, image: bytes) -> None:
         """Store a picture."""
         if sha256 in self._sizes:
             return
         new = self._folder / f"{sha256}.new"
-        new.write_bytes(picture)
+        new.write_bytes(image)
         new.replace(self._folder / sha256)
-        self._sizes[sha256] = len(picture)
-        self._size += len(picture)
-        while self._size > MOST_PICTURE_BYTES:
+        self._sizes[sha256] = len(image)
+        self._size += len(image)
+        while self._size > MAX_IMAGE_BYTES:
             oldest, size = self._sizes.popitem(last=False)
             self._size -= size
             (self._folder / oldest).unlink(missing_ok=True)
@@ -118,32 +118,32 @@ def _as_json(task: Task) -> dict[str, Any]:
     return document | {"ending": ending, "deleted": task.deleted}
 
 
-def _read(path: Path) -> Memories:
-    memories = Memories()
+def _read(path: Path) -> RecordedState:
+    recorded = RecordedState()
     since = time.time() - KEPT_S
     with suppress(FileNotFoundError), path.open("rb") as lines:
         for line in lines:
             # The last line of a sandbox that was killed may be half a line.
             with suppress(ValueError, KeyError, TypeError):
-                _recall(json.loads(line), memories, since)
-    return memories
+                _recall(json.loads(line), recorded, since)
+    return recorded
 
 
-def _recall(document: dict[str, Any], memories: Memories, since: float) -> None:
+def _recall(document: dict[str, Any], recorded: RecordedState, since: float) -> None:
     if document.pop("kind") == "file":
-        memories.files.append(StoredFile(**document))
+        recorded.files.append(StoredFile(**document))
         return
     task = _task(document)
     if task.timeline.queued_at > since:
-        memories.tasks[task.id] = task
+        recorded.tasks[task.id] = task
 
 
 def _task(document: dict[str, Any]) -> Task:
     ending = document.pop("ending")
     return Task(
         **{name: document[name] for name in (*_TASK_FIELDS, "deleted")},
-        picture=Picture(**document["picture"]),
-        fate=Fate(**document["fate"]),
+        image=SourceImage(**document["picture"]),
+        fault_plan=FaultPlan(**document["fate"]),
         timeline=Timeline(**document["timeline"]),
         ending=_ending(ending) if ending else None,
     )

@@ -27,7 +27,7 @@ class SandboxDidNotStart(DailiesError):
 
 
 @dataclass(frozen=True)
-class SandboxEnv:
+class SandboxHandle:
     """Where a sandbox is, the key and secret that it accepts, and what can be asked of it."""
 
     url: str
@@ -85,7 +85,7 @@ class SandboxEnv:
 
 
 @contextmanager
-def running_sandbox(*flags: str) -> Iterator[SandboxEnv]:
+def running_sandbox(*flags: str) -> Iterator[SandboxHandle]:
     """A sandbox on a free port of this machine, until the end of the block. `flags` are the command's. Its key and
     secret are new ones.
 
@@ -103,7 +103,7 @@ def running_sandbox(*flags: str) -> Iterator[SandboxEnv]:
         address = _ADDRESS.search(first_line)
         if address is None:
             raise SandboxDidNotStart
-        yield SandboxEnv(address[0], key, secret, process.pid)
+        yield SandboxHandle(address[0], key, secret, process.pid)
     finally:
         process.terminate()
         try:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.sandbox.engine import Order
+from pipeline.sandbox.engine import RunRequest
 from pipeline.sandbox.errors import NOT_FOUND, VALIDATION, Refusal
-from pipeline.sandbox.media_cache import Studio
-from pipeline.sandbox.tasks import Picture
+from pipeline.sandbox.media_cache import MediaCache
+from pipeline.sandbox.tasks import SourceImage
 
 IMAGE_MODEL = "minimax/image-to-video-hailuo-01-subject"
 IMAGE_FIELD = "inputImageFirst"
 
 
-def read_order(model: str, form: Mapping[str, str | bytes | None], base_url: str, studio: Studio) -> Order:
+def read_run_request(
+    model: str, form: Mapping[str, str | bytes | None], base_url: str, media_cache: MediaCache
+) -> RunRequest:
     """Check the fields of a Run. Files are bytes, everything else is text.
 
     Raises Refusal (0) for a missing or contradictory parameter, (1) for a model that does not exist.
@@ -27,12 +29,12 @@ def read_order(model: str, form: Mapping[str, str | bytes | None], base_url: str
     if model == IMAGE_MODEL:
         _check_image_fields(form)
     callback_url = form.get("callbackUrl")
-    return Order(
+    return RunRequest(
         model=model,
         params={name: value for name, value in form.items() if isinstance(value, str) and name != "callbackUrl"},
         prompt=prompt,
         callback_url=callback_url if isinstance(callback_url, str) else "",
-        picture=_first_picture(form, studio),
+        image=_first_picture(form, media_cache),
         base_url=base_url,
     )
 
@@ -62,12 +64,12 @@ def _check_image_fields(form: Mapping[str, str | bytes | None]) -> None:
         raise Refusal(VALIDATION, f"{fields[1]} must be a URL")
 
 
-def _first_picture(form: Mapping[str, str | bytes | None], studio: Studio) -> Picture:
+def _first_picture(form: Mapping[str, str | bytes | None], media_cache: MediaCache) -> SourceImage:
     for name, value in form.items():
         if isinstance(value, bytes) and value:
-            return Picture(sha256=studio.keep(value))
+            return SourceImage(sha256=media_cache.keep(value))
         if isinstance(value, str) and name != "callbackUrl" and value.startswith(("http://", "https://")):
-            return Picture(url=value.split(",")[0].strip())
+            return SourceImage(url=value.split(",")[0].strip())
         if name == IMAGE_FIELD + "Url" and value:
-            return Picture(url=str(value))
-    return Picture()
+            return SourceImage(url=str(value))
+    return SourceImage()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from pipeline.sandbox.auth import Gatekeeper
+from pipeline.sandbox.auth import Authenticator
 from pipeline.sandbox.engine import Engine
 
 
@@ -18,7 +18,7 @@ class State:
     """The works, the door, and what was counted at it."""
 
     engine: Engine
-    gatekeeper: Gatekeeper
+    authenticator: Authenticator
     requests: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     runs_in_air: int = 0

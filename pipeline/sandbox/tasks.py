@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from pipeline.sandbox.faults import Fate
+from pipeline.sandbox.faults import FaultPlan
 
 QUEUED = "task_queue"
 POSTPROCESS_END = "task_postprocess_end"
@@ -59,7 +59,7 @@ class Timeline:
 
 
 @dataclass(frozen=True)
-class Picture:
+class SourceImage:
     """A task's subject: the hash of stored bytes, or a URL that is still to be fetched; or neither."""
 
     sha256: str | None = None
@@ -102,8 +102,8 @@ class Task:
     prompt: str
     callback_url: str
     base_url: str
-    picture: Picture
-    fate: Fate
+    image: SourceImage
+    fault_plan: FaultPlan
     timeline: Timeline
     ending: Ending | None = None
     deleted: bool = False

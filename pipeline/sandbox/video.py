@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import av
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from pipeline.sandbox.errors import BadPicture
+from pipeline.sandbox.errors import BadImage
 
 SECONDS = 6
 FRAMES_PER_SECOND = 24
@@ -69,7 +69,7 @@ def _open(picture: bytes | None) -> Image.Image:
             image.draft("RGB", (1024, 1024))
             return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadPicture("cannot identify image") from error
+        raise BadImage("cannot identify image") from error
 
 
 def _frame_size(image: Image.Image) -> tuple[int, int]:

@@ -29,15 +29,15 @@ async def socket(request: web.Request) -> web.WebSocketResponse:
     """Serve one connection; it may watch many tasks."""
     connection = web.WebSocketResponse(heartbeat=30)
     await connection.prepare(request)
-    watches: set[asyncio.Task[None]] = set()
+    subscriptions: set[asyncio.Task[None]] = set()
     try:
         async for message in connection:
-            if message.type is WSMsgType.TEXT and len(watches) < _MAX_TASKS_A_CONNECTION:
+            if message.type is WSMsgType.TEXT and len(subscriptions) < _MAX_TASKS_A_CONNECTION:
                 watch = asyncio.create_task(_watch(connection, request.app[STATE].engine, message.data))
-                watches.add(watch)
-                watch.add_done_callback(watches.discard)
+                subscriptions.add(watch)
+                watch.add_done_callback(subscriptions.discard)
     finally:
-        for watch in watches:
+        for watch in subscriptions:
             watch.cancel()
     return connection
 

@@ -59,14 +59,14 @@ class Cron:
     def after(self, moment: datetime) -> Iterator[datetime]:
         """Every tick after `moment`, aware UTC, in order, each once."""
         last = moment = moment.astimezone(UTC)
-        for tick in self._elapsed(moment) if self._every_hour else self._wall(moment):
-            if tick > last:
-                yield tick
-                last = tick
+        for occurrence in self._elapsed(moment) if self._every_hour else self._wall(moment):
+            if occurrence > last:
+                yield occurrence
+                last = occurrence
 
     def _wall(self, moment: datetime) -> Iterator[datetime]:
-        for tick in CronSim(self._line, moment.astimezone(self._zone)):
-            yield tick.astimezone(UTC)
+        for occurrence in CronSim(self._line, moment.astimezone(self._zone)):
+            yield occurrence.astimezone(UTC)
 
     def _elapsed(self, moment: datetime) -> Iterator[datetime]:
         """Piece by piece between changes of the clocks: within one, local time is UTC and a constant."""
@@ -75,10 +75,10 @@ class Cron:
             # Each piece but the first begins with the minute of the change, which may be a tick.
             first = start if start == moment else start - _SECOND
             for local in CronSim(self._line, (first + offset).replace(tzinfo=None)):
-                tick = local.replace(tzinfo=UTC) - offset
-                if tick >= end:
+                occurrence = local.replace(tzinfo=UTC) - offset
+                if occurrence >= end:
                     break
-                yield tick
+                yield occurrence
 
 
 _ADVICE = 'Write minute, hour, day of month, month and day of week, like "0 2 * * *", or @daily'

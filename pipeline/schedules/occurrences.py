@@ -14,14 +14,14 @@ from pipeline.schedules.schedule import CatchUp, Overlap, Schedule
 
 ON_TIME = timedelta(minutes=2)
 """A tick that is seen up to this late is on time: whatever `catch_up` says, it runs."""
-MOST_CAUGHT_UP = 1000
+MAX_CAUGHT_UP = 1000
 """Of more missed ticks than these, the newest are caught up."""
 _REACHES = (timedelta(hours=1), timedelta(days=1), timedelta(days=32), timedelta(days=366))
 _SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
-class Tick:
+class Occurrence:
     """A moment at which a schedule makes a batch. Times are aware UTC."""
 
     moment: datetime
@@ -44,11 +44,11 @@ class Missed:
 class Due:
     """What is to be done about the time that has passed."""
 
-    ticks: tuple[Tick, ...]
+    occurrences: tuple[Occurrence, ...]
     missed: Missed | None
 
 
-class Do(Enum):
+class Action(Enum):
     """What becomes of a tick whose time has come."""
 
     START = "start"
@@ -57,10 +57,10 @@ class Do(Enum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class OverlapDecision:
     """What becomes of a tick, and why where it is skipped."""
 
-    do: Do
+    do: Action
     why: str = ""
 
 
@@ -72,52 +72,54 @@ def due(schedule: Schedule, seen: datetime, now: datetime) -> Due:
     late = _late(schedule, max(seen, now - timedelta(seconds=schedule.catch_up_window_s)), edge, bool(on_time))
     missed = _missed(schedule, seen, late[0] - _SECOND if late else edge)
     waits = schedule.catch_up is CatchUp.ALL
-    ticks = [Tick(tick, start_at(schedule, tick), waits) for tick in late]
-    ticks += [Tick(tick, start_at(schedule, tick)) for tick in on_time]
-    return Due(tuple(ticks), missed)
+    occurrences = [Occurrence(occurrence, start_at(schedule, occurrence), waits) for occurrence in late]
+    occurrences += [Occurrence(occurrence, start_at(schedule, occurrence)) for occurrence in on_time]
+    return Due(tuple(occurrences), missed)
 
 
 def next_times(schedule: Schedule, now: datetime, count: int) -> list[datetime]:
     """The next `count` ticks, in the schedule's own zone."""
-    return [tick.astimezone(schedule.zone) for tick in islice(schedule.clock.after(now), count)]
+    return [occurrence.astimezone(schedule.zone) for occurrence in islice(schedule.clock.after(now), count)]
 
 
-def start_at(schedule: Schedule, tick: datetime) -> datetime:
+def start_at(schedule: Schedule, occurrence: datetime) -> datetime:
     """When a tick's batch is to start: up to `jitter_s` later, the same for every scheduler."""
-    digest = hashlib.sha256(f"{schedule.name} {tick_text(tick)}".encode()).digest()
+    digest = hashlib.sha256(f"{schedule.name} {occurrence_text(occurrence)}".encode()).digest()
     share = int.from_bytes(digest[:8]) / 2**64
-    return tick + timedelta(seconds=schedule.jitter_s * share)
+    return occurrence + timedelta(seconds=schedule.jitter_s * share)
 
 
-def verdict(schedule: Schedule, tick: Tick, *, running: str | None, ahead: bool) -> Verdict:
+def overlap_decision(
+    schedule: Schedule, occurrence: Occurrence, *, running: str | None, ahead: bool
+) -> OverlapDecision:
     """What becomes of a tick whose time has come.
 
     `running` is a batch of the schedule that has not ended; `ahead`: a tick that was on time waits for its end.
     """
     if schedule.overlap is Overlap.ALLOW or running is None:
-        return Verdict(Do.START)
-    if tick.caught_up:
-        return Verdict(Do.WAIT)
+        return OverlapDecision(Action.START)
+    if occurrence.caught_up:
+        return OverlapDecision(Action.WAIT)
     if schedule.overlap is Overlap.SKIP:
-        return Verdict(Do.SKIP, f"Batch {running} was still running.")
+        return OverlapDecision(Action.SKIP, f"Batch {running} was still running.")
     if ahead:
-        return Verdict(Do.SKIP, f"Batch {running} was still running, and one tick waited already.")
-    return Verdict(Do.WAIT)
+        return OverlapDecision(Action.SKIP, f"Batch {running} was still running, and one tick waited already.")
+    return OverlapDecision(Action.WAIT)
 
 
-def tick_text(tick: datetime) -> str:
+def occurrence_text(occurrence: datetime) -> str:
     """A tick as it stands in batch ids: `20260727T0000Z`."""
-    return f"{tick.astimezone(UTC):%Y%m%dT%H%MZ}"
+    return f"{occurrence.astimezone(UTC):%Y%m%dT%H%MZ}"
 
 
-def tick_from_text(text: str) -> datetime:
+def occurrence_from_text(text: str) -> datetime:
     """The tick of a `tick_text`."""
     return datetime.strptime(text, "%Y%m%dT%H%MZ").replace(tzinfo=UTC)
 
 
-def batch_id(schedule: Schedule, tick: datetime) -> str:
+def batch_id(schedule: Schedule, occurrence: datetime) -> str:
     """The batch of a tick: whoever makes it makes the same one."""
-    return f"{schedule.name}-{tick_text(tick)}"
+    return f"{schedule.name}-{occurrence_text(occurrence)}"
 
 
 def hand_batch_id(schedule: Schedule, now: datetime) -> str:
@@ -130,7 +132,7 @@ def _late(schedule: Schedule, after: datetime, until: datetime, newer: bool) -> 
     if schedule.catch_up is CatchUp.NONE or after >= until:
         return []
     if schedule.catch_up is CatchUp.ALL:
-        return list(deque(_between(schedule.clock, after, until), MOST_CAUGHT_UP))
+        return list(deque(_between(schedule.clock, after, until), MAX_CAUGHT_UP))
     last = None if newer else _latest(schedule.clock, after, until)
     return [last] if last else []
 
@@ -146,7 +148,7 @@ def _missed(schedule: Schedule, after: datetime, until: datetime) -> Missed | No
 
 
 def _between(cron: Cron, after: datetime, until: datetime) -> takewhile[datetime]:
-    return takewhile(lambda tick: tick <= until, cron.after(after))
+    return takewhile(lambda occurrence: occurrence <= until, cron.after(after))
 
 
 def _latest(cron: Cron, after: datetime, until: datetime) -> datetime | None:

@@ -18,8 +18,8 @@ from pipeline.manifest.yaml import entries
 from pipeline.manifest.yaml.decoder import shown
 from pipeline.schedules.cron import Cron, zone
 
-LONGEST_WINDOW_S = 31 * 86_400
-MOST_JITTER_S = 86_400
+MAX_WINDOW_S = 31 * 86_400
+MAX_JITTER_S = 86_400
 
 
 class Overlap(StrEnum):
@@ -114,12 +114,12 @@ def _manifest(value: object) -> str:
 
 def _window(value: object) -> str:
     text = entries.text(value)
-    if not 0 < seconds(text) <= LONGEST_WINDOW_S:
+    if not 0 < seconds(text) <= MAX_WINDOW_S:
         raise ValueError(f"{shown(text)} must be more than nothing and at most 31d")
     return text
 
 
-def _flag(value: object) -> bool:
+def _pending_key(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{shown(value)} must be true or false")
     return value
@@ -133,8 +133,8 @@ _READERS: dict[str, entries.Reader] = {
     "overlap": entries.one_of(Overlap),
     "catch_up": entries.one_of(CatchUp),
     "catch_up_window": _window,
-    "jitter_s": entries.number_of_seconds(0, MOST_JITTER_S),
-    "enabled": _flag,
+    "jitter_s": entries.number_of_seconds(0, MAX_JITTER_S),
+    "enabled": _pending_key,
 }
 _SHAPE = entries.Shape(
     key="schedules",

@@ -10,13 +10,13 @@ import structlog
 
 from pipeline.errors import InvalidSchedules, NoSuchSchedule
 from pipeline.schedules.schedule import Schedule, parse
-from pipeline.schedules.store import ScheduleLedger
+from pipeline.schedules.store import ScheduleStore
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class InForce:
+class LoadedSchedules:
     """The schedules, and what is wrong with the file if they are not its own."""
 
     schedules: tuple[Schedule, ...]
@@ -34,24 +34,24 @@ class InForce:
         raise NoSuchSchedule(name)
 
 
-def in_force(file: Path, states: ScheduleLedger) -> InForce:
+def load_schedules(file: Path, states: ScheduleStore) -> LoadedSchedules:
     """The schedules that are in force. Without a file, and none before it, there are none."""
     try:
         text = file.read_bytes()
         written = datetime.fromtimestamp(file.stat().st_mtime, UTC)
-        return InForce(parse(text, file=str(file)), text=text.decode(), written=written)
+        return LoadedSchedules(parse(text, file=str(file)), text=text.decode(), written=written)
     except FileNotFoundError:
         last = _last_good(file, states)
-        return InForce(last, f"{file} is not there: `schedules: []` in it would be none." if last else None)
+        return LoadedSchedules(last, f"{file} is not there: `schedules: []` in it would be none." if last else None)
     except OSError as error:
-        return InForce(_last_good(file, states), f"{file} cannot be read: {error.strerror}.")
+        return LoadedSchedules(_last_good(file, states), f"{file} cannot be read: {error.strerror}.")
     except InvalidSchedules as error:
-        return InForce(_last_good(file, states), str(error))
+        return LoadedSchedules(_last_good(file, states), str(error))
 
 
-def put_in_force(file: Path, states: ScheduleLedger) -> InForce:
+def use_schedules(file: Path, states: ScheduleStore) -> LoadedSchedules:
     """As `in_force`, and the ledger is told: a good file is kept, trouble is reported, each once."""
-    found = in_force(file, states)
+    found = load_schedules(file, states)
     known = states.file()
     if found.text is not None and (found.text != known.text or known.trouble):
         states.keep_file(found.text)
@@ -62,7 +62,7 @@ def put_in_force(file: Path, states: ScheduleLedger) -> InForce:
     return found
 
 
-def _last_good(file: Path, states: ScheduleLedger) -> tuple[Schedule, ...]:
+def _last_good(file: Path, states: ScheduleStore) -> tuple[Schedule, ...]:
     text = states.file().text
     if text is None:
         return ()

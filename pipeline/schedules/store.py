@@ -28,9 +28,9 @@ from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.ledger import redis_client
 from pipeline.ledger.keys import PREFIX, batch_key
 from pipeline.ledger.records import moment, ms
-from pipeline.schedules.occurrences import Tick, tick_from_text, tick_text
+from pipeline.schedules.occurrences import Occurrence, occurrence_from_text, occurrence_text
 
-MOST_RECORDS = 50
+MAX_RECORDS = 50
 _KEEP_S = 90 * 86_400
 _LUA = Path(__file__).with_name("lua")
 _FILE = f"{PREFIX}schedules"
@@ -51,7 +51,7 @@ class Record:
 
     did: Did
     at: datetime
-    tick: datetime | None = None
+    occurrence: datetime | None = None
     """None: it was run by hand."""
     last: datetime | None = None
     """The last of several ticks."""
@@ -65,7 +65,7 @@ class ScheduleRow:
 
     seen: datetime | None
     paused: bool
-    waiting: tuple[Tick, ...]
+    waiting: tuple[Occurrence, ...]
     """In the order of their moments."""
     tries: Mapping[datetime, int]
     """How often the batch of a tick that waits could not be made."""
@@ -84,7 +84,7 @@ class FileRow:
     """When the schedules were last looked at."""
 
 
-class ScheduleLedger:
+class ScheduleStore:
     """Every read and every change. Thread-safe. Times that are told are aware; leases run by the server's clock."""
 
     def __init__(self, redis: Any) -> None:
@@ -97,9 +97,9 @@ class ScheduleLedger:
         }
 
     @classmethod
-    def connect(cls, redis_url: str, *, patience_s: float = 0) -> ScheduleLedger:
+    def connect(cls, redis_url: str, *, retry_timeout_s: float = 0) -> ScheduleStore:
         """On the server at `redis_url`; nothing is sent yet. Every method may raise Unreachable."""
-        return cls(redis_client.connect(redis_url, patience_s=patience_s))
+        return cls(redis_client.connect(redis_url, retry_timeout_s=retry_timeout_s))
 
     def _run(self, script: str, *args: object) -> Any:
         return self._scripts[script](keys=[PREFIX], args=args)
@@ -143,36 +143,40 @@ class ScheduleLedger:
             pipe.hgetall(f"{key}:tries")
             pipe.lrange(f"{key}:records", 0, -1)
             (seen, paused), waiting, caught_up, tries, records = pipe.execute()
-        ticks = [_tick(text, score, text in caught_up) for text, score in waiting]
+        occurrences = [_occurrence(text, score, text in caught_up) for text, score in waiting]
         return ScheduleRow(
             moment(seen or 0),
             paused is not None,
-            tuple(sorted(ticks, key=lambda tick: tick.moment)),
-            {tick_from_text(text): int(number) for text, number in tries.items()},
+            tuple(sorted(occurrences, key=lambda occurrence: occurrence.moment)),
+            {occurrence_from_text(text): int(number) for text, number in tries.items()},
             tuple(map(_record, records)),
         )
 
-    def note_ticks(
-        self, name: str, seen: datetime | None, now: datetime, ticks: Iterable[Tick], missed: Record | None
+    def note_occurrences(
+        self, name: str, seen: datetime | None, now: datetime, occurrences: Iterable[Occurrence], missed: Record | None
     ) -> bool:
         """The time from `seen` to `now` was looked at: `ticks` wait from here on. False when somebody else did so."""
         told = _text(missed) if missed else ""
-        args = [part for tick in ticks for part in (tick_text(tick.moment), _ms(tick.start_at), int(tick.caught_up))]
+        args = [
+            part
+            for occurrence in occurrences
+            for part in (occurrence_text(occurrence.moment), _ms(occurrence.start_at), int(occurrence.caught_up))
+        ]
         before = _ms(seen) if seen else ""
-        return bool(self._run("note_ticks", name, before, _ms(now), _KEEP_S, MOST_RECORDS, told, *args) == 1)
+        return bool(self._run("note_ticks", name, before, _ms(now), _KEEP_S, MAX_RECORDS, told, *args) == 1)
 
     def claim(self, name: str, lease: str, *, lease_s: float) -> bool:
         """Claim the starting of a schedule's ticks, or keep the claim. False when somebody else has it."""
         return bool(self._run("claim", name, lease, ms(lease_s)) == 1)
 
-    def settle(self, name: str, lease: str, tick: Tick, record: Record) -> bool:
+    def settle(self, name: str, lease: str, occurrence: Occurrence, record: Record) -> bool:
         """A tick is done with. False when the claim was lost: somebody else sees to it."""
-        args = (tick_text(tick.moment), record.batch or "", _text(record), MOST_RECORDS)
+        args = (occurrence_text(occurrence.moment), record.batch or "", _text(record), MAX_RECORDS)
         return bool(self._run("settle", name, lease, *args) == 1)
 
-    def defer(self, name: str, lease: str, tick: Tick, until: datetime) -> int:
+    def defer(self, name: str, lease: str, occurrence: Occurrence, until: datetime) -> int:
         """A tick's batch could not be made for now. Answers how often that was; 0 when the claim was lost."""
-        return int(self._run("defer", name, lease, tick_text(tick.moment), _ms(until)))
+        return int(self._run("defer", name, lease, occurrence_text(occurrence.moment), _ms(until)))
 
     def release(self, name: str, lease: str) -> None:
         """Let a claimed schedule go."""
@@ -192,7 +196,7 @@ class ScheduleLedger:
 
     def note_by_hand(self, name: str, batch_id: str, now: datetime) -> None:
         """A batch was started by hand."""
-        self._run("record", name, batch_id, _text(Record(Did.STARTED, now, batch=batch_id)), MOST_RECORDS)
+        self._run("record", name, batch_id, _text(Record(Did.STARTED, now, batch=batch_id)), MAX_RECORDS)
 
     def pause(self, name: str, now: datetime) -> None:
         """Start nothing more of this schedule."""
@@ -211,16 +215,16 @@ def _ms(when: datetime) -> int:
     return round(when.timestamp() * 1000)
 
 
-def _tick(text: str, start_ms: float, caught_up: bool) -> Tick:
-    return Tick(tick_from_text(text), datetime.fromtimestamp(start_ms / 1000, UTC), caught_up)
+def _occurrence(text: str, start_ms: float, caught_up: bool) -> Occurrence:
+    return Occurrence(occurrence_from_text(text), datetime.fromtimestamp(start_ms / 1000, UTC), caught_up)
 
 
 def _text(record: Record) -> str:
-    last = record.last or record.tick
+    last = record.last or record.occurrence
     document = {
         "did": record.did,
         "at": record.at.isoformat(),
-        "tick": record.tick.isoformat() if record.tick else None,
+        "tick": record.occurrence.isoformat() if record.occurrence else None,
         "last": last.isoformat() if last else None,
         "batch": record.batch,
         "why": record.why,
@@ -230,10 +234,10 @@ def _text(record: Record) -> str:
 
 def _record(text: str) -> Record:
     document = json.loads(text)
-    at, tick, last = (_time(document.get(name)) for name in ("at", "tick", "last"))
+    at, occurrence, last = (_time(document.get(name)) for name in ("at", "tick", "last"))
     if at is None:
         at = datetime.fromtimestamp(0, UTC)
-    return Record(Did(document["did"]), at, tick, last, document.get("batch"), document.get("why"))
+    return Record(Did(document["did"]), at, occurrence, last, document.get("batch"), document.get("why"))
 
 
 def _time(text: str | None) -> datetime | None:

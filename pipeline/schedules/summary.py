@@ -13,8 +13,8 @@ from pipeline.errors import NoSuchBatch
 from pipeline.ledger.ledger import Ledger
 from pipeline.schedules.occurrences import next_times
 from pipeline.schedules.schedule import Schedule
-from pipeline.schedules.schedule_loader import in_force
-from pipeline.schedules.store import Did, Record, ScheduleLedger
+from pipeline.schedules.schedule_loader import load_schedules
+from pipeline.schedules.store import Did, Record, ScheduleStore
 
 NEXT = 5
 BATCHES = 5
@@ -37,26 +37,28 @@ class ScheduleView:
 
 
 @dataclass(frozen=True)
-class Overview:
+class ScheduleSummary:
     """All schedules that are in force. `trouble`: why they are not those of the file."""
 
     schedules: tuple[ScheduleView, ...]
     trouble: str | None
 
 
-def overview(file: Path, states: ScheduleLedger, ledger: Ledger, now: datetime, *, most: int | None = None) -> Overview:
+def summary(
+    file: Path, states: ScheduleStore, ledger: Ledger, now: datetime, *, limit: int | None = None
+) -> ScheduleSummary:
     """Look at all schedules, or at the first `most`. Raises Unreachable."""
-    found = in_force(file, states)
-    views = tuple(_view(schedule, states, ledger, now) for schedule in found.schedules[:most])
-    return Overview(views, found.trouble or (states.file().trouble if found.text is None else None))
+    found = load_schedules(file, states)
+    views = tuple(_view(schedule, states, ledger, now) for schedule in found.schedules[:limit])
+    return ScheduleSummary(views, found.trouble or (states.file().trouble if found.text is None else None))
 
 
-def document(found: Overview) -> dict[str, Any]:
+def document(found: ScheduleSummary) -> dict[str, Any]:
     """An overview for programs. Next times are in the schedule's own zone, all others in UTC."""
     return {"trouble": found.trouble, "schedules": [_schedule_document(view) for view in found.schedules]}
 
 
-def _view(schedule: Schedule, states: ScheduleLedger, ledger: Ledger, now: datetime) -> ScheduleView:
+def _view(schedule: Schedule, states: ScheduleStore, ledger: Ledger, now: datetime) -> ScheduleView:
     row = states.read(schedule.name)
     runs = schedule.enabled and not row.paused
     started = [record.batch for record in row.records if record.did is Did.STARTED and record.batch]
@@ -64,7 +66,7 @@ def _view(schedule: Schedule, states: ScheduleLedger, ledger: Ledger, now: datet
         schedule,
         row.paused,
         tuple(next_times(schedule, now, NEXT)) if runs else (),
-        tuple(tick.moment.astimezone(schedule.zone) for tick in row.waiting),
+        tuple(occurrence.moment.astimezone(schedule.zone) for occurrence in row.waiting),
         tuple(_batches(ledger, started[:BATCHES])),
         tuple(record for record in row.records if record.did is not Did.STARTED)[:NOT_MADE],
     )
@@ -103,7 +105,7 @@ def _schedule_document(view: ScheduleView) -> dict[str, Any]:
 def _record_document(record: Record) -> dict[str, Any]:
     return {
         "status": record.did,
-        "tick": timestamp(record.tick),
+        "tick": timestamp(record.occurrence),
         "last_tick": timestamp(record.last),
         "at": timestamp(record.at),
         "why": record.why,

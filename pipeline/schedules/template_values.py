@@ -15,9 +15,9 @@ from pipeline.schedules.schedule import Schedule
 _PLACE = re.compile(r"\{\{(date|time|schedule)\}\}|\{(date|time|schedule)\}")
 
 
-def filler(schedule: Schedule, tick: datetime) -> Callable[[str], str]:
+def template_values(schedule: Schedule, occurrence: datetime) -> Callable[[str], str]:
     """Fills in a tick as the clock in the schedule's own zone shows it: `2026-07-27`, `0200`."""
-    local = tick.astimezone(schedule.zone)
+    local = occurrence.astimezone(schedule.zone)
     values = {"date": f"{local:%Y-%m-%d}", "time": f"{local:%H%M}", "schedule": schedule.name}
 
     def fill(text: str) -> str:

@@ -34,8 +34,8 @@ log = structlog.get_logger()
 FOLDER = "journal/"
 Entry = Mapping[str, Any]
 _NOTE_WAIT_S = 0.5
-_LONGEST_WAIT_S = 30.0
-_MOST_NOTES = 20_000
+_MAX_WAIT_S = 30.0
+_MAX_NOTES = 20_000
 """Notes kept while S3 does not take them. What is dropped beyond that, `recovery` asks of the vendor."""
 
 
@@ -64,7 +64,7 @@ class Journal:
     def note(self, folder: str, entry: Entry) -> None:
         """Have an entry of the batch at `folder` written soon."""
         with self._changed:
-            if self._waiting >= _MOST_NOTES:
+            if self._waiting >= _MAX_NOTES:
                 return
             self._notes[folder].append(_line(entry))
             self._waiting += 1
@@ -89,7 +89,7 @@ class Journal:
                 self.flush()
                 wait = _NOTE_WAIT_S
             except StorageError as error:
-                wait = min(wait * 2, _LONGEST_WAIT_S)
+                wait = min(wait * 2, _MAX_WAIT_S)
                 log.warning("journal_not_written", notes=self._waiting, error=str(error))
 
     def _take(self, folder: str) -> list[bytes]:

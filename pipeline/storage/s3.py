@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 PART_BYTES = 5 * 1024 * 1024
 SMALL_BYTES = 1024 * 1024
 """Up to this size a stream is put in one request from memory."""
-_LARGE_AT_ONCE = 2
-_PARTS_AT_ONCE = 4
+_MAX_CONCURRENT_LARGE_UPLOADS = 2
+_MAX_CONCURRENT_PARTS = 4
 """So many parts of PART_BYTES are in memory for sending; each large stream holds one more that it reads."""
-_MOST_BYTES_AT_ONCE = 64 * 1024 * 1024
+_MAX_BUFFERED_BYTES = 64 * 1024 * 1024
 
 _CONFIG = Config(
     # Presigned URLs too: without it they are signed as in 2006.
@@ -95,8 +95,8 @@ class Storage:
         self._endpoint = endpoint
         self._client: S3Client | None = None
         self._making = threading.Lock()
-        self._large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
-        self._parts_on_their_way = threading.BoundedSemaphore(_PARTS_AT_ONCE)
+        self._large = threading.BoundedSemaphore(_MAX_CONCURRENT_LARGE_UPLOADS)
+        self._parts_on_their_way = threading.BoundedSemaphore(_MAX_CONCURRENT_PARTS)
 
     @property
     def _s3(self) -> S3Client:
@@ -128,7 +128,7 @@ class Storage:
         bucket, key = split(uri)
         _asked(uri, lambda: self._s3.put_object(Bucket=bucket, Key=key, Body=file, ContentType=content_type))
 
-    def put_file_over(self, uri: str, file: BinaryIO, content_type: str, etag: str | None) -> bool:
+    def put_if_match(self, uri: str, file: BinaryIO, content_type: str, etag: str | None) -> bool:
         """Write a file where the object is still the one with `etag`, None: where there is none. False when not."""
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         return self._put_if(uri, file, content_type, **condition)
@@ -206,15 +206,15 @@ class Storage:
         )
         return {"ETag": answer["ETag"], "PartNumber": number}
 
-    def get(self, uri: str, *, most_bytes: int = _MOST_BYTES_AT_ONCE) -> bytes | None:
+    def get(self, uri: str, *, max_bytes: int = _MAX_BUFFERED_BYTES) -> bytes | None:
         """The object, None when there is none. Raises StorageError when it is larger than `most_bytes`."""
         source = self._open(uri)
         if source is None:
             return None
         with source:
-            data = source.read(most_bytes + 1)
-        if len(data) > most_bytes:
-            raise StorageError(f"{uri} is larger than {most_bytes:,} bytes.", retryable=False)
+            data = source.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise StorageError(f"{uri} is larger than {max_bytes:,} bytes.", retryable=False)
         return data
 
     def head(self, uri: str, count: int) -> bytes | None:
@@ -225,7 +225,7 @@ class Storage:
         with source:
             return source.read(count)
 
-    def look(self, uri: str, count: int) -> tuple[ObjectInfo, bytes] | None:
+    def get_with_info(self, uri: str, count: int) -> tuple[ObjectInfo, bytes] | None:
         """What is known of an object and its first `count` bytes, both of the same version; None: there is none."""
         bucket, key = split(uri)
         answer = _asked(uri, lambda: _unless_missing(lambda: self._s3.get_object(Bucket=bucket, Key=key)))
@@ -311,7 +311,7 @@ class Storage:
 
 @lru_cache(maxsize=1)
 def _senders() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_PARTS_AT_ONCE, thread_name_prefix="parts")
+    return ThreadPoolExecutor(_MAX_CONCURRENT_PARTS, thread_name_prefix="parts")
 
 
 class _Body(io.RawIOBase):

@@ -16,9 +16,9 @@ from urllib.parse import unquote_plus
 
 from pipeline.errors import DailiesError
 
-MOST_RECORDS = 1000
+MAX_RECORDS = 1000
 """As many records as a message may have: AWS sends one, others a handful."""
-_MOST_WRAPPINGS = 3
+_MAX_WRAPPINGS = 3
 
 
 class NotAnEvent(DailiesError):
@@ -73,7 +73,7 @@ def as_object(text: bytes | str) -> Mapping[str, Any]:
 
 def events_of(document: Mapping[str, Any]) -> list[ObjectEvent]:
     """What a message, read as JSON, says. Raises NotAnEvent."""
-    for _ in range(_MOST_WRAPPINGS):
+    for _ in range(_MAX_WRAPPINGS):
         if document.get("Type") != "Notification":
             break
         document = as_object(_text(document, "Message"))
@@ -89,8 +89,8 @@ def events_of(document: Mapping[str, Any]) -> list[ObjectEvent]:
 def _records(records: object) -> list[Any]:
     if not isinstance(records, list) or not records:
         raise NotAnEvent("The notification has no records.")
-    if len(records) > MOST_RECORDS:
-        raise NotAnEvent(f"The notification has more than {MOST_RECORDS:,} records.")
+    if len(records) > MAX_RECORDS:
+        raise NotAnEvent(f"The notification has more than {MAX_RECORDS:,} records.")
     return records
 
 

@@ -8,7 +8,7 @@ from pipeline.triggers.dispatch import Dispatcher
 from pipeline.triggers.rule import Rule
 
 
-class Windows:
+class GatherWindows:
     """The windows of a rule, whichever source fills them."""
 
     pause_s = 1.0

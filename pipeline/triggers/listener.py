@@ -16,10 +16,10 @@ from pipeline.domain.retry_policy import backoff
 from pipeline.errors import DailiesError
 from pipeline.settings import Settings
 from pipeline.triggers.dispatch import Dispatcher
-from pipeline.triggers.gather_window import Windows
-from pipeline.triggers.prefix_poller import Inbox
+from pipeline.triggers.gather_window import GatherWindows
+from pipeline.triggers.prefix_poller import PrefixPoller
 from pipeline.triggers.rule import Rule, Source, Start
-from pipeline.triggers.rule_loader import Rulebook
+from pipeline.triggers.rule_loader import RuleLoader
 from pipeline.triggers.sqs import Queue
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ _REREAD_EVERY_S = 1.0
 _LET_FINISH_S = 30.0
 
 
-class Listened(Protocol):
+class EventSource(Protocol):
     """What one thread does, again and again."""
 
     pause_s: float
@@ -40,7 +40,7 @@ class Listened(Protocol):
     def close(self) -> None: ...
 
 
-Plan = tuple[Callable[[tuple[Rule, ...]], Listened], tuple[Rule, ...]]
+Plan = tuple[Callable[[tuple[Rule, ...]], EventSource], tuple[Rule, ...]]
 """How a thread's work is made, and of which rules. Where both stay the same the thread goes on."""
 
 
@@ -49,7 +49,7 @@ class Listener:
 
     def __init__(self, settings: Settings) -> None:
         self._file = settings.triggers
-        self._book = Rulebook(settings.triggers)
+        self._book = RuleLoader(settings.triggers)
         self._dispatcher = Dispatcher.of(Service.from_settings(settings))
         self._threads: dict[Plan, _Thread] = {}
 
@@ -128,9 +128,9 @@ def plans(rules: Iterable[Rule]) -> set[Plan]:
     return found | {(Queue, tuple(sharing)) for sharing in queues.values()}
 
 
-def _inbox(rules: tuple[Rule, ...]) -> Listened:
-    return Inbox(rules[0])
+def _inbox(rules: tuple[Rule, ...]) -> EventSource:
+    return PrefixPoller(rules[0])
 
 
-def _windows(rules: tuple[Rule, ...]) -> Listened:
-    return Windows(rules[0])
+def _windows(rules: tuple[Rule, ...]) -> EventSource:
+    return GatherWindows(rules[0])

@@ -8,31 +8,31 @@ from collections.abc import Iterator
 from pipeline.domain.model import Manifest
 from pipeline.errors import InvalidManifest, Problem
 from pipeline.manifest import parser as manifests
-from pipeline.manifest.untrusted import Intake
+from pipeline.manifest.untrusted import UntrustedManifests
 from pipeline.manifest.yaml import document as yaml_document
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
-from pipeline.triggers.object_version import DEFAULTS, ROWS_SUFFIXES, Drop
+from pipeline.triggers.object_version import DEFAULTS, ROWS_SUFFIXES, ObjectVersion
 from pipeline.triggers.rule import Rule
 
-MOST_MANIFEST_BYTES = 32 * 1024 * 1024
-_MOST_DEFAULTS_BYTES = 1024 * 1024
+MAX_MANIFEST_BYTES = 32 * 1024 * 1024
+_MAX_DEFAULTS_BYTES = 1024 * 1024
 
 
-class Reading:
+class ObjectManifestReader:
     """Reads drops of a rule."""
 
     def __init__(self, settings: Settings, storage: Storage, rule: Rule) -> None:
         self._storage = storage
         self._rule = rule
-        self._intake = Intake(settings, storage, also=[rule.bucket])
+        self._intake = UntrustedManifests(settings, storage, also=[rule.bucket])
 
-    def manifest(self, drop: Drop, text: bytes) -> Manifest:
+    def manifest(self, drop: ObjectVersion, text: bytes) -> Manifest:
         """What was dropped. Raises InvalidManifest with all its problems; StorageError."""
         if not text:
             raise InvalidManifest([_problem(drop.uri, "the object is empty: it was cut off, or put by mistake")])
-        if len(text) > MOST_MANIFEST_BYTES:
-            raise InvalidManifest([_problem(drop.uri, f"is larger than {MOST_MANIFEST_BYTES:,} bytes")])
+        if len(text) > MAX_MANIFEST_BYTES:
+            raise InvalidManifest([_problem(drop.uri, f"is larger than {MAX_MANIFEST_BYTES:,} bytes")])
         is_rows = drop.suffix in ROWS_SUFFIXES
         manifest = self._rows(drop) if is_rows else self._intake.read(text, file=drop.uri)
         problems = list(self._loops(drop, manifest))
@@ -40,17 +40,17 @@ class Reading:
             raise InvalidManifest(problems)
         return manifest
 
-    def _rows(self, drop: Drop) -> Manifest:
+    def _rows(self, drop: ObjectVersion) -> Manifest:
         """Rows with what they have in common."""
         folder = drop.uri.rpartition("/")[0]
         file = f"{folder}/{DEFAULTS}"
-        defaults = self._storage.get(file, most_bytes=_MOST_DEFAULTS_BYTES)
+        defaults = self._storage.get(file, max_bytes=_MAX_DEFAULTS_BYTES)
         if defaults is None:
             why = f"rows start a batch with a {DEFAULTS} beside them; {file} is not there"
             raise InvalidManifest([_problem(drop.uri, why)])
         return self._intake.read(_with_rows(defaults, file, drop.uri), file=file)
 
-    def _loops(self, drop: Drop, manifest: Manifest) -> Iterator[Problem]:
+    def _loops(self, drop: ObjectVersion, manifest: Manifest) -> Iterator[Problem]:
         if manifest.output and manifest.output.startswith(self._rule.watch):
             yield _problem(drop.uri, f"output lies under {self._rule.watch}, which is watched: choose another place")
 

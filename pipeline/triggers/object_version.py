@@ -17,7 +17,7 @@ _ID_DIGITS = 12
 
 
 @dataclass(frozen=True)
-class Drop:
+class ObjectVersion:
     """One version of an object. `version` is its version id, in a bucket without versions its ETag."""
 
     bucket: str
@@ -40,7 +40,7 @@ class Drop:
         return PurePosixPath(self.key).suffix.lower()
 
 
-def batch_id(trigger: str, drops: Collection[Drop]) -> str:
+def batch_id(trigger: str, drops: Collection[ObjectVersion]) -> str:
     """The id of the batch that these drops are, whoever puts them together and however often."""
     digests = sorted(drop.digest for drop in drops)
     whole = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -14,16 +14,16 @@ from pipeline.errors import StorageError
 from pipeline.storage.s3 import ObjectInfo, split
 from pipeline.triggers.dispatch import Dispatcher
 from pipeline.triggers.events import Kind, ObjectEvent
-from pipeline.triggers.object_version import Drop
+from pipeline.triggers.object_version import ObjectVersion
 from pipeline.triggers.rule import Rule
 
 log = structlog.get_logger()
 
 _CHUNK = 500
-_AT_ONCE = 8
+_MAX_CONCURRENT = 8
 
 
-class Inbox:
+class PrefixPoller:
     """The place that a rule lists. In memory is a handful of its objects, however many there are."""
 
     waits = False
@@ -31,7 +31,7 @@ class Inbox:
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self.pause_s = rule.every_s
-        self._hands = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix=f"list-{rule.name}")
+        self._executor = ThreadPoolExecutor(_MAX_CONCURRENT, thread_name_prefix=f"list-{rule.name}")
 
     def step(self, dispatcher: Dispatcher, stopping: threading.Event) -> None:
         """List the inbox once, unless another listener has just done so, and see to what is new.
@@ -40,23 +40,23 @@ class Inbox:
         """
         rule, memory = self._rule, dispatcher.memory
         # A little less than the pause between two looks, so that our own last turn does not keep us out.
-        if not memory.take_turn(rule.name, rule.every_s * 0.9):
+        if not memory.acquire_turn(rule.name, rule.every_s * 0.9):
             return
         began = time.time()
         for objects in _chunks(dispatcher.service.storage.list(rule.watch), _CHUNK):
             new = memory.unlisted(rule.name, [info for info in objects if self._is_ours(info)], began)
             # Going through the answers raises what a hand has raised.
-            list(self._hands.map(lambda info: self._see_to(info, dispatcher, stopping), new))
+            list(self._executor.map(lambda info: self._see_to(info, dispatcher, stopping), new))
             if stopping.is_set():
                 return
         memory.forget_gone(rule.name, began)
 
     def close(self) -> None:
         """There will be no further step."""
-        self._hands.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _is_ours(self, info: ObjectInfo) -> bool:
-        return self._rule.why_not(Drop(*split(info.uri), ""), ()) is None
+        return self._rule.why_not(ObjectVersion(*split(info.uri), ""), ()) is None
 
     def _see_to(self, info: ObjectInfo, dispatcher: Dispatcher, stopping: threading.Event) -> None:
         if stopping.is_set():

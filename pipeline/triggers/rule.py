@@ -12,7 +12,7 @@ from pipeline.triggers.object_version import (
     MANIFEST_SUFFIXES,
     ROWS_SUFFIXES,
     STATUS_SUFFIX,
-    Drop,
+    ObjectVersion,
 )
 
 
@@ -59,7 +59,7 @@ class Rule:
         """Whether the object at `uri` lies where this rule watches."""
         return uri.startswith(self.watch)
 
-    def why_not(self, drop: Drop, outputs: Collection[str]) -> str | None:
+    def why_not(self, drop: ObjectVersion, outputs: Collection[str]) -> str | None:
         """Why an object that is covered is none of this rule's business; None when it is.
 
         `outputs` are places where the service writes.

@@ -14,7 +14,7 @@ from pipeline.triggers.rules import parse
 log = structlog.get_logger()
 
 
-class Rulebook:
+class RuleLoader:
     """The rules of a file. Thread-safe, cheap to ask."""
 
     def __init__(self, file: Path) -> None:

@@ -19,20 +19,20 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from pipeline.errors import InvalidTriggers
-from pipeline.manifest.messages import mistakes_of
+from pipeline.manifest.messages import problems_of
 from pipeline.manifest.schema import FREE_KEYS, TEXT_KEYS, ManifestEntry
-from pipeline.manifest.values import DEFAULT_IMAGE_FIELD, MOST_PROMPT, Surroundings
+from pipeline.manifest.values import DEFAULT_IMAGE_FIELD, MAX_PROMPT, ValidationContext
 from pipeline.manifest.yaml import entries
 from pipeline.manifest.yaml.decoder import shown
 from pipeline.manifest.yaml.document import Mistake
 from pipeline.manifest.yaml.positions import Path
 from pipeline.triggers.rule import Rule, Source, Start
 
-MOST_PROMPTS = 100
+MAX_PROMPTS = 100
 HEAD = ("model", "image_field", "params", "limits", "notify")
 """Keys of a manifest that a rule for images may have."""
-SHORTEST_S = 1
-LONGEST_S = 3600
+MIN_S = 1
+MAX_S = 3600
 
 
 def parse(text: bytes, *, file: str) -> tuple[Rule, ...]:
@@ -65,11 +65,11 @@ def _head(entry: entries.Entry, path: Path) -> Iterator[Mistake]:
     """What a manifest could not say."""
     head = {key: entry[key] for key in HEAD if key in entry}
     image_field = head.get("image_field")
-    around = Surroundings(image_field if isinstance(image_field, str) else DEFAULT_IMAGE_FIELD, None)
+    around = ValidationContext(image_field if isinstance(image_field, str) else DEFAULT_IMAGE_FIELD, None)
     try:
         ManifestEntry.model_validate({"version": 1, "name": "images", **head}, context=around)
     except ValidationError as error:
-        yield from mistakes_of(error, ManifestEntry, at=path)
+        yield from problems_of(error, ManifestEntry, at=path)
 
 
 def _why(key: str, source: object, start: object) -> str:
@@ -109,10 +109,10 @@ def _topic(value: object) -> str:
 def _prompts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(one, str) and one.strip() for one in value):
         raise ValueError("must be a list of prompts, none of them empty")
-    if len(value) > MOST_PROMPTS:
-        raise ValueError(f"has {len(value)} prompts; at most {MOST_PROMPTS} are taken")
-    if any(len(prompt) > MOST_PROMPT for prompt in value):
-        raise ValueError(f"has a prompt of more than {MOST_PROMPT:,} characters")
+    if len(value) > MAX_PROMPTS:
+        raise ValueError(f"has {len(value)} prompts; at most {MAX_PROMPTS} are taken")
+    if any(len(prompt) > MAX_PROMPT for prompt in value):
+        raise ValueError(f"has a prompt of more than {MAX_PROMPT:,} characters")
     return tuple(value)
 
 
@@ -121,12 +121,12 @@ _READERS: dict[str, entries.Reader] = {
     "source": entries.one_of(Source),
     "watch": _place,
     "start": entries.one_of(Start),
-    "every_s": entries.number_of_seconds(SHORTEST_S, LONGEST_S),
+    "every_s": entries.number_of_seconds(MIN_S, MAX_S),
     "queue_url": _url,
     "topic_arn": _topic,
     "prompts": _prompts,
     "output": _place,
-    "gather_s": entries.number_of_seconds(0, LONGEST_S),
+    "gather_s": entries.number_of_seconds(0, MAX_S),
     **dict.fromkeys(HEAD, entries.as_written),
 }
 _NEEDED_BY: dict[object, tuple[str, ...]] = {Source.SQS: ("queue_url",), Start.IMAGES: ("prompts",)}

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 
 from pipeline.errors import CopyFailed, DailiesError, Unreachable
-from pipeline.net.download import Fetcher
+from pipeline.net.download import Downloader
 
 Fetch = Callable[[str], bytes]
 """Answers what lies at an https URL of SNS. Raises NotFetched."""
@@ -32,8 +32,8 @@ _CERTIFICATE_PATH = re.compile(r"/SimpleNotificationService-[0-9a-f]{32}\.pem")
 _HASHES: dict[str, HashAlgorithm] = {"1": SHA1(), "2": SHA256()}  # noqa: S303  # version 1 is what SNS sends by default
 _SIGNED_NOTIFICATION = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
 _SIGNED_CONFIRMATION = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
-_MOST_BYTES = 64 * 1024
-_MOST_CERTIFICATES = 16
+_MAX_BYTES = 64 * 1024
+_MAX_CERTIFICATES = 16
 
 
 class NotSigned(DailiesError):
@@ -47,10 +47,10 @@ class NotFetched(Unreachable):
 def fetch(url: str) -> bytes:
     """What lies at an https URL of SNS: bounded in time and size, from a public address. Raises NotFetched."""
     try:
-        with Fetcher((urlsplit(url).hostname or "",), most_bytes=_MOST_BYTES).open(
+        with Downloader((urlsplit(url).hostname or "",), max_bytes=_MAX_BYTES).open(
             url, content_type="", size=None
         ) as download:
-            return b"".join(iter(lambda: download.read(_MOST_BYTES), b""))
+            return b"".join(iter(lambda: download.read(_MAX_BYTES), b""))
     except CopyFailed as error:
         raise NotFetched(f"SNS does not answer: {error}") from None
 
@@ -102,7 +102,7 @@ class Verifier:
         except ValueError:
             raise NotSigned("What lies at the SigningCertURL is no certificate.") from None
         with self._changing:
-            if len(self._certificates) >= _MOST_CERTIFICATES:
+            if len(self._certificates) >= _MAX_CERTIFICATES:
                 self._certificates.pop(next(iter(self._certificates)))
             self._certificates[url] = certificate
         return certificate

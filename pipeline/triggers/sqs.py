@@ -34,7 +34,7 @@ WAIT_S = 20
 VISIBLE_AGAIN_S = 60
 """After this a message that nobody has deleted comes again."""
 _EXTEND_EVERY_S = 20.0
-_MOST_AT_ONCE = 10
+_MAX_CONCURRENT = 10
 _CONFIG = Config(
     connect_timeout=5,
     read_timeout=WAIT_S + 10,
@@ -63,7 +63,7 @@ class Queue:
         self.waits = False
         """Whether it waits for messages: it holds none then."""
         self._made: SQSClient | None = None
-        self._hands = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="sqs")
+        self._executor = ThreadPoolExecutor(_MAX_CONCURRENT, thread_name_prefix="sqs")
 
     @property
     def _sqs(self) -> SQSClient:
@@ -97,14 +97,14 @@ class Queue:
 
     def close(self) -> None:
         """There will be no further step."""
-        self._hands.shutdown(wait=False)
+        self._executor.shutdown(wait=False)
 
     def _receive(self) -> Sequence[MessageTypeDef]:
         self.waits = True
         try:
             answer = self._sqs.receive_message(
                 QueueUrl=self._url,
-                MaxNumberOfMessages=_MOST_AT_ONCE,
+                MaxNumberOfMessages=_MAX_CONCURRENT,
                 WaitTimeSeconds=WAIT_S,
                 VisibilityTimeout=VISIBLE_AGAIN_S,
             )
@@ -114,7 +114,7 @@ class Queue:
 
     def _work(self, messages: Sequence[MessageTypeDef], dispatcher: Dispatcher) -> None:
         working = {
-            self._hands.submit(_is_done, message.get("Body", ""), dispatcher, self._rules): message
+            self._executor.submit(_is_done, message.get("Body", ""), dispatcher, self._rules): message
             for message in messages
         }
         while working:

@@ -20,35 +20,35 @@ from typing import Any
 from pipeline.domain.model import BatchRow
 from pipeline.errors import Problem, StorageError
 from pipeline.storage.s3 import Storage
-from pipeline.triggers.object_version import Drop, status_uri
+from pipeline.triggers.object_version import ObjectVersion, status_uri
 
-MOST_ERRORS = 1000
+MAX_ERRORS = 1000
 """As many mistakes of a manifest as are told."""
-_MOST_BYTES = 1024 * 1024
-_TRIES = 5
+_MAX_BYTES = 1024 * 1024
+_ATTEMPTS = 5
 
 Document = Mapping[str, Any]
 
 
-class Statuses:
+class StatusFiles:
     """Writes and reads them. Every method may raise StorageError."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def accepted(self, drop: Drop, batch_id: str, output: str) -> None:
+    def accepted(self, version: ObjectVersion, batch_id: str, output: str) -> None:
         """The drop is a batch, or part of one."""
         told = {"status": "accepted", "batch_id": batch_id, "output": output}
         # One that already names the batch may be about its end.
-        self._write(drop, told, unless=lambda before: before.get("batch_id") == batch_id)
+        self._write(version, told, unless=lambda before: before.get("batch_id") == batch_id)
 
-    def rejected(self, drop: Drop, problems: Sequence[Problem]) -> None:
+    def rejected(self, version: ObjectVersion, problems: Sequence[Problem]) -> None:
         """The drop starts nothing, and why."""
-        errors = [asdict(problem) for problem in problems[:MOST_ERRORS]]
+        errors = [asdict(problem) for problem in problems[:MAX_ERRORS]]
         told = {"status": "rejected", "errors": errors, "error_count": len(problems)}
-        self._write(drop, told, unless=lambda before: _about(before, drop) and before.get("errors") == errors)
+        self._write(version, told, unless=lambda before: _about(before, version) and before.get("errors") == errors)
 
-    def ended(self, drop: Drop, batch: BatchRow, results: str) -> None:
+    def ended(self, version: ObjectVersion, batch: BatchRow, results: str) -> None:
         """The batch of the drop has ended. Says nothing where another version of the object lies by now."""
         told = {
             "status": "accepted",
@@ -59,33 +59,33 @@ class Statuses:
             "revision": batch.revision,
             "results": results,
         }
-        self._write(drop, told, unless=lambda before: not _about(before, drop) and self._replaced(drop))
+        self._write(version, told, unless=lambda before: not _about(before, version) and self._replaced(version))
 
-    def batch_of(self, drop: Drop) -> str | None:
+    def batch_of(self, version: ObjectVersion) -> str | None:
         """The batch that the drop was accepted for, as far as S3 knows."""
-        before, _ = self._read(drop)
-        batch_id = before.get("batch_id") if _about(before, drop) else None
+        before, _ = self._read(version)
+        batch_id = before.get("batch_id") if _about(before, version) else None
         return batch_id if isinstance(batch_id, str) else None
 
-    def _write(self, drop: Drop, told: Document, *, unless: Callable[[Document], bool]) -> None:
+    def _write(self, version: ObjectVersion, told: Document, *, unless: Callable[[Document], bool]) -> None:
         document = {
             "version": 1,
-            "object": drop.uri,
-            "object_version": drop.version,
+            "object": version.uri,
+            "object_version": version.version,
             "at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             **told,
         }
         text = json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8", "replace")
-        for _ in range(_TRIES):
-            before, etag = self._read(drop)
+        for _ in range(_ATTEMPTS):
+            before, etag = self._read(version)
             if unless(before):
                 return
-            if self._storage.put_file_over(status_uri(drop.uri), io.BytesIO(text), "application/json", etag):
+            if self._storage.put_if_match(status_uri(version.uri), io.BytesIO(text), "application/json", etag):
                 return
-        raise StorageError(f"{status_uri(drop.uri)} is written by others all the time.", retryable=True)
+        raise StorageError(f"{status_uri(version.uri)} is written by others all the time.", retryable=True)
 
-    def _read(self, drop: Drop) -> tuple[Document, str | None]:
-        found = self._storage.look(status_uri(drop.uri), _MOST_BYTES)
+    def _read(self, version: ObjectVersion) -> tuple[Document, str | None]:
+        found = self._storage.get_with_info(status_uri(version.uri), _MAX_BYTES)
         if found is None:
             return {}, None
         info, text = found
@@ -95,9 +95,9 @@ class Statuses:
             document = {}
         return (document if isinstance(document, dict) else {}), info.etag
 
-    def _replaced(self, drop: Drop) -> bool:
-        info = self._storage.info(drop.uri)
-        return info is not None and version_of(info.version, info.etag) != drop.version
+    def _replaced(self, version: ObjectVersion) -> bool:
+        info = self._storage.info(version.uri)
+        return info is not None and version_of(info.version, info.etag) != version.version
 
 
 def version_of(version_id: str, etag: str) -> str:
@@ -105,5 +105,5 @@ def version_of(version_id: str, etag: str) -> str:
     return version_id or etag.strip('"')
 
 
-def _about(document: Document, drop: Drop) -> bool:
-    return document.get("object_version") == drop.version
+def _about(document: Document, version: ObjectVersion) -> bool:
+    return document.get("object_version") == version.version

@@ -26,7 +26,7 @@ from pipeline.ledger import redis_client
 from pipeline.ledger.keys import PREFIX, batch_key
 from pipeline.ledger.records import ms
 from pipeline.storage.s3 import ObjectInfo
-from pipeline.triggers.object_version import Drop
+from pipeline.triggers.object_version import ObjectVersion
 
 REMEMBERED_S = 30 * 86_400.0
 """How long a gathered drop is remembered: longer than any queue keeps word of it."""
@@ -34,7 +34,7 @@ _LISTED_S = 86_400.0
 _LUA = Path(__file__).with_name("lua")
 
 
-class TriggerLedger:
+class TriggerStore:
     """Every read and write of what triggers remember. Thread-safe. Every method may raise Unreachable."""
 
     def __init__(self, redis: Any) -> None:
@@ -42,21 +42,21 @@ class TriggerLedger:
         self._scripts = {path.stem: redis.register_script(path.read_text()) for path in _LUA.glob("*.lua")}
 
     @classmethod
-    def connect(cls, redis_url: str) -> TriggerLedger:
+    def connect(cls, redis_url: str) -> TriggerStore:
         """On the server at `redis_url`; nothing is sent yet."""
         return cls(redis_client.connect(redis_url))
 
     # Batches and their drops
 
-    def note_drops(self, batch_id: str, drops: Collection[Drop]) -> None:
+    def note_objects(self, batch_id: str, objects: Collection[ObjectVersion]) -> None:
         """Before a batch is submitted: what it is of."""
-        self._redis.hset(f"{batch_key(batch_id)}:drops", mapping={drop.digest: _text(drop) for drop in drops})
+        self._redis.hset(f"{batch_key(batch_id)}:drops", mapping={drop.digest: _text(drop) for drop in objects})
 
-    def drops(self, batch_id: str) -> list[Drop]:
+    def objects(self, batch_id: str) -> list[ObjectVersion]:
         """What a batch is of."""
-        return [Drop(**json.loads(text)) for text in self._redis.hvals(f"{batch_key(batch_id)}:drops")]
+        return [ObjectVersion(**json.loads(text)) for text in self._redis.hvals(f"{batch_key(batch_id)}:drops")]
 
-    def note_told(self, batch_id: str) -> None:
+    def note_reported(self, batch_id: str) -> None:
         """The batch is on the ledger, and beside its drops stands that it was accepted."""
         self._redis.set(f"{batch_key(batch_id)}:told", 1)
 
@@ -69,7 +69,7 @@ class TriggerLedger:
         found: list[str | None] = self._redis.mget([f"{_key(name)}last" for name in triggers]) if triggers else []
         return found
 
-    def is_told(self, batch_id: str) -> bool:
+    def is_reported(self, batch_id: str) -> bool:
         """Whether `note_told` was called: there is nothing left to do for the batch's drops."""
         return bool(self._redis.exists(f"{batch_key(batch_id)}:told"))
 
@@ -80,12 +80,12 @@ class TriggerLedger:
 
     # Gathering
 
-    def gather(self, trigger: str, drop: Drop, *, most: int) -> bool:
+    def gather(self, trigger: str, drop: ObjectVersion, *, limit: int) -> bool:
         """Put a drop into the trigger's open window, on the server's disk. False when it was taken before."""
-        args = (drop.digest, _text(drop), most)
-        return bool(redis_client.run_to_disk(self._redis, self._scripts["gather"], _key(trigger), *args) == 1)
+        args = (drop.digest, _text(drop), limit)
+        return bool(redis_client.run_durably(self._redis, self._scripts["gather"], _key(trigger), *args) == 1)
 
-    def is_taken(self, trigger: str, drop: Drop) -> bool:
+    def is_taken(self, trigger: str, drop: ObjectVersion) -> bool:
         """Whether a drop was gathered."""
         return self._redis.zscore(f"{_key(trigger)}taken", drop.digest) is not None
 
@@ -94,9 +94,9 @@ class TriggerLedger:
         numbers: list[str] = self._run("close_window", trigger, ms(gather_s), ms(REMEMBERED_S))
         return numbers
 
-    def window(self, trigger: str, number: str) -> list[Drop]:
+    def window(self, trigger: str, number: str) -> list[ObjectVersion]:
         """The drops of a closed window: they do not change any more."""
-        return [Drop(**json.loads(text)) for text in self._redis.hvals(f"{_key(trigger)}window:{number}")]
+        return [ObjectVersion(**json.loads(text)) for text in self._redis.hvals(f"{_key(trigger)}window:{number}")]
 
     def forget_window(self, trigger: str, number: str) -> None:
         """The window's batch is on the ledger."""
@@ -107,7 +107,7 @@ class TriggerLedger:
 
     # Listing
 
-    def take_turn(self, trigger: str, lasts_s: float) -> bool:
+    def acquire_turn(self, trigger: str, lasts_s: float) -> bool:
         """Whether it is ours to list the inbox: one listener does in `lasts_s`."""
         return bool(self._redis.set(f"{_key(trigger)}turn", 1, nx=True, px=ms(lasts_s)))
 
@@ -136,7 +136,7 @@ def _key(trigger: str) -> str:
     return f"{PREFIX}trigger:{trigger}:"
 
 
-def _text(drop: Drop) -> str:
+def _text(drop: ObjectVersion) -> str:
     return json.dumps(asdict(drop), ensure_ascii=False)
 
 

@@ -9,12 +9,12 @@ from pipeline.observability import logging
 from pipeline.settings import Settings, load
 from pipeline.web import error_responses, health, metrics, request_log
 from pipeline.web.api import batch_events, batches, docs_page, image_upload
-from pipeline.web.api.endpoints import Operations
+from pipeline.web.api.endpoints import Endpoints
 from pipeline.web.callbacks import receiver, s3_events
 from pipeline.web.dashboard import home
 from pipeline.web.security import authentication, headers, login
 
-MOST_BODY_BYTES = 8 * 1024 * 1024
+MAX_BODY_BYTES = 8 * 1024 * 1024
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -23,7 +23,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or load()
     service = Service.from_settings(settings)
     app = Flask(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = MOST_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     request_log.log_requests(app)
     headers.harden(app, settings)
     error_responses.answer_errors(app)
@@ -34,16 +34,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(health.blueprint(service))
     app.register_blueprint(metrics.blueprint(service))
     app.register_blueprint(login.blueprint(tokens, service.ledger))
-    operations = _operations(service)
-    app.register_blueprint(operations.routes)
-    app.register_blueprint(docs_page.blueprint(operations))
+    endpoints = _operations(service)
+    app.register_blueprint(endpoints.routes)
+    app.register_blueprint(docs_page.blueprint(endpoints))
     home.add_to(app, service)
     return app
 
 
-def _operations(service: Service) -> Operations:
-    operations = Operations(Blueprint("api", __name__))
-    batches.add_to(operations, service)
-    batch_events.add_to(operations, service)
-    image_upload.add_to(operations, service)
-    return operations
+def _operations(service: Service) -> Endpoints:
+    endpoints = Endpoints(Blueprint("api", __name__))
+    batches.add_to(endpoints, service)
+    batch_events.add_to(endpoints, service)
+    image_upload.add_to(endpoints, service)
+    return endpoints

@@ -29,7 +29,7 @@ from pipeline.errors import (
 log = structlog.get_logger()
 
 PROBLEM_TYPE = "application/problem+json"
-MOST_ERRORS = 200
+MAX_ERRORS = 200
 """As many mistakes of a manifest as an answer lists."""
 _MACHINE_PATHS = ("/api/", "/callbacks/", "/events/", "/metrics", "/openapi.json", "/healthz", "/readyz")
 _STATUS: Sequence[tuple[type[DailiesError], int]] = (
@@ -63,12 +63,12 @@ def problem(status: int, detail: str, errors: Sequence[Problem] = ()) -> Respons
     """An error as an answer. `errors` are mistakes with their places."""
     title = HTTPStatus(status).phrase
     if wants_html():
-        page = render_template("error.html", title=title, status=status, detail=detail, errors=errors[:MOST_ERRORS])
+        page = render_template("error.html", title=title, status=status, detail=detail, errors=errors[:MAX_ERRORS])
         return Response(page, status, content_type="text/html; charset=utf-8")
     document: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     if errors:
         document["errors"] = [
-            {"line": error.line, "column": error.column, "message": error.message} for error in errors[:MOST_ERRORS]
+            {"line": error.line, "column": error.column, "message": error.message} for error in errors[:MAX_ERRORS]
         ]
     text = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
     return Response(text, status, content_type=PROBLEM_TYPE)

@@ -12,7 +12,7 @@ from typing import Any
 from gunicorn.workers.gthread import ThreadWorker
 
 _LINGER_S = 2.0
-_MOST_AT_ONCE = 65_536
+_MAX_CONCURRENT = 65_536
 
 
 class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -54,7 +54,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def _drain(self, conn: Any, sock: socket.socket) -> None:
         """Read what still comes: closing with bytes unread would cut off the answer."""
         try:
-            data = sock.recv(_MOST_AT_ONCE)
+            data = sock.recv(_MAX_CONCURRENT)
         except BlockingIOError:
             return
         except OSError:

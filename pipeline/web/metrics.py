@@ -11,10 +11,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from pipeline.batches.queue_monitor import QueueFigures, Staff
+from pipeline.batches.queue_monitor import QueueMonitor, QueueStats
 from pipeline.batches.service import Service
 from pipeline.domain.states import TERMINAL
-from pipeline.ledger.counters import BOUNDS_S, Figures, Latencies
+from pipeline.ledger.counters import BOUNDS_S, Latencies, ServiceCounters
 from pipeline.ledger.records import AccountRow
 
 _ENDS = sorted(TERMINAL)
@@ -23,12 +23,12 @@ _ENDS = sorted(TERMINAL)
 def blueprint(service: Service) -> Blueprint:
     """`GET /metrics`."""
     routes = Blueprint("metrics", __name__)
-    staff = Staff(service.settings.redis_url)
+    queue_monitor = QueueMonitor(service.settings.redis_url)
 
     @routes.get("/metrics")
     def metrics() -> Response:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Read(service.ledger.figures(), service.ledger.account(), staff.figures()))
+        registry.register(_Read(service.ledger.figures(), service.ledger.account(), queue_monitor.figures()))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return routes
@@ -37,7 +37,7 @@ def blueprint(service: Service) -> Blueprint:
 class _Read(Collector):
     """One reading, as metrics."""
 
-    def __init__(self, figures: Figures, account: AccountRow, queue: QueueFigures) -> None:
+    def __init__(self, figures: ServiceCounters, account: AccountRow, queue: QueueStats) -> None:
         self._figures = figures
         self._account = account
         self._queue = queue
@@ -69,10 +69,12 @@ class _Read(Collector):
     def _runs(self) -> Iterator[Metric]:
         figures, account = self._figures, self._account
         yield _gauge("dailies_active_runs", "Runs that may be active at the vendor.", account.active)
-        if account.window is not None:
-            yield _gauge("dailies_window_runs", "Most runs at a time; absent while none is known.", account.window)
+        if account.concurrency_limit is not None:
+            yield _gauge(
+                "dailies_window_runs", "Most runs at a time; absent while none is known.", account.concurrency_limit
+            )
         yield _gauge("dailies_account_paused", "1 while nothing is submitted.", int(bool(account.paused_reason)))
-        yield _gauge("dailies_account_backoff", "1 while the vendor makes us wait.", int(bool(account.trouble)))
+        yield _gauge("dailies_account_backoff", "1 while the vendor makes us wait.", int(bool(account.backoff_reason)))
         yield _counter("dailies_retries", "Attempts that were spent and came to nothing.", figures.retried)
         yield _counter("dailies_refusals", "Attempts that were only turned away.", figures.refused)
         yield _counters("dailies_callbacks", "Callbacks by what came of them.", "outcome", figures.callbacks)

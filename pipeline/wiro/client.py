@@ -19,8 +19,8 @@ from pipeline.wiro.errors import (
     NotFound,
     TaskNotFound,
     WiroError,
+    is_refusal,
     refusal,
-    says_no,
 )
 from pipeline.wiro.multipart import Body, FileSource, form_body, json_body
 from pipeline.wiro.responses import ProgressMessage, Run, Task, TaskOutput, Tool
@@ -30,7 +30,7 @@ __all__ = ["FileSource", "ProgressMessage", "Run", "Task", "TaskOutput", "Tool",
 
 RUN_READ_S = 60.0
 READ_S = 20.0
-_SHORTEST_SECRET = 6
+_MIN_SECRET = 6
 
 
 class Wiro:
@@ -142,7 +142,7 @@ class Wiro:
 
     def _taken(self, answer: Answer) -> Run:
         document = responses.read_document(answer.body)
-        if document is not None and not says_no(document) and (run := responses.read_run(document)):
+        if document is not None and not is_refusal(document) and (run := responses.read_run(document)):
             # Whatever the status: a run that has a task was taken.
             return run
         raise self._refusal(answer, document) or NoAnswer("The vendor's answer names no task.")
@@ -178,7 +178,7 @@ class Wiro:
             # What a vendor's message may quote must not get into a log.
             text = str(error)
             for secret in (self._key, self._secret):
-                text = text.replace(secret, "***") if len(secret) >= _SHORTEST_SECRET else text
+                text = text.replace(secret, "***") if len(secret) >= _MIN_SECRET else text
             error.args = (text,)
         return error
 

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 from pipeline.errors import DailiesError
 
-LONGEST_RETRY_AFTER_S = 300.0
-MOST_MESSAGE_CHARS = 500
+MAX_RETRY_AFTER_S = 300.0
+MAX_MESSAGE_CHARS = 500
 
 
 class WiroError(DailiesError):
@@ -104,14 +104,14 @@ def refusal(
     if 200 <= status < 300:
         if document is None:
             return NoAnswer("The vendor's answer is not JSON.")
-        return _by_code(code, message) or _by_words(message, code) if says_no(document) else None
+        return _by_code(code, message) or _by_words(message, code) if is_refusal(document) else None
     said = f"HTTP {status}: {message}" if message else f"The vendor answers HTTP {status}."
     if code not in (96, 97) and status in (401, 403, 429):
         return NotAuthorized(said) if status != 429 else RateLimited(said, retry_after_s(headers, now))
     return _by_code(code, message) or _by_status(status, document, code, message, said)
 
 
-def says_no(document: Mapping[str, Any]) -> bool:
+def is_refusal(document: Mapping[str, Any]) -> bool:
     """Whether the vendor itself says that it did not do what was asked."""
     result = document.get("result")
     if result is None:
@@ -119,23 +119,23 @@ def says_no(document: Mapping[str, Any]) -> bool:
     return result in (False, 0, "false", "False", "0")
 
 
-def spoken(text: str) -> str:
+def printable_message(text: str) -> str:
     """A text of the vendor's fit for a log or a page: one line, no control characters, bounded."""
-    line = " ".join(text[: 4 * MOST_MESSAGE_CHARS].split())
+    line = " ".join(text[: 4 * MAX_MESSAGE_CHARS].split())
     line = "".join(letter if letter.isprintable() else "�" for letter in line)
-    return line if len(line) <= MOST_MESSAGE_CHARS else line[: MOST_MESSAGE_CHARS - 1] + "…"
+    return line if len(line) <= MAX_MESSAGE_CHARS else line[: MAX_MESSAGE_CHARS - 1] + "…"
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     """How long `Retry-After` asks to wait, in seconds or until a date: between 0 and five minutes."""
     value = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
-        return min(float(value), LONGEST_RETRY_AFTER_S)
+        return min(float(value), MAX_RETRY_AFTER_S)
     until = _date(value)
     if until is None:
         return None
     # By the vendor's clock where it tells it: ours may differ.
-    return min(max((until - (_date(headers.get("Date", "")) or now)).total_seconds(), 0.0), LONGEST_RETRY_AFTER_S)
+    return min(max((until - (_date(headers.get("Date", "")) or now)).total_seconds(), 0.0), MAX_RETRY_AFTER_S)
 
 
 def _date(value: str) -> datetime | None:
@@ -158,10 +158,10 @@ def _stated(document: Mapping[str, Any] | None) -> tuple[int | None, str]:
 
 def _entry(entry: object) -> tuple[int | None, str]:
     if not isinstance(entry, Mapping):
-        return None, spoken(entry) if isinstance(entry, str) else ""
+        return None, printable_message(entry) if isinstance(entry, str) else ""
     code, message = entry.get("code"), entry.get("message")
     known = isinstance(code, int | str) and re.fullmatch(r"\d{1,6}", str(code))
-    return int(known[0]) if known else None, spoken(message) if isinstance(message, str) else ""
+    return int(known[0]) if known else None, printable_message(message) if isinstance(message, str) else ""
 
 
 def _by_code(code: int | None, message: str) -> WiroError | None:
@@ -197,7 +197,7 @@ def _not_done(status: int, document: Mapping[str, Any] | None) -> bool:
     502 comes from a proxy whose vendor may have heard the request, unless the vendor itself speaks; 504 says that
     the vendor was asked and its answer not awaited. 521, 522 and 523 are Cloudflare's for not having reached it.
     """
-    return status in (500, 503, 521, 522, 523) or (status == 502 and document is not None and says_no(document))
+    return status in (500, 503, 521, 522, 523) or (status == 502 and document is not None and is_refusal(document))
 
 
 _FAULT = re.compile(

@@ -15,7 +15,7 @@ from pipeline.wiro.responses import ProgressMessage, read_progress
 CONNECT_S = 10.0
 SILENCE_S = 600.0
 """A task that says nothing for so long is not listened to any more."""
-_MOST_MESSAGE_BYTES = 4 * 2**20
+_MAX_MESSAGE_BYTES = 4 * 2**20
 
 
 def messages(url: str, token: str, *, silence_s: float = SILENCE_S) -> Iterator[ProgressMessage]:
@@ -30,7 +30,7 @@ def messages(url: str, token: str, *, silence_s: float = SILENCE_S) -> Iterator[
             close_timeout=1,
             ping_interval=20,
             ping_timeout=20,
-            max_size=_MOST_MESSAGE_BYTES,
+            max_size=_MAX_MESSAGE_BYTES,
             proxy=None,
         ) as connection:
             connection.send(json.dumps({"type": "task_info", "tasktoken": token}))

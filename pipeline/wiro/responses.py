@@ -14,15 +14,15 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from pipeline.wiro.errors import NoAnswer, TaskNotFound, spoken
+from pipeline.wiro.errors import NoAnswer, TaskNotFound, printable_message
 
 QUEUED = "task_queue"
 ENDED = "task_postprocess_end"
 CANCELLED = "task_cancel"
 
 _ID = re.compile(r"[!-~]{1,256}")
-_MOST_URL_CHARS = 8192
-_MOST_OUTPUTS = 1000
+_MAX_URL_CHARS = 8192
+_MAX_OUTPUTS = 1000
 _FLAT_INPUTS: tuple[object, ...] = ({}, [], None, "")
 
 
@@ -178,7 +178,7 @@ def read_tool(document: Mapping[str, Any], model: str) -> Tool:
     parameters = list(_parameters(fields.get("parameters")))
     return Tool(
         model=model,
-        title=spoken(_text(fields.get("title"))),
+        title=printable_message(_text(fields.get("title"))),
         per_run_usd=_flat_price(fields.get("dynamicprice")),
         parameters=tuple(name for name, _ in parameters),
         image_fields=tuple(name for name, kind in parameters if "fileinput" in kind),
@@ -195,7 +195,7 @@ def read_folder(document: Mapping[str, Any]) -> str:
 def read_file_url(document: Mapping[str, Any]) -> str:
     """The URL of a file that was uploaded. Raises NoAnswer when there is none."""
     url = _text(_first_entry(document).get("url")).strip()
-    if url.startswith(("https://", "http://")) and len(url) <= _MOST_URL_CHARS:
+    if url.startswith(("https://", "http://")) and len(url) <= _MAX_URL_CHARS:
         return url
     raise NoAnswer("The vendor's answer names no address of the file.")
 
@@ -215,13 +215,13 @@ def read_progress(text: bytes | str, token: str) -> ProgressMessage | None:
         return ProgressMessage(status, outputs=_outputs(message))
     if isinstance(message, Mapping):
         return _progress(status, message)
-    return ProgressMessage(status, spoken(_text(message)))
+    return ProgressMessage(status, printable_message(_text(message)))
 
 
 def _progress(status: str, fields: Mapping[str, Any]) -> ProgressMessage:
     return ProgressMessage(
         status=status,
-        text=spoken(_text(fields.get("message") or fields.get("raw"))),
+        text=printable_message(_text(fields.get("message") or fields.get("raw"))),
         percentage=_number(fields.get("percentage")),
         step=_whole(fields.get("stepCurrent")),
         steps=_whole(fields.get("stepTotal")),
@@ -290,7 +290,7 @@ def _task(fields: Mapping[str, Any], token: str, task_id: str) -> Task:
         created=_time(fields.get("createtime")),
         started=_time(fields.get("starttime")),
         finished=_time(fields.get("postprocessendtime")) or _time(fields.get("canceltime")),
-        callback_url=_text(fields.get("callbackurl"))[:_MOST_URL_CHARS],
+        callback_url=_text(fields.get("callbackurl"))[:_MAX_URL_CHARS],
         outputs=_outputs(fields.get("outputs")),
         why_failed=_why(fields, status, pexit),
     )
@@ -300,11 +300,13 @@ def _why(fields: Mapping[str, Any], status: str, pexit: str) -> str:
     if status == CANCELLED:
         return "The task was cancelled."
     lines = [line for line in _text(fields.get("debugerror")).splitlines() if line.strip()]
-    return spoken(lines[-1]) if lines else f"The task failed (pexit {spoken(pexit) or 'not said'})."
+    return (
+        printable_message(lines[-1]) if lines else f"The task failed (pexit {printable_message(pexit) or 'not said'})."
+    )
 
 
 def _outputs(value: object) -> tuple[TaskOutput, ...]:
-    entries = value[:_MOST_OUTPUTS] if isinstance(value, list) else []
+    entries = value[:_MAX_OUTPUTS] if isinstance(value, list) else []
     found = [_output(fields) for fields in entries if isinstance(fields, Mapping)]
     return tuple(output for output in found if output.url or output.content is not None)
 
@@ -314,10 +316,10 @@ def _output(fields: Mapping[str, Any]) -> TaskOutput:
     if content is not None and not isinstance(content, str):
         content = json.dumps(content, ensure_ascii=False, default=str)
     return TaskOutput(
-        name=spoken(_text(fields.get("name")))[:255],
-        content_type=spoken(_text(fields.get("contenttype"))).partition(";")[0].strip().lower()[:100],
+        name=printable_message(_text(fields.get("name")))[:255],
+        content_type=printable_message(_text(fields.get("contenttype"))).partition(";")[0].strip().lower()[:100],
         size=_whole(fields.get("size")),
-        url=url if len(url) <= _MOST_URL_CHARS else "",
+        url=url if len(url) <= _MAX_URL_CHARS else "",
         content=content,
     )
 

@@ -21,10 +21,10 @@ from urllib3.exceptions import HTTPError
 from pipeline.wiro.errors import NoAnswer, NotSent
 
 CONNECT_S = 10.0
-MOST_IDLE_S = 1.0
+MAX_IDLE_S = 1.0
 """A connection idle for longer is not used again. One that the vendor gives up just as we write to it fails as if the
 answer were lost, and a Run must then not be repeated; servers wait at least two seconds before they give one up."""
-MOST_ANSWER_BYTES = 16 * 2**20
+MAX_ANSWER_BYTES = 16 * 2**20
 _CONNECTIONS = 64
 _PIECE_BYTES = 64 * 1024
 
@@ -89,8 +89,8 @@ class Http:
             while piece := response.read1(_PIECE_BYTES):
                 pieces.append(piece)
                 size += len(piece)
-                if size > MOST_ANSWER_BYTES:
-                    raise NoAnswer(f"{self._name} answers with more than {MOST_ANSWER_BYTES:,} bytes.")
+                if size > MAX_ANSWER_BYTES:
+                    raise NoAnswer(f"{self._name} answers with more than {MAX_ANSWER_BYTES:,} bytes.")
                 if time.monotonic() > ends:
                     raise NoAnswer(f"{self._name} answers too slowly.")
         except HTTPError as error:
@@ -119,7 +119,7 @@ class _Connection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        return time.monotonic() - self._used_at < MOST_IDLE_S and super().is_connected
+        return time.monotonic() - self._used_at < MAX_IDLE_S and super().is_connected
 
     def send(self, data: Any) -> None:
         if self.sock is None:

@@ -256,10 +256,10 @@ def test_the_timeline_goes_on_and_an_account_that_takes_no_runs_is_told(page: Pa
     expect(timeline.locator("rect.succeeded").first).to_be_visible()
     up.ask("POST", "/api/v1/account/pause")
     take(page, "take-2").get_by_role("button", name="Retry").click()
-    notice = page.get_by_role("region", name="The account is paused")
-    expect(notice).to_be_visible(timeout=END_MS)
-    notice.get_by_role("button", name="Resume the account").click()
-    expect(notice).to_have_count(0)
+    delivery = page.get_by_role("region", name="The account is paused")
+    expect(delivery).to_be_visible(timeout=END_MS)
+    delivery.get_by_role("button", name="Resume the account").click()
+    expect(delivery).to_have_count(0)
     expect(status(page)).to_have_text("partial", timeout=END_MS)
 
 

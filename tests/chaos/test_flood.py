@@ -18,10 +18,10 @@ from support.sqs_queues import Sqs
 
 from pipeline.local.servers import S3Env
 from pipeline.triggers.events import ObjectEvent
-from pipeline.triggers.object_version import Drop, batch_id
+from pipeline.triggers.object_version import ObjectVersion, batch_id
 
 OBJECTS = 1000
-PATIENCE_S = 300
+RETRY_TIMEOUT_S = 300
 """Half a minute is enough where nobody else works on the machine."""
 QUICK = "from pipeline.triggers import sqs; sqs.WAIT_S, sqs.VISIBLE_AGAIN_S, sqs._EXTEND_EVERY_S = 1, 5, 1"
 LISTEN = [sys.executable, "-c", f"{QUICK}; from pipeline.cli import main; main(['listen'])"]
@@ -82,15 +82,15 @@ def test_a_thousand_manifests_are_a_thousand_batches(
     inbox.settings.triggers.write_text(
         f"triggers: [{{name: queue, source: sqs, queue_url: '{queue.url}', watch: '{inbox.watch}', start: manifest}}]\n"
     )
-    until(lambda: count(inbox) > OBJECTS // 3, "a third of the batches", PATIENCE_S)
+    until(lambda: count(inbox) > OBJECTS // 3, "a third of the batches", RETRY_TIMEOUT_S)
     listeners[0].send_signal(signal.SIGKILL)
-    until(lambda: queue.left() == 0, "the queue to be empty", PATIENCE_S)
-    wanted = {batch_id("queue", [Drop(event.bucket, event.key, event.etag)]) for event in events}
+    until(lambda: queue.left() == 0, "the queue to be empty", RETRY_TIMEOUT_S)
+    wanted = {batch_id("queue", [ObjectVersion(event.bucket, event.key, event.etag)]) for event in events}
     assert len(wanted) == OBJECTS
     found = inbox.batches()
     assert sorted(found) == sorted(wanted)
     assert all(inbox.service.ledger.is_accepted(one) for one in found)
-    assert all(inbox.dispatcher.memory.is_told(one) for one in found)
+    assert all(inbox.dispatcher.memory.is_reported(one) for one in found)
 
 
 def test_a_thousand_images_are_each_in_one_gathered_batch(
@@ -102,12 +102,12 @@ def test_a_thousand_images_are_each_in_one_gathered_batch(
         f"triggers: [{{name: faces, source: sqs, queue_url: '{queue.url}', watch: '{inbox.watch}', start: images,"
         " prompts: [smiles], gather_s: 1}]\n"
     )
-    until(lambda: count(inbox) > 0, "the first batch", PATIENCE_S)
+    until(lambda: count(inbox) > 0, "the first batch", RETRY_TIMEOUT_S)
     listeners[0].send_signal(signal.SIGKILL)
-    until(lambda: queue.left() == 0, "the queue to be empty", PATIENCE_S)
+    until(lambda: queue.left() == 0, "the queue to be empty", RETRY_TIMEOUT_S)
 
     def images() -> list[str]:
         return [row.image or "" for one in inbox.batches() for row in inbox.service.ledger.items(one)]
 
-    until(lambda: len(images()) >= OBJECTS, "every image in a batch", PATIENCE_S)
+    until(lambda: len(images()) >= OBJECTS, "every image in a batch", RETRY_TIMEOUT_S)
     assert sorted(images()) == sorted(event.uri for event in events)

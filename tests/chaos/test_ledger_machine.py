@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from redis import Redis
 
-from pipeline.domain.callback_tokens import RunName
+from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.model import BatchRow, Review
 from pipeline.domain.states import TERMINAL, BatchState, ItemState, Stop
 from pipeline.ledger.keys import PREFIX
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import Claim, Due, Plan, Returned
+from pipeline.ledger.records import BatchConfig, PollLease, Returned, SubmissionLease
 
 PRICE = Decimal("0.09")
 BUDGET = Decimal("0.40")
@@ -42,12 +42,12 @@ class Machine(RuleBasedStateMachine):
         self.redis: Any = Redis.from_url(self.url, decode_responses=True)
         self.redis.flushall()
         self.ledger = Ledger.connect(self.url)
-        self.claims: list[Claim] = []
-        self.written: list[Claim] = []
-        self.dues: list[Due] = []
+        self.claims: list[SubmissionLease] = []
+        self.written: list[SubmissionLease] = []
+        self.dues: list[PollLease] = []
         self.posted: Counter[tuple[str, str]] = Counter()
         """runs at the vendor that are alive and of which nobody has been told that they may be doubled"""
-        self.tasks: dict[RunName, str] = {}
+        self.tasks: dict[RunId, str] = {}
         self.paid: set[tuple[str, str]] = set()
         self.succeeded: set[tuple[str, str]] = set()
         for batch, budget in (("rich", None), ("poor", BUDGET)):
@@ -58,55 +58,55 @@ class Machine(RuleBasedStateMachine):
             id=batch, name=batch, model="a/b", status=BatchState.QUEUED, counts={}, total=ITEMS, cost_usd=Decimal(0),
             created=datetime.now(UTC), finished=None, output=f"s3://x/{batch}/", trigger="cli",
         )  # fmt: skip
-        plan = Plan("a/b", "image", {}, 3, row.output, None)
-        assert self.ledger.open_batch(row, plan, max_active=0, budget_usd=budget, asked="")
+        plan = BatchConfig("a/b", "image", {}, 3, row.output, None)
+        assert self.ledger.open_batch(row, plan, max_active=0, budget_usd=budget, manifest_digest="")
         self.ledger.load_items(batch, ((f"i{n}", {"image": None, "prompt": "p", "params": {}}) for n in range(ITEMS)))
         self.ledger.accept_batch(batch)
-        self.ledger.start_batch(batch, price_usd=PRICE, most_failures=4)
+        self.ledger.start_batch(batch, price_usd=PRICE, max_failures=4)
 
     # Workers that submit
 
-    @rule(most=st.integers(1, 4))
-    def claim(self, most: int) -> None:
-        self.claims += self.ledger.claim_runs(most, lease_s=60, max_active=8).runs
+    @rule(limit=st.integers(1, 4))
+    def claim(self, limit: int) -> None:
+        self.claims += self.ledger.claim_runs(limit, lease_s=60, max_active=8).runs
 
     @precondition(lambda self: self.claims)
     @rule()
-    def write_down(self) -> None:
-        self.written += self.ledger.write_down(self.claims)
+    def mark_posting(self) -> None:
+        self.written += self.ledger.mark_posting(self.claims)
         self.claims = []
 
-    @rule(most=st.integers(1, 6), fate=FATES)
-    def submit(self, most: int, fate: str) -> None:
-        self.claim(most)
-        self.write_down()
+    @rule(limit=st.integers(1, 6), fault_plan=FATES)
+    def submit(self, limit: int, fault_plan: str) -> None:
+        self.claim(limit)
+        self.mark_posting()
         while self.written:
-            self._post(self.written.pop(), fate)
+            self._post(self.written.pop(), fault_plan)
 
     @precondition(lambda self: self.written)
-    @rule(data=st.data(), fate=FATES)
-    def post(self, data: st.DataObject, fate: str) -> None:
-        self._post(self._take(self.written, data), fate)
+    @rule(data=st.data(), fault_plan=FATES)
+    def post(self, data: st.DataObject, fault_plan: str) -> None:
+        self._post(self._take(self.written, data), fault_plan)
 
-    def _post(self, claim: Claim, fate: str) -> None:
+    def _post(self, claim: SubmissionLease, fault_plan: str) -> None:
         run = claim.run
-        if fate == "refused":
-            answer = self.ledger.return_run(run, claim.lease, ItemState.SUBMITTING, delay_s=0, spent=False)
+        if fault_plan == "refused":
+            answer = self.ledger.requeue_run(run, claim.lease, ItemState.SUBMITTING, delay_s=0, spent=False)
             assert answer in Returned
             return
         self._vendor_takes(run)
-        if fate == "accepted":
+        if fault_plan == "accepted":
             if not self.ledger.accept_run(run, claim.lease, self.tasks[run], "t", 60):
-                self.ledger.ring(run, self.tasks[run], "t")
-        elif fate == "lost":
-            self.ledger.lose_run(run, claim.lease, adopt_wait_s=60)
-        elif fate == "late":
+                self.ledger.record_callback(run, self.tasks[run], "t")
+        elif fault_plan == "lost":
+            self.ledger.mark_unknown(run, claim.lease, adopt_wait_s=60)
+        elif fault_plan == "late":
             self.time_passes("leases")
             self.sweep()
             assert not self.ledger.accept_run(run, claim.lease, self.tasks[run], "t", 60) or True
-            self.ledger.ring(run, self.tasks[run], "t")
+            self.ledger.record_callback(run, self.tasks[run], "t")
 
-    def _vendor_takes(self, run: RunName) -> None:
+    def _vendor_takes(self, run: RunId) -> None:
         item = (run.batch, run.item)
         assert item not in self.paid, f"{item} is bought again though its run has succeeded"
         self.posted[item] += 1
@@ -115,14 +115,14 @@ class Machine(RuleBasedStateMachine):
 
     # Workers that collect
 
-    @rule(most=st.integers(1, 4))
-    def claim_due(self, most: int) -> None:
-        self.dues += self.ledger.claim_due(most, lease_s=60).runs
+    @rule(limit=st.integers(1, 4))
+    def claim_due(self, limit: int) -> None:
+        self.dues += self.ledger.claim_due(limit, lease_s=60).runs
 
-    @rule(most=st.integers(1, 6), ends=ENDS)
-    def collect(self, most: int, ends: str) -> None:
+    @rule(limit=st.integers(1, 6), ends=ENDS)
+    def collect(self, limit: int, ends: str) -> None:
         self.time_passes("due")
-        self.claim_due(most)
+        self.claim_due(limit)
         while self.dues:
             self._look(self.dues.pop(), ends)
 
@@ -131,30 +131,30 @@ class Machine(RuleBasedStateMachine):
     def look(self, data: st.DataObject, ends: str) -> None:
         self._look(self._take(self.dues, data), ends)
 
-    def _look(self, due: Due, fate: str) -> None:
+    def _look(self, due: PollLease, fault_plan: str) -> None:
         if due.state == ItemState.UNKNOWN:
             self.ledger.accept_run(due.run, due.lease, due.hint_task, due.hint_token, 0)
-        elif fate == "later":
-            self.ledger.put_down(due, delay_s=0)
+        elif fault_plan == "later":
+            self.ledger.release(due, delay_s=0)
         elif due.state == ItemState.COLLECTING:
-            self._copied(due, fate)
-        elif fate in ("succeeded", "copy fails", "dies paid") and self.ledger.pay_run(due, PRICE):
+            self._copied(due, fault_plan)
+        elif fault_plan in ("succeeded", "copy fails", "dies paid") and self.ledger.record_success(due, PRICE):
             self.posted[due.run.batch, due.run.item] = 0
             self.paid.add((due.run.batch, due.run.item))
-            self._copied(due, fate)
-        elif fate == "again":
-            if self.ledger.return_run(due.run, due.lease, ItemState.RUNNING, delay_s=0, spent=True):
+            self._copied(due, fault_plan)
+        elif fault_plan == "again":
+            if self.ledger.requeue_run(due.run, due.lease, ItemState.RUNNING, delay_s=0, spent=True):
                 self.posted[due.run.batch, due.run.item] = 0
-        elif fate == "failed" and self._end(due, ItemState.RUNNING, ItemState.FAILED):
+        elif fault_plan == "failed" and self._end(due, ItemState.RUNNING, ItemState.FAILED):
             self.posted[due.run.batch, due.run.item] = 0
 
-    def _copied(self, due: Due, fate: str) -> None:
-        if fate == "copy fails":
+    def _copied(self, due: PollLease, fault_plan: str) -> None:
+        if fault_plan == "copy fails":
             self._end(due, ItemState.COLLECTING, ItemState.FAILED)
-        elif fate == "succeeded" and self._end(due, ItemState.COLLECTING, ItemState.SUCCEEDED):
+        elif fault_plan == "succeeded" and self._end(due, ItemState.COLLECTING, ItemState.SUCCEEDED):
             self.succeeded.add((due.run.batch, due.run.item))
 
-    def _end(self, due: Due, state: ItemState, to: ItemState) -> bool:
+    def _end(self, due: PollLease, state: ItemState, to: ItemState) -> bool:
         ended = self.ledger.end_item(due.run, due.lease, state, to, {})
         if ended.too_many_failures:
             self._stop(due.run.batch, Stop.FAILURES)
@@ -164,9 +164,9 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.tasks)
     @rule(data=st.data(), knows=st.booleans())
-    def ring(self, data: st.DataObject, knows: bool) -> None:
+    def record_callback(self, data: st.DataObject, knows: bool) -> None:
         run = data.draw(st.sampled_from(sorted(self.tasks, key=str)))
-        self.ledger.ring(run, self.tasks[run] if knows else "", "")
+        self.ledger.record_callback(run, self.tasks[run] if knows else "", "")
 
     # Time, death and people
 
@@ -182,7 +182,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        self.ledger.expire(adopt_wait_s=60, on_unknown="hold")
+        self.ledger.expire_leases(adopt_wait_s=60, on_unknown="hold")
 
     @rule(batch=st.sampled_from(["rich", "poor"]), states=st.sets(WORDS, min_size=1))
     def retry(self, batch: str, states: set[str]) -> None:
@@ -190,7 +190,7 @@ class Machine(RuleBasedStateMachine):
             # A person takes the risk that the lost run is alive.
             for row in self.ledger.items(batch, ["unknown"]):
                 self.posted[batch, row.id] = 0
-        self.ledger.reopen(batch, states)
+        self.ledger.retry_items(batch, states)
 
     @rule(batch=st.sampled_from(["rich", "poor"]), sure=st.integers(0, 15))
     def cancel(self, batch: str, sure: int) -> None:
@@ -201,7 +201,7 @@ class Machine(RuleBasedStateMachine):
         among = [BatchState.RUNNING, BatchState.PAUSED]
         if self.ledger.set_status(batch, BatchState.CANCELLING, among=among, reason=reason):
             self.ledger.cancel_pending(batch, reason)
-            self.ledger.hurry_running(batch)
+            self.ledger.poll_now(batch)
 
     @rule(batch=st.sampled_from(["rich", "poor"]), go=st.integers(0, 3))
     def pause(self, batch: str, go: int) -> None:

@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 from support.processes import PIPELINE, ROOT, answers, bare_environment, s3_environment, until
 
-from pipeline.domain.callback_tokens import CallbackSigner, RunName
+from pipeline.domain.callback_tokens import CallbackSigner, RunId
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import HOST, S3Env, free_ports
 
 HEAD = "version: 1\nname: x\n"
 ONE = "items: [{prompt: p}]\n"
 SECRET = "a secret for callbacks"
-MOST_GROWTH_MB = 100
-MOST_GROWTH_OF_VALUES_MB = 250
+MAX_GROWTH_MB = 100
+MAX_GROWTH_OF_VALUES_MB = 250
 """A body is made into values before they are judged: so much for one of the largest size that is read."""
-PATIENCE_S = 20
+RETRY_TIMEOUT_S = 20
 """An answer that takes a second on a machine at rest may take some on a busy one."""
 
 
@@ -70,7 +70,7 @@ class Web:
         self, path: str, body: bytes | Iterable[bytes], headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
         """Status and body of the answer. A body that is no bytes is sent in chunks."""
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=RETRY_TIMEOUT_S)
         with closing(connection):
             with suppress(BrokenPipeError, ConnectionResetError):
                 # Where it breaks, it has been answered and is read no further.
@@ -115,11 +115,11 @@ def test_hostile_manifests_by_http_are_refused_soon_and_in_little_memory(web: We
     before = web.peak_mb()
     for name, manifest in MANIFESTS.items():
         _refused(web, name, manifest)
-    assert web.peak_mb() - before < MOST_GROWTH_MB
+    assert web.peak_mb() - before < MAX_GROWTH_MB
     # As much as a body may hold.
     for name, manifest in LARGE.items():
         _refused(web, name, manifest)
-    assert web.peak_mb() - before < MOST_GROWTH_OF_VALUES_MB
+    assert web.peak_mb() - before < MAX_GROWTH_OF_VALUES_MB
     assert ledger.open_batches() == []
     assert not Path("/tmp/dailies-was-here").exists()
 
@@ -134,7 +134,7 @@ def _refused(web: Web, name: str, manifest: bytes) -> None:
 
 
 def test_bodies_and_headers_without_end_are_refused_soon_and_in_little_memory(web: Web) -> None:
-    token = CallbackSigner(SECRET).url("", RunName("none", "i0", 1))
+    token = CallbackSigner(SECRET).url("", RunId("none", "i0", 1))
     before = web.peak_mb()
     large = b"x" * 50_000_000
     refused = {
@@ -158,7 +158,7 @@ def test_bodies_and_headers_without_end_are_refused_soon_and_in_little_memory(we
     # Whatever its body, a callback with a good token rings.
     assert web.post(token, large)[0] == 200
     assert web.post(token, iter(chunks))[0] == 200
-    assert web.peak_mb() - before < MOST_GROWTH_MB
+    assert web.peak_mb() - before < MAX_GROWTH_MB
 
 
 @pytest.mark.parametrize("name", ["alias bomb", "100 deep", "python object", "NaN", "lone surrogate", "10 MB prompt"])
@@ -167,7 +167,7 @@ def test_hostile_manifests_on_the_command_line_are_mistakes_with_their_places(tm
     file.write_bytes(MANIFESTS[name])
     done = subprocess.run(
         [*PIPELINE, "validate", str(file)], cwd=ROOT, env=bare_environment(), capture_output=True, text=True,
-        timeout=PATIENCE_S, check=False,
+        timeout=RETRY_TIMEOUT_S, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stdout.startswith(f"{file}:") or done.stderr.startswith(f"{file}:")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from support.processes import QUICK, OwnRedis, Sandbox, Up, a_manifest, a_sandbox, an_up, results, s3_environment, until
 
-from pipeline.domain.callback_tokens import CallbackSigner, RunName
+from pipeline.domain.callback_tokens import CallbackSigner, RunId
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
 from pipeline.storage.s3 import Storage
@@ -76,7 +76,7 @@ def end_the_workers(up: Up, *, within_s: float) -> None:
 
 def callback_answer(up: Up) -> int:
     """What the receiver says to a callback with a good token."""
-    url = CallbackSigner(SECRET).url(up.url, RunName("none", "i0", 1))
+    url = CallbackSigner(SECRET).url(up.url, RunId("none", "i0", 1))
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data=b"{}"), timeout=20) as answer:
             return int(answer.status)

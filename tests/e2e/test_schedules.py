@@ -10,8 +10,8 @@ import pytest
 from support.processes import ROOT, Up, until
 
 from pipeline.ledger.ledger import Ledger
-from pipeline.schedules.occurrences import Tick, tick_text
-from pipeline.schedules.store import ScheduleLedger
+from pipeline.schedules.occurrences import Occurrence, occurrence_text
+from pipeline.schedules.store import ScheduleStore
 
 MANIFEST = (
     'version: 1\nname: "of-{date}"\nmatrix: {images: [face.jpg], prompts: ["{schedule} once", "{schedule} twice"]}\n'
@@ -29,12 +29,12 @@ def test_a_batch_by_hand_ends_and_the_tick_that_waited_for_it_starts(up: Up, tmp
     (tmp_path / "schedules.yaml").write_text(
         'schedules:\n- {name: yearly, cron: "@yearly", manifest: m.yaml, overlap: queue}\n'
     )
-    states = ScheduleLedger.connect(up.environment["REDIS_URL"])
+    states = ScheduleStore.connect(up.environment["REDIS_URL"])
     first = up.run("schedules", "run", "yearly").splitlines()[-1]
-    waits = Tick(states.now() - timedelta(minutes=1), states.now())
-    states.note_ticks("yearly", None, states.now(), [waits], None)
+    waits = Occurrence(states.now() - timedelta(minutes=1), states.now())
+    states.note_occurrences("yearly", None, states.now(), [waits], None)
     until(lambda: up.status(first)["status"] == "succeeded", "the batch by hand")
-    second = f"yearly-{tick_text(waits.moment)}"
+    second = f"yearly-{occurrence_text(waits.moment)}"
     ledger = Ledger.connect(up.environment["REDIS_URL"])
     until(lambda: second in {row.id for row in ledger.batches()}, "the tick that waited", timeout_s=70)
     until(lambda: up.status(second)["status"] == "succeeded", "its batch")

@@ -60,7 +60,7 @@ def send(client: FlaskClient, manifest: dict[str, Any], key: str | None = "b") -
 def start(client: FlaskClient, ledger: Ledger, items: int = 3) -> str:
     """A batch `b` that runs, with no worker that would move it."""
     assert send(client, a_manifest(items)).status_code == 201
-    ledger.start_batch("b", price_usd=Decimal(0), most_failures=1000)
+    ledger.start_batch("b", price_usd=Decimal(0), max_failures=1000)
     return "/api/v1/batches/b"
 
 

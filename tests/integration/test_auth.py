@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.login_attempts import MOST_TRIES, WITHIN_S
+from pipeline.ledger.login_attempts import MAX_ATTEMPTS, WINDOW_S
 from pipeline.settings import Settings
 from pipeline.web import create_app
 
@@ -226,18 +226,18 @@ def test_who_tries_many_tokens_has_to_wait_and_nobody_else_has(redis_url: str) -
         return client.post("/login", data=data, environ_overrides={"REMOTE_ADDR": address})
 
     client = a_client(redis_url=redis_url)
-    assert [tries(client, "wrong").status_code for _ in range(MOST_TRIES)] == [401] * MOST_TRIES
+    assert [tries(client, "wrong").status_code for _ in range(MAX_ATTEMPTS)] == [401] * MAX_ATTEMPTS
     for token in ("wrong", TOKEN):
         held = tries(client, token)
         assert held.status_code == 429
-        assert 0 < int(held.headers["Retry-After"]) <= WITHIN_S
+        assert 0 < int(held.headers["Retry-After"]) <= WINDOW_S
         assert "Too many tries" in held.text
     assert tries(client, TOKEN, "192.0.2.2").status_code == 303
 
 
 def test_whoever_signs_in_has_all_tries_again(redis_url: str) -> None:
     client = a_client(redis_url=redis_url)
-    for _ in range(2 * MOST_TRIES):
+    for _ in range(2 * MAX_ATTEMPTS):
         client.post("/login", data={"csrf": csrf_of(client.get("/login")), "token": "wrong"})
         assert signed_in(client).status_code == 303
         client.post("/logout", data={"csrf": csrf_in(client)})
@@ -245,8 +245,8 @@ def test_whoever_signs_in_has_all_tries_again(redis_url: str) -> None:
 
 def test_addresses_of_one_ipv6_network_are_one(redis_url: str) -> None:
     ledger = Ledger.connect(redis_url)
-    waits = [ledger.knock(f"2001:db8::{n:x}") for n in range(1, MOST_TRIES + 2)]
+    waits = [ledger.record_attempt(f"2001:db8::{n:x}") for n in range(1, MAX_ATTEMPTS + 2)]
     assert waits[-1] > 0
     assert not any(waits[:-1])
-    assert ledger.knock("2001:db8:0:1::1") == 0
-    assert ledger.knock("no address at all") == 0
+    assert ledger.record_attempt("2001:db8:0:1::1") == 0
+    assert ledger.record_attempt("no address at all") == 0

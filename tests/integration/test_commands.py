@@ -38,12 +38,12 @@ def an_ended_batch(ledger: Ledger, batch_id: str = "b") -> str:
     """One item has succeeded, one has failed, one is held as unknown."""
     a_batch(ledger, batch_id, items=3)
     first, second, third = claims(ledger)
-    assert len(ledger.write_down([first, second, third])) == 3
+    assert len(ledger.mark_posting([first, second, third])) == 3
     assert ledger.accept_run(first.run, first.lease, "task-1", "token", 0)
     succeed(ledger, dues(ledger)[0])
     assert ledger.end_item(second.run, second.lease, SUBMITTING, FAILED, {"error": f"No {MARKUP}"}).ours
-    assert ledger.lose_run(third.run, third.lease, adopt_wait_s=0)
-    assert ledger.expire(adopt_wait_s=0, on_unknown="hold") == [batch_id]
+    assert ledger.mark_unknown(third.run, third.lease, adopt_wait_s=0)
+    assert ledger.expire_leases(adopt_wait_s=0, on_unknown="hold") == [batch_id]
     finish(ledger, batch_id, BatchState.PARTIAL)
     return batch_id
 
@@ -76,7 +76,7 @@ def test_status_as_json_is_the_contracts_document(ledger: Ledger) -> None:
 def test_status_without_a_batch_tells_of_the_account_and_the_newest_batches(ledger: Ledger) -> None:
     a_batch(ledger, "old")
     a_batch(ledger, "new")
-    ledger.shrink_window(5)
+    ledger.limit_concurrency(5)
     ledger.pause_account("Insufficient balance.")
     found = document("status", "--json")
     assert {row["id"] for row in found["batches"]} == {"old", "new"}

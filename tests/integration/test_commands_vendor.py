@@ -11,7 +11,7 @@ from test_ledger import a_batch
 
 from pipeline.cli.main import main
 from pipeline.ledger.ledger import Ledger
-from pipeline.sandbox.process_handle import SandboxEnv
+from pipeline.sandbox.process_handle import SandboxHandle
 from pipeline.settings import load
 from pipeline.wiro.client import Wiro
 
@@ -28,7 +28,7 @@ items:
 
 
 @pytest.fixture(autouse=True)
-def _vendor(sandbox: SandboxEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+def _vendor(sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in sandbox.environment().items():
         monkeypatch.setenv(name, value)
 
@@ -50,7 +50,7 @@ def no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_redis")
-def test_a_dry_run_needs_no_redis_and_runs_nothing(manifest: str, sandbox: SandboxEnv) -> None:
+def test_a_dry_run_needs_no_redis_and_runs_nothing(manifest: str, sandbox: SandboxHandle) -> None:
     answer = dailies("submit", manifest, "--dry-run")
     assert answer.exit_code == 0, answer.output
     assert "[red]smiles[/red]" in answer.stdout
@@ -79,7 +79,7 @@ def test_logs_show_a_runs_messages_until_it_ends(
 ) -> None:
     monkeypatch.setenv("REDIS_URL", redis_url)
     a_batch(ledger, items=1)
-    (claim,) = ledger.write_down(ledger.claim_runs(1, lease_s=60, max_active=0).runs)
+    (claim,) = ledger.mark_posting(ledger.claim_runs(1, lease_s=60, max_active=0).runs)
     wiro = Wiro.from_settings(load())
     run = wiro.run(
         MODEL,

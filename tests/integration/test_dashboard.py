@@ -16,13 +16,13 @@ from rq.serializers import JSONSerializer
 from test_ledger import COLLECTING, FAILED, RUNNING, SUCCEEDED, a_batch, dues, running, succeed
 
 from pipeline.batches.job_queue import QUEUE
-from pipeline.batches.queue_monitor import Staff
+from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.domain.model import Review
 from pipeline.ledger import redis_client
 from pipeline.ledger.ledger import Ledger
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
-from pipeline.triggers.store import TriggerLedger
+from pipeline.triggers.store import TriggerStore
 from pipeline.web import create_app
 from pipeline.web.dashboard.batch_page import PAGE
 
@@ -95,7 +95,7 @@ def test_the_timeline_shows_when_runs_started_and_items_ended(client: FlaskClien
     assert "nothing has happened yet" in page(client, "/batches/b")
     running(ledger, 2)
     first, second = dues(ledger)
-    ledger.pay_run(first, Decimal("0.09"))
+    ledger.record_success(first, Decimal("0.09"))
     ledger.end_item(first.run, first.lease, COLLECTING, SUCCEEDED, {})
     ledger.end_item(second.run, second.lease, RUNNING, FAILED, {"error": "no"})
     ledger.cancel_pending("b", "by hand")
@@ -180,7 +180,7 @@ def test_another_take_has_the_earlier_one_beside_it(client: FlaskClient, ledger:
     running(ledger)
     output = {"uri": "s3://tests/b/items/i0/0.mp4", "content_type": "video/mp4", "size": 1, "sha256": "ab"}
     for due in dues(ledger):
-        ledger.pay_run(due, Decimal("0.09"))
+        ledger.record_success(due, Decimal("0.09"))
         ledger.end_item(due.run, due.lease, COLLECTING, SUCCEEDED, {"outputs": [output]})
     ledger.add_item("b", "i0-take2", {"image": None, "prompt": "p", "params": {}, "take_of": "i0"})
     text = page(client, "/batches/b/items/i0-take2")
@@ -229,12 +229,12 @@ def test_a_dead_letter_is_shown_run_again_and_forgotten(client: FlaskClient, red
     queue.remove(job)
     queue.failed_job_registry.add(job, ttl=60)
     assert "Forget collect" in page(client, "/")
-    staff = Staff(redis_url)
+    queue_monitor = QueueMonitor(redis_url)
     assert client.post(f"/dead-letters/{job.id}/again").status_code == 303
-    assert (staff.figures().failed, staff.figures().waiting) == (0, 1)
+    assert (queue_monitor.figures().failed, queue_monitor.figures().waiting) == (0, 1)
     queue.failed_job_registry.add(job, ttl=60)
     assert client.post(f"/dead-letters/{job.id}/forget").status_code == 303
-    assert staff.figures().failed == 0
+    assert queue_monitor.figures().failed == 0
     assert client.post("/dead-letters/nobody/again").status_code == 303
 
 
@@ -244,7 +244,7 @@ def test_a_worker_whose_job_has_just_ended_is_shown_all_the_same(client: FlaskCl
     worker.register_birth()  # type: ignore[no-untyped-call]  # as RQ has it
     job = queue.enqueue("jobs.collect.collect")
     worker.prepare_execution(job)
-    assert [row.job for row in Staff(redis_url).workers()] == ["collect"]
+    assert [row.job for row in QueueMonitor(redis_url).workers()] == ["collect"]
     queue.connection.delete(job.key)
     assert "the-worker" in page(client, "/")
 
@@ -291,5 +291,5 @@ def test_triggers_are_shown_with_the_batch_they_started_last(
         "triggers: [{name: inbox, source: listing, watch: 's3://bucket/inbox/', start: manifest, every_s: 10}]"
     )
     assert "looks every 10 s. No batch yet." in page(client, "/")
-    TriggerLedger.connect(redis_url).note_last("inbox", "inbox-0123456789ab")
+    TriggerStore.connect(redis_url).note_last("inbox", "inbox-0123456789ab")
     assert "/batches/inbox-0123456789ab" in page(client, "/")

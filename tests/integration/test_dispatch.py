@@ -11,14 +11,14 @@ from support.inbox import MANIFEST, Inbox
 
 from pipeline.errors import InvalidSettings, StorageError
 from pipeline.storage.s3 import split
-from pipeline.triggers.dispatch import Handled
+from pipeline.triggers.dispatch import EventOutcome
 from pipeline.triggers.events import Kind, ObjectEvent
 from pipeline.triggers.object_manifest import of_images
 from pipeline.triggers.rule import Rule, Source, Start
 
 
 def test_a_dropped_manifest_starts_a_batch_and_is_told_so_beside_it(inbox: Inbox) -> None:
-    assert inbox.handle(inbox.drop("a b/ü.yaml")) is Handled.STARTED
+    assert inbox.handle(inbox.drop("a b/ü.yaml")) is EventOutcome.STARTED
     (batch_id,) = inbox.batches()
     row = inbox.service.ledger.batch(batch_id)
     assert (row.trigger, row.name, row.total) == ("trigger:inbox", "la-street", 1)
@@ -32,15 +32,15 @@ def test_the_same_version_is_one_batch_however_often_and_by_whomever_it_is_heard
     with ThreadPoolExecutor(4) as hands:
         list(hands.map(lambda dispatcher: dispatcher.handle(event, [inbox.rule()]), others * 3))
     assert len(inbox.batches()) == 1
-    assert inbox.handle(event) is Handled.KNOWN
+    assert inbox.handle(event) is EventOutcome.KNOWN
 
 
 def test_new_content_under_the_same_key_is_a_new_batch_and_the_old_word_of_it_starts_nothing(inbox: Inbox) -> None:
     first = inbox.drop("a.yaml")
-    assert inbox.handle(first) is Handled.STARTED
+    assert inbox.handle(first) is EventOutcome.STARTED
     second = inbox.drop("a.yaml", MANIFEST.replace(b"smiles", b"runs"))
-    assert inbox.handle(second) is Handled.STARTED
-    assert inbox.handle(first) is Handled.KNOWN
+    assert inbox.handle(second) is EventOutcome.STARTED
+    assert inbox.handle(first) is EventOutcome.KNOWN
     assert len(inbox.batches()) == 2
     assert inbox.status("a.yaml")["batch_id"] == inbox.batches()[0]
 
@@ -48,20 +48,20 @@ def test_new_content_under_the_same_key_is_a_new_batch_and_the_old_word_of_it_st
 def test_word_in_the_wrong_order_starts_what_lies_there_once(inbox: Inbox) -> None:
     first = inbox.drop("a.yaml")
     second = inbox.drop("a.yaml", MANIFEST.replace(b"smiles", b"runs"))
-    assert inbox.handle(second) is Handled.STARTED
-    assert inbox.handle(first) is Handled.KNOWN
+    assert inbox.handle(second) is EventOutcome.STARTED
+    assert inbox.handle(first) is EventOutcome.KNOWN
     assert len(inbox.batches()) == 1
 
 
 def test_two_objects_with_the_same_content_are_two_batches(inbox: Inbox) -> None:
-    assert inbox.handle(inbox.drop("a.yaml")) is Handled.STARTED
-    assert inbox.handle(inbox.drop("b.yaml")) is Handled.STARTED
+    assert inbox.handle(inbox.drop("a.yaml")) is EventOutcome.STARTED
+    assert inbox.handle(inbox.drop("b.yaml")) is EventOutcome.STARTED
     assert len(inbox.batches()) == 2
 
 
 def test_a_rejected_manifest_is_told_all_its_mistakes_with_their_lines(inbox: Inbox) -> None:
     text = b"version: 1\nname: Bad Name\nitems:\n- {image: faces/1.jpg, prompt: x}\n- {prompt: y, colour: red}\n"
-    assert inbox.handle(inbox.drop("a.yaml", text)) is Handled.REJECTED
+    assert inbox.handle(inbox.drop("a.yaml", text)) is EventOutcome.REJECTED
     status = inbox.status("a.yaml")
     assert status["status"] == "rejected"
     assert {error["line"] for error in status["errors"]} >= {2, 4}
@@ -71,9 +71,9 @@ def test_a_rejected_manifest_is_told_all_its_mistakes_with_their_lines(inbox: In
 @pytest.mark.parametrize("secret", ["/etc/passwd", "../../etc/passwd", "file:///etc/passwd"])
 def test_what_is_dropped_reads_no_file_of_the_server(inbox: Inbox, secret: str) -> None:
     text = f"version: 1\nname: x\nitems:\n- {{image: '{secret}', prompt: x}}\n"
-    assert inbox.handle(inbox.drop("image.yaml", text.encode())) is Handled.REJECTED
+    assert inbox.handle(inbox.drop("image.yaml", text.encode())) is EventOutcome.REJECTED
     text = f"version: 1\nname: x\nitems_from: '{secret}'\n"
-    assert inbox.handle(inbox.drop("rows.yaml", text.encode())) is Handled.REJECTED
+    assert inbox.handle(inbox.drop("rows.yaml", text.encode())) is EventOutcome.REJECTED
     assert "root:" not in json.dumps(inbox.status("rows.yaml"))
 
 
@@ -87,36 +87,36 @@ def test_what_is_dropped_names_no_bucket_outside_the_list(inbox: Inbox) -> None:
     ):
         items = "" if line.startswith("items") else "\nitems: [{prompt: x}]"
         text = f"version: 1\nname: x\n{line}{items}\n"
-        assert inbox.handle(inbox.drop(f"{n}.yaml", text.encode())) is Handled.REJECTED
+        assert inbox.handle(inbox.drop(f"{n}.yaml", text.encode())) is EventOutcome.REJECTED
         assert "payroll" in json.dumps(inbox.status(f"{n}.yaml")["errors"])
 
 
 def test_the_watched_bucket_may_be_read(inbox: Inbox) -> None:
     text = f"version: 1\nname: x\nitems: [{{image: '{inbox.watch}faces/1.jpg', prompt: x}}]\n"
-    assert inbox.handle(inbox.drop("a.yaml", text.encode())) is Handled.STARTED
+    assert inbox.handle(inbox.drop("a.yaml", text.encode())) is EventOutcome.STARTED
 
 
 def test_rows_start_a_batch_with_the_defaults_beside_them(inbox: Inbox) -> None:
     defaults = b"version: 1\nname: rows\nparams: {seed: 7}"
     inbox.drop("folder/_defaults.yaml", defaults)
     rows = b"id,image,prompt\none,https://example.com/1.jpg,smiles\ntwo,https://example.com/2.jpg,runs\n"
-    assert inbox.handle(inbox.drop("folder/rows.csv", rows)) is Handled.STARTED
+    assert inbox.handle(inbox.drop("folder/rows.csv", rows)) is EventOutcome.STARTED
     lines = b'{"id": "one", "prompt": "smiles"}\n{"id": "two", "prompt": "runs"}\n{"id": "three", "prompt": "x"}\n'
-    assert inbox.handle(inbox.drop("folder/rows.jsonl", lines)) is Handled.STARTED
+    assert inbox.handle(inbox.drop("folder/rows.jsonl", lines)) is EventOutcome.STARTED
     assert {inbox.service.ledger.batch(one).total for one in inbox.batches()} == {2, 3}
     assert inbox.service.ledger.plan(inbox.batches()[0]).params == {"seed": 7}
 
 
 def test_defaults_in_braces_do_as_well(inbox: Inbox) -> None:
     inbox.drop("_defaults.yaml", b'{"version": 1, "name": "rows"}')
-    assert inbox.handle(inbox.drop("rows.csv", b"id,prompt\none,smiles\n")) is Handled.STARTED
+    assert inbox.handle(inbox.drop("rows.csv", b"id,prompt\none,smiles\n")) is EventOutcome.STARTED
 
 
 def test_rows_without_defaults_are_rejected_and_mistakes_name_the_file_that_they_are_in(inbox: Inbox) -> None:
-    assert inbox.handle(inbox.drop("a/rows.csv", b"id,prompt\none,smiles\n")) is Handled.REJECTED
+    assert inbox.handle(inbox.drop("a/rows.csv", b"id,prompt\none,smiles\n")) is EventOutcome.REJECTED
     assert "_defaults.yaml" in inbox.status("a/rows.csv")["errors"][0]["message"]
     inbox.drop("b/_defaults.yaml", b"version: 1\nname: rows\ncolour: red\n")
-    assert inbox.handle(inbox.drop("b/rows.csv", b"id,prompt\none,smiles\none,runs\n")) is Handled.REJECTED
+    assert inbox.handle(inbox.drop("b/rows.csv", b"id,prompt\none,smiles\none,runs\n")) is EventOutcome.REJECTED
     errors = [(error["file"].rpartition("/")[2], error["line"]) for error in inbox.status("b/rows.csv")["errors"]]
     assert ("_defaults.yaml", 3) in errors
     assert ("rows.csv", 3) in errors
@@ -124,30 +124,30 @@ def test_rows_without_defaults_are_rejected_and_mistakes_name_the_file_that_they
 
 def test_rows_beside_a_manifest_that_names_them_are_read(inbox: Inbox) -> None:
     inbox.drop("faces.csv", b"id,prompt\none,smiles\n")
-    assert inbox.handle(inbox.drop("a.yaml", b"version: 1\nname: x\nitems_from: faces.csv\n")) is Handled.STARTED
+    assert inbox.handle(inbox.drop("a.yaml", b"version: 1\nname: x\nitems_from: faces.csv\n")) is EventOutcome.STARTED
 
 
 def test_an_empty_object_is_recorded_and_starts_nothing(inbox: Inbox) -> None:
-    assert inbox.handle(inbox.drop("a.yaml", b"")) is Handled.REJECTED
+    assert inbox.handle(inbox.drop("a.yaml", b"")) is EventOutcome.REJECTED
     assert "empty" in inbox.status("a.yaml")["errors"][0]["message"]
-    assert inbox.handle(inbox.drop("a.jpg", b""), inbox.images()) is Handled.REJECTED
+    assert inbox.handle(inbox.drop("a.jpg", b""), inbox.images()) is EventOutcome.REJECTED
     assert inbox.batches() == []
 
 
 def test_a_half_written_object_is_taken_as_it_lies_once_it_is_whole(inbox: Inbox) -> None:
     half = inbox.drop("a.yaml", MANIFEST[:40])
-    assert inbox.handle(half) is Handled.REJECTED
+    assert inbox.handle(half) is EventOutcome.REJECTED
     whole = inbox.drop("a.yaml")
     # The late word of the half finds the whole.
-    assert inbox.handle(half) is Handled.STARTED
-    assert inbox.handle(whole) is Handled.KNOWN
+    assert inbox.handle(half) is EventOutcome.STARTED
+    assert inbox.handle(whole) is EventOutcome.KNOWN
     assert inbox.status("a.yaml")["status"] == "accepted"
 
 
 def test_a_vanished_object_starts_nothing(inbox: Inbox) -> None:
     event = inbox.drop("a.yaml")
     inbox.storage.delete(event.uri)
-    assert inbox.handle(event) is Handled.IGNORED
+    assert inbox.handle(event) is EventOutcome.IGNORED
     assert inbox.batches() == []
 
 
@@ -159,28 +159,28 @@ def test_an_unknown_bucket_comes_again_and_starts_nothing(inbox: Inbox) -> None:
 
 def test_outside_of_every_rule_nothing_happens(inbox: Inbox) -> None:
     event = ObjectEvent(Kind.CREATED, "elsewhere", "a.yaml", etag="x")
-    assert inbox.dispatcher.handle(event, [inbox.rule()]) == [Handled.IGNORED]
-    assert inbox.dispatcher.handle(ObjectEvent(Kind.TEST, "tests"), [inbox.rule()]) == [Handled.IGNORED]
+    assert inbox.dispatcher.handle(event, [inbox.rule()]) == [EventOutcome.IGNORED]
+    assert inbox.dispatcher.handle(ObjectEvent(Kind.TEST, "tests"), [inbox.rule()]) == [EventOutcome.IGNORED]
 
 
 def test_what_the_service_writes_never_starts_anything(inbox: Inbox, bucket: str) -> None:
     everywhere = Rule("all", Source.LISTING, bucket, Start.MANIFEST)
-    assert inbox.handle(inbox.drop("a.yaml"), everywhere) is Handled.STARTED
+    assert inbox.handle(inbox.drop("a.yaml"), everywhere) is EventOutcome.STARTED
     written = [info.uri for info in inbox.storage.list(bucket) if not info.uri.endswith("/a.yaml")]
     assert any(uri.endswith("/manifest.yaml") for uri in written)
     assert any(uri.endswith(".status.json") for uri in written)
     for uri in written:
-        assert inbox.handle(ObjectEvent(Kind.CREATED, *split(uri)), everywhere) is Handled.IGNORED
+        assert inbox.handle(ObjectEvent(Kind.CREATED, *split(uri)), everywhere) is EventOutcome.IGNORED
     assert len(inbox.batches()) == 1
 
 
 def test_a_batch_that_writes_where_is_watched_starts_nothing_either(inbox: Inbox) -> None:
     manifest = MANIFEST + f"output: {inbox.watch}results/\n".encode()
-    assert inbox.handle(inbox.drop("a.yaml", manifest)) is Handled.REJECTED
+    assert inbox.handle(inbox.drop("a.yaml", manifest)) is EventOutcome.REJECTED
     by_hand = of_images(inbox.images(output=f"{inbox.watch}results/"), ["https://example.com/1.jpg"])
     accepted = inbox.service.submit(by_hand, "by-hand", trigger="cli", folder=None)
     event = ObjectEvent(Kind.CREATED, *split(f"{accepted.output}manifest.yaml"))
-    assert inbox.handle(event) is Handled.IGNORED
+    assert inbox.handle(event) is EventOutcome.IGNORED
 
 
 def test_without_a_place_for_outputs_the_word_comes_again(inbox: Inbox, bucket: str) -> None:
@@ -199,15 +199,15 @@ def test_a_lost_redis_starts_nothing_again(inbox: Inbox, redis_url: str) -> None
     inbox.dispatcher.submit_gathered(inbox.images(gather_s=0.001))
     assert len(inbox.batches()) == 3
     Redis.from_url(redis_url).flushall()
-    assert inbox.handle(manifest) is Handled.KNOWN
-    assert inbox.handle(image, inbox.images()) is Handled.KNOWN
-    assert inbox.handle(gathered, inbox.images(gather_s=0.001)) is Handled.KNOWN
+    assert inbox.handle(manifest) is EventOutcome.KNOWN
+    assert inbox.handle(image, inbox.images()) is EventOutcome.KNOWN
+    assert inbox.handle(gathered, inbox.images(gather_s=0.001)) is EventOutcome.KNOWN
     assert inbox.batches() == []
 
 
 def test_an_image_is_run_with_every_prompt_of_its_rule(inbox: Inbox, bucket: str) -> None:
     event = inbox.drop("a b.jpg", b"picture")
-    assert inbox.handle(event, inbox.images(output=f"{bucket}videos/")) is Handled.STARTED
+    assert inbox.handle(event, inbox.images(output=f"{bucket}videos/")) is EventOutcome.STARTED
     (batch_id,) = inbox.batches()
     rows = list(inbox.service.ledger.items(batch_id))
     assert [(row.image, row.prompt) for row in rows] == [(event.uri, "smiles"), (event.uri, "runs")]
@@ -217,8 +217,8 @@ def test_an_image_is_run_with_every_prompt_of_its_rule(inbox: Inbox, bucket: str
 def test_images_that_arrive_together_become_one_batch(inbox: Inbox) -> None:
     waiting, over = inbox.images(gather_s=3600), inbox.images(gather_s=0.001)
     events = [inbox.drop(f"{n}.jpg", str(n).encode()) for n in range(5)]
-    assert [inbox.handle(event, waiting) for event in events] == [Handled.GATHERED] * 5
-    assert [inbox.handle(event, waiting) for event in events] == [Handled.KNOWN] * 5
+    assert [inbox.handle(event, waiting) for event in events] == [EventOutcome.GATHERED] * 5
+    assert [inbox.handle(event, waiting) for event in events] == [EventOutcome.KNOWN] * 5
     inbox.dispatcher.submit_gathered(waiting)
     assert inbox.batches() == []
     inbox.dispatcher.submit_gathered(over)
@@ -226,7 +226,7 @@ def test_images_that_arrive_together_become_one_batch(inbox: Inbox) -> None:
     assert inbox.service.ledger.batch(batch_id).total == 10
     assert {inbox.status(f"{n}.jpg")["batch_id"] for n in range(5)} == {batch_id}
     inbox.dispatcher.submit_gathered(over)
-    assert [inbox.handle(event, over) for event in events] == [Handled.KNOWN] * 5
+    assert [inbox.handle(event, over) for event in events] == [EventOutcome.KNOWN] * 5
     assert inbox.batches() == [batch_id]
 
 
@@ -260,7 +260,7 @@ def test_a_listener_that_dies_between_the_window_and_the_batch_loses_and_doubles
 
 
 def test_a_window_is_never_larger_than_it_may_be(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.triggers.dispatch.MOST_GATHERED", 2)
+    monkeypatch.setattr("pipeline.triggers.dispatch.MAX_GATHERED", 2)
     for n in range(5):
         inbox.handle(inbox.drop(f"{n}.jpg", str(n).encode()), inbox.images(gather_s=3600))
     inbox.dispatcher.submit_gathered(inbox.images(gather_s=3600))

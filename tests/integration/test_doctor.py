@@ -16,7 +16,7 @@ from pipeline.cli.main import main
 from pipeline.doctor import Verdict
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
-from pipeline.sandbox.process_handle import SandboxEnv
+from pipeline.sandbox.process_handle import SandboxHandle
 from pipeline.settings import load
 from pipeline.storage.s3 import Storage
 from pipeline.web.app import create_app
@@ -30,7 +30,7 @@ def _service(
     storage: Storage,
     s3_server: S3Env,
     bucket: str,
-    sandbox: SandboxEnv,
+    sandbox: SandboxHandle,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All is configured, as it should be; no process runs."""
@@ -128,7 +128,7 @@ def test_a_public_url_that_does_not_answer_is_found(monkeypatch: pytest.MonkeyPa
     assert "does not answer" in found(1)["callbacks"]
 
 
-def test_a_public_url_of_something_else_is_found(sandbox: SandboxEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_public_url_of_something_else_is_found(sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPELINE_PUBLIC_URL", f"http://{sandbox.place}")
     assert "/healthz" in found(1)["callbacks"]
 
@@ -146,7 +146,7 @@ def test_a_private_public_url_for_the_real_vendor_is_found(receiver: str, monkey
     monkeypatch.setenv("WIRO_API_URL", "https://api.wiro.ai/v1")
     last = list(public_url(load()))[-1]
     assert last.verdict is Verdict.WRONG
-    assert "Wiro cannot call it" in last.says
+    assert "Wiro cannot call it" in last.message
 
 
 def test_a_host_for_outputs_that_is_not_there_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

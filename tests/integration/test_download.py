@@ -11,10 +11,10 @@ from contextlib import contextmanager
 import pytest
 
 from pipeline.errors import CopyFailed, OutputGone
-from pipeline.net.download import Fetcher
+from pipeline.net.download import Downloader
 
 BODY = bytes(range(256)) * 400
-MOST = 10_000_000
+MAX_SHOWN = 10_000_000
 Respond = Callable[[socket.socket, str], None]
 
 
@@ -60,11 +60,11 @@ def an_answer(status: str = "200 OK", body: bytes = BODY, announced: int | None 
 
 
 def fetched(
-    respond: Respond, *, content_type: str = "video/mp4", size: int | None = None, most_bytes: int = MOST
+    respond: Respond, *, content_type: str = "video/mp4", size: int | None = None, max_bytes: int = MAX_SHOWN
 ) -> tuple[bytes, str, str]:
     with a_cdn(respond) as port:
-        fetcher = Fetcher([f"127.0.0.1:{port}"], most_bytes=most_bytes)
-        with fetcher.open(f"http://127.0.0.1:{port}/0.mp4", content_type=content_type, size=size) as download:
+        downloader = Downloader([f"127.0.0.1:{port}"], max_bytes=max_bytes)
+        with downloader.open(f"http://127.0.0.1:{port}/0.mp4", content_type=content_type, size=size) as download:
             body = b""
             while piece := download.read(65536):
                 body += piece
@@ -136,13 +136,13 @@ def test_compressed_bytes_are_not_stored_as_the_output() -> None:
 
 def test_an_output_that_is_too_large_is_not_even_begun() -> None:
     with pytest.raises(CopyFailed, match="max_output_mb") as caught:
-        fetched(an_answer(), most_bytes=50_000)
+        fetched(an_answer(), max_bytes=50_000)
     assert not caught.value.retryable
 
 
 def test_a_host_that_is_not_allowed_is_not_asked() -> None:
     with pytest.raises(CopyFailed, match="PIPELINE_FETCH_HOSTS") as caught:
-        Fetcher(["*.wiro.ai"], most_bytes=MOST).open("https://127.0.0.1/x", content_type="", size=None)
+        Downloader(["*.wiro.ai"], max_bytes=MAX_SHOWN).open("https://127.0.0.1/x", content_type="", size=None)
     assert not caught.value.retryable
 
 
@@ -176,7 +176,7 @@ def test_a_name_that_means_a_private_address_is_not_connected_to(monkeypatch: py
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     with pytest.raises(CopyFailed, match="no public address") as caught:
-        Fetcher(["*.wiro.ai"], most_bytes=MOST).open("https://cdn1.wiro.ai/x", content_type="", size=None)
+        Downloader(["*.wiro.ai"], max_bytes=MAX_SHOWN).open("https://cdn1.wiro.ai/x", content_type="", size=None)
     assert asked == ["cdn1.wiro.ai"]
     assert not caught.value.retryable
 
@@ -185,5 +185,7 @@ def test_a_closed_port_is_tried_again_later() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(CopyFailed, match="does not answer") as caught:
-        Fetcher([f"127.0.0.1:{port}"], most_bytes=MOST).open(f"http://127.0.0.1:{port}/", content_type="", size=None)
+        Downloader([f"127.0.0.1:{port}"], max_bytes=MAX_SHOWN).open(
+            f"http://127.0.0.1:{port}/", content_type="", size=None
+        )
     assert caught.value.retryable

@@ -12,12 +12,12 @@ import pytest
 from redis import Redis
 from support.waiting import WaitFor
 
-from pipeline.domain.callback_tokens import RunName
+from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.model import BatchRow, Review
 from pipeline.domain.states import BatchState, ItemState
 from pipeline.errors import NoSuchBatch, NoSuchItem
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import Claim, Due, Finished, Money, Plan, Returned
+from pipeline.ledger.records import BatchBudget, BatchConfig, Finished, PollLease, Returned, SubmissionLease
 
 MODEL = "minimax/image-to-video-hailuo-01-subject"
 PENDING, SUBMITTING, RUNNING, COLLECTING, SUCCEEDED, FAILED, CANCELLED, UNKNOWN = ItemState
@@ -39,8 +39,8 @@ def a_row(batch_id: str, items: int) -> BatchRow:
     )
 
 
-def a_plan(row: BatchRow) -> Plan:
-    return Plan(MODEL, "inputImageFirst", {}, 3, row.output, None)
+def a_batch_config(row: BatchRow) -> BatchConfig:
+    return BatchConfig(MODEL, "inputImageFirst", {}, 3, row.output, None)
 
 
 def a_batch(
@@ -51,46 +51,46 @@ def a_batch(
     max_active: int = 0,
     budget_usd: Decimal | None = None,
     price_usd: Decimal = Decimal(0),
-    most_failures: int = 1000,
+    max_failures: int = 1000,
 ) -> str:
     row = a_row(batch_id, items)
-    assert ledger.open_batch(row, a_plan(row), max_active=max_active, budget_usd=budget_usd, asked="digest")
+    assert ledger.open_batch(row, a_batch_config(row), max_active=max_active, budget_usd=budget_usd, manifest_digest="digest")
     ledger.accept_batch(batch_id)
     ledger.load_items(batch_id, ((f"i{n}", {"image": None, "prompt": f"p{n}", "params": {}}) for n in range(items)))
-    ledger.start_batch(batch_id, price_usd=price_usd, most_failures=most_failures)
+    ledger.start_batch(batch_id, price_usd=price_usd, max_failures=max_failures)
     return batch_id
 
 
-def claims(ledger: Ledger, most: int = 32, *, lease_s: float = 60, max_active: int = 0) -> list[Claim]:
-    return ledger.claim_runs(most, lease_s=lease_s, max_active=max_active).runs
+def claims(ledger: Ledger, limit: int = 32, *, lease_s: float = 60, max_active: int = 0) -> list[SubmissionLease]:
+    return ledger.claim_runs(limit, lease_s=lease_s, max_active=max_active).runs
 
 
-def running(ledger: Ledger, most: int = 32, *, look_after_s: float = 0) -> list[Claim]:
-    claimed = ledger.write_down(claims(ledger, most))
+def running(ledger: Ledger, limit: int = 32, *, look_after_s: float = 0) -> list[SubmissionLease]:
+    claimed = ledger.mark_posting(claims(ledger, limit))
     for claim in claimed:
         assert ledger.accept_run(claim.run, claim.lease, f"task-{claim.run.item}", "token", look_after_s)
     return claimed
 
 
-def dues(ledger: Ledger, most: int = 32, *, lease_s: float = 60) -> list[Due]:
-    return ledger.claim_due(most, lease_s=lease_s).runs
+def dues(ledger: Ledger, limit: int = 32, *, lease_s: float = 60) -> list[PollLease]:
+    return ledger.claim_due(limit, lease_s=lease_s).runs
 
 
 def counts(ledger: Ledger, batch_id: str = "b") -> dict[str, int]:
     return dict(ledger.batch(batch_id).counts)
 
 
-def succeed(ledger: Ledger, due: Due, cost: str = "0.09") -> None:
-    assert ledger.pay_run(due, Decimal(cost))
+def succeed(ledger: Ledger, due: PollLease, cost: str = "0.09") -> None:
+    assert ledger.record_success(due, Decimal(cost))
     assert ledger.end_item(due.run, due.lease, COLLECTING, SUCCEEDED, {}).ours
 
 
 def test_a_batch_id_is_opened_once(ledger: Ledger) -> None:
     a_batch(ledger)
     row = ledger.batch("b")
-    again = ledger.open_batch(row, ledger.plan("b"), max_active=0, budget_usd=None, asked="other")
+    again = ledger.open_batch(row, ledger.plan("b"), max_active=0, budget_usd=None, manifest_digest="other")
     assert not again
-    assert ledger.asked("b") == "digest"
+    assert ledger.manifest_digest("b") == "digest"
 
 
 def test_loading_twice_changes_nothing(ledger: Ledger) -> None:
@@ -147,7 +147,7 @@ def test_the_windows_of_batch_and_account_hold(ledger: Ledger) -> None:
 
 def test_the_window_shrinks_to_what_the_vendor_allows_and_grows_with_success(ledger: Ledger) -> None:
     a_batch(ledger, items=40)
-    ledger.shrink_window(2)
+    ledger.limit_concurrency(2)
     for expected in (2, 2, 3):
         runs = running(ledger)
         assert len(runs) == expected
@@ -160,7 +160,7 @@ def test_a_run_that_is_over_frees_its_place(ledger: Ledger) -> None:
     running(ledger)
     assert claims(ledger) == []
     (due,) = dues(ledger)
-    assert ledger.pay_run(due, Decimal("0.09"))
+    assert ledger.record_success(due, Decimal("0.09"))
     assert len(claims(ledger)) == 1
 
 
@@ -185,18 +185,18 @@ def test_with_an_unknown_price_one_run_alone_shows_it(ledger: Ledger) -> None:
 def test_a_turned_away_run_spends_no_attempt_and_a_failed_one_does(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
-    assert ledger.return_run(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=False) is Returned.WAITS
+    assert ledger.requeue_run(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=False) is Returned.WAITS
     (claim,) = claims(ledger)
-    assert (claim.run.attempt, claim.tries, claim.refusals) == (2, 1, 1)
-    assert ledger.return_run(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=True) is Returned.WAITS
+    assert (claim.run.attempt, claim.attempts_spent, claim.refusals) == (2, 1, 1)
+    assert ledger.requeue_run(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=True) is Returned.WAITS
     (claim,) = claims(ledger)
-    assert (claim.run.attempt, claim.tries) == (3, 2)
+    assert (claim.run.attempt, claim.attempts_spent) == (3, 2)
 
 
 def test_an_item_waits_for_its_time(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
-    ledger.return_run(claim.run, claim.lease, SUBMITTING, delay_s=60, spent=True)
+    ledger.requeue_run(claim.run, claim.lease, SUBMITTING, delay_s=60, spent=True)
     answer = ledger.claim_runs(5, lease_s=60, max_active=0)
     assert answer.runs == []
     assert answer.next_in_s is not None
@@ -206,10 +206,10 @@ def test_an_item_waits_for_its_time(ledger: Ledger) -> None:
 def test_a_run_never_written_down_goes_again_when_its_lease_ends(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     claims(ledger, lease_s=0)
-    assert ledger.expire(adopt_wait_s=60, on_unknown="hold") == []
+    assert ledger.expire_leases(adopt_wait_s=60, on_unknown="hold") == []
     assert counts(ledger) == {"pending": 1}
     (claim,) = claims(ledger)
-    assert claim.tries == 1
+    assert claim.attempts_spent == 1
 
 
 def test_without_an_append_only_file_runs_are_written_down_all_the_same(ledger: Ledger) -> None:
@@ -217,27 +217,27 @@ def test_without_an_append_only_file_runs_are_written_down_all_the_same(ledger: 
     ledger._redis.config_set("appendonly", "no")
     try:
         claimed = claims(ledger)
-        assert ledger.write_down(claimed) == claimed
+        assert ledger.mark_posting(claimed) == claimed
     finally:
         ledger._redis.config_set("appendonly", "yes")
 
 
 def test_a_written_down_run_whose_lease_ends_is_unknown_and_then_held(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
-    assert len(ledger.write_down(claims(ledger, lease_s=0))) == 1
-    assert ledger.expire(adopt_wait_s=60, on_unknown="hold") == []
+    assert len(ledger.mark_posting(claims(ledger, lease_s=0))) == 1
+    assert ledger.expire_leases(adopt_wait_s=60, on_unknown="hold") == []
     assert counts(ledger) == {"unknown": 1}
     assert not ledger.has_ended("b")
 
 
 def test_many_sweepers_give_up_each_lease_once(ledger: Ledger, wait_for: WaitFor) -> None:
     a_batch(ledger, items=40)
-    ledger.write_down(claims(ledger, 40, lease_s=0.01))
+    ledger.mark_posting(claims(ledger, 40, lease_s=0.01))
 
     def all_held() -> bool:
         with ThreadPoolExecutor(8) as sweepers:
             for _ in range(16):
-                sweepers.submit(ledger.expire, adopt_wait_s=0.01, on_unknown="hold")
+                sweepers.submit(ledger.expire_leases, adopt_wait_s=0.01, on_unknown="hold")
         return ledger.has_ended("b")
 
     wait_for(all_held, "every run to be held")
@@ -247,9 +247,9 @@ def test_many_sweepers_give_up_each_lease_once(ledger: Ledger, wait_for: WaitFor
 
 def test_a_lost_run_is_held_after_its_wait_and_shown_with_what_to_do(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
-    (claim,) = ledger.write_down(claims(ledger))
-    assert ledger.lose_run(claim.run, claim.lease, adopt_wait_s=0)
-    assert ledger.expire(adopt_wait_s=0, on_unknown="hold") == ["b"]
+    (claim,) = ledger.mark_posting(claims(ledger))
+    assert ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=0)
+    assert ledger.expire_leases(adopt_wait_s=0, on_unknown="hold") == ["b"]
     (row,) = ledger.items("b")
     assert (row.status, row.attempts) == ("unknown", 1)
     assert "retry" in (row.error or "")
@@ -259,16 +259,16 @@ def test_a_lost_run_is_held_after_its_wait_and_shown_with_what_to_do(ledger: Led
 def test_a_lost_run_may_go_again_by_itself(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
-    ledger.lose_run(claim.run, claim.lease, adopt_wait_s=0)
-    assert ledger.expire(adopt_wait_s=0, on_unknown="resubmit") == []
+    ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=0)
+    assert ledger.expire_leases(adopt_wait_s=0, on_unknown="resubmit") == []
     assert [again.run.attempt for again in claims(ledger)] == [2]
 
 
 def test_a_callback_brings_a_lost_run_back(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
-    ledger.lose_run(claim.run, claim.lease, adopt_wait_s=60)
-    assert ledger.ring(claim.run, "77", "tok")
+    ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=60)
+    assert ledger.record_callback(claim.run, "77", "tok")
     (due,) = dues(ledger)
     assert (due.state, due.hint_task, due.hint_token) == (UNKNOWN, "77", "tok")
     assert ledger.accept_run(due.run, due.lease, "77", "tok", 0)
@@ -279,12 +279,12 @@ def test_a_callback_brings_a_lost_run_back(ledger: Ledger) -> None:
 def test_a_callback_brings_even_a_held_run_back_and_its_batch_with_it(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
-    ledger.lose_run(claim.run, claim.lease, adopt_wait_s=0)
-    ledger.expire(adopt_wait_s=0, on_unknown="hold")
+    ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=0)
+    ledger.expire_leases(adopt_wait_s=0, on_unknown="hold")
     lease = ledger.claim_finish("b", lease_s=60)
     assert lease
     assert ledger.finish_batch("b", lease, BatchState.FAILED, datetime.now(UTC), 1)
-    assert ledger.ring(claim.run, "77", "tok")
+    assert ledger.record_callback(claim.run, "77", "tok")
     (due,) = dues(ledger)
     assert ledger.accept_run(due.run, due.lease, "77", "tok", 0)
     row = ledger.batch("b")
@@ -297,7 +297,7 @@ def test_a_callback_brings_even_a_held_run_back_and_its_batch_with_it(ledger: Le
 def test_a_callback_before_the_answer_is_heard_once_the_run_is_accepted(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
-    assert not ledger.ring(claim.run, "1", "t")
+    assert not ledger.record_callback(claim.run, "1", "t")
     assert ledger.accept_run(claim.run, claim.lease, "1", "t", 600)
     assert len(dues(ledger)) == 1
 
@@ -306,8 +306,8 @@ def test_a_callback_while_the_run_is_looked_at_makes_it_due_again(ledger: Ledger
     a_batch(ledger, items=1)
     running(ledger)
     (due,) = dues(ledger)
-    assert not ledger.ring(due.run, "", "")
-    assert ledger.put_down(due, delay_s=600)
+    assert not ledger.record_callback(due.run, "", "")
+    assert ledger.release(due, delay_s=600)
     assert len(dues(ledger)) == 1
 
 
@@ -315,8 +315,8 @@ def test_a_callback_while_the_run_is_looked_at_makes_it_due_again(ledger: Ledger
 def test_a_callback_of_another_attempt_does_nothing(ledger: Ledger, attempt: int) -> None:
     a_batch(ledger, items=1)
     (claim,) = running(ledger, look_after_s=600)
-    assert not ledger.ring(replace(claim.run, attempt=attempt), "1", "t")
-    assert not ledger.ring(RunName("b", "nobody", 1), "1", "t")
+    assert not ledger.record_callback(replace(claim.run, attempt=attempt), "1", "t")
+    assert not ledger.record_callback(RunId("b", "nobody", 1), "1", "t")
     assert dues(ledger) == []
 
 
@@ -326,7 +326,7 @@ def test_callbacks_after_the_end_do_nothing(ledger: Ledger) -> None:
     (due,) = dues(ledger)
     succeed(ledger, due)
     for _ in range(5):
-        assert not ledger.ring(claim.run, "1", "t")
+        assert not ledger.record_callback(claim.run, "1", "t")
     assert counts(ledger) == {"succeeded": 1}
 
 
@@ -335,10 +335,10 @@ def test_a_worker_that_lost_its_lease_writes_nothing(ledger: Ledger) -> None:
     running(ledger)
     (stale,) = dues(ledger, lease_s=0)
     (fresh,) = dues(ledger)
-    assert not ledger.pay_run(stale, Decimal("0.09"))
-    assert not ledger.put_down(stale, delay_s=0)
+    assert not ledger.record_success(stale, Decimal("0.09"))
+    assert not ledger.release(stale, delay_s=0)
     assert not ledger.end_item(stale.run, stale.lease, RUNNING, FAILED, {}).ours
-    assert ledger.return_run(stale.run, stale.lease, RUNNING, delay_s=0, spent=True) is Returned.NOT_OURS
+    assert ledger.requeue_run(stale.run, stale.lease, RUNNING, delay_s=0, spent=True) is Returned.NOT_OURS
     succeed(ledger, fresh)
     assert ledger.batch("b").cost_usd == Decimal("0.09")
 
@@ -360,7 +360,7 @@ def test_money_is_counted_to_the_last_digit(ledger: Ledger) -> None:
 
 
 def test_too_many_failures_are_told(ledger: Ledger) -> None:
-    a_batch(ledger, items=3, most_failures=1)
+    a_batch(ledger, items=3, max_failures=1)
     running(ledger)
     told = [ledger.end_item(due.run, due.lease, RUNNING, FAILED, {"error": "no"}) for due in dues(ledger)]
     assert [answer.too_many_failures for answer in told] == [False, True, True]
@@ -372,9 +372,9 @@ def test_retry_runs_failed_items_again_and_copies_bought_ones_only(ledger: Ledge
     running(ledger)
     first, second = dues(ledger)
     ledger.end_item(first.run, first.lease, RUNNING, FAILED, {"error": "no"})
-    ledger.pay_run(second, Decimal("0.09"))
+    ledger.record_success(second, Decimal("0.09"))
     ledger.end_item(second.run, second.lease, COLLECTING, FAILED, {"error": "copy"})
-    assert ledger.reopen("b", ["failed"]) == 2
+    assert ledger.retry_items("b", ["failed"]) == 2
     assert [claim.run.item for claim in claims(ledger)] == ["i0"]
     assert [(due.run.item, due.state) for due in dues(ledger)] == [("i1", COLLECTING)]
     assert {row.id: row.attempts for row in ledger.items("b")} == {"i0": 2, "i1": 1}
@@ -385,7 +385,7 @@ def test_a_cancelled_batch_ends_what_waits_and_what_comes_back(ledger: Ledger) -
     (claim,) = claims(ledger, 1)
     ledger.set_status("b", BatchState.CANCELLING, among=[BatchState.RUNNING], reason="Cancelled by hand.")
     assert ledger.cancel_pending("b", "Cancelled by hand.") == 1
-    answer = ledger.return_run(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=True)
+    answer = ledger.requeue_run(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=True)
     assert answer is Returned.MUST_END
     assert ledger.cancel_pending("b", "Cancelled by hand.") == 0
     assert counts(ledger) == {"cancelled": 3}
@@ -472,12 +472,12 @@ def written(ledger: Ledger) -> Finished:
     return ledger.finish_batch("b", lease, BatchState.SUCCEEDED, datetime.now(UTC), ledger.batch("b").revision)
 
 
-def a_lost_run(ledger: Ledger, wait_for: WaitFor) -> Claim:
+def a_lost_run(ledger: Ledger, wait_for: WaitFor) -> SubmissionLease:
     """A run that was about to be posted when its lease ran out."""
-    (claim,) = ledger.write_down(claims(ledger, lease_s=0.001))
+    (claim,) = ledger.mark_posting(claims(ledger, lease_s=0.001))
 
     def is_lost() -> bool:
-        ledger.expire(adopt_wait_s=60, on_unknown="hold")
+        ledger.expire_leases(adopt_wait_s=60, on_unknown="hold")
         return "unknown" in counts(ledger)
 
     wait_for(is_lost, "the lease to run out")
@@ -488,18 +488,18 @@ def test_a_run_that_was_never_posted_is_not_lost(ledger: Ledger, wait_for: WaitF
     a_batch(ledger, items=1)
     claim = a_lost_run(ledger, wait_for)
     assert counts(ledger) == {"unknown": 1}
-    assert ledger.never_posted(claim.run)
-    assert not ledger.never_posted(claim.run)
+    assert ledger.revert_unposted(claim.run)
+    assert not ledger.revert_unposted(claim.run)
     assert counts(ledger) == {"pending": 1}
     assert ledger.account().active == 0
-    assert claims(ledger)[0].tries == 1
+    assert claims(ledger)[0].attempts_spent == 1
 
 
 def test_a_run_that_a_callback_spoke_for_was_posted(ledger: Ledger, wait_for: WaitFor) -> None:
     a_batch(ledger, items=1)
     claim = a_lost_run(ledger, wait_for)
-    ledger.ring(claim.run, "2221", "")
-    assert not ledger.never_posted(claim.run)
+    ledger.record_callback(claim.run, "2221", "")
+    assert not ledger.revert_unposted(claim.run)
 
 
 def test_an_account_without_money_is_tried_by_one_run_at_a_time(ledger: Ledger) -> None:
@@ -511,10 +511,10 @@ def test_an_account_without_money_is_tried_by_one_run_at_a_time(ledger: Ledger) 
     assert account.probe_at
 
 
-def a_probe(ledger: Ledger, wait_for: WaitFor) -> Claim:
+def a_probe(ledger: Ledger, wait_for: WaitFor) -> SubmissionLease:
     """The account is paused; the one run that tries it is due, and claimed."""
     ledger.pause_account("Insufficient balance.", probe_after_s=0.001)
-    got: list[Claim] = []
+    got: list[SubmissionLease] = []
 
     def claimed() -> bool:
         got.extend(claims(ledger))
@@ -554,7 +554,7 @@ def test_only_a_person_ends_a_pause_by_hand(ledger: Ledger) -> None:
 
 def test_a_run_taken_while_its_batch_is_cancelled_is_looked_at_at_once(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
-    (claim,) = ledger.write_down(claims(ledger))
+    (claim,) = ledger.mark_posting(claims(ledger))
     ledger.set_status("b", BatchState.CANCELLING, among=[BatchState.RUNNING], reason="Cancelled by hand.")
     ledger.accept_run(claim.run, claim.lease, "2221", "token", 3600)
     assert len(dues(ledger)) == 1
@@ -604,14 +604,14 @@ def test_another_take_opens_an_ended_batch_again(ledger: Ledger) -> None:
 
 def test_a_late_result_of_a_cancelled_batch_is_shown_as_such(ledger: Ledger, wait_for: WaitFor) -> None:
     a_batch(ledger, items=1)
-    (claim,) = ledger.write_down(claims(ledger))
-    ledger.lose_run(claim.run, claim.lease, adopt_wait_s=0.001)
+    (claim,) = ledger.mark_posting(claims(ledger))
+    ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=0.001)
     ledger.set_status("b", BatchState.CANCELLING, among=[BatchState.RUNNING], reason="Cancelled by hand.")
-    wait_for(lambda: ledger.expire(adopt_wait_s=60, on_unknown="hold"), "the wait for a callback to be over")
+    wait_for(lambda: ledger.expire_leases(adopt_wait_s=60, on_unknown="hold"), "the wait for a callback to be over")
     lease = ledger.claim_finish("b", lease_s=60)
     assert lease
     ledger.finish_batch("b", lease, BatchState.CANCELLED, datetime.now(UTC), 1)
-    assert ledger.ring(claim.run, "2221", "token")
+    assert ledger.record_callback(claim.run, "2221", "token")
     (due,) = dues(ledger)
     ledger.accept_run(due.run, due.lease, "2221", "token", 0)
     row = ledger.batch("b")
@@ -620,7 +620,7 @@ def test_a_late_result_of_a_cancelled_batch_is_shown_as_such(ledger: Ledger, wai
 
 def test_items_come_back_as_s3_knows_them(ledger: Ledger) -> None:
     row = a_row("b", 4)
-    assert ledger.open_batch(row, a_plan(row), max_active=0, budget_usd=None, asked="")
+    assert ledger.open_batch(row, a_batch_config(row), max_active=0, budget_usd=None, manifest_digest="")
     spec: dict[str, object] = {"image": None, "prompt": "p", "params": {}}
     base = {"spec": spec, "attempt": 1, "task": "", "token": "", "paid": "", "outcome": None}
     items = [
@@ -632,19 +632,19 @@ def test_items_come_back_as_s3_knows_them(ledger: Ledger) -> None:
     for _ in range(2):
         ledger.restore_items("b", items, adopt_wait_s=60)
     ledger.accept_batch("b")
-    ledger.start_batch("b", price_usd=Decimal(0), most_failures=4)
+    ledger.start_batch("b", price_usd=Decimal(0), max_failures=4)
     assert counts(ledger) == {"pending": 1, "running": 1, "unknown": 1, "succeeded": 1}
     assert ledger.batch("b").cost_usd == Decimal("0.09")
     assert [due.run.item for due in dues(ledger)] == ["flying"]
-    assert [claim.run for claim in claims(ledger)] == [RunName("b", "new", 1)]
-    assert ledger.ring(RunName("b", "lost", 1), "2222", "")
+    assert [claim.run for claim in claims(ledger)] == [RunId("b", "new", 1)]
+    assert ledger.record_callback(RunId("b", "lost", 1), "2222", "")
 
 
 def test_what_a_day_cost_is_known(ledger: Ledger) -> None:
     a_batch(ledger, items=2)
     running(ledger)
     for due in dues(ledger):
-        ledger.pay_run(due, Decimal("0.09"))
+        ledger.record_success(due, Decimal("0.09"))
     days = ledger.spend(7)
     assert sum(cost for _, cost in days) == Decimal("0.18")
     assert days[-1][0] - days[0][0] == timedelta(days=6)
@@ -652,22 +652,22 @@ def test_what_a_day_cost_is_known(ledger: Ledger) -> None:
 
 def test_a_batch_tells_its_budget_and_the_price_of_a_run(ledger: Ledger) -> None:
     a_batch(ledger, budget_usd=Decimal("1.50"), price_usd=Decimal("0.09"))
-    assert ledger.money("b") == Money(Decimal("1.50"), Decimal("0.09"))
+    assert ledger.batch_budget("b") == BatchBudget(Decimal("1.50"), Decimal("0.09"))
     a_batch(ledger, "c")
-    assert ledger.money("c") == Money(None, None)
+    assert ledger.batch_budget("c") == BatchBudget(None, None)
 
 
 def test_a_lost_run_whose_task_is_known_is_not_given_up_while_the_vendor_is_away(
     ledger: Ledger, wait_for: WaitFor
 ) -> None:
     a_batch(ledger, items=1)
-    (claim,) = ledger.write_down(claims(ledger))
-    ledger.lose_run(claim.run, claim.lease, adopt_wait_s=0.001)
-    assert ledger.ring(claim.run, "2221", "token")
+    (claim,) = ledger.mark_posting(claims(ledger))
+    ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=0.001)
+    assert ledger.record_callback(claim.run, "2221", "token")
     (due,) = dues(ledger)
-    assert ledger.put_down(due, delay_s=0.001)
-    assert ledger.expire(adopt_wait_s=0.001, on_unknown="hold") == []
-    again: list[Due] = []
+    assert ledger.release(due, delay_s=0.001)
+    assert ledger.expire_leases(adopt_wait_s=0.001, on_unknown="hold") == []
+    again: list[PollLease] = []
 
     def looked_at() -> bool:
         again.extend(dues(ledger))
@@ -680,13 +680,13 @@ def test_a_lost_run_whose_task_is_known_is_not_given_up_while_the_vendor_is_away
 
 def test_a_task_that_is_not_ours_is_forgotten(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
-    (claim,) = ledger.write_down(claims(ledger))
-    ledger.lose_run(claim.run, claim.lease, adopt_wait_s=60)
-    assert ledger.ring(claim.run, "666", "forged")
+    (claim,) = ledger.mark_posting(claims(ledger))
+    ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=60)
+    assert ledger.record_callback(claim.run, "666", "forged")
     (due,) = dues(ledger)
-    assert ledger.put_down(due, delay_s=0)
+    assert ledger.release(due, delay_s=0)
     assert dues(ledger) == []
-    assert ledger.ring(claim.run, "2221", "token"), "the true one is heard"
+    assert ledger.record_callback(claim.run, "2221", "token"), "the true one is heard"
 
 
 def test_the_slices_of_a_life_double_when_a_batch_outlives_them(ledger: Ledger) -> None:
@@ -695,4 +695,4 @@ def test_the_slices_of_a_life_double_when_a_batch_outlives_them(ledger: Ledger) 
     ledger._redis.hset("dailies:batch:b", "created", int(ledger._redis.hget("dailies:batch:b", "created")) - 3_600_000)
     running(ledger, 1)
     assert ledger._redis.hgetall("dailies:batch:b:life") == {"step": "64000", "started:0": "1", "started:56": "1"}
-    assert sum(slice_["started"] for slice_ in ledger.life("b", 3600).slices if "started" in slice_) == 2
+    assert sum(slice_["started"] for slice_ in ledger.timeline("b", 3600).slices if "started" in slice_) == 2

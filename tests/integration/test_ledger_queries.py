@@ -75,7 +75,7 @@ def test_items_are_found_by_state_and_text(ledger: Ledger) -> None:
 
 
 def test_a_filtered_page_looks_at_so_many_items_and_no_more(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "MOST_LOOKED_AT", 500)
+    monkeypatch.setattr(queries, "MAX_SCANNED_ITEMS", 500)
     a_batch(ledger, items=1200)
     page = ledger.item_page("b", 10, text="p1199")
     assert ids(page) == []
@@ -99,20 +99,20 @@ def test_one_failed_item_goes_again_alone(ledger: Ledger) -> None:
     running(ledger, 2)
     for due in dues(ledger):
         assert ledger.end_item(due.run, due.lease, RUNNING, FAILED, {"error": "no"}).ours
-    assert ledger.reopen_item("b", "i1")
-    assert not ledger.reopen_item("b", "i1")
+    assert ledger.retry_item("b", "i1")
+    assert not ledger.retry_item("b", "i1")
     assert counts(ledger) == {FAILED: 1, PENDING: 1}
     with pytest.raises(NoSuchItem):
-        ledger.reopen_item("b", "nope")
+        ledger.retry_item("b", "nope")
 
 
 def test_one_item_whose_run_is_paid_is_copied_again_not_run(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     running(ledger, 1)
     [due] = dues(ledger)
-    assert ledger.pay_run(due, Decimal("0.09"))
+    assert ledger.record_success(due, Decimal("0.09"))
     assert ledger.end_item(due.run, due.lease, COLLECTING, FAILED, {"error": "no copy"}).ours
-    assert ledger.reopen_item("b", "i0")
+    assert ledger.retry_item("b", "i0")
     assert counts(ledger) == {COLLECTING: 1}
 
 
@@ -121,8 +121,8 @@ def test_what_has_succeeded_or_not_ended_does_not_go_again(ledger: Ledger) -> No
     running(ledger, 1)
     [due] = dues(ledger)
     succeed(ledger, due)
-    assert not ledger.reopen_item("b", "i0")
-    assert not ledger.reopen_item("b", "i1")
+    assert not ledger.retry_item("b", "i0")
+    assert not ledger.retry_item("b", "i1")
     assert ledger.cancel_pending("b", "by hand") == 0
     assert counts(ledger)[CANCELLED] == 1
-    assert ledger.reopen_item("b", "i1")
+    assert ledger.retry_item("b", "i1")

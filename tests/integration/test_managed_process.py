@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from support.waiting import WaitFor
 
 from pipeline.local import managed_process
-from pipeline.local.managed_process import KeptProcess
+from pipeline.local.managed_process import ManagedProcess
 
 STEADY = "import time; print('up', flush=True); time.sleep(600)"
 WITH_CHILD = "import subprocess, sys; subprocess.Popen(['sleep', '600']); print('up', flush=True); sys.stdin.read(0)"
@@ -21,15 +21,15 @@ DEAF = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flus
 
 
 @contextmanager
-def a_process(folder: Path, program: str) -> Iterator[KeptProcess]:
+def a_process(folder: Path, program: str) -> Iterator[ManagedProcess]:
     """A Python `program` that is kept, its output in `out.log`."""
     command = [sys.executable, "-c", program]
-    process = KeptProcess("it", command, output=folder / "out.log", environment={**os.environ, "MARK": str(folder)})
+    process = ManagedProcess("it", command, output=folder / "out.log", environment={**os.environ, "MARK": str(folder)})
     try:
         yield process
     finally:
-        process.ask_to_end()
-        process.end(1)
+        process.terminate()
+        process.wait_or_kill(1)
 
 
 def starts(folder: Path) -> int:
@@ -57,7 +57,7 @@ def test_one_that_dies_is_started_again_and_waits_longer_each_time(tmp_path: Pat
     with capture_logs() as said, a_process(tmp_path, "print('up', flush=True)") as process:
 
         def thrice() -> bool:
-            process.tend()
+            process.poll()
             return starts(tmp_path) >= 3
 
         wait_for(thrice, "three starts")
@@ -70,23 +70,23 @@ def test_what_a_dead_one_started_ends_before_it_starts_again(tmp_path: Path, wai
     with a_process(tmp_path, WITH_CHILD) as process:
         wait_for(lambda: not process.is_alive(), "it to die")
         assert left(tmp_path)
-        process.tend()
+        process.poll()
         wait_for(lambda: not left(tmp_path), "its child to end")
 
 
 def test_one_that_does_not_hear_is_ended_by_force(tmp_path: Path, wait_for: WaitFor) -> None:
     with a_process(tmp_path, DEAF) as process:
         wait_for(lambda: starts(tmp_path), "it to be up")
-        process.ask_to_end()
-        process.end(0.1)
+        process.terminate()
+        process.wait_or_kill(0.1)
         assert not process.is_alive()
 
 
 def test_a_log_begins_anew_once_it_is_large(tmp_path: Path, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(managed_process, "_MOST_LOG_BYTES", 2)
+    monkeypatch.setattr(managed_process, "_MAX_LOG_BYTES", 2)
     with a_process(tmp_path, STEADY) as process:
         wait_for(lambda: starts(tmp_path), "it to be up")
-        process.tend()
+        process.poll()
         assert (tmp_path / "out.log").stat().st_size == 0
         assert "up" in (tmp_path / "out.log.1").read_text()
 

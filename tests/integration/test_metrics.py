@@ -13,9 +13,9 @@ from support.processes import ROOT
 from support.waiting import WaitFor
 from test_ledger import PENDING, RUNNING, SUBMITTING, SUCCEEDED, a_batch, claims, dues, running, succeed
 
-from pipeline.batches.job_queue import Waker
-from pipeline.batches.queue_monitor import Staff
-from pipeline.domain.callback_tokens import RunName
+from pipeline.batches.job_queue import JobQueue
+from pipeline.batches.queue_monitor import QueueMonitor
+from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.states import ItemState
 from pipeline.ledger.counters import BOUNDS_S
 from pipeline.ledger.ledger import Ledger
@@ -61,7 +61,7 @@ def test_metrics_need_the_token(redis_url: str) -> None:
 def test_what_is_written_about_metrics_names_only_those_that_are(
     client: FlaskClient, ledger: Ledger, file: str
 ) -> None:
-    ledger.shrink_window(3)
+    ledger.limit_concurrency(3)
     found = {name for name, _ in seen(client)}
     named = set(re.findall(r"dailies_[a-z_]+", (ROOT / file).read_text(encoding="utf-8")))
     assert len(named) > 10
@@ -73,7 +73,7 @@ def test_items_money_and_runs_are_counted(client: FlaskClient, ledger: Ledger) -
     running(ledger, 2)
     first, _ = dues(ledger)
     succeed(ledger, first, "0.09")
-    ledger.shrink_window(3)
+    ledger.limit_concurrency(3)
     ledger.pause_account("no money")
     found = seen(client)
     assert [found["dailies_items", state] for state in (PENDING, RUNNING, SUCCEEDED)] == [2, 1, 1]
@@ -87,28 +87,28 @@ def test_items_money_and_runs_are_counted(client: FlaskClient, ledger: Ledger) -
 def test_attempts_that_come_to_nothing_are_counted(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=2)
     first, second = claims(ledger)
-    ledger.return_run(first.run, first.lease, SUBMITTING, delay_s=0, spent=True)
-    ledger.return_run(second.run, second.lease, SUBMITTING, delay_s=0, spent=False)
+    ledger.requeue_run(first.run, first.lease, SUBMITTING, delay_s=0, spent=True)
+    ledger.requeue_run(second.run, second.lease, SUBMITTING, delay_s=0, spent=False)
     found = seen(client)
     assert (found["dailies_retries_total", ""], found["dailies_refusals_total", ""]) == (1, 1)
 
 
 def test_a_run_that_is_held_as_unknown_has_ended_so(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=1)
-    [claim] = ledger.write_down(claims(ledger))
-    ledger.lose_run(claim.run, claim.lease, adopt_wait_s=0)
+    [claim] = ledger.mark_posting(claims(ledger))
+    ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=0)
     assert seen(client)["dailies_items_ended_total", ItemState.UNKNOWN] == 0
-    ledger.expire(adopt_wait_s=0, on_unknown="hold")
+    ledger.expire_leases(adopt_wait_s=0, on_unknown="hold")
     assert seen(client)["dailies_items_ended_total", ItemState.UNKNOWN] == 1
 
 
 def test_callbacks_are_counted_by_what_came_of_them(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     [claim] = running(ledger, 1, look_after_s=60)
-    assert ledger.ring(claim.run, "", "")
+    assert ledger.record_callback(claim.run, "", "")
     [due] = dues(ledger)
-    ledger.ring(due.run, "", "")
-    ledger.ring(RunName("b", "i0", 99), "", "")
+    ledger.record_callback(due.run, "", "")
+    ledger.record_callback(RunId("b", "i0", 99), "", "")
     client.post("/callbacks/wiro/forged")
     found = seen(client)
     assert [found["dailies_callbacks_total", outcome] for outcome in ("rung", "held", "stale", "refused")] == [1] * 4
@@ -130,9 +130,9 @@ def test_a_copy_that_is_done_again_is_not_timed_again(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     running(ledger, 1)
     [due] = dues(ledger)
-    assert ledger.pay_run(due, Decimal("0.09"))
+    assert ledger.record_success(due, Decimal("0.09"))
     ledger.end_item(due.run, due.lease, ItemState.COLLECTING, ItemState.FAILED, {"error": "no copy"})
-    ledger.reopen("b", ["failed"])
+    ledger.retry_items("b", ["failed"])
     [due] = dues(ledger)
     assert ledger.end_item(due.run, due.lease, ItemState.COLLECTING, SUCCEEDED, {}).ours
     figures = ledger.figures()
@@ -142,12 +142,12 @@ def test_a_copy_that_is_done_again_is_not_timed_again(ledger: Ledger) -> None:
 
 
 def test_jobs_that_wait_are_counted_with_their_age(client: FlaskClient, redis_url: str, wait_for: WaitFor) -> None:
-    waker = Waker(redis_url)
-    waker.wake("collect")
-    waker.wake_in("submit", 60)
+    job_queue = JobQueue(redis_url)
+    job_queue.enqueue_once("collect")
+    job_queue.enqueue_in("submit", 60)
     found = seen(client)
     assert (found["dailies_queue_jobs", ""], found["dailies_delayed_jobs", ""]) == (1, 1)
     assert found["dailies_workers", ""] == 0
     wait_for(lambda: seen(client)["dailies_queue_age_seconds", ""] > 0, "a job that waits")
-    assert Staff(redis_url).workers() == []
-    assert Staff(redis_url).dead_letters() == []
+    assert QueueMonitor(redis_url).workers() == []
+    assert QueueMonitor(redis_url).dead_letters() == []

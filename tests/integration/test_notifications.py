@@ -13,18 +13,18 @@ import pytest
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 from support.waiting import WaitFor
-from test_ledger import FAILED, RUNNING, a_plan, a_row, dues, running
+from test_ledger import FAILED, RUNNING, a_batch_config, a_row, dues, running
 
 import jobs.deliver_notifications
 from jobs.context import context, plan
-from pipeline.batches.queue_monitor import Staff
+from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.domain.model import Review
 from pipeline.domain.states import BatchState
 from pipeline.errors import NotificationFailed
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.outbox import Notice
+from pipeline.ledger.outbox import Delivery
 from pipeline.ledger.records import Finished
-from pipeline.notifications.sender import TRY_AFTER_S, Notifier
+from pipeline.notifications.sender import RETRY_AFTER_S, NotificationSender
 from pipeline.settings import Settings
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -74,20 +74,20 @@ def _worker(redis_url: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("PIPELINE_NOTIFY_SECRET", SECRET)
     monkeypatch.setenv("PIPELINE_FETCH_HOSTS", f"127.0.0.1:{receiver.port}")
-    for cache in (context, plan, jobs.deliver_notifications._notifier):
+    for cache in (context, plan, jobs.deliver_notifications._sender):
         cache.cache_clear()
     yield
-    for cache in (context, plan, jobs.deliver_notifications._notifier):
+    for cache in (context, plan, jobs.deliver_notifications._sender):
         cache.cache_clear()
 
 
 def end(ledger: Ledger, notify: str | None, batch_id: str = "b") -> None:
     """A batch of one item comes to its end."""
     row = a_row(batch_id, 1)
-    ledger.open_batch(row, replace(a_plan(row), notify=notify), max_active=0, budget_usd=None, asked="digest")
+    ledger.open_batch(row, replace(a_batch_config(row), notify=notify), max_active=0, budget_usd=None, manifest_digest="digest")
     ledger.accept_batch(batch_id)
     ledger.load_items(batch_id, [("i0", {"image": None, "prompt": "p", "params": {}})])
-    ledger.start_batch(batch_id, price_usd=Decimal(0), most_failures=10)
+    ledger.start_batch(batch_id, price_usd=Decimal(0), max_failures=10)
     end_again(ledger, notify, batch_id)
 
 
@@ -117,18 +117,18 @@ def test_who_wants_to_know_is_told_once(ledger: Ledger, receiver: Receiver) -> N
     [(headers, body)] = receiver.heard
     data = Webhook(SECRET).verify(body, headers)["data"]
     assert (data["id"], data["status"], data["results"]) == ("b", "failed", "s3://bucket/b/results.json")
-    assert not ledger.has_notices()
+    assert not ledger.has_deliveries()
 
 
 def test_nobody_is_told_of_a_batch_without_an_address(ledger: Ledger) -> None:
     end(ledger, None)
-    assert not ledger.has_notices()
+    assert not ledger.has_deliveries()
 
 
 def test_a_batch_that_ends_anew_is_told_as_another_message(ledger: Ledger, receiver: Receiver) -> None:
     end(ledger, receiver.url)
     jobs.deliver_notifications.deliver_notifications()
-    ledger.reopen("b", ["failed"])
+    ledger.retry_items("b", ["failed"])
     end_again(ledger, receiver.url)
     jobs.deliver_notifications.deliver_notifications()
     first, second = (headers["webhook-id"] for headers, _ in receiver.heard)
@@ -140,7 +140,7 @@ def test_a_review_of_an_ended_batch_tells_nobody(ledger: Ledger, receiver: Recei
     jobs.deliver_notifications.deliver_notifications()
     ledger.review("b", "i0", Review("approved"))
     end_again(ledger, receiver.url)
-    assert not ledger.has_notices()
+    assert not ledger.has_deliveries()
 
 
 @pytest.mark.parametrize("status", [500, 404, 429, 302])
@@ -150,26 +150,26 @@ def test_an_address_that_refuses_is_asked_again_with_the_same_id(
     receiver.statuses = [status, 204]
     end(ledger, receiver.url)
     jobs.deliver_notifications.deliver_notifications()
-    assert ledger.claim_notices(8, lease_s=1).due == []
+    assert ledger.claim_deliveries(8, lease_s=1).due == []
     due_now(ledger)
     jobs.deliver_notifications.deliver_notifications()
     ids = [headers["webhook-id"] for headers, _ in receiver.heard]
     assert len(ids) == 2
     assert ids[0] == ids[1]
-    assert not ledger.has_notices()
+    assert not ledger.has_deliveries()
 
 
 def test_trying_has_an_end_that_is_seen(ledger: Ledger, receiver: Receiver) -> None:
     receiver.statuses = [503]
     end(ledger, receiver.url)
-    for _ in TRY_AFTER_S:
+    for _ in RETRY_AFTER_S:
         jobs.deliver_notifications.deliver_notifications()
         due_now(ledger)
     with pytest.raises(NotificationFailed, match=r"127\.0\.0\.1 answers HTTP 503") as caught:
         jobs.deliver_notifications.deliver_notifications()
     assert "secret" not in str(caught.value)
-    assert len(receiver.heard) == len(TRY_AFTER_S) + 1
-    assert not ledger.has_notices()
+    assert len(receiver.heard) == len(RETRY_AFTER_S) + 1
+    assert not ledger.has_deliveries()
 
 
 def test_an_address_that_never_ends_its_answer_holds_up_nobody_and_is_given_up(
@@ -177,18 +177,18 @@ def test_an_address_that_never_ends_its_answer_holds_up_nobody_and_is_given_up(
 ) -> None:
     goes_on = threading.Event()
     receiver.before_answer = goes_on.wait
-    monkeypatch.setattr(jobs.deliver_notifications, "_LONGEST_S", 0.05)
+    monkeypatch.setattr(jobs.deliver_notifications, "_MAX_S", 0.05)
     end(ledger, receiver.url)
-    for _ in range(len(TRY_AFTER_S) + 1):
-        ledger.claim_notices(8, lease_s=0)
+    for _ in range(len(RETRY_AFTER_S) + 1):
+        ledger.claim_deliveries(8, lease_s=0)
     due_now(ledger)
     with pytest.raises(NotificationFailed, match="too long"):
         jobs.deliver_notifications.deliver_notifications()
     end(ledger, receiver.url, "c")
     jobs.deliver_notifications.deliver_notifications()
-    assert ledger.has_notices()
+    assert ledger.has_deliveries()
     goes_on.set()
-    wait_for(lambda: not ledger.has_notices(), "the answer after all")
+    wait_for(lambda: not ledger.has_deliveries(), "the answer after all")
 
 
 def test_an_address_that_is_gone_is_left_alone(ledger: Ledger, receiver: Receiver) -> None:
@@ -196,12 +196,12 @@ def test_an_address_that_is_gone_is_left_alone(ledger: Ledger, receiver: Receive
     end(ledger, receiver.url)
     with pytest.raises(NotificationFailed, match="410"):
         jobs.deliver_notifications.deliver_notifications()
-    assert not ledger.has_notices()
+    assert not ledger.has_deliveries()
 
 
 def test_a_worker_that_died_is_followed_by_another(ledger: Ledger, receiver: Receiver) -> None:
     end(ledger, receiver.url)
-    assert ledger.claim_notices(8, lease_s=0.01).due == [Notice("b", 1, 1)]
+    assert ledger.claim_deliveries(8, lease_s=0.01).due == [Delivery("b", 1, 1)]
     due_now(ledger)
     jobs.deliver_notifications.deliver_notifications()
     assert len(receiver.heard) == 1
@@ -220,9 +220,9 @@ def test_a_worker_that_died_is_followed_by_another(ledger: Ledger, receiver: Rec
     ],
 )
 def test_private_addresses_and_plain_http_are_not_told(ledger: Ledger, url: str) -> None:
-    notifier = Notifier(Settings(notify_secret=SecretStr(SECRET)))
+    notifier = NotificationSender(Settings(notify_secret=SecretStr(SECRET)))
     with pytest.raises(NotificationFailed) as caught:
-        notifier.tell(url, a_row("b", 1), "s3://bucket/b/results.json")
+        notifier.send(url, a_row("b", 1), "s3://bucket/b/results.json")
     assert not caught.value.again
 
 
@@ -230,4 +230,4 @@ def test_the_wake_up_waits_for_the_next_try(ledger: Ledger, receiver: Receiver, 
     receiver.statuses = [500]
     end(ledger, receiver.url)
     jobs.deliver_notifications.deliver_notifications()
-    assert Staff(redis_url).figures().delayed >= 1
+    assert QueueMonitor(redis_url).figures().delayed >= 1

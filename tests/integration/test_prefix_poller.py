@@ -10,8 +10,8 @@ from redis import Redis
 from support.inbox import MANIFEST, Inbox
 
 from pipeline.errors import StorageError, Unreachable
-from pipeline.triggers.dispatch import Dispatcher, Handled
-from pipeline.triggers.prefix_poller import Inbox as Listed
+from pipeline.triggers.dispatch import Dispatcher, EventOutcome
+from pipeline.triggers.prefix_poller import PrefixPoller
 from pipeline.triggers.rule import Rule, Source, Start
 
 
@@ -21,7 +21,7 @@ def a_rule(inbox: Inbox, **more: Any) -> Rule:
 
 def look(inbox: Inbox, rule: Rule | None = None, dispatcher: Dispatcher | None = None) -> None:
     """One look by a listener that has just been started."""
-    listed = Listed(rule or a_rule(inbox))
+    listed = PrefixPoller(rule or a_rule(inbox))
     inbox.dispatcher.memory._redis.delete("dailies:trigger:inbox:turn")
     listed.step(dispatcher or inbox.dispatcher, threading.Event())
     listed.close()
@@ -33,7 +33,7 @@ def handled(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     handle = Dispatcher.handle
 
-    def note(self: Dispatcher, event: Any, rules: Any) -> list[Handled]:
+    def note(self: Dispatcher, event: Any, rules: Any) -> list[EventOutcome]:
         seen.append(event.key.rpartition("/")[2])
         return handle(self, event, rules)
 
@@ -89,14 +89,16 @@ def test_while_one_listener_has_its_turn_the_others_let_it(inbox: Inbox, handled
     inbox.drop("a.yaml")
     rule = Rule("inbox", Source.LISTING, inbox.watch, Start.MANIFEST, every_s=3600)
     for _ in range(3):
-        Listed(rule).step(inbox.another(), threading.Event())
+        PrefixPoller(rule).step(inbox.another(), threading.Event())
     assert handled == ["a.yaml"]
 
 
-def test_an_object_that_could_not_be_read_is_looked_at_again(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_that_could_not_be_read_is_looked_at_again(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inbox.drop("a.yaml")
     inbox.drop("b.yaml")
-    good = inbox.storage.look
+    good = inbox.storage.get_with_info
 
     def away(uri: str, count: int) -> Any:
         if uri.endswith("a.yaml"):
@@ -133,14 +135,14 @@ def test_a_stopping_listener_begins_nothing(inbox: Inbox) -> None:
     inbox.drop("a.yaml")
     stopping = threading.Event()
     stopping.set()
-    Listed(a_rule(inbox)).step(inbox.dispatcher, stopping)
+    PrefixPoller(a_rule(inbox)).step(inbox.dispatcher, stopping)
     assert inbox.batches() == []
 
 
 def test_an_unknown_bucket_is_an_error_with_advice(inbox: Inbox) -> None:
     rule = Rule("inbox", Source.LISTING, "s3://no-such-bucket/", Start.MANIFEST)
     with pytest.raises(StorageError, match="Create the bucket"):
-        Listed(rule).step(inbox.dispatcher, threading.Event())
+        PrefixPoller(rule).step(inbox.dispatcher, threading.Event())
 
 
 def test_without_redis_nothing_is_noted(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +151,7 @@ def test_without_redis_nothing_is_noted(inbox: Inbox, monkeypatch: pytest.Monkey
     def away(*args: Any, **more: Any) -> Any:
         raise Unreachable("Redis does not answer")
 
-    monkeypatch.setattr(inbox.dispatcher.memory, "is_told", away)
+    monkeypatch.setattr(inbox.dispatcher.memory, "is_reported", away)
     with pytest.raises(Unreachable):
         look(inbox)
     monkeypatch.undo()

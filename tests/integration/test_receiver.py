@@ -10,15 +10,15 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from test_ledger import a_batch, dues, running
 
-from pipeline.batches.job_queue import Waker
-from pipeline.batches.queue_monitor import Staff
-from pipeline.domain.callback_tokens import CallbackSigner, RunName
+from pipeline.batches.job_queue import JobQueue
+from pipeline.batches.queue_monitor import QueueMonitor
+from pipeline.domain.callback_tokens import CallbackSigner, RunId
 from pipeline.errors import Unreachable
 from pipeline.ledger.ledger import Ledger
 from pipeline.settings import Settings
 from pipeline.web import create_app
 from pipeline.web.callbacks.callback_batcher import Bells
-from pipeline.web.callbacks.receiver import MOST_CALLBACK_BYTES
+from pipeline.web.callbacks.receiver import MAX_CALLBACK_BYTES
 
 SECRET = "a-secret-of-the-tests"
 TASK = {"id": "2221", "status": "task_postprocess_end", "pexit": "0"}
@@ -35,11 +35,11 @@ def client(redis_url: str) -> FlaskClient:
     return a_client(redis_url)
 
 
-def address(run: RunName, secret: str = SECRET) -> str:
+def address(run: RunId, secret: str = SECRET) -> str:
     return CallbackSigner(secret).url("", run)
 
 
-def some_running(ledger: Ledger, items: int = 1) -> list[RunName]:
+def some_running(ledger: Ledger, items: int = 1) -> list[RunId]:
     a_batch(ledger, items=items)
     return [claim.run for claim in running(ledger, items, look_after_s=600)]
 
@@ -52,7 +52,7 @@ def some_running(ledger: Ledger, items: int = 1) -> list[RunName]:
         b'{"taskid": "2221", "status": "task_',
         b"\x00\xff" * 1000,
         b"x" * 1_000_000,
-        b"x" * (MOST_CALLBACK_BYTES + 1),
+        b"x" * (MAX_CALLBACK_BYTES + 1),
         b"[" * 50_000,
         b"",
     ],
@@ -68,7 +68,7 @@ def test_a_valid_token_is_answered_200_whatever_the_body(client: FlaskClient, le
 def test_a_callback_wakes_the_workers_once(client: FlaskClient, ledger: Ledger, redis_url: str) -> None:
     for run in some_running(ledger, 3):
         assert client.post(address(run), json=TASK).status_code == 200
-    assert Staff(redis_url).figures().waiting == 1
+    assert QueueMonitor(redis_url).figures().waiting == 1
 
 
 def test_a_callback_that_comes_after_the_workers_began_wakes_them_again(
@@ -76,9 +76,9 @@ def test_a_callback_that_comes_after_the_workers_began_wakes_them_again(
 ) -> None:
     first, second = some_running(ledger, 2)
     client.post(address(first), json=TASK)
-    Waker(redis_url).begun("collect")
+    JobQueue(redis_url).clear_pending("collect")
     client.post(address(second), json=TASK)
-    assert Staff(redis_url).figures().waiting == 2
+    assert QueueMonitor(redis_url).figures().waiting == 2
 
 
 def test_any_other_token_is_answered_404(client: FlaskClient, ledger: Ledger) -> None:
@@ -107,7 +107,7 @@ def test_other_methods_ring_nothing(client: FlaskClient, ledger: Ledger) -> None
 
 def test_callbacks_that_come_twice_late_or_for_nothing_are_answered_200(client: FlaskClient, ledger: Ledger) -> None:
     [run] = some_running(ledger)
-    for name in (run, run, RunName("b", "i0", 99), RunName("gone", "i0", 1)):
+    for name in (run, run, RunId("b", "i0", 99), RunId("gone", "i0", 1)):
         assert client.post(address(name), json=TASK).status_code == 200
     assert len(dues(ledger)) == 1
 
@@ -119,7 +119,7 @@ def test_a_key_that_is_being_rotated_is_still_good(redis_url: str, ledger: Ledge
 
 
 def test_while_redis_is_away_the_vendor_is_asked_to_call_again() -> None:
-    answer = a_client("redis://127.0.0.1:1/0").post(address(RunName("b", "i0", 1)), json=TASK)
+    answer = a_client("redis://127.0.0.1:1/0").post(address(RunId("b", "i0", 1)), json=TASK)
     assert answer.status_code == 503
 
 
@@ -133,7 +133,7 @@ def test_in_a_rush_every_callback_is_heard(client: FlaskClient, ledger: Ledger) 
 
 
 def test_in_a_rush_many_are_told_to_redis_at_once(ledger: Ledger, redis_url: str) -> None:
-    bells = Bells(ledger, Waker(redis_url))
+    bells = Bells(ledger, JobQueue(redis_url))
     runs = some_running(ledger, 300)
     before = _scripts_run(ledger)
     with ThreadPoolExecutor(64) as vendors:
@@ -143,11 +143,11 @@ def test_in_a_rush_many_are_told_to_redis_at_once(ledger: Ledger, redis_url: str
 
 
 def test_when_redis_fails_all_who_wait_are_told_and_the_next_is_tried(redis_url: str) -> None:
-    bells = Bells(Ledger.connect("redis://127.0.0.1:1/0"), Waker(redis_url))
+    bells = Bells(Ledger.connect("redis://127.0.0.1:1/0"), JobQueue(redis_url))
 
     def fails(number: int) -> bool:
         try:
-            bells.ring(RunName("b", f"i{number}", 1), "", "")
+            bells.ring(RunId("b", f"i{number}", 1), "", "")
         except Unreachable:
             return True
         return False

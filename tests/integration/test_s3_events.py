@@ -18,7 +18,7 @@ from support.inbox import Inbox
 from pipeline.settings import Settings
 from pipeline.triggers import sns
 from pipeline.web import create_app
-from pipeline.web.callbacks.s3_events import MOST_EVENT_BYTES
+from pipeline.web.callbacks.s3_events import MAX_EVENT_BYTES
 
 RECORDED = Path(__file__).parent.parent / "data" / "events"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:dailies"
@@ -137,7 +137,7 @@ def test_garbage_is_a_bad_request(client: FlaskClient, text: bytes) -> None:
 
 
 def test_a_message_that_is_too_long_is_not_read(client: FlaskClient) -> None:
-    assert status(client, b" " * (MOST_EVENT_BYTES + 1), BEARER) == 413
+    assert status(client, b" " * (MAX_EVENT_BYTES + 1), BEARER) == 413
 
 
 def test_while_s3_is_away_the_word_is_to_come_again(inbox: Inbox, settings: Settings) -> None:

@@ -15,7 +15,7 @@ import av
 import pytest
 import urllib3
 
-from pipeline.sandbox.process_handle import SandboxEnv, running_sandbox
+from pipeline.sandbox.process_handle import SandboxHandle, running_sandbox
 from pipeline.wiro.client import FileSource, Run, Task, Wiro
 from pipeline.wiro.errors import TaskNotFound
 
@@ -25,7 +25,7 @@ http = urllib3.PoolManager(retries=False, timeout=5)
 
 
 @pytest.fixture
-def wiro(sandbox: SandboxEnv) -> Iterator[Wiro]:
+def wiro(sandbox: SandboxHandle) -> Iterator[Wiro]:
     client = Wiro(sandbox.url, sandbox.key, sandbox.secret)
     yield client
     client.close()
@@ -103,13 +103,13 @@ def test_the_same_picture_and_prompt_give_the_same_bytes(wiro: Wiro, wait_for: A
     assert fetched(an_output(wiro, wait_for)) == fetched(an_output(wiro, wait_for))
 
 
-def test_sample_pictures_are_served(wiro: Wiro, sandbox: SandboxEnv, wait_for: Any) -> None:
+def test_sample_pictures_are_served(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any) -> None:
     url = f"http://{sandbox.place}/samples/astronaut.jpg"
     assert http.request("GET", url).headers["Content-Type"] == "image/jpeg"
     assert an_output(wiro, wait_for, image_file=None, image_url=url).succeeded
 
 
-def test_a_picture_that_is_none_fails_and_is_not_billed(wiro: Wiro, sandbox: SandboxEnv, wait_for: Any) -> None:
+def test_a_picture_that_is_none_fails_and_is_not_billed(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any) -> None:
     file = FileSource("x.jpg", "image/jpeg", 4, lambda: io.BytesIO(b"oops"))
     assert "cannot identify image" in an_output(wiro, wait_for, image_file=file).why_failed
     gone = an_output(wiro, wait_for, image_file=None, image_url=f"http://{sandbox.place}/samples/nobody.jpg")
@@ -118,14 +118,14 @@ def test_a_picture_that_is_none_fails_and_is_not_billed(wiro: Wiro, sandbox: San
 
 
 @pytest.mark.parametrize("output_bytes", [0, 500_000])
-def test_a_truncated_download_breaks_off(wiro: Wiro, sandbox: SandboxEnv, wait_for: Any, output_bytes: int) -> None:
+def test_a_truncated_download_breaks_off(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any, output_bytes: int) -> None:
     sandbox.set(truncate=1, output_bytes=output_bytes)
     task = an_output(wiro, wait_for)
     with pytest.raises(urllib3.exceptions.ProtocolError):
         fetched(task)
 
 
-def test_a_download_may_hang_in_the_middle(wiro: Wiro, sandbox: SandboxEnv, wait_for: Any) -> None:
+def test_a_download_may_hang_in_the_middle(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any) -> None:
     sandbox.set(cdn_hang=1, output_bytes=500_000)
     task = an_output(wiro, wait_for)
     answer = http.request("GET", task.outputs[0].url, preload_content=False, timeout=0.3)
@@ -135,7 +135,7 @@ def test_a_download_may_hang_in_the_middle(wiro: Wiro, sandbox: SandboxEnv, wait
     answer.close()
 
 
-def test_a_slow_download_trickles(wiro: Wiro, sandbox: SandboxEnv, wait_for: Any) -> None:
+def test_a_slow_download_trickles(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any) -> None:
     sandbox.set(slow_download=100, output_bytes=500_000)
     task = an_output(wiro, wait_for)
     answer = http.request("GET", task.outputs[0].url, preload_content=False)
@@ -143,14 +143,14 @@ def test_a_slow_download_trickles(wiro: Wiro, sandbox: SandboxEnv, wait_for: Any
     answer.close()
 
 
-def test_an_overlong_output_is_larger_than_announced(wiro: Wiro, sandbox: SandboxEnv, wait_for: Any) -> None:
+def test_an_overlong_output_is_larger_than_announced(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any) -> None:
     sandbox.set(overlong=1, output_bytes=300_000)
     task = an_output(wiro, wait_for)
     assert task.outputs[0].size == 200_000
     assert len(fetched(task)) == 300_000
 
 
-def test_an_expired_address_is_replaced_when_asked_again(wiro: Wiro, sandbox: SandboxEnv, wait_for: Any) -> None:
+def test_an_expired_address_is_replaced_when_asked_again(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any) -> None:
     sandbox.set(expire_urls=1, output_bytes=1000)
     run = a_run(wiro)
     wait_for(lambda: sandbox.tasks()[0]["status"] == "task_postprocess_end", "the task's end")
@@ -158,21 +158,21 @@ def test_an_expired_address_is_replaced_when_asked_again(wiro: Wiro, sandbox: Sa
     assert len(fetched(wiro.task(token=run.token))) == 1000
 
 
-def test_a_broken_cdn_answers_404_or_503(wiro: Wiro, sandbox: SandboxEnv, wait_for: Any) -> None:
+def test_a_broken_cdn_answers_404_or_503(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any) -> None:
     sandbox.set(output_bytes=1000)
     task = an_output(wiro, wait_for)
     sandbox.set(cdn_error=1)
     assert {http.request("GET", task.outputs[0].url).status for _ in range(20)} == {404, 503}
 
 
-def test_a_task_may_vanish(wiro: Wiro, sandbox: SandboxEnv) -> None:
+def test_a_task_may_vanish(wiro: Wiro, sandbox: SandboxHandle) -> None:
     sandbox.set(vanish=1)
     with pytest.raises(TaskNotFound):
         wiro.task(token=a_run(wiro).token)
     assert sandbox.stats()["active"] == 0
 
 
-def test_a_task_may_never_end_and_can_be_killed(wiro: Wiro, sandbox: SandboxEnv, wait_for: Any) -> None:
+def test_a_task_may_never_end_and_can_be_killed(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any) -> None:
     sandbox.set(stuck=1, task_s=0)
     run = a_run(wiro)
     assert wiro.task(token=run.token).status == "task_postprocess_start"
@@ -187,32 +187,34 @@ def test_a_callback_tells_of_the_task(wiro: Wiro, receiver: Receiver, wait_for: 
     assert (document["id"], document["socketaccesstoken"]) == (run.task_id, run.token)
 
 
-def test_a_callback_may_come_twice(wiro: Wiro, sandbox: SandboxEnv, receiver: Receiver, wait_for: Any) -> None:
+def test_a_callback_may_come_twice(wiro: Wiro, sandbox: SandboxHandle, receiver: Receiver, wait_for: Any) -> None:
     sandbox.set(double_callbacks=1)
     a_run(wiro, callback_url=receiver.url)
     wait_for(lambda: len(receiver.bodies) == 2, "both callbacks")
 
 
-def test_a_callback_may_be_lost(wiro: Wiro, sandbox: SandboxEnv, receiver: Receiver, wait_for: Any) -> None:
+def test_a_callback_may_be_lost(wiro: Wiro, sandbox: SandboxHandle, receiver: Receiver, wait_for: Any) -> None:
     sandbox.set(lose_callbacks=1)
     an_output(wiro, wait_for, callback_url=receiver.url)
     assert sandbox.stats()["callbacks"]["sent"] == 0
 
 
-def test_a_callback_may_come_before_the_answer_to_the_run(wiro: Wiro, sandbox: SandboxEnv, receiver: Receiver) -> None:
+def test_a_callback_may_come_before_the_answer_to_the_run(
+    wiro: Wiro, sandbox: SandboxHandle, receiver: Receiver
+) -> None:
     sandbox.set(early_callbacks=1, output_bytes=1000)
     a_run(wiro, callback_url=receiver.url)
     assert len(receiver.bodies) == 1
 
 
-def test_a_callback_may_come_late(wiro: Wiro, sandbox: SandboxEnv, receiver: Receiver, wait_for: Any) -> None:
+def test_a_callback_may_come_late(wiro: Wiro, sandbox: SandboxHandle, receiver: Receiver, wait_for: Any) -> None:
     sandbox.set(callback_delay_s=600, output_bytes=1000, task_s=0)
     an_output(wiro, wait_for, callback_url=receiver.url)
     assert receiver.bodies == []
 
 
 def test_an_odd_callback_has_another_body_each_time(
-    wiro: Wiro, sandbox: SandboxEnv, receiver: Receiver, wait_for: Any
+    wiro: Wiro, sandbox: SandboxHandle, receiver: Receiver, wait_for: Any
 ) -> None:
     sandbox.set(wrong_shape=1, output_bytes=1000, task_s=0)
     for _ in range(20):
@@ -222,7 +224,7 @@ def test_an_odd_callback_has_another_body_each_time(
 
 
 def test_a_receiver_that_fails_is_called_three_times(
-    wiro: Wiro, sandbox: SandboxEnv, receiver: Receiver, wait_for: Any
+    wiro: Wiro, sandbox: SandboxHandle, receiver: Receiver, wait_for: Any
 ) -> None:
     receiver.status = 202
     sandbox.set(output_bytes=1000, task_s=0)
@@ -231,7 +233,7 @@ def test_a_receiver_that_fails_is_called_three_times(
     assert sandbox.stats()["callbacks"] == {"sent": 3, "delivered": 0, "given_up": 1}
 
 
-def test_wrong_options_are_refused(sandbox: SandboxEnv) -> None:
+def test_wrong_options_are_refused(sandbox: SandboxHandle) -> None:
     with pytest.raises(ValueError, match="fail"):
         sandbox.set(fail=2)
 

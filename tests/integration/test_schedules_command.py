@@ -20,7 +20,7 @@ from pipeline.cli.main import main
 from pipeline.doctor.schedules import schedules
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
-from pipeline.schedules.store import ScheduleLedger
+from pipeline.schedules.store import ScheduleStore
 from pipeline.settings import load
 from pipeline.storage.s3 import Storage
 
@@ -130,18 +130,18 @@ def test_the_heart_beat_of_rq_starts_what_is_due(
     assert beat.cron == "* * * * *"
     beat.enqueue(cron.connection)
     rq = Path(sys.executable).with_name("rq")
-    worker = ("worker", "-c", "config.rq", "-w", "jobs.worker.WarmWorker", "-S", "json", "--burst", "dailies")
+    worker = ("worker", "-c", "config.rq", "-w", "jobs.worker.NonForkingWorker", "-S", "json", "--burst", "dailies")
     done = subprocess.run([str(rq), *worker], cwd=ROOT, timeout=60, capture_output=True, text=True, check=True)
     (row,) = ledger.batches()
     assert row.trigger == "schedule:often", done.stderr
 
 
 def findings() -> list[tuple[str, str]]:
-    return [(found.verdict, f"{found.subject}: {found.says}") for found in schedules(load())]
+    return [(found.verdict, f"{found.subject}: {found.message}") for found in schedules(load())]
 
 
 def test_doctor_reads_each_manifest_as_the_next_tick_would(folder: Path, redis_url: str) -> None:
-    states = ScheduleLedger.connect(redis_url)
+    states = ScheduleStore.connect(redis_url)
     states.beat(states.now())
     ((verdict, told),) = findings()
     assert verdict == "ok"
@@ -155,7 +155,7 @@ def test_doctor_reads_each_manifest_as_the_next_tick_would(folder: Path, redis_u
 
 def test_doctor_tells_when_nobody_looks_at_the_schedules(folder: Path, redis_url: str) -> None:
     assert ("note", "schedules: nobody has looked at them yet.") in findings()
-    states = ScheduleLedger.connect(redis_url)
+    states = ScheduleStore.connect(redis_url)
     states.beat(states.now() - timedelta(hours=1))
     verdict, told = findings()[-1]
     assert (verdict, told[:43]) == ("wrong", "schedules: nobody has looked at them since ")

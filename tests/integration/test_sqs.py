@@ -103,7 +103,7 @@ def test_while_s3_is_away_the_message_stays(inbox: Inbox, queue: Sqs, monkeypatc
     def away(uri: str, count: int) -> Any:
         raise StorageError("S3 does not answer", retryable=True)
 
-    monkeypatch.setattr(inbox.storage, "look", away)
+    monkeypatch.setattr(inbox.storage, "get_with_info", away)
     poll(inbox, queue)
     assert queue.left() == 1
     assert inbox.batches() == []
@@ -116,7 +116,7 @@ def test_a_message_stays_hidden_while_it_is_worked_on(
     monkeypatch.setattr(sqs, "_EXTEND_EVERY_S", 0.5)
     queue.send(inbox.notification(inbox.drop("a.yaml")))
     extended, go_on = threading.Event(), threading.Event()
-    good, extend, times = inbox.storage.look, Queue._set_visibility, []
+    good, extend, times = inbox.storage.get_with_info, Queue._set_visibility, []
 
     def slow(uri: str, count: int) -> Any:
         assert go_on.wait(30)
@@ -128,7 +128,7 @@ def test_a_message_stays_hidden_while_it_is_worked_on(
         if len(times) >= 8:
             extended.set()
 
-    monkeypatch.setattr(inbox.storage, "look", slow)
+    monkeypatch.setattr(inbox.storage, "get_with_info", slow)
     monkeypatch.setattr(Queue, "_set_visibility", note)
     working = threading.Thread(target=poll, args=(inbox, queue))
     working.start()
@@ -177,10 +177,10 @@ def test_the_doctor_looks_at_the_bucket_and_the_queue(inbox: Inbox, queue: Sqs) 
     )
     good, bad, worse = triggers(inbox.settings)
     assert [finding.verdict for finding in (good, bad, worse)] == [Verdict.OK, Verdict.WRONG, Verdict.WRONG]
-    assert "queue answers" in good.says
-    assert "NonExistentQueue" in bad.says
+    assert "queue answers" in good.message
+    assert "NonExistentQueue" in bad.message
     assert list(inbox.storage.list(inbox.watch)) == []
     inbox.settings.triggers.write_text("triggers: [{name: x}]\n")
     (broken,) = triggers(inbox.settings)
     assert broken.verdict is Verdict.WRONG
-    assert ":1:" in broken.says
+    assert ":1:" in broken.message

@@ -54,12 +54,12 @@ def test_of_two_that_write_over_the_same_object_one_does(storage: Storage, bucke
     with tempfile.TemporaryFile() as file:
         file.write(b"new")
         file.seek(0)
-        assert storage.put_file_over(f"{bucket}r", file, "text/plain", None)
-        assert not storage.put_file_over(f"{bucket}r", io.BytesIO(b"late"), "text/plain", None)
+        assert storage.put_if_match(f"{bucket}r", file, "text/plain", None)
+        assert not storage.put_if_match(f"{bucket}r", io.BytesIO(b"late"), "text/plain", None)
         info = storage.info(f"{bucket}r")
         assert info is not None
-        assert storage.put_file_over(f"{bucket}r", io.BytesIO(b"newer"), "text/plain", info.etag)
-        assert not storage.put_file_over(f"{bucket}r", io.BytesIO(b"late"), "text/plain", info.etag)
+        assert storage.put_if_match(f"{bucket}r", io.BytesIO(b"newer"), "text/plain", info.etag)
+        assert not storage.put_if_match(f"{bucket}r", io.BytesIO(b"late"), "text/plain", info.etag)
     assert storage.get(f"{bucket}r") == b"newer"
 
 

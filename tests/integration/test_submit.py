@@ -65,7 +65,7 @@ def finish(ledger: Ledger, batch_id: str, status: BatchState) -> BatchRow:
 
 def started(ledger: Ledger, batch_id: str) -> str:
     """The batch runs, as the `start` job would have it."""
-    ledger.start_batch(batch_id, price_usd=Decimal(0), most_failures=1000)
+    ledger.start_batch(batch_id, price_usd=Decimal(0), max_failures=1000)
     return batch_id
 
 
@@ -181,13 +181,13 @@ def test_waiting_ends_with_the_batch_and_its_outcome_is_the_exit_code(
         target=lambda: answers.append(dailies("submit", file, "--batch-id", "mine", "--wait", "--json"))
     )
     waiting.start()
-    wait_for(lambda: ledger.asked("mine") and ledger.is_accepted("mine"), "the batch")
+    wait_for(lambda: ledger.manifest_digest("mine") and ledger.is_accepted("mine"), "the batch")
     started(ledger, "mine")
     if outcome == BatchState.SUCCEEDED:
         running(ledger)
         succeed(ledger, dues(ledger)[0])
     else:
-        (claim,) = ledger.write_down(claims(ledger))
+        (claim,) = ledger.mark_posting(claims(ledger))
         ledger.end_item(claim.run, claim.lease, SUBMITTING, FAILED, {"error": "no"})
     finish(ledger, "mine", outcome)
     waiting.join(timeout=30)
@@ -209,11 +209,11 @@ def test_cancel_ends_what_waits(tmp_path: Path, ledger: Ledger) -> None:
 def test_retry_opens_failed_and_unknown_items_unless_told_otherwise(tmp_path: Path, ledger: Ledger) -> None:
     dailies("submit", a_manifest(tmp_path), "--batch-id", "mine")
     started(ledger, "mine")
-    first, second, third = ledger.write_down(claims(ledger))
+    first, second, third = ledger.mark_posting(claims(ledger))
     ledger.end_item(first.run, first.lease, SUBMITTING, FAILED, {"error": "no"})
     ledger.end_item(second.run, second.lease, SUBMITTING, CANCELLED, {"error": "no"})
-    ledger.lose_run(third.run, third.lease, adopt_wait_s=0)
-    ledger.expire(adopt_wait_s=0, on_unknown="hold")
+    ledger.mark_unknown(third.run, third.lease, adopt_wait_s=0)
+    ledger.expire_leases(adopt_wait_s=0, on_unknown="hold")
     finish(ledger, "mine", BatchState.FAILED)
     assert "1 item" in dailies("retry", "mine", "--status", "failed").stdout
     assert ledger.batch("mine").counts == {PENDING: 1, CANCELLED: 1, ItemState.UNKNOWN: 1}

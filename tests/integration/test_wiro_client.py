@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.sandbox.process_handle import SandboxEnv
+from pipeline.sandbox.process_handle import SandboxHandle
 from pipeline.wiro.client import FileSource, Run, Task, Wiro
 from pipeline.wiro.errors import (
     InsufficientBalance,
@@ -31,7 +31,7 @@ PORTRAIT = Path(__file__).parents[2] / "config" / "samples" / "portrait.jpg"
 
 
 @pytest.fixture
-def wiro(sandbox: SandboxEnv) -> Iterator[Wiro]:
+def wiro(sandbox: SandboxHandle) -> Iterator[Wiro]:
     client = Wiro(sandbox.url, sandbox.key, sandbox.secret, socket_url=sandbox.socket_url)
     yield client
     client.close()
@@ -50,7 +50,7 @@ def ended(wiro: Wiro, run: Run, wait_for: Any) -> Task:
     return wiro.task(token=run.token)
 
 
-def test_a_file_becomes_a_video(wiro: Wiro, sandbox: SandboxEnv, wait_for: Any) -> None:
+def test_a_file_becomes_a_video(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any) -> None:
     run = a_run(wiro, image_url=None, image_file=portrait(), callback_url="http://127.0.0.1:1/here")
     task = ended(wiro, run, wait_for)
     assert (task.id, task.token, task.succeeded, task.cost_usd) == (run.task_id, run.token, True, Decimal("0.09"))
@@ -60,14 +60,14 @@ def test_a_file_becomes_a_video(wiro: Wiro, sandbox: SandboxEnv, wait_for: Any) 
     assert sandbox.tasks()[0]["image_sha256"] == hashlib.sha256(PORTRAIT.read_bytes()).hexdigest()
 
 
-def test_an_uploaded_file_is_an_input_by_its_url(wiro: Wiro, sandbox: SandboxEnv, wait_for: Any) -> None:
+def test_an_uploaded_file_is_an_input_by_its_url(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any) -> None:
     url = wiro.upload(portrait(), wiro.create_folder("a-batch_1"))
     task = ended(wiro, a_run(wiro, image_url=url), wait_for)
     assert task.succeeded
     assert sandbox.tasks()[0]["image_sha256"] == hashlib.sha256(PORTRAIT.read_bytes()).hexdigest()
 
 
-def test_a_large_file_is_streamed(wiro: Wiro, sandbox: SandboxEnv) -> None:
+def test_a_large_file_is_streamed(wiro: Wiro, sandbox: SandboxHandle) -> None:
     data = bytes(range(256)) * 40_000
     a_run(wiro, image_url=None, image_file=FileSource("x.bin", "", len(data), lambda: io.BytesIO(data)))
     assert sandbox.tasks()[0]["image_sha256"] == hashlib.sha256(data).hexdigest()
@@ -86,7 +86,7 @@ def test_a_failed_task_says_why_and_costs_nothing(wiro: Wiro, wait_for: Any) -> 
     assert task.cost_usd == 0
 
 
-def test_a_queued_task_is_cancelled_a_running_one_killed(wiro: Wiro, sandbox: SandboxEnv) -> None:
+def test_a_queued_task_is_cancelled_a_running_one_killed(wiro: Wiro, sandbox: SandboxHandle) -> None:
     sandbox.set(queue_s=60)
     queued = a_run(wiro)
     assert wiro.task(token=queued.token).queued
@@ -127,7 +127,7 @@ def test_messages_come_in_order_up_to_the_end_of_postprocessing(wiro: Wiro) -> N
     assert types.index("task_end") < types.index("task_postprocess_start")
 
 
-def test_messages_that_never_come_are_given_up(wiro: Wiro, sandbox: SandboxEnv) -> None:
+def test_messages_that_never_come_are_given_up(wiro: Wiro, sandbox: SandboxHandle) -> None:
     sandbox.set(queue_s=60)
     run = wiro.run("acme/some-llm", {"prompt": "hello"})
     with pytest.raises(NoAnswer):
@@ -152,7 +152,7 @@ def test_a_wrong_parameter_is_not_retried(wiro: Wiro) -> None:
         a_run(wiro, image_url=None)
 
 
-def test_one_task_too_many_says_how_many_are_allowed(wiro: Wiro, sandbox: SandboxEnv) -> None:
+def test_one_task_too_many_says_how_many_are_allowed(wiro: Wiro, sandbox: SandboxHandle) -> None:
     sandbox.set(balance=25, task_s=60)
     for _ in range(2):
         a_run(wiro)
@@ -163,7 +163,7 @@ def test_one_task_too_many_says_how_many_are_allowed(wiro: Wiro, sandbox: Sandbo
         assert refused.value.allowed == 2
 
 
-def test_without_money_no_run_is_taken(wiro: Wiro, sandbox: SandboxEnv) -> None:
+def test_without_money_no_run_is_taken(wiro: Wiro, sandbox: SandboxHandle) -> None:
     sandbox.set(balance=0)
     for plain in (0, 1):
         sandbox.set(string_errors=plain)
@@ -172,7 +172,7 @@ def test_without_money_no_run_is_taken(wiro: Wiro, sandbox: SandboxEnv) -> None:
     assert sandbox.stats()["runs"] == 0
 
 
-def test_a_rate_limit_may_say_how_long_to_wait(wiro: Wiro, sandbox: SandboxEnv) -> None:
+def test_a_rate_limit_may_say_how_long_to_wait(wiro: Wiro, sandbox: SandboxHandle) -> None:
     sandbox.set(rate_limit=1)
     waits = set()
     for _ in range(20):
@@ -182,7 +182,7 @@ def test_a_rate_limit_may_say_how_long_to_wait(wiro: Wiro, sandbox: SandboxEnv) 
     assert waits == {None, 1.0}
 
 
-def test_a_server_error_of_the_vendor_is_a_fault_and_no_lost_run(wiro: Wiro, sandbox: SandboxEnv) -> None:
+def test_a_server_error_of_the_vendor_is_a_fault_and_no_lost_run(wiro: Wiro, sandbox: SandboxHandle) -> None:
     sandbox.set(server_error=1)
     for _ in range(12):
         with pytest.raises(VendorFault):
@@ -191,7 +191,7 @@ def test_a_server_error_of_the_vendor_is_a_fault_and_no_lost_run(wiro: Wiro, san
     assert sandbox.stats()["runs"] == 0
 
 
-def test_a_wrong_key_or_secret_is_said_without_showing_it(sandbox: SandboxEnv) -> None:
+def test_a_wrong_key_or_secret_is_said_without_showing_it(sandbox: SandboxHandle) -> None:
     for key, secret in (("wrong-key-xyz", sandbox.secret), (sandbox.key, "wrong-secret-xyz"), (sandbox.key, "")):
         with pytest.raises(NotAuthorized) as refused:
             Wiro(sandbox.url, key, secret).tool(MODEL)
@@ -199,13 +199,13 @@ def test_a_wrong_key_or_secret_is_said_without_showing_it(sandbox: SandboxEnv) -
         assert sandbox.key not in str(refused.value)
 
 
-def test_without_a_key_nothing_is_sent(sandbox: SandboxEnv) -> None:
+def test_without_a_key_nothing_is_sent(sandbox: SandboxHandle) -> None:
     with pytest.raises(NotAuthorized, match="WIRO_API_KEY"):
         Wiro(sandbox.url, "").tool(MODEL)
     assert sandbox.stats()["requests"] == {}
 
 
-def test_many_threads_never_use_a_nonce_twice(wiro: Wiro, sandbox: SandboxEnv) -> None:
+def test_many_threads_never_use_a_nonce_twice(wiro: Wiro, sandbox: SandboxHandle) -> None:
     with ThreadPoolExecutor(16) as pool:
         tools = list(pool.map(lambda _: wiro.tool(MODEL), range(200)))
     assert len(tools) == 200

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.sandbox.process_handle import SandboxEnv
+from pipeline.sandbox.process_handle import SandboxHandle
 from pipeline.wiro.client import FileSource, Run, Wiro
 from pipeline.wiro.errors import AnswerLost, NoAnswer, NoSuchEndpoint, NotSent, RateLimited, VendorFault, WiroError
 
@@ -264,7 +264,7 @@ def test_connections_are_reused_while_they_are_warm() -> None:
 
 
 def test_a_connection_that_was_idle_for_long_is_not_trusted_with_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.wiro.transport.MOST_IDLE_S", 0.0)
+    monkeypatch.setattr("pipeline.wiro.transport.MAX_IDLE_S", 0.0)
     with a_vendor(taken) as vendor:
         client = Wiro(vendor.url, "a-key")
         client.run(MODEL, {"prompt": "p"})
@@ -287,7 +287,7 @@ def test_a_key_that_the_vendor_quotes_is_not_passed_on() -> None:
 
 
 @pytest.mark.parametrize("fault", ["lose_answers", "bad_gateway", "hang", "not_json"])
-def test_a_run_whose_answer_the_sandbox_loses_was_taken_once(sandbox: SandboxEnv, fault: str) -> None:
+def test_a_run_whose_answer_the_sandbox_loses_was_taken_once(sandbox: SandboxHandle, fault: str) -> None:
     sandbox.set(**{fault: 1})
     client = Wiro(sandbox.url, sandbox.key, sandbox.secret, run_read_s=0.5)
     with pytest.raises(AnswerLost):

@@ -67,12 +67,12 @@ class FaultyProxy:
                 self._pass_on(client, _CUT_AFTER.get(fault))
         self._open.discard(client)
 
-    def _pass_on(self, client: socket.socket, most: int | None) -> None:
+    def _pass_on(self, client: socket.socket, limit: int | None) -> None:
         with socket.create_connection(self._target, timeout=10) as server:
             server.settimeout(None)
             back = threading.Thread(target=_pump, args=(server, client), daemon=True)
             back.start()
-            if _pump(client, server, most):
+            if _pump(client, server, limit):
                 back.join(10)
             else:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -84,13 +84,13 @@ def _refusal(status: str, code: str) -> bytes:
     return f"{head}\r\n{body}".encode()
 
 
-def _pump(source: socket.socket, sink: socket.socket, most: int | None = None) -> bool:
+def _pump(source: socket.socket, sink: socket.socket, limit: int | None = None) -> bool:
     """Pass on what comes, until its end. False where more than `most` bytes came: it is to be cut."""
     passed = 0
     with suppress(OSError):
-        while piece := source.recv(_PIECE if most is None else min(_PIECE, most - passed + 1)):
+        while piece := source.recv(_PIECE if limit is None else min(_PIECE, limit - passed + 1)):
             passed += len(piece)
-            if most is not None and passed > most:
+            if limit is not None and passed > limit:
                 return False
             sink.sendall(piece)
     with suppress(OSError):

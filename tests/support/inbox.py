@@ -7,15 +7,15 @@ import json
 from typing import Any
 from urllib.parse import quote_plus
 
-from pipeline.batches.job_queue import Waker
+from pipeline.batches.job_queue import JobQueue
 from pipeline.batches.service import Service
 from pipeline.ledger.ledger import Ledger
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage, split
-from pipeline.triggers.dispatch import Dispatcher, Handled
+from pipeline.triggers.dispatch import Dispatcher, EventOutcome
 from pipeline.triggers.events import Kind, ObjectEvent
 from pipeline.triggers.rule import Rule, Source, Start
-from pipeline.triggers.status_files import Statuses
+from pipeline.triggers.status_files import StatusFiles
 
 MANIFEST = b'version: 1\nname: la-street\nitems:\n- {image: "https://example.com/1.jpg", prompt: "smiles"}\n'
 
@@ -27,13 +27,13 @@ class Inbox:
         self.settings = settings
         self.storage = storage
         self.watch = f"{folder}inbox/"
-        self.service = Service(settings, Ledger.connect(settings.redis_url), storage, Waker(settings.redis_url))
+        self.service = Service(settings, Ledger.connect(settings.redis_url), storage, JobQueue(settings.redis_url))
         self.dispatcher = self.another()
 
     def another(self) -> Dispatcher:
         """A dispatcher as another process would have it."""
         memory = Dispatcher.of(self.service).memory
-        return Dispatcher(self.service, memory, Statuses(self.storage))
+        return Dispatcher(self.service, memory, StatusFiles(self.storage))
 
     def rule(self, start: Start = Start.MANIFEST, **more: Any) -> Rule:
         return Rule("inbox", Source.SQS, self.watch, start, **more)
@@ -48,7 +48,7 @@ class Inbox:
         etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
         return ObjectEvent(Kind.CREATED, *split(uri), etag=etag, size=len(data), sequencer="1")
 
-    def handle(self, event: ObjectEvent, rule: Rule | None = None) -> Handled:
+    def handle(self, event: ObjectEvent, rule: Rule | None = None) -> EventOutcome:
         (handled,) = self.dispatcher.handle(event, [rule or self.rule()])
         return handled
 

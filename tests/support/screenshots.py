@@ -33,7 +33,7 @@ def main() -> None:
         state = Path(folder)
         with (
             running(state, port=None, workers=2, environ=demo.environment(os.environ)) as stack,
-            demo.tended(stack),
+            demo.polled(stack),
         ):
             os.environ.update(stack.environment)
             service = Service.from_settings(stack.settings)

@@ -68,7 +68,7 @@ class Soak:
     """The service, its surroundings, and a hand that breaks them."""
 
     def __init__(self, folder: Path, stack: ExitStack, seed: int) -> None:
-        self.dice = random.Random(seed)
+        self.rng = random.Random(seed)
         self.deeds: Counter[str] = Counter()
         for name in ("s3", "sandbox"):
             (folder / name).mkdir()
@@ -96,13 +96,13 @@ class Soak:
             "PIPELINE_PUBLIC_URL": Up(state, {}).url,
         }
         self.up: Up = stack.enter_context(an_up(state, environment))
-        self.ledger = Ledger.connect(self.redis.url, patience_s=60)
+        self.ledger = Ledger.connect(self.redis.url, retry_timeout_s=60)
 
     # What is done to it
 
     def break_something(self) -> None:
         """One fault, at random."""
-        deed: Callable[[], None] = self.dice.choice(
+        deed: Callable[[], None] = self.rng.choice(
             [self.kill_worker, self.kill_worker, self.kill_web, self.kill_cron, self.freeze_worker, self.kill_redis,
              self.vendor_burst, self.s3_burst]
         )  # fmt: skip
@@ -129,7 +129,7 @@ class Soak:
     def kill_redis(self) -> None:
         """The server dies and comes back with what its append-only file has."""
         self.redis.kill()
-        time.sleep(self.dice.uniform(0, 2))
+        time.sleep(self.rng.uniform(0, 2))
         self.redis.start()
 
     def vendor_burst(self) -> None:
@@ -151,7 +151,7 @@ class Soak:
         pids = self.up.pids(words)
         if not pids:
             return None
-        pid = self.dice.choice(pids)
+        pid = self.rng.choice(pids)
         with suppress(ProcessLookupError):
             os.kill(pid, number)
         return pid
@@ -219,7 +219,7 @@ def soak(folder: Path, *, items: int, batches: int, seconds: float, seed: int) -
         ends = time.monotonic() + seconds
         while time.monotonic() < ends and not all(map(soak.has_ended, names)):
             soak.break_something()
-            time.sleep(soak.dice.uniform(0.2, 2))
+            time.sleep(soak.rng.uniform(0.2, 2))
         soak.heal()
         patience = time.monotonic() + 120
         while time.monotonic() < patience and not all(map(soak.has_ended, names)):

@@ -4,7 +4,7 @@ from pipeline.net.allowlist import AllowList, Permission, is_public
 
 
 def judged(entry: str, url: str) -> Permission | str:
-    return AllowList([entry]).judge(url)
+    return AllowList([entry]).check(url)
 
 
 @pytest.mark.parametrize(

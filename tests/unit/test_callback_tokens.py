@@ -2,12 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.domain.callback_tokens import CallbackSigner, RunName
+from pipeline.domain.callback_tokens import CallbackSigner, RunId
 
-RUN = RunName("la-street", "woman-1", 2)
+RUN = RunId("la-street", "woman-1", 2)
 
 
-def token(secret: str, run: RunName = RUN) -> str:
+def token(secret: str, run: RunId = RUN) -> str:
     return CallbackSigner(secret).url("https://me.example", run).rpartition("/")[2]
 
 

@@ -32,7 +32,7 @@ def test_help_imports_click_and_nothing_heavy() -> None:
     probe = (
         "import sys\n"
         "from click.testing import CliRunner\n"
-        "from pipeline.cli import main\n"
+        "from pipeline.cli.main import main\n"
         "answer = CliRunner().invoke(main, ['--help'])\n"
         "assert answer.exit_code == 0 and 'submit' in answer.stdout\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])\n"

@@ -27,12 +27,12 @@ CHANGES = [
 MINUTE = timedelta(minutes=1)
 
 
-def ticks(line: str, zone: str, start: str, end: str) -> list[str]:
+def occurrences(line: str, zone: str, start: str, end: str) -> list[str]:
     """Ticks between two local times, as local times with their offset."""
     place = ZoneInfo(zone)
     first, last = (datetime.fromisoformat(text).replace(tzinfo=place).astimezone(UTC) for text in (start, end))
-    found = takewhile(lambda tick: tick <= last, Cron(line, place).after(first - MINUTE))
-    return [f"{tick.astimezone(place):%Y-%m-%dT%H:%M%z}" for tick in found]
+    found = takewhile(lambda occurrence: occurrence <= last, Cron(line, place).after(first - MINUTE))
+    return [f"{occurrence.astimezone(place):%Y-%m-%dT%H:%M%z}" for occurrence in found]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def ticks(line: str, zone: str, start: str, end: str) -> list[str]:
 def test_a_time_that_does_not_exist_runs_once_at_the_next_minute_that_does(
     zone: str, day: str, line: str, expected: list[str]
 ) -> None:
-    assert ticks(line, zone, f"{day}T00:00", f"{day}T23:59") == [f"{day}T{time}" for time in expected]
+    assert occurrences(line, zone, f"{day}T00:00", f"{day}T23:59") == [f"{day}T{time}" for time in expected]
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_a_time_that_does_not_exist_runs_once_at_the_next_minute_that_does(
 def test_a_time_that_is_there_twice_runs_once_the_first_time(
     zone: str, day: str, line: str, expected: list[str]
 ) -> None:
-    assert ticks(line, zone, f"{day}T00:00", f"{day}T23:59") == [f"{day}T{time}" for time in expected]
+    assert occurrences(line, zone, f"{day}T00:00", f"{day}T23:59") == [f"{day}T{time}" for time in expected]
 
 
 def test_a_line_for_every_hour_follows_elapsed_time() -> None:
-    spring = ticks("*/30 * * * *", "Europe/Berlin", "2024-03-31T01:00", "2024-03-31T03:30")
-    assert [tick[11:] for tick in spring] == ["01:00+0100", "01:30+0100", "03:00+0200", "03:30+0200"]
-    autumn = ticks("30 * * * *", "Europe/Berlin", "2024-10-27T01:00", "2024-10-27T03:30")
-    assert [tick[11:] for tick in autumn] == ["01:30+0200", "02:30+0200", "02:30+0100", "03:30+0100"]
+    spring = occurrences("*/30 * * * *", "Europe/Berlin", "2024-03-31T01:00", "2024-03-31T03:30")
+    assert [occurrence[11:] for occurrence in spring] == ["01:00+0100", "01:30+0100", "03:00+0200", "03:30+0200"]
+    autumn = occurrences("30 * * * *", "Europe/Berlin", "2024-10-27T01:00", "2024-10-27T03:30")
+    assert [occurrence[11:] for occurrence in autumn] == ["01:30+0200", "02:30+0200", "02:30+0100", "03:30+0100"]
 
 
 @pytest.mark.parametrize(("zone", "day"), CHANGES)
@@ -95,25 +95,27 @@ def test_where_one_starts_to_count_does_not_change_the_ticks(zone: str, day: str
     cron = Cron(line, ZoneInfo(zone))
     start = datetime.fromisoformat(day).replace(tzinfo=UTC) - timedelta(days=1)
     end = start + timedelta(days=3)
-    whole = list(takewhile(lambda tick: tick < end, cron.after(start)))
+    whole = list(takewhile(lambda occurrence: occurrence < end, cron.after(start)))
     for hours in range(48):
         later = start + timedelta(hours=hours, minutes=7, seconds=11)
-        rest = list(takewhile(lambda tick: tick < end, cron.after(later)))
-        assert rest == [tick for tick in whole if tick > later]
+        rest = list(takewhile(lambda occurrence: occurrence < end, cron.after(later)))
+        assert rest == [occurrence for occurrence in whole if occurrence > later]
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Sao_Paulo"])
 def test_a_nightly_line_runs_every_night_of_thirty_years(name: str) -> None:
     place = ZoneInfo(name)
     start = datetime(1995, 1, 1, tzinfo=UTC)
-    nights = [tick.astimezone(place).date() for tick in islice(Cron("30 2 * * *", place).after(start), 30 * 365)]
+    nights = [
+        occurrence.astimezone(place).date() for occurrence in islice(Cron("30 2 * * *", place).after(start), 30 * 365)
+    ]
     assert [(after - before).days for before, after in pairwise(nights)] == [1] * (30 * 365 - 1)
 
 
 def test_leap_days_and_month_ends() -> None:
     def first_of(line: str, count: int) -> list[str]:
         found = Cron(line, zone("UTC")).after(datetime(2023, 12, 31, 23, 59, tzinfo=UTC))
-        return [f"{tick:%Y-%m-%d}" for tick in islice(found, count)]
+        return [f"{occurrence:%Y-%m-%d}" for occurrence in islice(found, count)]
 
     assert first_of("0 0 29 2 *", 3) == ["2024-02-29", "2028-02-29", "2032-02-29"]
     assert first_of("0 0 31 * *", 4) == ["2024-01-31", "2024-03-31", "2024-05-31", "2024-07-31"]
@@ -124,7 +126,7 @@ def test_leap_days_and_month_ends() -> None:
 
 
 def test_a_day_that_a_place_left_out() -> None:
-    assert ticks("0 12 * * *", "Pacific/Apia", "2011-12-29T00:00", "2011-12-31T23:00") == [
+    assert occurrences("0 12 * * *", "Pacific/Apia", "2011-12-29T00:00", "2011-12-31T23:00") == [
         "2011-12-29T12:00-1000",
         "2011-12-31T00:00+1400",
         "2011-12-31T12:00+1400",

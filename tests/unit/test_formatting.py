@@ -18,7 +18,7 @@ def test_durations_are_told_in_two_units() -> None:
 
 
 def test_one_is_not_many() -> None:
-    assert [formatting.many(n, "item") for n in (0, 1, 100_000)] == ["0 items", "1 item", "100,000 items"]
+    assert [formatting.pluralize(n, "item") for n in (0, 1, 100_000)] == ["0 items", "1 item", "100,000 items"]
 
 
 def test_moments_are_in_utc() -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pipeline.domain.model import Item, Limits, Manifest
 from pipeline.errors import InvalidManifest, StorageError
 from pipeline.manifest import parser as manifests
-from pipeline.manifest.parser import MOST_ITEMS, derived_id, dump
-from pipeline.manifest.values import MOST_PARAMS, MOST_PROMPT
+from pipeline.manifest.parser import MAX_ITEMS, derived_id, dump
+from pipeline.manifest.values import MAX_PARAMS, MAX_PROMPT
 from pipeline.manifest.yaml.decoder import BAD_TEXT
 
 HEAD = "version: 1\nname: m\n"
@@ -27,14 +27,14 @@ def parse(text: str | bytes, rows: dict[str, bytes] | None = None, folder: Path 
     return manifests.parse(data, file="m.yaml", read_rows=(rows or {}).__getitem__, local_files=folder)
 
 
-def mistakes(text: str | bytes, rows: dict[str, bytes] | None = None, folder: Path | None = None) -> list[str]:
+def problems_found(text: str | bytes, rows: dict[str, bytes] | None = None, folder: Path | None = None) -> list[str]:
     with pytest.raises(InvalidManifest) as caught:
         parse(text, rows, folder)
     return [str(problem) for problem in caught.value.problems]
 
 
 def mistake(text: str | bytes, **more: Any) -> str:
-    (only,) = mistakes(text, **more)
+    (only,) = problems_found(text, **more)
     return only
 
 
@@ -153,7 +153,7 @@ items_from: more.csv
 
 def test_all_mistakes_are_told_at_once_with_their_places() -> None:
     rows = {"more.csv": b"prompt,image\nx\ny,ftp://e.com/2.jpg\nz,\n"}
-    assert [message[:44] for message in mistakes(WRONG, rows)] == [
+    assert [message[:44] for message in problems_found(WRONG, rows)] == [
         "m.yaml:1:10: version must be 1, the only ver",
         "m.yaml:2:7: name must be up to 63 lower-case",
         "m.yaml:3:8: model must be owner/model, as in",
@@ -222,7 +222,7 @@ def test_what_follows_from_another_mistake_is_not_told_as_one_more() -> None:
         ("params: {'': x}", "m.yaml:3:10: params. cannot be a param's name"),
         ("params: {a: .inf}", "m.yaml:3:13: '.inf' is a number that cannot be used"),
         (f"params: {{a: {'[' * 9}{']' * 9}}}", "m.yaml:3:13: params.a is nested too deeply: at most 8 levels"),
-        (f"params: {{a: {'x' * MOST_PARAMS}}}", "m.yaml:3:9: params are too long: at most 16,384 characters as JSON"),
+        (f"params: {{a: {'x' * MAX_PARAMS}}}", "m.yaml:3:9: params are too long: at most 16,384 characters as JSON"),
         ("zz: 1", "m.yaml:3:1: unknown key 'zz': there are version, name, model"),
         ("matrix: {images: [], prompts: [x]}", "m.yaml:3:18: matrix.images must not be empty"),
         ("matrix: {images: [''], prompts: [x]}", "m.yaml:3:19: this must not be empty"),
@@ -257,7 +257,7 @@ def test_what_is_wrong_at_the_top_is_told_with_what_would_be_right(line: str, to
         ("{image: 'file:///etc/passwd'}", ":13: image must be an https:// or s3:// address"),
         ("{image: 'data:image/png;base64,AAAA'}", ":13: image must be an https:// or s3:// address"),
         ("{image: a.jpg}", ":13: image must be an https:// or s3:// address: only `dailies submit` sends files"),
-        (f"{{prompt: {'x' * (MOST_PROMPT + 1)}}}", ":14: prompt must have at most 20,000 characters, not"),
+        (f"{{prompt: {'x' * (MAX_PROMPT + 1)}}}", ":14: prompt must have at most 20,000 characters, not"),
         ("{prompt: [x]}", ":14: prompt must be text, not a list of 1"),
         ("{prompt: x, params: [1]}", ":25: params must be a mapping (key: value), not a list of 1"),
         ("{prompt: '', image: ''}", ":5: this needs an image, a prompt or both"),
@@ -276,32 +276,32 @@ def test_without_items_there_is_no_batch(text: str) -> None:
 def test_the_first_of_two_equal_ids_is_named_wherever_it_is() -> None:
     rows = {"rows.csv": b"id,prompt\nb,x\n1,y\n"}
     text = '{"version": 1, "name": "m", "items_from": "rows.csv", "items": [\n{"id": 1, "prompt": "x"}]}'
-    assert mistakes(text, rows) == ["rows.csv:3:1: the id '1' is taken by m.yaml:2"]
+    assert problems_found(text, rows) == ["rows.csv:3:1: the id '1' is taken by m.yaml:2"]
 
 
 def test_a_batch_has_no_end_of_items() -> None:
     pairs = "matrix: {images: [" + "s3://bucket/a, " * 500 + "], prompts: [" + "x, " * 500 + "]}\n"
     assert "more than 200,000 items" in mistake(HEAD + pairs)
-    many = "items: [" + "{prompt: x}, " * (MOST_ITEMS + 1) + "]\n"
-    assert "more than 200,000 items" in mistake(HEAD + many)
+    pluralize = "items: [" + "{prompt: x}, " * (MAX_ITEMS + 1) + "]\n"
+    assert "more than 200,000 items" in mistake(HEAD + pluralize)
 
 
 def test_a_manifest_that_is_too_long_when_written_out_is_refused() -> None:
-    prompts = json.dumps(["x" * MOST_PROMPT] * 200)
+    prompts = json.dumps(["x" * MAX_PROMPT] * 200)
     images = json.dumps(["s3://bucket/a"] * 200)
     assert "with all its items written out" in mistake(f"{HEAD}matrix: {{images: {images}, prompts: {prompts}}}\n")
 
 
 def test_so_many_mistakes_are_told_and_no_more() -> None:
     for text in ("items:\n" + "- {id: a, prompt: x}\n" * 3000, "items:\n" + "- {id: /, iamge: x}\n" * 3000):
-        told = mistakes(HEAD + text)
+        told = problems_found(HEAD + text)
         assert len(told) == 1001 or len(told) == 1000
     assert "there are more mistakes" in told[-1]
 
 
 @pytest.mark.parametrize("text", ["", "5", "- 1", "null", "just text"])
 def test_what_is_no_mapping_is_no_manifest(text: str) -> None:
-    assert len(mistakes(text)) == 1
+    assert len(problems_found(text)) == 1
 
 
 def test_files_are_looked_for_beside_the_manifest(tmp_path: Path) -> None:
@@ -391,13 +391,13 @@ def test_rows_of_jsonl_are_items() -> None:
 )
 def test_what_is_wrong_in_rows_is_told_with_their_lines(name: str, text: str | bytes, told: str) -> None:
     data = text.encode() if isinstance(text, str) else text
-    first, *others = mistakes(f"{HEAD}items_from: {name}\n", {name: data})
+    first, *others = problems_found(f"{HEAD}items_from: {name}\n", {name: data})
     assert first.startswith(told)
     assert others == []
 
 
 def test_rows_have_an_end() -> None:
-    rows = {"r.csv": b"prompt\n" + b"x\n" * (MOST_ITEMS + 10)}
+    rows = {"r.csv": b"prompt\n" + b"x\n" * (MAX_ITEMS + 10)}
     assert "more than 200,000 items" in mistake(HEAD + "items_from: r.csv\n", rows=rows)
 
 
@@ -417,7 +417,7 @@ def test_rows_have_an_end() -> None:
     ids=["prompt", "list", "mapping", "json", "matrix", "lists", "items", "key", "json key"],
 )
 def test_what_is_hostile_is_refused_in_few_words(text: str, told: str) -> None:
-    messages = mistakes(text)
+    messages = problems_found(text)
     assert told in messages[0]
     assert len(messages) <= 1001
     assert all(len(message) < 400 for message in messages)

@@ -8,19 +8,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline.schedules.occurrences import (
-    MOST_CAUGHT_UP,
-    Do,
+    MAX_CAUGHT_UP,
+    Action,
     Due,
-    Tick,
-    Verdict,
+    Occurrence,
+    OverlapDecision,
     batch_id,
     due,
     hand_batch_id,
     next_times,
+    occurrence_from_text,
+    occurrence_text,
+    overlap_decision,
     start_at,
-    tick_from_text,
-    tick_text,
-    verdict,
 )
 from pipeline.schedules.schedule import CatchUp, Overlap, Schedule
 
@@ -34,7 +34,7 @@ def at(text: str) -> datetime:
 
 
 def moments(found: Due) -> list[str]:
-    return [f"{tick.moment:%d %H:%M}" for tick in found.ticks]
+    return [f"{occurrence.moment:%d %H:%M}" for occurrence in found.occurrences]
 
 
 def missed(found: Due) -> tuple[str, str] | None:
@@ -58,17 +58,17 @@ def test_a_heart_beat_that_is_late_loses_no_tick(catch_up: CatchUp) -> None:
     found = due(replace(EVERY_MINUTE, catch_up=catch_up), at("2026-07-27T00:00:10"), at("2026-07-27T00:02:05"))
     assert moments(found) == ["27 00:01", "27 00:02"]
     assert found.missed is None
-    assert not any(tick.caught_up for tick in found.ticks)
+    assert not any(occurrence.caught_up for occurrence in found.occurrences)
 
 
 def test_a_year_looked_at_minute_by_minute_has_each_tick_once() -> None:
     hourly = replace(NIGHTLY, cron="30 */6 * * *")
-    seen, found = at("2026-01-01T00:00:20"), list[Tick]()
+    seen, found = at("2026-01-01T00:00:20"), list[Occurrence]()
     while seen < at("2027-01-01T00:00:00"):
         now = seen + timedelta(minutes=61)
-        found += due(with_catch_up(hourly, "all"), seen, now).ticks
+        found += due(with_catch_up(hourly, "all"), seen, now).occurrences
         seen = now
-    assert len({tick.moment for tick in found}) == len(found) == 365 * 4
+    assert len({occurrence.moment for occurrence in found}) == len(found) == 365 * 4
 
 
 def test_after_a_week_down_nothing_is_caught_up_where_none_is_asked() -> None:
@@ -82,7 +82,7 @@ def test_after_a_week_down_nothing_is_caught_up_where_none_is_asked() -> None:
 def test_after_a_week_down_the_last_is_caught_up_within_its_window() -> None:
     found = due(with_catch_up(NIGHTLY, "last"), at("2026-07-20T12:00:00"), at("2026-07-27T12:00:00"))
     assert moments(found) == ["27 00:00"]
-    assert not found.ticks[0].caught_up
+    assert not found.occurrences[0].caught_up
     assert missed(found) == ("21 00:00", "26 00:00")
     found = due(with_catch_up(NIGHTLY, "last", hours=6), at("2026-07-20T12:00:00"), at("2026-07-27T12:00:00"))
     assert moments(found) == []
@@ -92,7 +92,7 @@ def test_after_a_week_down_the_last_is_caught_up_within_its_window() -> None:
 def test_after_a_week_down_all_are_caught_up_within_their_window() -> None:
     found = due(with_catch_up(NIGHTLY, "all", hours=72), at("2026-07-20T12:00:00"), at("2026-07-27T12:00:00"))
     assert moments(found) == ["25 00:00", "26 00:00", "27 00:00"]
-    assert all(tick.caught_up for tick in found.ticks)
+    assert all(occurrence.caught_up for occurrence in found.occurrences)
     assert missed(found) == ("21 00:00", "24 00:00")
 
 
@@ -101,15 +101,15 @@ def test_a_tick_on_time_is_newer_than_the_last_that_was_missed() -> None:
     assert moments(found) == ["27 00:00"]
     assert missed(found) == ("26 00:00", "26 00:00")
     found = due(with_catch_up(NIGHTLY, "all", hours=72), at("2026-07-25T12:00:00"), at("2026-07-27T00:00:30"))
-    assert [tick.caught_up for tick in found.ticks] == [True, False]
+    assert [occurrence.caught_up for occurrence in found.occurrences] == [True, False]
 
 
 def test_after_a_year_down_what_is_caught_up_has_a_bound() -> None:
     found = due(with_catch_up(EVERY_MINUTE, "all", hours=24 * 31), at("2025-07-27T00:00:00"), at("2026-07-27T00:00:00"))
-    assert len([tick for tick in found.ticks if tick.caught_up]) == MOST_CAUGHT_UP
+    assert len([occurrence for occurrence in found.occurrences if occurrence.caught_up]) == MAX_CAUGHT_UP
     assert found.missed
     assert found.missed.first == at("2025-07-27T00:01:00")
-    assert found.missed.last == found.ticks[0].moment - timedelta(minutes=1)
+    assert found.missed.last == found.occurrences[0].moment - timedelta(minutes=1)
 
 
 def test_a_clock_that_goes_back_makes_no_tick_twice() -> None:
@@ -119,37 +119,39 @@ def test_a_clock_that_goes_back_makes_no_tick_twice() -> None:
 
 def test_jitter_is_the_same_for_everybody_and_spreads_schedules_and_ticks() -> None:
     spread = replace(NIGHTLY, jitter_s=600)
-    tick = at("2026-07-27T00:00:00")
-    assert start_at(spread, tick) == start_at(replace(spread), tick)
-    delays = {(start_at(spread, tick + n * DAY) - (tick + n * DAY)).total_seconds() for n in range(300)}
+    occurrence = at("2026-07-27T00:00:00")
+    assert start_at(spread, occurrence) == start_at(replace(spread), occurrence)
+    delays = {(start_at(spread, occurrence + n * DAY) - (occurrence + n * DAY)).total_seconds() for n in range(300)}
     assert len(delays) == 300
     assert all(0 <= delay < 600 for delay in delays)
     assert min(delays) < 60 < 540 < max(delays)
-    assert start_at(spread, tick) != start_at(replace(spread, name="other"), tick)
-    assert start_at(NIGHTLY, tick) == tick
+    assert start_at(spread, occurrence) != start_at(replace(spread, name="other"), occurrence)
+    assert start_at(NIGHTLY, occurrence) == occurrence
 
 
-def a_tick(*, caught_up: bool = False) -> Tick:
+def a_tick(*, caught_up: bool = False) -> Occurrence:
     moment = at("2026-07-27T00:00:00")
-    return Tick(moment, moment, caught_up)
+    return Occurrence(moment, moment, caught_up)
 
 
 @pytest.mark.parametrize("overlap", list(Overlap))
 def test_with_nothing_running_a_tick_starts(overlap: Overlap) -> None:
-    assert verdict(replace(NIGHTLY, overlap=overlap), a_tick(), running=None, ahead=False) == Verdict(Do.START)
+    assert overlap_decision(replace(NIGHTLY, overlap=overlap), a_tick(), running=None, ahead=False) == OverlapDecision(
+        Action.START
+    )
 
 
 def test_while_a_batch_runs_the_overlap_decides() -> None:
-    def decided(overlap: Overlap, *, ahead: bool = False, caught_up: bool = False) -> Verdict:
+    def decided(overlap: Overlap, *, ahead: bool = False, caught_up: bool = False) -> OverlapDecision:
         schedule = replace(NIGHTLY, overlap=overlap)
-        return verdict(schedule, a_tick(caught_up=caught_up), running="nightly-1", ahead=ahead)
+        return overlap_decision(schedule, a_tick(caught_up=caught_up), running="nightly-1", ahead=ahead)
 
-    assert decided(Overlap.SKIP) == Verdict(Do.SKIP, "Batch nightly-1 was still running.")
-    assert decided(Overlap.QUEUE) == Verdict(Do.WAIT)
-    assert decided(Overlap.QUEUE, ahead=True).do is Do.SKIP
-    assert decided(Overlap.ALLOW) == Verdict(Do.START)
-    assert decided(Overlap.SKIP, ahead=True, caught_up=True) == Verdict(Do.WAIT)
-    assert decided(Overlap.ALLOW, caught_up=True) == Verdict(Do.START)
+    assert decided(Overlap.SKIP) == OverlapDecision(Action.SKIP, "Batch nightly-1 was still running.")
+    assert decided(Overlap.QUEUE) == OverlapDecision(Action.WAIT)
+    assert decided(Overlap.QUEUE, ahead=True).do is Action.SKIP
+    assert decided(Overlap.ALLOW) == OverlapDecision(Action.START)
+    assert decided(Overlap.SKIP, ahead=True, caught_up=True) == OverlapDecision(Action.WAIT)
+    assert decided(Overlap.ALLOW, caught_up=True) == OverlapDecision(Action.START)
 
 
 def test_the_next_times_are_told_as_the_clock_on_the_wall_shows_them() -> None:
@@ -165,4 +167,4 @@ def test_ids_are_functions_of_what_caused_them() -> None:
     berlin = at("2026-07-27T00:00:00").astimezone(NIGHTLY.zone)
     assert batch_id(NIGHTLY, berlin) == "nightly-20260727T0000Z"
     assert hand_batch_id(NIGHTLY, at("2026-07-27T10:15:30")) == "nightly-20260727T101530Z"
-    assert tick_from_text(tick_text(berlin)) == berlin
+    assert occurrence_from_text(occurrence_text(berlin)) == berlin

@@ -12,7 +12,7 @@ AGES = st.floats(0, 1e6)
 @given(AGES)
 def test_polls_grow_apart_and_stay_within_bounds(age: float) -> None:
     delay = retry_policy.poll_delay(age, expects_callback=False, poll_after_s=120)
-    assert retry_policy.FIRST_POLL_S <= delay <= retry_policy.LONGEST_POLL_S
+    assert retry_policy.FIRST_POLL_S <= delay <= retry_policy.MAX_POLL_S
     assert delay <= retry_policy.poll_delay(age + 1, expects_callback=False, poll_after_s=120)
 
 
@@ -24,7 +24,7 @@ def test_where_a_callback_is_expected_the_first_poll_waits_for_silence() -> None
 
 @given(st.integers(1, 1000), st.floats(0, 1, exclude_max=True))
 def test_backoff_never_ends_in_a_busy_loop_nor_in_eternity(tries: int, chance: float) -> None:
-    assert 0.5 <= retry_policy.backoff(tries, chance) <= retry_policy.LONGEST_BACKOFF_S
+    assert 0.5 <= retry_policy.backoff(tries, chance) <= retry_policy.MAX_BACKOFF_S
 
 
 def test_backoff_doubles() -> None:
@@ -43,7 +43,7 @@ def test_a_fraction_of_a_pico_dollar_is_never_lost() -> None:
 
 
 def test_tolerance_is_a_number_or_a_share() -> None:
-    assert Tolerance.of("10%", 50).most == 5
-    assert Tolerance.of("3", 50).most == 3
-    assert Tolerance.of("0%", 50).most == 0
-    assert Tolerance.of(None, 50).most == 50
+    assert Tolerance.of("10%", 50).limit == 5
+    assert Tolerance.of("3", 50).limit == 3
+    assert Tolerance.of("0%", 50).limit == 0
+    assert Tolerance.of(None, 50).limit == 50

@@ -12,18 +12,18 @@ from pydantic import SecretStr
 
 from pipeline.sandbox import documents
 from pipeline.sandbox.account import Account, places
-from pipeline.sandbox.auth import Gatekeeper, sign
-from pipeline.sandbox.engine import Order
+from pipeline.sandbox.auth import Authenticator, sign
+from pipeline.sandbox.engine import RunRequest
 from pipeline.sandbox.errors import Refusal
-from pipeline.sandbox.faults import Dice, Fate, decide
+from pipeline.sandbox.faults import FaultPlan, FaultRng, decide
 from pipeline.sandbox.forms import FormFile, read_multipart
-from pipeline.sandbox.media_cache import BytesCache, Studio
+from pipeline.sandbox.media_cache import BytesCache, MediaCache
 from pipeline.sandbox.options import Options
-from pipeline.sandbox.run_request import IMAGE_MODEL, read_order
-from pipeline.sandbox.tasks import POSTPROCESS_END, STAGES, Ending, Picture, Product, Task, Timeline
+from pipeline.sandbox.run_request import IMAGE_MODEL, read_run_request
+from pipeline.sandbox.tasks import POSTPROCESS_END, STAGES, Ending, Product, SourceImage, Task, Timeline
 
 
-def a_task(fate: Fate | None = None, ending: Ending | None = None) -> Task:
+def a_task(fault_plan: FaultPlan | None = None, ending: Ending | None = None) -> Task:
     return Task(
         id="2221",
         token="tok",
@@ -33,8 +33,8 @@ def a_task(fate: Fate | None = None, ending: Ending | None = None) -> Task:
         prompt="smile",
         callback_url="",
         base_url="http://127.0.0.1:1",
-        picture=Picture(),
-        fate=fate or Fate(),
+        image=SourceImage(),
+        fault_plan=fault_plan or FaultPlan(),
         timeline=Timeline(queued_at=1000.0, queue_s=1.0, run_s=10.0),
         ending=ending,
     )
@@ -44,10 +44,10 @@ def success() -> Ending:
     return Ending(1011.0, POSTPROCESS_END, "0", Decimal("0.09"), "", (Product("0.mp4", "video/mp4", 900),))
 
 
-def an_order(model: str = IMAGE_MODEL, /, **form: str | bytes) -> Order:
-    studio = create_autospec(Studio, instance=True)
-    studio.keep.return_value = "hash"
-    return read_order(model, form, "http://127.0.0.1:1", studio)
+def an_order(model: str = IMAGE_MODEL, /, **form: str | bytes) -> RunRequest:
+    media_cache = create_autospec(MediaCache, instance=True)
+    media_cache.keep.return_value = "hash"
+    return read_run_request(model, form, "http://127.0.0.1:1", media_cache)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_without_the_price_of_a_run_in_the_account_none_is_taken() -> None:
 
 
 def test_a_signature_is_good_once() -> None:
-    keeper = Gatekeeper(SecretStr("key"), SecretStr("secret"))
+    keeper = Authenticator(SecretStr("key"), SecretStr("secret"))
     headers = {"x-api-key": "key", "x-nonce": "7", "x-signature": sign("key", "secret", "7")}
     assert keeper.objection(headers) is None
     assert keeper.objection(headers) == "x-nonce was used before."
@@ -86,7 +86,7 @@ def test_a_signature_is_good_once() -> None:
 
 
 def test_a_project_without_a_secret_needs_the_key_only() -> None:
-    assert Gatekeeper(SecretStr("key"), None).objection({"x-api-key": "key"}) is None
+    assert Authenticator(SecretStr("key"), None).objection({"x-api-key": "key"}) is None
 
 
 @pytest.mark.parametrize(
@@ -108,13 +108,13 @@ def test_the_image_model_wants_a_prompt_and_exactly_one_picture(form: dict[str, 
 def test_a_file_or_an_address_is_the_picture() -> None:
     file = an_order(prompt="p", inputImageFirst=b"x", inputImageFirstUrl="")
     url = an_order(prompt="p", inputImageFirst="", inputImageFirstUrl="http://a/b.jpg")
-    assert file.picture == Picture(sha256="hash")
-    assert url.picture == Picture(url="http://a/b.jpg")
+    assert file.image == SourceImage(sha256="hash")
+    assert url.image == SourceImage(url="http://a/b.jpg")
 
 
 def test_another_model_takes_the_first_picture_it_finds() -> None:
     order = an_order("acme/animate", prompt="p", strength="5", images="http://a/1.jpg,http://a/2.jpg")
-    assert order.picture == Picture(url="http://a/1.jpg")
+    assert order.image == SourceImage(url="http://a/1.jpg")
     assert order.params["strength"] == "5"
 
 
@@ -144,12 +144,12 @@ def test_a_task_is_told_in_strings() -> None:
 
 
 def test_an_overlong_output_is_announced_smaller_than_it_is() -> None:
-    task = a_task(Fate(overlong=True), success())
+    task = a_task(FaultPlan(overlong=True), success())
     assert documents.outputs(task)[0]["size"] == "600"
 
 
 def test_an_expired_address_is_replaced_by_a_good_one() -> None:
-    task = a_task(Fate(first_url_expired=True), success())
+    task = a_task(FaultPlan(first_url_expired=True), success())
     assert documents.outputs(task)[0]["url"].endswith("?expired=1")
     task.expired_url_given = True
     assert documents.outputs(task)[0]["url"] == "http://127.0.0.1:1/cdn/2221/0.mp4"
@@ -164,13 +164,13 @@ def test_a_deleted_task_has_neither_outputs_nor_parameters() -> None:
 
 def test_the_same_seed_gives_the_same_fates() -> None:
     options = Options(fail=0.5, stuck=0.5, overlong=0.5)
-    fates = [[decide(dice, options, "p") for _ in range(20)] for dice in (Dice(4), Dice(4))]
+    fates = [[decide(rng, options, "p") for _ in range(20)] for rng in (FaultRng(4), FaultRng(4))]
     assert fates[0] == fates[1]
-    assert any(fate.fails for fate in fates[0]) and not all(fate.fails for fate in fates[0])
+    assert any(fault_plan.fails for fault_plan in fates[0]) and not all(fault_plan.fails for fault_plan in fates[0])
 
 
 def test_a_marked_prompt_always_fails() -> None:
-    assert decide(Dice(0), Options(), "a woman #fail smiles").fails
+    assert decide(FaultRng(0), Options(), "a woman #fail smiles").fails
 
 
 def test_wrong_options_are_named_without_their_values() -> None:

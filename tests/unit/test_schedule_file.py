@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.errors import InvalidSchedules
-from pipeline.manifest.yaml.entries import MOST_ENTRIES
+from pipeline.manifest.yaml.entries import MAX_ENTRIES
 from pipeline.schedules.schedule import CatchUp, Overlap, Schedule, parse
 
 
@@ -111,7 +111,7 @@ every: day
         "schedules: []\nschedules: []\n",
         "schedules: !!python/object:os.system []\n",
         "schedules: [&a {name: a, cron: '@daily', manifest: a.yaml}, *a]\n",
-        "schedules: [" + "{}," * (MOST_ENTRIES + 1) + "]\n",
+        "schedules: [" + "{}," * (MAX_ENTRIES + 1) + "]\n",
         "schedules: " + "[" * 50 + "]" * 50 + "\n",
         "# " + "x" * 1_000_001,
     ],

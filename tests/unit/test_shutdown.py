@@ -7,7 +7,7 @@ import sys
 
 INTERRUPTED = """
 import os, signal
-from pipeline.told_to_stop import told_to_stop
+from pipeline.shutdown import told_to_stop
 with told_to_stop() as told:
     with told._cond:  # as within `wait` or `set`
         os.kill(os.getpid(), signal.SIGTERM)

@@ -9,7 +9,7 @@ from support.waiting import WaitFor
 
 from pipeline.errors import NoSuchBatch, Unreachable
 from pipeline.web.api import sse_subscriptions
-from pipeline.web.api.sse_subscriptions import TooManyWatchers, Watches
+from pipeline.web.api.sse_subscriptions import SseSubscriptions, TooManySubscriptions
 
 
 class Story:
@@ -34,7 +34,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse_subscriptions, "POLL_S", 0.02)
 
 
-def told(found: Watches) -> list[str]:
+def told(found: SseSubscriptions) -> list[str]:
     watcher = found.follow("b")
     try:
         return [text for text in watcher if text is not None]
@@ -44,12 +44,12 @@ def told(found: Watches) -> list[str]:
 
 def test_a_watcher_hears_what_changes_until_the_end() -> None:
     story = Story("one", "one", "one", "end")
-    assert told(Watches(story.read, 4)) == ["one", "end"]
+    assert told(SseSubscriptions(story.read, 4)) == ["one", "end"]
 
 
 def test_many_watchers_cost_no_more_reads_than_one() -> None:
     story = Story("one", "two", "three", "end")
-    found = Watches(story.read, 50)
+    found = SseSubscriptions(story.read, 50)
     heard: list[list[str]] = []
     watchers = [threading.Thread(target=lambda: heard.append(told(found))) for _ in range(20)]
     first = found.follow("b")
@@ -66,39 +66,39 @@ def test_many_watchers_cost_no_more_reads_than_one() -> None:
 
 
 def test_a_batch_that_is_not_there_is_not_watched_and_takes_no_place() -> None:
-    found = Watches(Story("gone").read, 1)
+    found = SseSubscriptions(Story("gone").read, 1)
     for _ in range(3):
         with pytest.raises(NoSuchBatch):
             found.follow("b")
 
 
 def test_so_many_watch_and_no_more() -> None:
-    found = Watches(Story("one").read, 2)
+    found = SseSubscriptions(Story("one").read, 2)
     first, second = found.follow("b"), found.follow("b")
-    with pytest.raises(TooManyWatchers):
+    with pytest.raises(TooManySubscriptions):
         found.follow("b")
     first.close()
     first.close()
     third = found.follow("b")
-    with pytest.raises(TooManyWatchers):
+    with pytest.raises(TooManySubscriptions):
         found.follow("b")
     second.close()
     third.close()
 
 
 def test_nobody_reads_once_nobody_watches(wait_for: WaitFor) -> None:
-    found = Watches(Story("one").read, 2)
+    found = SseSubscriptions(Story("one").read, 2)
     found.follow("b").close()
     wait_for(lambda: not any(thread.name == "watch b" for thread in threading.enumerate()), "the poller's end")
 
 
 def test_a_server_that_is_away_for_a_moment_ends_nothing() -> None:
-    assert told(Watches(Story("one", "away", "away", "two", "end").read, 1)) == ["one", "two", "end"]
+    assert told(SseSubscriptions(Story("one", "away", "away", "two", "end").read, 1)) == ["one", "two", "end"]
 
 
 def test_where_nothing_is_new_a_heartbeat_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse_subscriptions, "HEARTBEAT_S", 0.05)
-    watcher = Watches(Story("one").read, 1).follow("b")
+    watcher = SseSubscriptions(Story("one").read, 1).follow("b")
     texts = iter(watcher)
     assert [next(texts), next(texts), next(texts)] == ["one", None, None]
     watcher.close()

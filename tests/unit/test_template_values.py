@@ -10,7 +10,7 @@ from pipeline.domain.model import Manifest
 from pipeline.errors import InvalidManifest
 from pipeline.manifest.parser import parse
 from pipeline.schedules.schedule import Schedule
-from pipeline.schedules.template_values import filler
+from pipeline.schedules.template_values import template_values
 
 NIGHTLY = Schedule("nightly", "0 2 * * *", "nightly.yaml", "Asia/Tokyo")
 TICK = datetime(2026, 7, 26, 17, 0, tzinfo=UTC)
@@ -30,11 +30,13 @@ TICK = datetime(2026, 7, 26, 17, 0, tzinfo=UTC)
     ],
 )
 def test_only_three_names_are_filled_in(text: str, expected: str) -> None:
-    assert filler(NIGHTLY, TICK)(text) == expected
+    assert template_values(NIGHTLY, TICK)(text) == expected
 
 
 def parsed(text: str, rows: bytes = b"") -> Manifest:
-    return parse(text.encode(), file="m.yaml", read_rows=lambda _: rows, local_files=None, fill=filler(NIGHTLY, TICK))
+    return parse(
+        text.encode(), file="m.yaml", read_rows=lambda _: rows, local_files=None, fill=template_values(NIGHTLY, TICK)
+    )
 
 
 def test_name_output_and_all_prompts_are_filled_in_before_they_are_validated() -> None:

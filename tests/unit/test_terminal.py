@@ -34,7 +34,7 @@ def written(console: Console) -> str:
     ],
 )
 def test_control_and_direction_characters_are_spelled_out(text: str, shown: str) -> None:
-    assert terminal.visible(text) == shown
+    assert terminal.escape_control_chars(text) == shown
 
 
 @pytest.mark.parametrize("on_terminal", [True, False])

@@ -4,45 +4,45 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.domain.throughput import Pace
+from pipeline.domain.throughput import Throughput
 
 
 def test_there_is_no_speed_before_something_has_ended() -> None:
-    pace = Pace()
-    pace.note(0, 3)
-    assert pace.per_minute(10) is None
-    assert pace.left_s(10, 5) is None
+    throughput = Throughput()
+    throughput.note(0, 3)
+    assert throughput.per_minute(10) is None
+    assert throughput.left_s(10, 5) is None
 
 
 def test_speed_and_time_left_follow_what_ended_while_watching() -> None:
-    pace = Pace()
-    pace.note(0, 100)
-    pace.note(30, 110)
-    assert pace.per_minute(30) == 20
-    assert pace.left_s(30, 40) == 120
+    throughput = Throughput()
+    throughput.note(0, 100)
+    throughput.note(30, 110)
+    assert throughput.per_minute(30) == 20
+    assert throughput.left_s(30, 40) == 120
 
 
 def test_standing_still_is_slower_and_slower() -> None:
-    pace = Pace()
-    pace.note(0, 0)
-    pace.note(10, 10)
-    assert pace.per_minute(60) == 10
+    throughput = Throughput()
+    throughput.note(0, 0)
+    throughput.note(10, 10)
+    assert throughput.per_minute(60) == 10
 
 
 def test_what_is_long_past_does_not_count() -> None:
-    pace = Pace()
-    pace.note(0, 0)
-    pace.note(10, 1000)
+    throughput = Throughput()
+    throughput.note(0, 0)
+    throughput.note(10, 1000)
     for second in range(20, 1300, 10):
-        pace.note(second, 1000 + second)
-    assert pace.per_minute(1290) == pytest.approx(60, rel=0.1)
+        throughput.note(second, 1000 + second)
+    assert throughput.per_minute(1290) == pytest.approx(60, rel=0.1)
 
 
 def test_a_batch_that_is_opened_again_is_watched_anew() -> None:
-    pace = Pace()
-    pace.note(0, 0)
-    pace.note(60, 10)
-    pace.note(120, 4)
-    assert pace.per_minute(120) is None
-    pace.note(180, 6)
-    assert pace.per_minute(180) == 2
+    throughput = Throughput()
+    throughput.note(0, 0)
+    throughput.note(60, 10)
+    throughput.note(120, 4)
+    assert throughput.per_minute(120) is None
+    throughput.note(180, 6)
+    assert throughput.per_minute(180) == 2

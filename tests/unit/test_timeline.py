@@ -3,31 +3,31 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ledger.timeline import SLOTS, Life, life_of
+from pipeline.ledger.timeline import SLOTS, Timeline, timeline_from
 from pipeline.web.dashboard import charts
 
 BEGAN = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
 def test_a_life_reaches_to_now_in_slices_that_are_few() -> None:
-    assert life_of({}, 0) == Life(1, ({},))
-    assert len(life_of({"started:0": "2"}, 9.5).slices) == 10
-    life = life_of({"step": "1000", "started:3": "2", "succeeded:62": "1"}, 100_000)
-    assert life.step_s == 2048
-    assert len(life.slices) <= SLOTS
-    assert life.slices[0] == {"started": 2, "succeeded": 1}
+    assert timeline_from({}, 0) == Timeline(1, ({},))
+    assert len(timeline_from({"started:0": "2"}, 9.5).slices) == 10
+    timeline = timeline_from({"step": "1000", "started:3": "2", "succeeded:62": "1"}, 100_000)
+    assert timeline.step_s == 2048
+    assert len(timeline.slices) <= SLOTS
+    assert timeline.slices[0] == {"started": 2, "succeeded": 1}
 
 
 @given(st.dictionaries(st.integers(0, SLOTS - 1), st.integers(1, 10**6), max_size=SLOTS), st.floats(0, 10**8))
 def test_nothing_is_lost_however_long_a_life_is(started: dict[int, int], elapsed_s: float) -> None:
-    life = life_of({f"started:{place}": str(number) for place, number in started.items()}, elapsed_s)
-    assert sum(slice_.get("started", 0) for slice_ in life.slices) == sum(started.values())
-    assert len(life.slices) <= SLOTS
+    timeline = timeline_from({f"started:{place}": str(number) for place, number in started.items()}, elapsed_s)
+    assert sum(slice_.get("started", 0) for slice_ in timeline.slices) == sum(started.values())
+    assert len(timeline.slices) <= SLOTS
 
 
 def test_ends_stand_on_the_line_and_starts_hang_from_it() -> None:
-    life = Life(1, ({"started": 4}, {}, {"succeeded": 1, "failed": 1}))
-    first, second, third = charts.timeline(life, BEGAN)
+    timeline = Timeline(1, ({"started": 4}, {}, {"succeeded": 1, "failed": 1}))
+    first, second, third = charts.timeline_slices(timeline, BEGAN)
     assert [(block.what, block.y, block.height) for block in first.blocks] == [("started", charts.LANE, charts.LANE)]
     assert first.words == "2026-07-01 12:00:00 UTC, 1 s: 4 started"
     assert (second.blocks, second.words) == ([], "")
@@ -37,4 +37,4 @@ def test_ends_stand_on_the_line_and_starts_hang_from_it() -> None:
         ("failed", charts.LANE - 2 * quarter, quarter),
     ]
     assert third.x + third.width <= charts.WIDTH
-    assert charts.busiest(life) == "in 1 s at most 4 runs started and 2 items ended"
+    assert charts.busiest(timeline) == "in 1 s at most 4 runs started and 2 items ended"

@@ -10,10 +10,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from structlog.testing import LogCapture
 
-from pipeline.domain.callback_tokens import RunName
+from pipeline.domain.callback_tokens import RunId
 from pipeline.observability import tracing
 
-RUN = RunName("la-street", "woman-1", 2)
+RUN = RunId("la-street", "woman-1", 2)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_the_steps_of_a_run_are_one_trace(spans: InMemorySpanExporter) -> None:
     for name in ("submit", "callback", "collect"):
         with tracing.step(name, RUN):
             pass
-    with tracing.step("submit", RunName("la-street", "woman-1", 3)):
+    with tracing.step("submit", RunId("la-street", "woman-1", 3)):
         pass
     *steps, other = spans.get_finished_spans()
     assert [span.name for span in steps] == ["dailies.submit", "dailies.callback", "dailies.collect"]

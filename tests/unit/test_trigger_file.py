@@ -8,9 +8,9 @@ import pytest
 from pipeline.errors import InvalidTriggers
 from pipeline.triggers.listener import plans
 from pipeline.triggers.object_manifest import of_images
-from pipeline.triggers.object_version import Drop, batch_id
+from pipeline.triggers.object_version import ObjectVersion, batch_id
 from pipeline.triggers.rule import Rule, Source, Start
-from pipeline.triggers.rule_loader import Rulebook, load
+from pipeline.triggers.rule_loader import RuleLoader, load
 from pipeline.triggers.rules import parse
 from pipeline.triggers.sqs import region_of
 
@@ -29,7 +29,7 @@ def a_rule(start: Start = Start.MANIFEST, watch: str = "s3://films/inbox/") -> R
 
 
 def why_not(key: str, rule: Rule | None = None, outputs: tuple[str, ...] = ()) -> str | None:
-    return (rule or a_rule()).why_not(Drop("films", key, "1"), outputs)
+    return (rule or a_rule()).why_not(ObjectVersion("films", key, "1"), outputs)
 
 
 def test_the_rules_of_the_contract_are_read() -> None:
@@ -104,7 +104,7 @@ def test_what_is_no_list_of_triggers_is_refused(text: str) -> None:
 
 def test_an_edit_takes_effect_and_a_broken_one_leaves_the_last_good_rules(tmp_path: Path) -> None:
     file = tmp_path / "triggers.yaml"
-    book = Rulebook(file)
+    book = RuleLoader(file)
     assert book.rules() == ()
     file.write_text(GOOD)
     assert [rule.name for rule in book.rules()] == ["inbox", "queue", "faces"]
@@ -143,7 +143,7 @@ def test_where_outputs_are_written_nothing_starts() -> None:
 
 def test_a_batch_id_tells_bucket_key_and_version_and_nothing_else() -> None:
     ids = {
-        batch_id("t", [Drop(bucket, key, version)])
+        batch_id("t", [ObjectVersion(bucket, key, version)])
         for bucket, key, version in [
             ("a", "k", "1"),
             ("b", "k", "1"),
@@ -154,11 +154,11 @@ def test_a_batch_id_tells_bucket_key_and_version_and_nothing_else() -> None:
     }
     assert len(ids) == 5
     assert all(len(one) == len("t-") + 12 for one in ids)
-    assert batch_id("t", [Drop("a", "k", "1")]) == batch_id("t", [Drop("a", "k", "1")])
+    assert batch_id("t", [ObjectVersion("a", "k", "1")]) == batch_id("t", [ObjectVersion("a", "k", "1")])
 
 
 def test_the_id_of_a_gathered_batch_does_not_depend_on_the_order() -> None:
-    drops = [Drop("a", str(n), "1") for n in range(3)]
+    drops = [ObjectVersion("a", str(n), "1") for n in range(3)]
     assert batch_id("t", drops) == batch_id("t", drops[::-1]) != batch_id("t", drops[:2])
 
 

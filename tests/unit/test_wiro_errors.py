@@ -19,8 +19,8 @@ from pipeline.wiro.errors import (
     TooManyTasks,
     VendorFault,
     WiroError,
+    printable_message,
     refusal,
-    spoken,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -176,8 +176,8 @@ def test_a_date_to_retry_after_goes_by_the_vendors_clock() -> None:
 
 
 def test_what_the_vendor_says_is_one_bounded_line() -> None:
-    assert spoken("a\nb\t\x1b[31mc\x00 \ud800") == "a b �[31mc� �"
-    assert len(spoken("x" * 10_000)) == 500
+    assert printable_message("a\nb\t\x1b[31mc\x00 \ud800") == "a b �[31mc� �"
+    assert len(printable_message("x" * 10_000)) == 500
 
 
 @pytest.mark.parametrize("kind", [Invalid, NotFound, InsufficientBalance, NotAuthorized, NoSuchEndpoint])

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.manifest.messages import mistakes_of
+from pipeline.manifest.messages import problems_of
 from pipeline.manifest.yaml import document
-from pipeline.manifest.yaml.decoder import MOST_DEPTH
+from pipeline.manifest.yaml.decoder import MAX_DEPTH
 from pipeline.manifest.yaml.document import Document, Mistake, in_order
 from pipeline.manifest.yaml.positions import Path
 
@@ -149,7 +149,7 @@ def test_what_is_no_yaml_is_told_at_its_place(text: bytes, place: str) -> None:
 )
 def test_what_is_nested_too_deeply_is_not_read(text: bytes) -> None:
     document = load(text)
-    assert [f"nested too deeply: {MOST_DEPTH}" in problem.message for problem in document.problems] == [True]
+    assert [f"nested too deeply: {MAX_DEPTH}" in problem.message for problem in document.problems] == [True]
     assert not document.readable
 
 
@@ -177,7 +177,7 @@ def test_mistakes_without_end_are_not_told_without_end() -> None:
 
 
 def test_what_is_too_long_is_not_read() -> None:
-    assert problems("a: 12345", most_bytes=7) == ["f.yaml:1:1: it is 8 bytes long: at most 7 are read"]
+    assert problems("a: 12345", max_bytes=7) == ["f.yaml:1:1: it is 8 bytes long: at most 7 are read"]
 
 
 def test_a_byte_order_mark_is_no_text() -> None:
@@ -229,7 +229,7 @@ def test_mistakes_are_located_in_the_order_in_which_they_are_given() -> None:
     assert list(map(str, found)) == ["f.yaml:2:4: a value", "f.yaml:1:1: a key"]
 
 
-class Plan(BaseModel):
+class BatchConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str
     every: int = Field(1, ge=1)
@@ -239,7 +239,7 @@ class Plan(BaseModel):
 
 class Plans(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    plans: list[Plan]
+    plans: list[BatchConfig]
 
 
 def test_what_pydantic_finds_is_told_in_words_that_say_what_would_be_right() -> None:
@@ -248,7 +248,7 @@ def test_what_pydantic_finds_is_told_in_words_that_say_what_would_be_right() -> 
     )
     with pytest.raises(ValidationError) as caught:
         Plans.model_validate(document.value)
-    assert list(map(str, in_order(document.located(mistakes_of(caught.value, Plans))))) == [
+    assert list(map(str, in_order(document.located(problems_of(caught.value, Plans))))) == [
         "f.yaml:2:12: name must be text, not 5",
         "f.yaml:2:22: every must be at least 1, not 0",
         "f.yaml:2:34: overlap must be 'skip' or 'queue', not 'zip'",

@@ -37,7 +37,7 @@ def command(state: Path) -> None:
     logging.configure()
     people = console()
     signal.signal(signal.SIGTERM, _interrupt)
-    with running(state, port=None, workers=2, environ=demo.environment(os.environ)) as stack, demo.tended(stack):
+    with running(state, port=None, workers=2, environ=demo.environment(os.environ)) as stack, demo.polled(stack):
         for what, where in stack.places:
             click.echo(f"{what:<7} {where}")
         _use(stack.environment)

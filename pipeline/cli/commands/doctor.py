@@ -18,7 +18,7 @@ def command(state: Path) -> None:
     """
     from rich.text import Text
 
-    from pipeline.cli.terminal import console, visible
+    from pipeline.cli.terminal import console, escape_control_chars
     from pipeline.doctor import Verdict, examine
     from pipeline.errors import InvalidSettings
 
@@ -28,15 +28,16 @@ def command(state: Path) -> None:
         setup = settings(state)
     except InvalidSettings as error:
         for line in str(error).splitlines():
-            out.print(Text("wrong ", colours[Verdict.WRONG]), f"settings: {visible(line)}")
+            out.print(Text("wrong ", colours[Verdict.WRONG]), f"settings: {escape_control_chars(line)}")
         raise SystemExit(1) from None
     for finding in examine(setup):
         wrong += finding.verdict is Verdict.WRONG
         out.print(
-            Text(f"{finding.verdict:<6}", colours[finding.verdict]), f"{finding.subject}: {visible(finding.says)}"
+            Text(f"{finding.verdict:<6}", colours[finding.verdict]),
+            f"{finding.subject}: {escape_control_chars(finding.message)}",
         )
-        if finding.mend:
-            out.print(f"       {visible(finding.mend)}")
+        if finding.fix:
+            out.print(f"       {escape_control_chars(finding.fix)}")
     if wrong:
         out.print(f"{wrong} to mend.")
         raise SystemExit(1)

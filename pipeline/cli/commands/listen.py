@@ -18,9 +18,9 @@ def command(state: Path) -> None:
     to listen to it waits until there is. Any number of listeners may run.
     """
     from pipeline.observability import logging
-    from pipeline.shutdown import told_to_stop
+    from pipeline.shutdown import shutdown_requested
     from pipeline.triggers.listener import Listener
 
     logging.configure()
-    with told_to_stop() as told:
+    with shutdown_requested() as told:
         Listener(settings(state)).run(told)

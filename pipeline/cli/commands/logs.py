@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SILENCE_S = 30.0
 """After so long without a message the vendor is asked whether the run has ended."""
-_MOST_SILENCES = 20
+_MAX_SILENT_POLLS = 20
 _PAUSE_S = 2.0
 
 
@@ -32,7 +32,7 @@ class NoRunYet(DailiesError):
 @state_option
 def command(batch_id: str, item_id: str, state: Path) -> None:
     """What the vendor says of an item's latest run, from now until it ends."""
-    from pipeline.cli.terminal import visible
+    from pipeline.cli.terminal import escape_control_chars
     from pipeline.wiro.client import Wiro
 
     run = ledger(state).run_of(batch_id, item_id)
@@ -40,14 +40,14 @@ def command(batch_id: str, item_id: str, state: Path) -> None:
         raise NoRunYet(f"There is no run of {item_id!r} yet. `dailies items {batch_id}` says how it is doing.")
     click.echo(f"run {run.task_id}, attempt {run.attempt}")
     for line in _lines(Wiro.from_settings(settings(state)), run.token, run.task_id):
-        click.echo(visible(line))
+        click.echo(escape_control_chars(line))
 
 
 def _lines(wiro: Wiro, token: str, task_id: str) -> Iterator[str]:
     """Messages until the run ends; one that has ended already says nothing more, so that is asked first."""
     from pipeline.wiro.errors import NoAnswer
 
-    for _ in range(_MOST_SILENCES):
+    for _ in range(_MAX_SILENT_POLLS):
         task = wiro.task(token=token, task_id=task_id)
         if task.ended:
             yield f"{task.status}: {'it ended well' if task.succeeded else task.why_failed}"

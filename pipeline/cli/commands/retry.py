@@ -26,10 +26,10 @@ _RETRYABLE = (ItemState.FAILED, ItemState.UNKNOWN, ItemState.CANCELLED)
 @state_option
 def command(batch_id: str, among: tuple[str, ...], state: Path) -> None:
     """Let ended items of a batch go again. What is paid for already is copied again, not run again."""
-    from pipeline.domain.formatting import many
+    from pipeline.domain.formatting import pluralize
 
     count = service(state).retry(batch_id, among)
     if count:
-        click.echo(f"{many(count, 'item')} of {batch_id} to go again. `dailies watch {batch_id}` follows.")
+        click.echo(f"{pluralize(count, 'item')} of {batch_id} to go again. `dailies watch {batch_id}` follows.")
     else:
         click.echo(f"Batch {batch_id} has no ended item that is {' or '.join(among)}.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.schedules.scheduler import Scheduler
-    from pipeline.schedules.summary import Overview, ScheduleView
+    from pipeline.schedules.summary import ScheduleSummary, ScheduleView
 
 
 @click.group("schedules", invoke_without_command=True)
@@ -31,12 +31,12 @@ def command(ctx: click.Context, as_json: bool, state: Path) -> None:
         return
     from pipeline.cli.terminal import console, print_json
     from pipeline.ledger.ledger import Ledger
-    from pipeline.schedules.store import ScheduleLedger
-    from pipeline.schedules.summary import document, overview
+    from pipeline.schedules.store import ScheduleStore
+    from pipeline.schedules.summary import document, summary
 
     setup = settings(state)
-    states = ScheduleLedger.connect(setup.redis_url)
-    found = overview(setup.schedules, states, Ledger.connect(setup.redis_url), states.now())
+    states = ScheduleStore.connect(setup.redis_url)
+    found = summary(setup.schedules, states, Ledger.connect(setup.redis_url), states.now())
     if as_json:
         print_json(document(found))
     else:
@@ -86,7 +86,7 @@ def _scheduler(ctx: click.Context, state: Path) -> Scheduler:
     return Scheduler.of(service(state))
 
 
-def _print(out: Console, errors: Console, found: Overview, file: Path) -> None:
+def _print(out: Console, errors: Console, found: ScheduleSummary, file: Path) -> None:
     if found.trouble:
         errors.print("The schedules file is broken. What it said before is still in force.", style="red")
         errors.print(found.trouble)
@@ -101,7 +101,7 @@ def _print(out: Console, errors: Console, found: Overview, file: Path) -> None:
 def _print_schedule(out: Console, view: ScheduleView) -> None:
     from rich.text import Text
 
-    from pipeline.cli.terminal import print_fields, visible
+    from pipeline.cli.terminal import escape_control_chars, print_fields
     from pipeline.cli.terminal import state as coloured
     from pipeline.domain.formatting import dollars
 
@@ -119,12 +119,12 @@ def _print_schedule(out: Console, view: ScheduleView) -> None:
     fields += [(_once("waiting", number), _local(moment)) for number, moment in enumerate(view.waiting)]
     for number, row in enumerate(view.batches):
         told = Text.assemble(
-            visible(row.id), "  ", coloured(row.status), f"  {row.total:,} items, ", dollars(row.cost_usd)
+            escape_control_chars(row.id), "  ", coloured(row.status), f"  {row.total:,} items, ", dollars(row.cost_usd)
         )
         fields.append((_once("batches", number), told))
     for number, record in enumerate(view.not_made):
-        ticks = [moment.astimezone(schedule.zone) for moment in (record.tick, record.last) if moment]
-        span = " to ".join(dict.fromkeys(map(_local, ticks)))
+        occurrences = [moment.astimezone(schedule.zone) for moment in (record.occurrence, record.last) if moment]
+        span = " to ".join(dict.fromkeys(map(_local, occurrences)))
         fields.append((_once("not made", number), f"{span}  {record.did}: {record.why}"))
     print_fields(out, fields)
 

@@ -11,7 +11,7 @@ from pipeline.cli.options import json_option, settings, state_option
 
 if TYPE_CHECKING:
     from pipeline.batches.service import Service
-    from pipeline.manifest.source import Given
+    from pipeline.manifest.source import ManifestSource
 
 
 @click.command("submit")
@@ -40,7 +40,7 @@ def command(file: str, batch_id: str | None, wait: bool, dry_run: bool, as_json:
     _submit(Service.from_settings(setup), given, batch_id, wait=wait, as_json=as_json)
 
 
-def _submit(service: Service, given: Given, batch_id: str | None, *, wait: bool, as_json: bool) -> None:
+def _submit(service: Service, given: ManifestSource, batch_id: str | None, *, wait: bool, as_json: bool) -> None:
     from pipeline.cli.progress import follow
     from pipeline.cli.terminal import console, print_json
     from pipeline.domain.results import status_document

@@ -26,13 +26,13 @@ def command(port: int | None, workers: int, state: Path) -> None:
     """
     from pipeline.local.stack import running
     from pipeline.observability import logging
-    from pipeline.shutdown import told_to_stop
+    from pipeline.shutdown import shutdown_requested
 
     logging.configure()
-    with told_to_stop() as told, running(state, port=port, workers=workers, environ=os.environ) as stack:
+    with shutdown_requested() as told, running(state, port=port, workers=workers, environ=os.environ) as stack:
         for what, where in stack.places:
             click.echo(f"{what:<7} {where}")
         click.echo("Ready when /readyz says so. Ctrl-C or SIGTERM stops everything.")
         while not told.wait(0.2):
-            stack.supervisor.tend()
+            stack.supervisor.poll()
         click.echo("Stopping: what is at work is let finish.")

@@ -17,8 +17,8 @@ def command(file: str, state: Path) -> None:
 
     FILE may also be - for stdin, or an s3:// address. Exit code 2 when there is a mistake.
     """
-    from pipeline.cli.terminal import visible
-    from pipeline.domain.formatting import many
+    from pipeline.cli.terminal import escape_control_chars
+    from pipeline.domain.formatting import pluralize
     from pipeline.errors import InvalidManifest
     from pipeline.manifest.source import read
     from pipeline.storage.s3 import Storage
@@ -27,6 +27,6 @@ def command(file: str, state: Path) -> None:
         manifest = read(file, lambda: Storage(settings(state).s3_endpoint)).manifest
     except InvalidManifest as error:
         for problem in error.problems:
-            click.echo(visible(str(problem)))
+            click.echo(escape_control_chars(str(problem)))
         raise SystemExit(error.exit_code) from None
-    click.echo(f"{file}: all right: {manifest.name}, {many(len(manifest.items), 'item')}, {manifest.model}")
+    click.echo(f"{file}: all right: {manifest.name}, {pluralize(len(manifest.items), 'item')}, {manifest.model}")

@@ -15,15 +15,15 @@ from yaml.reader import ReaderError
 
 from pipeline.errors import Problem
 
-MOST_DEPTH = 20
-MOST_EXPANDED = 16 * 1024 * 1024
+MAX_DEPTH = 20
+MAX_EXPANDED = 16 * 1024 * 1024
 """What aliases may stand for in all, in characters, as if it were written out."""
-MOST_VALUES = 4_000_000
-MOST_ENTRIES = 250_000
+MAX_VALUES = 4_000_000
+MAX_ENTRIES = 250_000
 """How many entries a list may have."""
-MOST_KEYS = 256
+MAX_KEYS = 256
 """How many keys a mapping may have."""
-MOST_PROBLEMS = 1000
+MAX_PROBLEMS = 1000
 """After so many mistakes reading goes no further."""
 
 BAD_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -41,7 +41,7 @@ for _word, _meaning in (
 _INT = re.compile(r"[-+]?[0-9]+|0x[0-9a-fA-F]+|0o[0-7]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?(?:\.inf|\.Inf|\.INF|Infinity)|\.nan|\.NaN|\.NAN|NaN")
-_MOST_DIGITS = 300
+_MAX_DIGITS = 300
 _TAGS = {"tag:yaml.org,2002:str": "text", "tag:yaml.org,2002:seq": "list", "tag:yaml.org,2002:map": "mapping"}
 _MERGE = "<<"
 _NO_KEY: Any = object()
@@ -51,7 +51,7 @@ class _Stop(Exception):
     """Reading goes no further."""
 
 
-class Builder:
+class Decoder:
     """Makes one value of a text; `text_keys` and `free_keys` are those of `yaml_text.load`.
 
     What is wrong goes to `problems`; where the value cannot be made at all `readable` is False.
@@ -111,7 +111,7 @@ class Builder:
         anchor: str | None = None
         free_from = 0
         stack: list[tuple[Any, bool, Any, str | None]] = []
-        left = MOST_VALUES
+        left = MAX_VALUES
         while True:
             event = get_event()
             kind = type(event)
@@ -134,7 +134,7 @@ class Builder:
                     self._stop(event, "a key must be text")
                 if event.tag is not None:
                     self._check_tag(event, "mapping" if kind is mapping else "list")
-                if len(stack) == MOST_DEPTH:
+                if len(stack) == MAX_DEPTH:
                     self._stop(event, _TOO_DEEP)
                 stack.append((node, is_mapping, key, anchor))
                 if not free_from and key in free_keys:
@@ -150,7 +150,7 @@ class Builder:
                 value = node
                 left -= 1 + len(node)
                 if left < 0:
-                    self._stop(event, f"up to here there are more than {MOST_VALUES:,} values")
+                    self._stop(event, f"up to here there are more than {MAX_VALUES:,} values")
                 if is_mapping and id(node) in self._merging:
                     self._merge(event, node)
                 if anchor is not None:
@@ -163,10 +163,10 @@ class Builder:
                 key = _NO_KEY
             elif node is top:
                 return value
-            elif len(node) < MOST_ENTRIES:
+            elif len(node) < MAX_ENTRIES:
                 node.append(value)
             else:
-                self._stop(event, f"this list has more than {MOST_ENTRIES:,} entries")
+                self._stop(event, f"this list has more than {MAX_ENTRIES:,} entries")
 
     def _check_text(self, event: Any) -> None:
         if PAD in event.value:
@@ -178,8 +178,8 @@ class Builder:
         key: str = event.value
         if key in node:
             self._note(event, f"{shown(key)} is here twice: keep one")
-        elif len(node) == MOST_KEYS:
-            self._stop(event, f"this mapping has more than {MOST_KEYS:,} keys")
+        elif len(node) == MAX_KEYS:
+            self._stop(event, f"this mapping has more than {MAX_KEYS:,} keys")
         if event.tag is not None:
             self._check_tag(event, "text")
         if event.anchor is not None:
@@ -195,10 +195,10 @@ class Builder:
             return _CONSTANTS[text]
         if as_text:
             return text
-        if _INT.fullmatch(text) and len(text) <= _MOST_DIGITS:
+        if _INT.fullmatch(text) and len(text) <= _MAX_DIGITS:
             return int(text, 0) if text[1:2] in ("x", "o") else int(text)
         is_float = _FLOAT.fullmatch(text)
-        if is_float and len(text) <= _MOST_DIGITS and math.isfinite(float(text)):
+        if is_float and len(text) <= _MAX_DIGITS and math.isfinite(float(text)):
             return float(text)
         if is_float or _NOT_FINITE.fullmatch(text):
             self._note(event, f"{shown(text)} is a number that cannot be used; put it in quotes if it is text")
@@ -237,9 +237,9 @@ class Builder:
         value = self._anchors[event.anchor]
         length, depth = self._measure(value)
         self._expanded += length
-        if self._expanded > MOST_EXPANDED:
-            self._stop(event, f"up to here aliases stand for more than {MOST_EXPANDED:,} characters")
-        if depth_here + depth > MOST_DEPTH:
+        if self._expanded > MAX_EXPANDED:
+            self._stop(event, f"up to here aliases stand for more than {MAX_EXPANDED:,} characters")
+        if depth_here + depth > MAX_DEPTH:
             self._stop(event, _TOO_DEEP)
         return value
 
@@ -253,12 +253,12 @@ class Builder:
                 continue
             for key, value in other.items():
                 node.setdefault(key, value)
-        if len(node) > MOST_KEYS:
-            self._stop(event, f"the mapping that ends here has more than {MOST_KEYS:,} keys")
+        if len(node) > MAX_KEYS:
+            self._stop(event, f"the mapping that ends here has more than {MAX_KEYS:,} keys")
 
     def _note(self, event: Any, message: str) -> None:
         self._add(event.start_mark.line, event.start_mark.column, message)
-        if len(self.problems) >= MOST_PROBLEMS:
+        if len(self.problems) >= MAX_PROBLEMS:
             raise _Stop
 
     def _add(self, line: int, column: int, message: str) -> None:
@@ -269,7 +269,7 @@ class Builder:
         raise _Stop
 
 
-_TOO_DEEP = f"this is nested too deeply: {MOST_DEPTH} levels are read"
+_TOO_DEEP = f"this is nested too deeply: {MAX_DEPTH} levels are read"
 
 
 def shown(value: object) -> str:

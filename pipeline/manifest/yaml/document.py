@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import Problem
-from pipeline.manifest.yaml.decoder import BAD_TEXT, MOST_DEPTH, MOST_ENTRIES, MOST_KEYS, PAD, Builder
+from pipeline.manifest.yaml.decoder import BAD_TEXT, MAX_DEPTH, MAX_ENTRIES, MAX_KEYS, PAD, Decoder
 from pipeline.manifest.yaml.positions import Path, Tree, find
 
-MOST_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 64 * 1024 * 1024
 
-_MOST_NODES = 2 * MOST_ENTRIES
+_MAX_NODES = 2 * MAX_ENTRIES
 """Lists and mappings that are made in memory before anything is judged. JSON with more is read as YAML is, judged as it
 comes: that takes longer and ends sooner."""
 
@@ -49,18 +49,19 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
     readable: bool = True
 
-    def located(self, mistakes: Iterable[Mistake]) -> list[Problem]:
+    def located(self, problems_found: Iterable[Mistake]) -> list[Problem]:
         """Mistakes with their places, all found in one reading.
 
         What is not written at its path (a key that is missing, what an alias stands for) is where its parent is.
         """
         tree = Tree()
-        mistakes = list(mistakes)
-        for mistake in mistakes:
+        problems_found = list(problems_found)
+        for mistake in problems_found:
             tree.add(self._there(mistake.path))
         find(tree, self.text)
         return [
-            Problem(self.file, *tree.place(mistake.path, key=mistake.at_key), mistake.message) for mistake in mistakes
+            Problem(self.file, *tree.place(mistake.path, key=mistake.at_key), mistake.message)
+            for mistake in problems_found
         ]
 
     def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:
@@ -85,7 +86,7 @@ def load(
     text: bytes,
     *,
     file: str,
-    most_bytes: int = MOST_BYTES,
+    max_bytes: int = MAX_BYTES,
     text_keys: frozenset[str] = frozenset(),
     free_keys: frozenset[str] = frozenset(),
 ) -> Document:
@@ -95,8 +96,8 @@ def load(
     `id: 007` is "007"; not so within a key of `free_keys`. JSON says itself what is text.
     """
     document = Document(file, text)
-    if len(text) > most_bytes:
-        return _unreadable(document, 1, 1, f"it is {len(text):,} bytes long: at most {most_bytes:,} are read")
+    if len(text) > max_bytes:
+        return _unreadable(document, 1, 1, f"it is {len(text):,} bytes long: at most {max_bytes:,} are read")
     try:
         characters = text.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -108,7 +109,7 @@ def load(
         document.text = joined.encode()
         if not BAD_TEXT.search(characters) and not _BAD_ESCAPE.search(joined) and _load_json(document, characters):
             return document
-    builder = Builder(file, document.text, text_keys, free_keys)
+    builder = Decoder(file, document.text, text_keys, free_keys)
     document.value, document.problems, document.readable = builder.build(), builder.problems, builder.readable
     return document
 
@@ -139,7 +140,7 @@ def _joined(pair: re.Match[str]) -> str:
 
 def _load_json(document: Document, characters: str) -> bool:
     """Read what is JSON without a fault. False leaves it to YAML, which finds the places of faults."""
-    if characters.count("{") + characters.count("[") > _MOST_NODES:
+    if characters.count("{") + characters.count("[") > _MAX_NODES:
         return False
     try:
         document.value = _decode(characters)
@@ -150,7 +151,7 @@ def _load_json(document: Document, characters: str) -> bool:
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) < len(pairs) or len(found) > MOST_KEYS:
+    if len(found) < len(pairs) or len(found) > MAX_KEYS:
         raise ValueError("a key is there twice, or there are too many")
     return found
 
@@ -172,8 +173,8 @@ _decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constan
 def _is_too_much(value: Any) -> bool:
     """Whether it is nested too deeply or has a list that is too long."""
     level = [value]
-    for _ in range(MOST_DEPTH):
-        if any(len(parent) > MOST_ENTRIES for parent in level):
+    for _ in range(MAX_DEPTH):
+        if any(len(parent) > MAX_ENTRIES for parent in level):
             return True
         level = [
             child

@@ -14,8 +14,8 @@ from pipeline.manifest.yaml.decoder import shown
 from pipeline.manifest.yaml.document import Mistake
 from pipeline.manifest.yaml.positions import Path
 
-MOST_BYTES = 1_000_000
-MOST_ENTRIES = 1000
+MAX_BYTES = 1_000_000
+MAX_ENTRIES = 1000
 
 Reader = Callable[[object], Any]
 """Makes of a value as it is written what it means. Raises ValueError, saying what would be right."""
@@ -41,7 +41,7 @@ class Shape:
 def read(text: bytes, *, file: str, shape: Shape) -> tuple[list[dict[str, Any]], list[Problem]]:
     """The values of each entry without a mistake, and all mistakes with their places."""
     document = yaml_document.load(
-        text, file=file, most_bytes=MOST_BYTES, text_keys=shape.text_keys, free_keys=shape.free_keys
+        text, file=file, max_bytes=MAX_BYTES, text_keys=shape.text_keys, free_keys=shape.free_keys
     )
     if not document.readable:
         return [], document.problems
@@ -61,8 +61,8 @@ def _list(value: object, shape: Shape, found: list[dict[str, Any]]) -> Iterator[
     if not isinstance(entries, list):
         yield Mistake((key,), "must be a list; [] is none at all")
         return
-    if len(entries) > MOST_ENTRIES:
-        yield Mistake((key,), f"has {len(entries):,} {key}; at most {MOST_ENTRIES:,} are taken")
+    if len(entries) > MAX_ENTRIES:
+        yield Mistake((key,), f"has {len(entries):,} {key}; at most {MAX_ENTRIES:,} are taken")
         return
     names: set[str] = set()
     for number, entry in enumerate(entries):
@@ -74,22 +74,22 @@ def _entry(entry: object, path: Path, shape: Shape, names: set[str], found: list
         yield Mistake(path, f"must be a mapping with {', '.join(shape.needed[:-1])} and {shape.needed[-1]}")
         return
     values: dict[str, Any] = {}
-    mistakes = [Mistake(path, f"needs {key!r}") for key in shape.needed if key not in entry]
+    problems_found = [Mistake(path, f"needs {key!r}") for key in shape.needed if key not in entry]
     for key, value in entry.items():
         if key not in shape.readers:
             message = f"{shown(key)} is not known here: the keys are {', '.join(shape.readers)}"
-            mistakes.append(Mistake((*path, key), message, at_key=True))
+            problems_found.append(Mistake((*path, key), message, at_key=True))
             continue
         try:
             values[key] = shape.readers[key](value)
         except ValueError as error:
-            mistakes.append(Mistake((*path, key), str(error)))
+            problems_found.append(Mistake((*path, key), str(error)))
     if values.get("name") in names:
-        mistakes.append(Mistake((*path, "name"), f"{shown(values['name'])} is the name of two {shape.key}"))
+        problems_found.append(Mistake((*path, "name"), f"{shown(values['name'])} is the name of two {shape.key}"))
     names.add(values.get("name", ""))
-    mistakes += shape.rules(entry, values, path)
-    if mistakes:
-        yield from mistakes
+    problems_found += shape.rules(entry, values, path)
+    if problems_found:
+        yield from problems_found
     else:
         found.append(values)
 
@@ -128,12 +128,12 @@ def one_of(kind: type[StrEnum]) -> Reader:
     return read_word
 
 
-def number_of_seconds(least: float, most: float) -> Reader:
+def number_of_seconds(minimum: float, most: float) -> Reader:
     """Reads a number of seconds."""
 
     def read_seconds(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            raise ValueError(f"{shown(value)} must be a number of seconds from {least} to {most}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value <= most:
+            raise ValueError(f"{shown(value)} must be a number of seconds from {minimum} to {most}")
         return float(value)
 
     return read_seconds

@@ -10,14 +10,14 @@ from werkzeug.exceptions import ServiceUnavailable
 from pipeline.batches.service import Service
 from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.web.api.batches import BATCH
-from pipeline.web.api.endpoints import Operations
+from pipeline.web.api.endpoints import Endpoints
 from pipeline.web.api.schemas import Batch
-from pipeline.web.api.sse_subscriptions import TooManyWatchers, Watcher, Watches
+from pipeline.web.api.sse_subscriptions import SseSubscriptions, Subscription, TooManySubscriptions
 
 RECONNECT_MS = 3000
 
 
-def add_to(operations: Operations, service: Service) -> None:
+def add_to(endpoints: Endpoints, service: Service) -> None:
     """Add `GET /api/v1/batches/{batch_id}/events`."""
 
     def read(batch_id: str) -> tuple[str, bool]:
@@ -25,9 +25,9 @@ def add_to(operations: Operations, service: Service) -> None:
         document = Batch.of(row, service.results_uri(row))
         return document.model_dump_json(), row.status in BATCH_TERMINAL
 
-    watches = Watches(read, max(1, service.settings.web_threads // 2))
+    subscriptions = SseSubscriptions(read, max(1, service.settings.web_threads // 2))
 
-    @operations.add("GET", f"{BATCH}/events", answers={200: "text/event-stream"}, errors=(404,))
+    @endpoints.add("GET", f"{BATCH}/events", answers={200: "text/event-stream"}, errors=(404,))
     def watch_batch(batch_id: str) -> Response:
         """Watch a batch: server-sent events.
 
@@ -35,8 +35,8 @@ def add_to(operations: Operations, service: Service) -> None:
         the last. 503 when too many watch: then ask for the batch every few seconds instead.
         """
         try:
-            watcher = watches.follow(batch_id)
-        except TooManyWatchers:
+            watcher = subscriptions.follow(batch_id)
+        except TooManySubscriptions:
             raise ServiceUnavailable("Too many watch at the moment. Ask for the batch itself instead.") from None
         answer = Response(_events(watcher), content_type="text/event-stream")
         answer.call_on_close(watcher.close)
@@ -45,7 +45,7 @@ def add_to(operations: Operations, service: Service) -> None:
         return answer
 
 
-def _events(watcher: Watcher) -> Iterator[bytes]:
+def _events(watcher: Subscription) -> Iterator[bytes]:
     yield f"retry: {RECONNECT_MS}\n\n".encode()
     for text in watcher:
         yield b": still there\n\n" if text is None else f"event: progress\ndata: {text}\n\n".encode()

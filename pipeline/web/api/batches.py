@@ -11,24 +11,24 @@ from pipeline.batches.service import Service
 from pipeline.domain.model import BatchRow, Review
 from pipeline.domain.results import money
 from pipeline.errors import DailiesError, InvalidBatchId
-from pipeline.manifest.untrusted import Intake
-from pipeline.web.api.endpoints import Header, Operations, answer, whole_body
+from pipeline.manifest.untrusted import UntrustedManifests
+from pipeline.web.api.endpoints import Endpoints, Header, answer, whole_body
 from pipeline.web.api.manifest_schema import MANIFEST_BODY
 from pipeline.web.api.schemas import (
     BATCH_ID,
     Account,
-    AgainAsked,
     Batch,
     Batches,
-    BatchesAsked,
+    BatchesQuery,
     Estimate,
     Item,
     Items,
-    ItemsAsked,
-    Reopened,
-    RetryAsked,
-    ReviewAsked,
-    Take,
+    ItemsQuery,
+    RetryRequest,
+    RetryResult,
+    ReviewRequest,
+    TakeRequest,
+    TakeResult,
 )
 from pipeline.wiro.client import Wiro
 
@@ -40,20 +40,20 @@ ITEM = f"{BATCH}/items/{{item_id}}"
 _KEY = Header("Idempotency-Key", "The batch id: the same key again is the same batch, never a second one.", BATCH_ID)
 
 
-def add_to(operations: Operations, service: Service) -> None:
+def add_to(endpoints: Endpoints, service: Service) -> None:
     """Add all that is under `/api/v1` and is one question and one answer."""
-    intake = Intake(service.settings, service.storage)
-    _add_creation(operations, service, intake)
-    _add_estimate(operations, intake, Wiro.from_settings(service.settings))
-    _add_batches(operations, service)
-    _add_steering(operations, service)
-    _add_items(operations, service)
-    _add_account(operations, service)
+    untrusted = UntrustedManifests(service.settings, service.storage)
+    _add_creation(endpoints, service, untrusted)
+    _add_estimate(endpoints, untrusted, Wiro.from_settings(service.settings))
+    _add_batches(endpoints, service)
+    _add_steering(endpoints, service)
+    _add_items(endpoints, service)
+    _add_account(endpoints, service)
 
 
-def _add_creation(operations: Operations, service: Service, intake: Intake) -> None:
+def _add_creation(endpoints: Endpoints, service: Service, untrusted: UntrustedManifests) -> None:
 
-    @operations.add(
+    @endpoints.add(
         "POST",
         f"{ROOT}/batches",
         answers={201: Batch, 200: Batch},
@@ -67,7 +67,7 @@ def _add_creation(operations: Operations, service: Service, intake: Intake) -> N
         The body is the manifest, YAML or JSON. 201 with its Location when it is new, 200 when it was there, 422
         with all mistakes. It reads no files: images are URLs or s3:// addresses in buckets of the service.
         """
-        manifest = intake.read(whole_body(), file="manifest")
+        manifest = untrusted.read(whole_body(), file="manifest")
         key = request.headers.get(_KEY.name)
         if key == "":
             raise InvalidBatchId(key)
@@ -78,11 +78,11 @@ def _add_creation(operations: Operations, service: Service, intake: Intake) -> N
         return answer(_batch(service, service.ledger.batch(batch_id)), 201 if accepted.created else 200, headers)
 
 
-def _add_estimate(operations: Operations, intake: Intake, wiro: Wiro) -> None:
-    @operations.add("POST", f"{ROOT}/estimate", answers={200: Estimate}, errors=(413, 422, 502), raw_body=MANIFEST_BODY)
+def _add_estimate(endpoints: Endpoints, untrusted: UntrustedManifests, wiro: Wiro) -> None:
+    @endpoints.add("POST", f"{ROOT}/estimate", answers={200: Estimate}, errors=(413, 422, 502), raw_body=MANIFEST_BODY)
     def estimate_batch() -> Response:
         """Judge a manifest, tell what it would cost, and do nothing else."""
-        manifest = intake.read(whole_body(), file="manifest")
+        manifest = untrusted.read(whole_body(), file="manifest")
         price = _price(wiro, manifest.model)
         number = len(manifest.items)
         return answer(
@@ -96,49 +96,49 @@ def _add_estimate(operations: Operations, intake: Intake, wiro: Wiro) -> None:
         )
 
 
-def _add_batches(operations: Operations, service: Service) -> None:
-    @operations.add("GET", f"{ROOT}/batches", answers={200: Batches}, errors=(400, 404), query=BatchesAsked)
-    def list_batches(query: BatchesAsked) -> Response:
+def _add_batches(endpoints: Endpoints, service: Service) -> None:
+    @endpoints.add("GET", f"{ROOT}/batches", answers={200: Batches}, errors=(400, 404), query=BatchesQuery)
+    def list_batches(query: BatchesQuery) -> Response:
         """List batches, newest first."""
         page = service.ledger.batch_page(query.limit, after=query.cursor)
         return answer(Batches(batches=[_batch(service, row) for row in page.batches], next=page.next))
 
-    @operations.add("GET", BATCH, answers={200: Batch}, errors=(404,))
+    @endpoints.add("GET", BATCH, answers={200: Batch}, errors=(404,))
     def get_batch(batch_id: str) -> Response:
         """Tell how a batch is doing."""
         return answer(_batch(service, service.ledger.batch(batch_id)))
 
 
-def _add_steering(operations: Operations, service: Service) -> None:
-    @operations.add("POST", f"{BATCH}/cancel", answers={200: Batch}, errors=(404, 502))
+def _add_steering(endpoints: Endpoints, service: Service) -> None:
+    @endpoints.add("POST", f"{BATCH}/cancel", answers={200: Batch}, errors=(404, 502))
     def cancel_batch(batch_id: str) -> Response:
         """Stop a batch: what waits is cancelled, what runs is cancelled or killed at the vendor."""
         service.cancel(batch_id)
         return answer(_batch(service, service.ledger.batch(batch_id)))
 
-    @operations.add("POST", f"{BATCH}/pause", answers={200: Batch}, errors=(404,))
+    @endpoints.add("POST", f"{BATCH}/pause", answers={200: Batch}, errors=(404,))
     def pause_batch(batch_id: str) -> Response:
         """Submit nothing more of a batch; what runs goes on."""
         service.ledger.pause(batch_id)
         return answer(_batch(service, service.ledger.batch(batch_id)))
 
-    @operations.add("POST", f"{BATCH}/resume", answers={200: Batch}, errors=(404,))
+    @endpoints.add("POST", f"{BATCH}/resume", answers={200: Batch}, errors=(404,))
     def resume_batch(batch_id: str) -> Response:
         """Go on with a paused batch."""
         service.resume(batch_id)
         return answer(_batch(service, service.ledger.batch(batch_id)))
 
-    @operations.add(
-        "POST", f"{BATCH}/retry", answers={200: Reopened}, errors=(404, 413, 415, 422, 502), body=RetryAsked
+    @endpoints.add(
+        "POST", f"{BATCH}/retry", answers={200: RetryResult}, errors=(404, 413, 415, 422, 502), body=RetryRequest
     )
-    def retry_batch(batch_id: str, body: RetryAsked) -> Response:
+    def retry_batch(batch_id: str, body: RetryRequest) -> Response:
         """Let ended items go again; what is paid is copied again, not run."""
-        return answer(Reopened(reopened=service.retry(batch_id, body.status)))
+        return answer(RetryResult(reopened=service.retry(batch_id, body.status)))
 
 
-def _add_items(operations: Operations, service: Service) -> None:
-    @operations.add("GET", f"{BATCH}/items", answers={200: Items}, errors=(400, 404), query=ItemsAsked)
-    def list_items(batch_id: str, query: ItemsAsked) -> Response:
+def _add_items(endpoints: Endpoints, service: Service) -> None:
+    @endpoints.add("GET", f"{BATCH}/items", answers={200: Items}, errors=(400, 404), query=ItemsQuery)
+    def list_items(batch_id: str, query: ItemsQuery) -> Response:
         """List the items of a batch in manifest order.
 
         A page of a filtered list may be short, even empty, and not be the last: go on while there is a `next`.
@@ -154,42 +154,44 @@ def _add_items(operations: Operations, service: Service) -> None:
         following = None if page.next is None else str(page.next)
         return answer(Items(items=[Item.of(row) for row in page.items], next=following))
 
-    @operations.add("GET", ITEM, answers={200: Item}, errors=(404,))
+    @endpoints.add("GET", ITEM, answers={200: Item}, errors=(404,))
     def get_item(batch_id: str, item_id: str) -> Response:
         """Tell how an item is doing."""
         return answer(Item.of(service.ledger.item(batch_id, item_id)))
 
-    @operations.add("POST", f"{ITEM}/retry", answers={200: Reopened}, errors=(404, 502))
+    @endpoints.add("POST", f"{ITEM}/retry", answers={200: RetryResult}, errors=(404, 502))
     def retry_item(batch_id: str, item_id: str) -> Response:
         """Let one ended item go again; what is paid is copied again, not run."""
-        return answer(Reopened(reopened=int(service.retry_item(batch_id, item_id))))
+        return answer(RetryResult(reopened=int(service.retry_item(batch_id, item_id))))
 
-    @operations.add("POST", f"{ITEM}/review", answers={200: Item}, errors=(404, 413, 415, 422, 502), body=ReviewAsked)
-    def review_item(batch_id: str, item_id: str, body: ReviewAsked) -> Response:
+    @endpoints.add("POST", f"{ITEM}/review", answers={200: Item}, errors=(404, 413, 415, 422, 502), body=ReviewRequest)
+    def review_item(batch_id: str, item_id: str, body: ReviewRequest) -> Response:
         """Mark an item approved or rejected, or take that back."""
         service.review(batch_id, item_id, Review(body.mark, body.note) if body.mark else None)
         return answer(Item.of(service.ledger.item(batch_id, item_id)))
 
-    @operations.add("POST", f"{ITEM}/again", answers={201: Take}, errors=(404, 413, 415, 422, 502), body=AgainAsked)
-    def take_again(batch_id: str, item_id: str, body: AgainAsked) -> Response:
+    @endpoints.add(
+        "POST", f"{ITEM}/again", answers={201: TakeResult}, errors=(404, 413, 415, 422, 502), body=TakeRequest
+    )
+    def take_again(batch_id: str, item_id: str, body: TakeRequest) -> Response:
         """Make another take of an item, with another prompt, in the same batch; the old one stays beside it."""
-        take = service.again(batch_id, item_id, body.prompt)
-        return answer(Take(item=take), 201, {"Location": f"{ROOT}/batches/{batch_id}/items/{take}"})
+        take = service.create_take(batch_id, item_id, body.prompt)
+        return answer(TakeResult(item=take), 201, {"Location": f"{ROOT}/batches/{batch_id}/items/{take}"})
 
 
-def _add_account(operations: Operations, service: Service) -> None:
-    @operations.add("GET", f"{ROOT}/account", answers={200: Account})
+def _add_account(endpoints: Endpoints, service: Service) -> None:
+    @endpoints.add("GET", f"{ROOT}/account", answers={200: Account})
     def get_account() -> Response:
         """Tell how the account at the vendor is doing."""
         return answer(Account.of(service.ledger.account()))
 
-    @operations.add("POST", f"{ROOT}/account/pause", answers={200: Account})
+    @endpoints.add("POST", f"{ROOT}/account/pause", answers={200: Account})
     def pause_account() -> Response:
         """Submit nothing more, of any batch; what runs goes on."""
         service.ledger.pause(None)
         return answer(Account.of(service.ledger.account()))
 
-    @operations.add("POST", f"{ROOT}/account/resume", answers={200: Account})
+    @endpoints.add("POST", f"{ROOT}/account/resume", answers={200: Account})
     def resume_account() -> Response:
         """Go on with everything."""
         service.resume(None)

@@ -9,14 +9,14 @@ from typing import Any
 from flask import Blueprint, Response, render_template, request
 
 from pipeline.web.api import openapi
-from pipeline.web.api.endpoints import JSON, Operations
+from pipeline.web.api.endpoints import JSON, Endpoints
 from pipeline.web.api.manifest_schema import manifest_schemas
 
 
-def blueprint(operations: Operations) -> Blueprint:
+def blueprint(endpoints: Endpoints) -> Blueprint:
     """`GET /openapi.json` and `GET /docs`. The description is made once: operations are all declared by now."""
     routes = Blueprint("docs", __name__)
-    description = openapi.document(operations.all)
+    description = openapi.document(endpoints.all)
     description["components"]["schemas"] |= manifest_schemas()
     text = json.dumps(description, ensure_ascii=False, separators=(",", ":"))
     etag = hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -30,7 +30,7 @@ def blueprint(operations: Operations) -> Blueprint:
 
     @routes.get("/docs")
     def page() -> str:
-        return render_template("docs.html", spec=description, operations=_listed(description))
+        return render_template("docs.html", spec=description, endpoints=_listed(description))
 
     return routes
 
@@ -38,7 +38,7 @@ def blueprint(operations: Operations) -> Blueprint:
 def _listed(description: dict[str, Any]) -> list[dict[str, Any]]:
     """Operations one after the other, as the page shows them."""
     return [
-        {"method": method.upper(), "path": path, **operation}
+        {"method": method.upper(), "path": path, **endpoint}
         for path, methods in description["paths"].items()
-        for method, operation in methods.items()
+        for method, endpoint in methods.items()
     ]

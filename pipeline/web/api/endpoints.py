@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMediaType
 
 JSON = "application/json"
-MOST_JSON_BYTES = 64 * 1024
+MAX_JSON_BYTES = 64 * 1024
 _PIECE = 64 * 1024
 
 
@@ -26,7 +26,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Operation:
+class Endpoint:
     """One method of one path.
 
     `query` and `body` are models of what is asked; `raw_body` describes, as OpenAPI does, a body that the handler
@@ -51,11 +51,11 @@ class Operation:
 
 
 @dataclass
-class Operations:
+class Endpoints:
     """The operations of a blueprint."""
 
     routes: Blueprint
-    all: list[Operation] = field(default_factory=list)
+    all: list[Endpoint] = field(default_factory=list)
 
     def add(
         self, method: str, path: str, *, answers: Mapping[int, type[BaseModel] | str], **more: Any
@@ -66,10 +66,10 @@ class Operations:
         """
 
         def declare(handler: Callable[..., Response]) -> Callable[..., Response]:
-            operation = Operation(method, path, (handler.__doc__ or "").strip(), handler, answers, **more)
-            self.all.append(operation)
+            endpoint = Endpoint(method, path, (handler.__doc__ or "").strip(), handler, answers, **more)
+            self.all.append(endpoint)
             rule = re.sub(r"\{(\w+)\}", r"<\1>", path)
-            self.routes.add_url_rule(rule, operation.name, _view(operation), methods=[method])
+            self.routes.add_url_rule(rule, endpoint.name, _view(endpoint), methods=[method])
             return handler
 
         return declare
@@ -91,14 +91,14 @@ def whole_body() -> bytes:
     return b"".join(iter(lambda: request.stream.read(_PIECE), b""))
 
 
-def _view(operation: Operation) -> Callable[..., Response]:
+def _view(endpoint: Endpoint) -> Callable[..., Response]:
     def view(**names: str) -> Response:
         asked: dict[str, BaseModel] = {}
-        if operation.query is not None:
-            asked["query"] = _query(operation.query)
-        if operation.body is not None:
-            asked["body"] = _body(operation.body)
-        return operation.handler(**names, **asked)
+        if endpoint.query is not None:
+            asked["query"] = _query(endpoint.query)
+        if endpoint.body is not None:
+            asked["body"] = _body(endpoint.body)
+        return endpoint.handler(**names, **asked)
 
     return view
 
@@ -120,7 +120,7 @@ def _query(model: type[BaseModel]) -> BaseModel:
 
 
 def _body(model: type[BaseModel]) -> BaseModel:
-    request.max_content_length = MOST_JSON_BYTES
+    request.max_content_length = MAX_JSON_BYTES
     data = whole_body()
     if data and request.mimetype != JSON:
         raise UnsupportedMediaType(f"The body is to be {JSON}.")

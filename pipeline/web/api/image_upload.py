@@ -12,10 +12,10 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from pipeline.batches.service import INPUTS, Service
 from pipeline.errors import InvalidSettings
 from pipeline.storage.s3 import join
-from pipeline.web.api.endpoints import Operations, answer
-from pipeline.web.api.schemas import Stored
+from pipeline.web.api.endpoints import Endpoints, answer
+from pipeline.web.api.schemas import UploadedImage
 
-MOST_INPUT_BYTES = 25 * 1024 * 1024
+MAX_INPUT_BYTES = 25 * 1024 * 1024
 _PIECE = 64 * 1024
 _IN_MEMORY = 1024 * 1024
 _HEAD_BYTES = 32
@@ -26,15 +26,19 @@ _BODY = {
 }
 
 
-def add_to(operations: Operations, service: Service) -> None:
+def add_to(endpoints: Endpoints, service: Service) -> None:
     """Add `POST /api/v1/inputs`."""
 
-    @operations.add(
-        "POST", "/api/v1/inputs", answers={201: Stored, 200: Stored}, errors=(400, 413, 415, 502), raw_body=_BODY
+    @endpoints.add(
+        "POST",
+        "/api/v1/inputs",
+        answers={201: UploadedImage, 200: UploadedImage},
+        errors=(400, 413, 415, 502),
+        raw_body=_BODY,
     )
     def store_input() -> Response:
         """Store a picture, at most 25 MB, and tell its address. 200 when it is there already."""
-        request.max_content_length = MOST_INPUT_BYTES
+        request.max_content_length = MAX_INPUT_BYTES
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
             digest, size, head = _receive(file)
             content_type, suffix = _kind(head)
@@ -43,7 +47,7 @@ def add_to(operations: Operations, service: Service) -> None:
             if is_new:
                 file.seek(0)
                 service.storage.put_stream(uri, file, content_type)
-        stored = Stored(uri=uri, content_type=content_type, size=size, sha256=digest)
+        stored = UploadedImage(uri=uri, content_type=content_type, size=size, sha256=digest)
         return answer(stored, 201 if is_new else 200)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from pipeline.web.api.endpoints import JSON, Header, Operation
+from pipeline.web.api.endpoints import JSON, Endpoint, Header
 from pipeline.web.api.schemas import BATCH_ID, ProblemDocument
 
 _REF = "#/components/schemas/{model}"
@@ -21,12 +21,12 @@ _NAMES = {
 }
 
 
-def document(operations: Sequence[Operation]) -> dict[str, Any]:
+def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """The whole description."""
-    schemas = _Schemas(operations)
+    schemas = _Schemas(endpoints)
     paths: dict[str, dict[str, Any]] = {}
-    for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schemas)
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -47,13 +47,13 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
 class _Schemas:
     """The models of all operations, and references to them."""
 
-    def __init__(self, operations: Iterable[Operation]) -> None:
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(ProblemDocument, "serialization"): None}
-        for operation in operations:
-            for answer in operation.answers.values():
+        for endpoint in endpoints:
+            for answer in endpoint.answers.values():
                 if not isinstance(answer, str):
                     wanted[answer, "serialization"] = None
-            for asked in (operation.body, operation.query):
+            for asked in (endpoint.body, endpoint.query):
                 if asked is not None:
                     wanted[asked, "validation"] = None
         self._references, top = models_json_schema(list(wanted), ref_template=_REF)
@@ -68,37 +68,37 @@ class _Schemas:
         return found
 
 
-def _operation(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "operationId": operation.name,
-        "summary": operation.summary.partition("\n")[0],
+        "operationId": endpoint.name,
+        "summary": endpoint.summary.partition("\n")[0],
         "parameters": [
-            *({"name": name, "in": "path", "required": True, "schema": _NAMES[name]} for name in _names(operation)),
-            *_query_parameters(operation, schemas),
-            *map(_header, operation.headers),
+            *({"name": name, "in": "path", "required": True, "schema": _NAMES[name]} for name in _names(endpoint)),
+            *_query_parameters(endpoint, schemas),
+            *map(_header, endpoint.headers),
         ],
-        "responses": _responses(operation, schemas),
+        "responses": _responses(endpoint, schemas),
     }
-    if rest := operation.summary.partition("\n")[2].strip():
+    if rest := endpoint.summary.partition("\n")[2].strip():
         described["description"] = re.sub(r"\s*\n\s*", " ", rest)
-    if operation.raw_body is not None:
-        described["requestBody"] = operation.raw_body
-    elif operation.body is not None:
-        required = any(field.is_required() for field in operation.body.model_fields.values())
-        schema = schemas.of(operation.body, "validation")
+    if endpoint.raw_body is not None:
+        described["requestBody"] = endpoint.raw_body
+    elif endpoint.body is not None:
+        required = any(field.is_required() for field in endpoint.body.model_fields.values())
+        schema = schemas.of(endpoint.body, "validation")
         described["requestBody"] = {"required": required, "content": {JSON: {"schema": schema}}}
     return described
 
 
-def _names(operation: Operation) -> list[str]:
-    return re.findall(r"\{(\w+)\}", operation.path)
+def _names(endpoint: Endpoint) -> list[str]:
+    return re.findall(r"\{(\w+)\}", endpoint.path)
 
 
-def _query_parameters(operation: Operation, schemas: _Schemas) -> list[dict[str, Any]]:
-    if operation.query is None:
+def _query_parameters(endpoint: Endpoint, schemas: _Schemas) -> list[dict[str, Any]]:
+    if endpoint.query is None:
         return []
     parameters = []
-    for name, schema in schemas.properties(operation.query).items():
+    for name, schema in schemas.properties(endpoint.query).items():
         parameter: dict[str, Any] = {"name": name, "in": "query", "schema": _without_null(schema)}
         if schema.get("type") == "array":
             parameter |= {"style": "form", "explode": False}
@@ -120,18 +120,18 @@ def _header(header: Header) -> dict[str, Any]:
     return {"name": header.name, "in": "header", "description": header.description, "schema": schema}
 
 
-def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
+def _responses(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
     responses: dict[str, Any] = {}
-    for status, answer in operation.answers.items():
+    for status, answer in endpoint.answers.items():
         media = answer if isinstance(answer, str) else JSON
         schema = {"type": "string"} if isinstance(answer, str) else schemas.of(answer, "serialization")
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "content": {media: {"schema": schema}},
         }
-    if operation.method == "GET" and 200 in operation.answers:
+    if endpoint.method == "GET" and 200 in endpoint.answers:
         responses["304"] = {"description": "It is as it was when the ETag in If-None-Match was given."}
-    for status in sorted({*operation.errors, *_ALWAYS}):
+    for status in sorted({*endpoint.errors, *_ALWAYS}):
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "content": {"application/problem+json": {"schema": schemas.of(ProblemDocument, "serialization")}},

@@ -13,30 +13,30 @@ from pipeline.domain.states import BatchState, ItemState
 from pipeline.ledger.records import AccountRow
 
 BATCH_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
-MOST_A_PAGE = 500
-MOST_PROMPT_CHARS = 10_000
+MAX_A_PAGE = 500
+MAX_PROMPT_CHARS = 10_000
 
 Money = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$", description="US dollars as decimal text.", examples=["0.27"])]
 Uri = Annotated[str, Field(examples=["s3://bucket/prefix/la-street/items/woman-1/0.mp4"])]
 Size = Annotated[int, Field(ge=0, description="In bytes.")]
 Digest = Annotated[str, Field(description="Hex SHA-256.")]
-Limit = Annotated[int, Field(ge=1, le=MOST_A_PAGE, description="At most so many a page.")]
+Limit = Annotated[int, Field(ge=1, le=MAX_A_PAGE, description="At most so many a page.")]
 Cursor = Annotated[str, Field(max_length=128, description="`next` of the page before.")]
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """What is answered."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Asked(BaseModel):
+class RequestModel(BaseModel):
     """What is asked."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Mistake(Answer):
+class ManifestProblem(ResponseModel):
     """One mistake, and where it stands in what was sent."""
 
     line: int
@@ -44,17 +44,17 @@ class Mistake(Answer):
     message: str
 
 
-class ProblemDocument(Answer):
+class ProblemDocument(ResponseModel):
     """An error (RFC 9457)."""
 
     type: str
     title: str
     status: int
     detail: str
-    errors: list[Mistake] | None = None
+    errors: list[ManifestProblem] | None = None
 
 
-class Batch(Answer):
+class Batch(ResponseModel):
     """One batch with its figures."""
 
     id: str
@@ -91,14 +91,14 @@ class Batch(Answer):
         )
 
 
-class Batches(Answer):
+class Batches(ResponseModel):
     """A page of batches, newest first."""
 
     batches: list[Batch]
     next: str | None = Field(description="`cursor` of the next page; null on the last.")
 
 
-class OutputFile(Answer):
+class OutputFile(ResponseModel):
     """One file of an item."""
 
     uri: Uri
@@ -107,14 +107,14 @@ class OutputFile(Answer):
     sha256: Digest
 
 
-class Verdict(Answer):
+class Verdict(ResponseModel):
     """What a person thinks of an item."""
 
     mark: Literal["approved", "rejected"]
     note: str
 
 
-class Item(Answer):
+class Item(ResponseModel):
     """One item with what became of it."""
 
     id: str
@@ -137,21 +137,21 @@ class Item(Answer):
         return cls.model_validate(item_document(row))
 
 
-class Items(Answer):
+class Items(ResponseModel):
     """A page of items in manifest order. A page of a filtered list may be short, even empty, and not be the last."""
 
     items: list[Item]
     next: str | None = Field(description="`cursor` of the next page; null on the last.")
 
 
-class Account(Answer):
+class Account(ResponseModel):
     """How the account at the vendor is doing."""
 
     active: int = Field(description="Runs at the vendor now.")
-    window: int | None = Field(description="Most runs at a time; null: no limit is known.")
+    concurrency_limit: int | None = Field(description="Most runs at a time; null: no limit is known.")
     paused_reason: str | None = Field(description="Why nothing is submitted; null when it is.")
     backoff_until: datetime | None
-    trouble: str | None = Field(description="What the vendor said that makes us wait.")
+    backoff_reason: str | None = Field(description="What the vendor said that makes us wait.")
 
     @field_serializer("backoff_until")
     def _time(self, when: datetime | None) -> str | None:
@@ -162,26 +162,26 @@ class Account(Answer):
         """The document of a row."""
         return cls(
             active=row.active,
-            window=row.window,
+            concurrency_limit=row.concurrency_limit,
             paused_reason=row.paused_reason,
             backoff_until=row.backoff_until,
-            trouble=row.trouble,
+            backoff_reason=row.backoff_reason,
         )
 
 
-class Reopened(Answer):
+class RetryResult(ResponseModel):
     """What a retry did."""
 
     reopened: int = Field(description="Items that go again.")
 
 
-class Take(Answer):
+class TakeResult(ResponseModel):
     """Another take of an item."""
 
     item: str = Field(description="The new item's id.")
 
 
-class Stored(Answer):
+class UploadedImage(ResponseModel):
     """A picture that was stored: an item's `image` may name it by its `uri`."""
 
     uri: Uri
@@ -190,7 +190,7 @@ class Stored(Answer):
     sha256: Digest
 
 
-class Estimate(Answer):
+class Estimate(ResponseModel):
     """A manifest that is right, and what it would cost."""
 
     name: str
@@ -200,14 +200,14 @@ class Estimate(Answer):
     total_usd: Money | None = Field(description="Every item once.")
 
 
-class BatchesAsked(Asked):
+class BatchesQuery(RequestModel):
     """Which batches."""
 
     limit: Limit = 50
     cursor: Cursor | None = None
 
 
-class ItemsAsked(Asked):
+class ItemsQuery(RequestModel):
     """Which items."""
 
     limit: Limit = 100
@@ -220,20 +220,20 @@ class ItemsAsked(Asked):
     ] = None
 
 
-class RetryAsked(Asked):
+class RetryRequest(RequestModel):
     """Which items go again; what is paid is copied again, not run."""
 
     status: list[Literal["failed", "unknown", "cancelled"]] = ["failed"]
 
 
-class ReviewAsked(Asked):
+class ReviewRequest(RequestModel):
     """A verdict; `mark` null takes it back."""
 
     mark: Literal["approved", "rejected"] | None
     note: Annotated[str, Field(max_length=2000)] = ""
 
 
-class AgainAsked(Asked):
+class TakeRequest(RequestModel):
     """The prompt of another take."""
 
-    prompt: Annotated[str, Field(min_length=1, max_length=MOST_PROMPT_CHARS)]
+    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)]

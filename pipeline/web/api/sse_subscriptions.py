@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from pipeline.errors import DailiesError, NoSuchBatch
-from pipeline.shutdown import setter
+from pipeline.shutdown import signal_safe_setter
 
 POLL_S = 1.0
 HEARTBEAT_S = 2.0
@@ -23,11 +23,11 @@ Read = Callable[[str], tuple[str, bool]]
 """batch id → (what watchers are told, whether that is the end)."""
 
 
-class TooManyWatchers(Exception):
+class TooManySubscriptions(Exception):
     """No thread is left for another watcher."""
 
 
-class Watches:
+class SseSubscriptions:
     """Who watches what. Thread-safe."""
 
     def __init__(self, read: Read, most: int) -> None:
@@ -36,16 +36,16 @@ class Watches:
         self._changing = threading.Lock()
         self._watches: dict[str, _Watch] = {}
 
-    def follow(self, batch_id: str) -> Watcher:
+    def follow(self, batch_id: str) -> Subscription:
         """Begin to watch a batch. Raises TooManyWatchers, and what reading the batch raises."""
         if _closing.is_set() or not self._places.acquire(blocking=False):
-            raise TooManyWatchers
+            raise TooManySubscriptions
         try:
             watch = self._enter(batch_id)
         except BaseException:
             self._places.release()
             raise
-        return Watcher(watch, lambda: self._leave(watch))
+        return Subscription(watch, lambda: self._leave(watch))
 
     def _enter(self, batch_id: str) -> _Watch:
         with self._changing:
@@ -66,7 +66,7 @@ class Watches:
         self._places.release()
 
 
-class Watcher:
+class Subscription:
     """One who watches. Iterate for what there is to tell, None now and then where nothing is new; then close."""
 
     def __init__(self, watch: _Watch, leave: Callable[[], None]) -> None:
@@ -151,7 +151,7 @@ def close_on_sigterm() -> None:
     For the main thread of a web process.
     """
     before = signal.getsignal(signal.SIGTERM)
-    tell = setter(_closing)
+    tell = signal_safe_setter(_closing)
 
     def end(number: int, frame: FrameType | None) -> None:
         tell()

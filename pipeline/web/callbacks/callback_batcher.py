@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 
-from pipeline.batches.job_queue import Waker
-from pipeline.domain.callback_tokens import RunName
+from pipeline.batches.job_queue import JobQueue
+from pipeline.domain.callback_tokens import RunId
 from pipeline.errors import Unreachable
 from pipeline.ledger.ledger import Ledger
 
-MOST_AT_ONCE = 256
-_LONGEST_S = 90.0
+MAX_CONCURRENT = 256
+_MAX_S = 90.0
 """Longer than Redis' own time limits: they end every wait before this does."""
 
 
@@ -23,7 +23,7 @@ class _Bell:
 
     __slots__ = ("call", "error", "leads", "turn")
 
-    def __init__(self, run: RunName, task: str, token: str) -> None:
+    def __init__(self, run: RunId, task: str, token: str) -> None:
         self.call = (run, task, token)
         self.leads = False
         self.error: Exception | None = None
@@ -34,21 +34,21 @@ class _Bell:
 class Bells:
     """Rings for many threads at once."""
 
-    def __init__(self, ledger: Ledger, waker: Waker) -> None:
+    def __init__(self, ledger: Ledger, job_queue: JobQueue) -> None:
         self._ledger = ledger
-        self._waker = waker
+        self._waker = job_queue
         self._changing = threading.Lock()
         self._waiting: list[_Bell] = []
         self._somebody_leads = False
 
-    def ring(self, run: RunName, task: str, token: str) -> None:
+    def ring(self, run: RunId, task: str, token: str) -> None:
         """A callback came for `run`; `task` and `token` are what it claims. Raises Unreachable: Redis has it not."""
         bell = _Bell(run, task, token)
         with self._changing:
             self._waiting.append(bell)
             bell.leads = not self._somebody_leads
             self._somebody_leads = True
-        if not bell.leads and not bell.turn.acquire(timeout=_LONGEST_S):
+        if not bell.leads and not bell.turn.acquire(timeout=_MAX_S):
             raise Unreachable("Redis did not answer in time.")
         if bell.leads:
             self._lead()
@@ -58,11 +58,11 @@ class Bells:
     def _lead(self) -> None:
         """Ring what waits, this thread's own among it, and hand on to the first that has come meanwhile."""
         with self._changing:
-            together, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+            together, self._waiting = self._waiting[:MAX_CONCURRENT], self._waiting[MAX_CONCURRENT:]
         error: Exception | None = None
         try:
-            if self._ledger.ring_all([bell.call for bell in together]):
-                self._waker.wake("collect")
+            if self._ledger.record_callbacks([bell.call for bell in together]):
+                self._waker.enqueue_once("collect")
         except Exception as failure:  # whatever it is, the others are not left waiting for it
             error = failure
         with self._changing:

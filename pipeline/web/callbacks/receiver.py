@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from pipeline.batches.job_queue import Waker
+from pipeline.batches.job_queue import JobQueue
 from pipeline.batches.service import Service
-from pipeline.domain.callback_tokens import CallbackSigner, RunName
+from pipeline.domain.callback_tokens import CallbackSigner, RunId
 from pipeline.errors import DailiesError
 from pipeline.ledger.ledger import Ledger
 from pipeline.observability.tracing import span
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 PATH = "/callbacks/wiro/"
-MOST_CALLBACK_BYTES = 2 * 1024 * 1024
+MAX_CALLBACK_BYTES = 2 * 1024 * 1024
 """As much of a body as is read: what is longer still rings, unread."""
 _ANSWER_S = 4.0
 """How long a Redis that stands still is waited for: the vendor waits for us, and tries again when it is told to."""
@@ -48,7 +48,9 @@ class Receiver:
         self._others = others
         self._signer = CallbackSigner(secret) if secret else None
         redis_url = service.settings.redis_url
-        self._bells = Bells(Ledger.connect(redis_url, answer_s=_ANSWER_S), Waker(redis_url, answer_s=_ANSWER_S))
+        self._bells = Bells(
+            Ledger.connect(redis_url, socket_timeout_s=_ANSWER_S), JobQueue(redis_url, socket_timeout_s=_ANSWER_S)
+        )
         self._tally = Tally(service.ledger.count_callbacks)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -66,7 +68,7 @@ class Receiver:
         start_response("200 OK", _HEARD)
         return ()
 
-    def _ring(self, run: RunName, body: bytes) -> bool:
+    def _ring(self, run: RunId, body: bytes) -> bool:
         hint = parse_callback(body)
         names: dict[str, str | int] = {
             "batch": run.batch,
@@ -90,11 +92,11 @@ def _body(environ: WSGIEnvironment) -> bytes:
     length: str = environ.get("CONTENT_LENGTH", "")
     if length.isdigit():
         wanted = int(length)
-        return _read(source, wanted) if wanted <= MOST_CALLBACK_BYTES else b""
+        return _read(source, wanted) if wanted <= MAX_CALLBACK_BYTES else b""
     if not environ.get("wsgi.input_terminated"):
         return b""
-    data = _read(source, MOST_CALLBACK_BYTES + 1)
-    return data if len(data) <= MOST_CALLBACK_BYTES else b""
+    data = _read(source, MAX_CALLBACK_BYTES + 1)
+    return data if len(data) <= MAX_CALLBACK_BYTES else b""
 
 
 def _read(source: InputStream, count: int) -> bytes:

@@ -19,13 +19,13 @@ from pipeline.triggers import sns
 from pipeline.triggers.dispatch import Dispatcher
 from pipeline.triggers.events import NotAnEvent, as_object, events_of
 from pipeline.triggers.rule import Rule, Source
-from pipeline.triggers.rule_loader import Rulebook
+from pipeline.triggers.rule_loader import RuleLoader
 from pipeline.web.security.api_tokens import Tokens
 from pipeline.web.security.authentication import open_to_all, somebody_on_this_machine
 
 log = structlog.get_logger()
 
-MOST_EVENT_BYTES = 1024 * 1024
+MAX_EVENT_BYTES = 1024 * 1024
 
 
 def blueprint(service: Service, tokens: Tokens) -> Blueprint:
@@ -34,7 +34,7 @@ def blueprint(service: Service, tokens: Tokens) -> Blueprint:
     given = service.settings.events_token
     gate = _Gate(tokens, Tokens(given.get_secret_value() if given else ""))
     verifier = sns.Verifier(sns.fetch)
-    book = Rulebook(service.settings.triggers)
+    book = RuleLoader(service.settings.triggers)
     dispatcher = Dispatcher.of(service)
 
     @routes.post("/events/s3")
@@ -80,13 +80,13 @@ def _given() -> Sequence[str]:
 
 
 def _message() -> Mapping[str, Any]:
-    request.max_content_length = MOST_EVENT_BYTES
+    request.max_content_length = MAX_EVENT_BYTES
     try:
         return as_object(request.get_data(cache=False))
     except NotAnEvent as error:
         raise BadRequest(str(error)) from None
     except RequestEntityTooLarge:
-        raise RequestEntityTooLarge(f"A message has at most {MOST_EVENT_BYTES:,} bytes.") from None
+        raise RequestEntityTooLarge(f"A message has at most {MAX_EVENT_BYTES:,} bytes.") from None
 
 
 def _check_signed(message: Mapping[str, Any], rules: Sequence[Rule], verifier: sns.Verifier) -> None:

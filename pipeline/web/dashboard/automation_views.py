@@ -12,12 +12,12 @@ from werkzeug.wrappers import Response as AnyResponse
 from pipeline.batches.service import Service
 from pipeline.domain.formatting import duration
 from pipeline.schedules.scheduler import Scheduler
-from pipeline.schedules.summary import Overview, overview
+from pipeline.schedules.summary import ScheduleSummary, summary
 from pipeline.triggers.rule import Rule, Source
-from pipeline.triggers.rule_loader import Rulebook
-from pipeline.triggers.store import TriggerLedger
+from pipeline.triggers.rule_loader import RuleLoader
+from pipeline.triggers.store import TriggerStore
 
-MOST = 50
+MAX_SHOWN = 50
 """So many schedules and so many triggers are shown."""
 
 
@@ -30,23 +30,23 @@ class TriggerView:
     next: str
 
 
-class Starters:
+class AutomationViews:
     """Reads both files and what the ledger knows of them. Every method may raise Unreachable."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._scheduler = Scheduler.of(service)
-        self._rules = Rulebook(service.settings.triggers)
-        self._memory = TriggerLedger.connect(service.settings.redis_url)
+        self._rules = RuleLoader(service.settings.triggers)
+        self._memory = TriggerStore.connect(service.settings.redis_url)
 
-    def schedules(self) -> Overview:
+    def schedules(self) -> ScheduleSummary:
         """The schedules that are in force, the first MOST."""
         states = self._scheduler.states
-        return overview(self._scheduler.file, states, self._service.ledger, states.now(), most=MOST)
+        return summary(self._scheduler.file, states, self._service.ledger, states.now(), limit=MAX_SHOWN)
 
     def triggers(self) -> Sequence[TriggerView]:
         """The triggers that are in force, the first MOST."""
-        rules = self._rules.rules()[:MOST]
+        rules = self._rules.rules()[:MAX_SHOWN]
         last = self._memory.last_batches([rule.name for rule in rules])
         return [TriggerView(rule, batch, _next(rule)) for rule, batch in zip(rules, last, strict=True)]
 

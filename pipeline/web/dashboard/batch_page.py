@@ -16,11 +16,11 @@ from pipeline.domain.states import BATCH_TERMINAL, BatchState, ItemState
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.queries import MARKS
 from pipeline.ledger.timeline import STARTED
-from pipeline.web.dashboard.charts import LANE, WIDTH, busiest, ended, progress_parts, timeline
+from pipeline.web.dashboard.charts import LANE, WIDTH, busiest, ended, progress_parts, timeline_slices
 from pipeline.web.dashboard.presigned_redirects import FILES
 
 PAGE = 48
-MOST_FIND_CHARS = 200
+MAX_FIND_CHARS = 200
 _STEERABLE = {
     "pause": (BatchState.RUNNING,),
     "resume": (BatchState.PAUSED,),
@@ -59,7 +59,7 @@ class Take:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ItemGrid:
     """A page of takes. `next` is the query of the following page, None at the end."""
 
     takes: list[Take]
@@ -77,13 +77,13 @@ def blueprint(service: Service) -> Blueprint:
     @routes.get("/batches/<batch_id>")
     def page(batch_id: str) -> str:
         batch, asked = ledger.batch(batch_id), _asked()
-        sheet = _sheet(ledger, batch, asked)
+        sheet = _item_grid(ledger, batch, asked)
         return render_template("batch.html", batch=batch, asked=asked, sheet=sheet, **_figures(ledger, batch))
 
     @routes.get("/batches/<batch_id>/sheet")
     def sheet(batch_id: str) -> str:
         batch, asked = ledger.batch(batch_id), _asked()
-        return render_template("_sheet.html", batch=batch, asked=asked, sheet=_sheet(ledger, batch, asked))
+        return render_template("_sheet.html", batch=batch, asked=asked, sheet=_item_grid(ledger, batch, asked))
 
     @routes.get("/batches/<batch_id>/now")
     def now(batch_id: str) -> str:
@@ -106,15 +106,15 @@ def _asked() -> Asked:
         first=min(int(first), 10**9) if first.isascii() and first.isdecimal() and len(first) < 10 else 0,
         state=state if state in set(ItemState) else "",
         mark=mark if mark in (*MARKS, "none") else "",
-        find=request.args.get("find", "")[:MOST_FIND_CHARS].strip(),
+        find=request.args.get("find", "")[:MAX_FIND_CHARS].strip(),
     )
 
 
-def _sheet(ledger: Ledger, batch: BatchRow, asked: Asked) -> Sheet:
+def _item_grid(ledger: Ledger, batch: BatchRow, asked: Asked) -> ItemGrid:
     states = [asked.state] if asked.state else []
     page = ledger.item_page(batch.id, PAGE, first=asked.first, states=states, text=asked.find, mark=asked.mark)
     takes = _takes(ledger, batch.id, page.items, None if asked.is_filtered else asked.first + 1)
-    return Sheet(
+    return ItemGrid(
         takes=takes,
         next=None if page.next is None else asked.query(page.next),
         back=asked.query(max(0, asked.first - PAGE)) if asked.first and not asked.is_filtered else None,
@@ -139,7 +139,7 @@ def _takes(ledger: Ledger, batch_id: str, rows: list[ItemRow], number: int | Non
 def _figures(ledger: Ledger, batch: BatchRow) -> dict[str, Any]:
     return {
         **_now(ledger, batch),
-        "money": ledger.money(batch.id),
+        "money": ledger.batch_budget(batch.id),
         "ended": ended(batch.counts),
         "parts": progress_parts(batch.counts, batch.total),
         "states": list(ItemState),
@@ -159,18 +159,18 @@ def _now(ledger: Ledger, batch: BatchRow) -> dict[str, Any]:
     """What changes as time goes by: the batch's life, and whether its account takes runs."""
     now = datetime.now(UTC)
     elapsed_s = max(0.0, ((batch.finished or now) - batch.created).total_seconds())
-    life = ledger.life(batch.id, elapsed_s)
+    timeline = ledger.timeline(batch.id, elapsed_s)
     deadline_s = ledger.plan(batch.id).deadline_s
-    span_s = life.step_s * len(life.slices)
+    span_s = timeline.step_s * len(timeline.slices)
     return {
         "now": now,
         "is_over": batch.status in BATCH_TERMINAL,
         "elapsed_s": elapsed_s,
         "account": ledger.account(),
         "marks": _marks(ledger, batch),
-        "slices": timeline(life, batch.created),
-        "shown": [what for what in (STARTED, *ItemState) if any(what in slice_ for slice_ in life.slices)],
-        "busiest": busiest(life),
+        "slices": timeline_slices(timeline, batch.created),
+        "shown": [what for what in (STARTED, *ItemState) if any(what in slice_ for slice_ in timeline.slices)],
+        "busiest": busiest(timeline),
         "width": WIDTH,
         "lane": LANE,
         "deadline": None if deadline_s is None else batch.created + timedelta(seconds=deadline_s),

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from pipeline.domain.formatting import duration, many
+from pipeline.domain.formatting import duration, pluralize
 from pipeline.domain.states import TERMINAL, ItemState
-from pipeline.ledger.timeline import STARTED, Life
+from pipeline.ledger.timeline import STARTED, Timeline
 
 WIDTH, HEIGHT = 600, 120
 LANE = 44
@@ -85,12 +85,12 @@ def progress_parts(counts: Mapping[str, int], total: int) -> list[Part]:
     return parts
 
 
-def timeline(life: Life, begin: datetime) -> list[Slice]:
-    """A batch's life as a drawing WIDTH wide: runs that started under its middle line, items that ended over it."""
-    step = WIDTH / len(life.slices)
-    most = max(max(slice_.get(STARTED, 0), _ends(slice_)) for slice_ in life.slices) or 1
+def timeline_slices(timeline: Timeline, begin: datetime) -> list[Slice]:
+    """The timeline of a batch as a drawing WIDTH wide: runs that started under its middle line, items that ended over it."""
+    step = WIDTH / len(timeline.slices)
+    most = max(max(slice_.get(STARTED, 0), _ends(slice_)) for slice_ in timeline.slices) or 1
     drawn = []
-    for place, slice_ in enumerate(life.slices):
+    for place, slice_ in enumerate(timeline.slices):
         blocks, y = [], float(LANE)
         for state in _ORDER:
             if count := slice_.get(state, 0):
@@ -99,16 +99,16 @@ def timeline(life: Life, begin: datetime) -> list[Slice]:
                 blocks.append(Block(state, round(y, 2), round(height, 2)))
         if count := slice_.get(STARTED, 0):
             blocks.append(Block(STARTED, float(LANE), round(LANE * count / most, 2)))
-        words = _words(slice_, begin + timedelta(seconds=place * life.step_s), life.step_s)
+        words = _words(slice_, begin + timedelta(seconds=place * timeline.step_s), timeline.step_s)
         drawn.append(Slice(round(place * step, 2), round(max(step - 1, 1), 2), blocks, words))
     return drawn
 
 
-def busiest(life: Life) -> str:
+def busiest(timeline: Timeline) -> str:
     """The most that happened in a slice, in words."""
-    started = max(slice_.get(STARTED, 0) for slice_ in life.slices)
-    ends = max(map(_ends, life.slices))
-    return f"in {duration(life.step_s)} at most {many(started, 'run')} started and {many(ends, 'item')} ended"
+    started = max(slice_.get(STARTED, 0) for slice_ in timeline.slices)
+    ends = max(map(_ends, timeline.slices))
+    return f"in {duration(timeline.step_s)} at most {pluralize(started, 'run')} started and {pluralize(ends, 'item')} ended"
 
 
 def _ends(slice_: Mapping[str, int]) -> int:

@@ -9,41 +9,41 @@ from typing import Any
 from flask import Blueprint, Flask, current_app, jsonify, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from pipeline.batches.queue_monitor import Staff
+from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.batches.service import Service
-from pipeline.domain.formatting import ago, dollars, duration, many, when
+from pipeline.domain.formatting import ago, dollars, duration, pluralize, when
 from pipeline.errors import InvalidManifest, NoSuchBatch
 from pipeline.ledger.queries import BatchPage
 from pipeline.web.dashboard import batch_page, presigned_redirects
-from pipeline.web.dashboard.automation_views import Starters
+from pipeline.web.dashboard.automation_views import AutomationViews
 from pipeline.web.dashboard.charts import HEIGHT, WIDTH, ended, progress_parts, spend_bars
-from pipeline.web.error_responses import MOST_ERRORS
+from pipeline.web.error_responses import MAX_ERRORS
 from pipeline.web.security.headers import picture_origins
 
-MOST_BATCHES = 25
+MAX_BATCHES = 25
 SPEND_DAYS = 30
 DEFAULT_MODEL = "minimax/image-to-video-hailuo-01-subject"
 
 
 def add_to(app: Flask, service: Service) -> None:
     """Add every page of the dashboard to `app`."""
-    for filter_ in (ago, dollars, duration, many, when):
+    for filter_ in (ago, dollars, duration, pluralize, when):
         app.add_template_filter(filter_)
     origins = tuple(origin if origin == "https:" else f"{origin}/" for origin in picture_origins(service.settings))
     app.add_template_test(lambda image: image.startswith(origins), "shown")
-    starters = Starters(service)
+    automation_views = AutomationViews(service)
     for part in (
-        _pages(service, starters),
-        starters.blueprint(),
+        _pages(service, automation_views),
+        automation_views.blueprint(),
         batch_page.blueprint(service),
         presigned_redirects.blueprint(service),
     ):
         app.register_blueprint(part)
 
 
-def _pages(service: Service, starters: Starters) -> Blueprint:
+def _pages(service: Service, automation_views: AutomationViews) -> Blueprint:
     routes = Blueprint("dashboard", __name__)
-    staff = Staff(service.settings.redis_url)
+    queue_monitor = QueueMonitor(service.settings.redis_url)
 
     @routes.get("/")
     def home() -> str:
@@ -58,20 +58,20 @@ def _pages(service: Service, starters: Starters) -> Blueprint:
             bars=spend_bars(days),
             width=WIDTH,
             height=HEIGHT,
-            schedules=starters.schedules(),
-            triggers=starters.triggers(),
-            workers=staff.workers(),
-            queue=staff.figures(),
-            letters=staff.dead_letters(),
+            schedules=automation_views.schedules(),
+            triggers=automation_views.triggers(),
+            workers=queue_monitor.workers(),
+            queue=queue_monitor.figures(),
+            letters=queue_monitor.dead_letters(),
             now=datetime.now(UTC),
         )
 
     @routes.post("/dead-letters/<job_id>/<verb>")
     def dead_letter(job_id: str, verb: str) -> AnyResponse:
         if verb == "again":
-            staff.run_again(job_id)
+            queue_monitor.requeue(job_id)
         elif verb == "forget":
-            staff.forget(job_id)
+            queue_monitor.forget(job_id)
         return redirect("/#dead-letters", 303)
 
     @routes.get("/new")
@@ -85,19 +85,21 @@ def _pages(service: Service, starters: Starters) -> Blueprint:
         try:
             return current_app.view_functions["api.estimate_batch"]()
         except InvalidManifest as error:
-            return jsonify(detail=f"The manifest has {many(len(error.problems), 'mistake')}.", errors=_places(error))
+            return jsonify(
+                detail=f"The manifest has {pluralize(len(error.problems), 'mistake')}.", errors=_places(error)
+            )
 
     return routes
 
 
 def _places(error: InvalidManifest) -> list[dict[str, object]]:
-    problems = error.problems[:MOST_ERRORS]
+    problems = error.problems[:MAX_ERRORS]
     return [{"line": problem.line, "column": problem.column, "message": problem.message} for problem in problems]
 
 
 def _batches(service: Service) -> BatchPage:
     """A page of batches; the newest where the one that was asked from is gone."""
     try:
-        return service.ledger.batch_page(MOST_BATCHES, after=request.args.get("after"))
+        return service.ledger.batch_page(MAX_BATCHES, after=request.args.get("after"))
     except NoSuchBatch:
-        return service.ledger.batch_page(MOST_BATCHES)
+        return service.ledger.batch_page(MAX_BATCHES)

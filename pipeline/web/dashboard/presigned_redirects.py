@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from pipeline.batches.service import MANIFEST, Service
 from pipeline.storage.s3 import join
 
-LASTS_S = 3600
+URL_TTL_S = 3600
 _KEPT_S = 1800
 """How long a browser may use the same redirect again: shorter than the URL lasts, so that a film can be seen whole."""
 FILES = ("results.json", "results.csv", "results.jsonl", MANIFEST)
@@ -51,7 +51,7 @@ def blueprint(service: Service) -> Blueprint:
         return _to(uri, save_as=f"{batch_id}-{name}")
 
     def _to(uri: str, *, save_as: str | None = None) -> AnyResponse:
-        answer = redirect(service.storage.presign(uri, lasts_s=LASTS_S, save_as=save_as), 302)
+        answer = redirect(service.storage.presign(uri, lasts_s=URL_TTL_S, save_as=save_as), 302)
         answer.headers["Cache-Control"] = "no-store" if save_as else f"private, max-age={_KEPT_S}"
         return answer
 

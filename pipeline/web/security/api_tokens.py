@@ -12,7 +12,7 @@ import re
 
 _NAMED = re.compile(r"([A-Za-z][A-Za-z0-9_.-]{0,31}):(.+)", re.DOTALL)
 _NAMELESS = "api"
-MOST_TOKEN_CHARS = 1024
+MAX_TOKEN_CHARS = 1024
 
 
 class Tokens:
@@ -30,7 +30,7 @@ class Tokens:
 
     def holder(self, token: str) -> str | None:
         """The name of the one who holds `token`; None for any other text."""
-        if len(token) > MOST_TOKEN_CHARS:
+        if len(token) > MAX_TOKEN_CHARS:
             return None
         asked = _digest(token)
         found = [name for name, digest in self._digests if hmac.compare_digest(asked, digest)]

@@ -47,7 +47,7 @@ def blueprint(tokens: Tokens, ledger: Ledger) -> Blueprint:
             return _page(401, "That is not a token of this service.")
         sign_in(tokens.mark(token))
         with suppress(Unreachable):
-            ledger.let_in(address)
+            ledger.clear(address)
         log.info("signed_in", who=holder, address=address)
         return redirect(_within(request.form.get("next", HOME)), 303)
 
@@ -64,7 +64,7 @@ def blueprint(tokens: Tokens, ledger: Ledger) -> Blueprint:
 def _wait_s(ledger: Ledger, address: str) -> int:
     """How long `address` has to wait; 0 where Redis is away, too: tokens are too long to be guessed meanwhile."""
     try:
-        return ledger.knock(address)
+        return ledger.record_attempt(address)
     except Unreachable:
         return 0
 
