@@ -50,7 +50,7 @@ class ValidationContext:
 
     def service(self) -> Service:
         """The service's verbs, for this process."""
-        return Service.from_settings(load(self.environment))
+        return Service.connect(load(self.environment))
 
 
 _PLAIN: dict[str, object] = {"task_s": 1.0, "run_s": 0.0, "lose_callbacks": 0.0}

@@ -24,14 +24,14 @@ _STEP_S = 0.001
 
 def one_batch(around: ValidationContext, service: Service, name: str) -> tuple[float, float]:
     """(submit's end to the Run at the vendor, the callback to results.json) in seconds; the callback is ours."""
-    service.submit(a_manifest(name, around.image, 1), name, trigger="bench", folder=None)
+    service.submission.submit(a_manifest(name, around.image, 1), name, trigger="bench", folder=None)
     submitted = time.time()
-    until(lambda: service.ledger.batch(name).counts.get("running"), "the run to be on the ledger")
+    until(lambda: service.ledger.batches.get(name).counts.get("running"), "the run to be on the ledger")
     task = around.sandbox.tasks()[-1]
     until(lambda: around.sandbox.tasks()[-1]["pexit"] == "0", "the task to end")
     called = time.perf_counter()
     urllib.request.urlopen(urllib.request.Request(task["callback_url"], data=b"{}"), timeout=10).close()
-    while service.ledger.batch(name).status not in BATCH_TERMINAL:
+    while service.ledger.batches.get(name).status not in BATCH_TERMINAL:
         time.sleep(_STEP_S)
     return task["taken_at"] - submitted, time.perf_counter() - called
 

@@ -30,7 +30,7 @@ def speed(around: ValidationContext, up: Up, pending: int, counted: int) -> tupl
     name = f"batch-{pending}"
     # Runs cannot run ahead of ends: both sizes are in the same balance of posting and collecting.
     manifest = replace(a_manifest(name, around.image, pending), limits=Limits(max_active=_MAX_ACTIVE))
-    service.submit(manifest, name, trigger="bench", folder=None)
+    service.submission.submit(manifest, name, trigger="bench", folder=None)
     until(lambda: _ended(service, name) > _WARM, "the first items")
     first, began = _ended(service, name), time.perf_counter()
     before = cpu_s(workers), cpu_s(valkey), _commands(redis)
@@ -46,7 +46,7 @@ def _commands(redis: Redis) -> int:
 
 
 def _ended(service: Service, name: str) -> int:
-    return service.ledger.batch(name).counts.get("succeeded", 0)
+    return service.ledger.batches.get(name).counts.get("succeeded", 0)
 
 
 def main(quick: bool) -> None:

@@ -35,13 +35,15 @@ _BODY = json.dumps({"id": "1", "status": "task_postprocess_end", "tasktoken": ""
 
 def runs_under_way(service: Service, count: int) -> list[RunId]:
     """`count` runs that the vendor has taken; no worker is there to look at them."""
-    service.submit(a_manifest("calls", "https://example.com/1.jpg", count), "calls", trigger="bench", folder=None)
+    service.submission.submit(
+        a_manifest("calls", "https://example.com/1.jpg", count), "calls", trigger="bench", folder=None
+    )
     ledger = service.ledger
-    ledger.start_batch("calls", price_usd=Decimal(0), max_failures=count)
+    ledger.batches.start("calls", price_usd=Decimal(0), max_failures=count)
     runs: list[RunId] = []
-    while claims := ledger.claim_runs(256, lease_s=600, max_active=0).runs:
-        for claim in ledger.mark_posting(claims):
-            ledger.accept_run(claim.run, claim.lease, f"t{len(runs)}", f"s{len(runs)}", 86_400)
+    while claims := ledger.runs.claim_pending(256, lease_s=600, max_active=0).runs:
+        for claim in ledger.runs.mark_posting(claims):
+            ledger.runs.accept(claim.run, claim.lease, f"t{len(runs)}", f"s{len(runs)}", 86_400)
             runs.append(claim.run)
     return runs
 
@@ -49,7 +51,7 @@ def runs_under_way(service: Service, count: int) -> list[RunId]:
 def rung(service: Service) -> int:
     """How many runs the ledger wants to be looked at."""
     count = 0
-    while dues := service.ledger.claim_due(256, lease_s=600).runs:
+    while dues := service.ledger.runs.claim_due(256, lease_s=600).runs:
         count += len(dues)
     return count
 

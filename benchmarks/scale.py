@@ -40,7 +40,7 @@ def step(name: str, file: Path) -> None:
     from pipeline.batches.service import Service
     from pipeline.settings import load
 
-    service = Service.from_settings(load())
+    service = Service.connect(load())
     service.ledger.ping()
     service.storage.warm()
     began = time.perf_counter()
@@ -50,7 +50,7 @@ def step(name: str, file: Path) -> None:
     else:
         manifest = manifests.parse(text, file=str(file), read_rows=_no_rows, local_files=None)
         if name == "submit":
-            service.submit(manifest, file.stem, trigger="bench", folder=None)
+            service.submission.submit(manifest, file.stem, trigger="bench", folder=None)
     seconds = time.perf_counter() - began
     print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 

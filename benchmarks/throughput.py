@@ -35,11 +35,11 @@ def ours(around: ValidationContext, count: int, name: str) -> float:
     service = around.service()
     name = f"{name}-{next(_NUMBERS)}"
     began = time.perf_counter()
-    service.submit(a_manifest(name, around.image, count), name, trigger="bench", folder=None)
-    while service.ledger.batch(name).status not in BATCH_TERMINAL:
+    service.submission.submit(a_manifest(name, around.image, count), name, trigger="bench", folder=None)
+    while service.ledger.batches.get(name).status not in BATCH_TERMINAL:
         time.sleep(0.02)
     seconds = time.perf_counter() - began
-    counts = service.ledger.batch(name).counts
+    counts = service.ledger.batches.get(name).counts
     assert counts == {"succeeded": count}, counts
     return count / seconds
 

@@ -36,7 +36,7 @@ def collect() -> None:
 
 
 def _claim(ctx: Context, limit: int) -> Sequence[PollLease]:
-    dues = ctx.ledger.claim_due(limit, lease_s=ctx.settings.lease_s)
+    dues = ctx.ledger.runs.claim_due(limit, lease_s=ctx.settings.lease_s)
     if len(dues.runs) == limit:
         # There may be more than these hands can do: another worker may help.
         ctx.job_queue.enqueue_once("collect")
@@ -92,7 +92,7 @@ def _not_found(ctx: Context, due: PollLease, error: TaskNotFound) -> None:
 
 
 def _poll_later(ctx: Context, due: PollLease, delay_s: float, *, counter: str = "") -> None:
-    if ctx.ledger.release(due, delay_s=delay_s, counter=counter):
+    if ctx.ledger.runs.release(due, delay_s=delay_s, counter=counter):
         ctx.job_queue.enqueue_in("collect", delay_s)
 
 
@@ -102,7 +102,7 @@ def _adopt(ctx: Context, due: PollLease, task: Task) -> None:
     if task.callback_url and expected and task.callback_url != expected:
         log.warning("callback_names_another_task", **run_fields(due), task=task.id)
         _poll_later(ctx, due, 0)
-    elif ctx.ledger.accept_run(due.run, due.lease, task.id, task.token, 0):
+    elif ctx.ledger.runs.accept(due.run, due.lease, task.id, task.token, 0):
         log.info("run_adopted", **run_fields(due), task=task.id)
         ctx.job_queue.enqueue_once("collect")
 
@@ -140,13 +140,13 @@ def _cancelled(ctx: Context, due: PollLease, task: Task) -> None:
 
 def _end_stopped(ctx: Context, due: PollLease, how: str) -> None:
     """A run that was stopped because its batch was: cancelled, or failed when it was too late."""
-    reason = ctx.ledger.batch(due.run.batch).reason or Stop.BY_HAND
+    reason = ctx.ledger.batches.get(due.run.batch).reason or Stop.BY_HAND
     to = ItemState.FAILED if reason == Stop.DEADLINE else ItemState.CANCELLED
     end(ctx, due, ItemState.RUNNING, to, {"error": f"{reason} {how}"})
 
 
 def _succeeded(ctx: Context, due: PollLease, task: Task) -> None:
-    paid = ctx.ledger.record_success(due, task.cost_usd)
+    paid = ctx.ledger.runs.record_success(due, task.cost_usd)
     if paid is Paid.NOT_OURS:
         return
     log.info("run_succeeded", **run_fields(due), task=task.id, cost_usd=str(task.cost_usd))

@@ -54,7 +54,7 @@ def context() -> Context:
     """The context of this process, made at the first call. Raises InvalidSettings."""
     logging.configure()
     settings = load()
-    service = Service.from_settings(settings, retry_timeout_s=RETRY_TIMEOUT_S)
+    service = Service.connect(settings, retry_timeout_s=RETRY_TIMEOUT_S)
     return Context(
         settings=settings,
         ledger=service.ledger,
@@ -72,7 +72,7 @@ def context() -> Context:
 @lru_cache(maxsize=1024)
 def plan(batch_id: str) -> BatchConfig:
     """What the items of a batch share: it never changes."""
-    return context().ledger.plan(batch_id)
+    return context().ledger.batches.config(batch_id)
 
 
 def _signer(settings: Settings) -> CallbackSigner | None:

@@ -8,6 +8,7 @@ from functools import lru_cache
 import structlog
 
 from jobs.context import Context, context, plan
+from pipeline.domain.results import results_uri
 from pipeline.errors import NoSuchBatch, NotificationFailed
 from pipeline.ledger.outbox import Delivery
 from pipeline.notifications.sender import RETRY_AFTER_S, NotificationSender
@@ -24,7 +25,7 @@ def deliver_notifications() -> None:
     """Tell what is to be told now. What was given up is raised, for RQ to keep as a dead letter."""
     ctx = context()
     ctx.job_queue.clear_pending("deliver_notifications")
-    deliveries = ctx.ledger.claim_deliveries(_MAX_CONCURRENT, lease_s=_LEASE_S)
+    deliveries = ctx.ledger.outbox.claim(_MAX_CONCURRENT, lease_s=_LEASE_S)
     told, late = wait([_executor().submit(_deliver, ctx, delivery) for delivery in deliveries.due], timeout=_MAX_S)
     if late:
         # Whoever answers a byte at a time is left to it; the lease runs out and the next try counts.
@@ -41,16 +42,16 @@ def _deliver(ctx: Context, delivery: Delivery) -> NotificationFailed | None:
     if delivery.tries > len(RETRY_AFTER_S) + 1:
         return _failed(ctx, delivery, _TOO_SLOW)
     try:
-        row = ctx.ledger.batch(delivery.batch_id)
+        row = ctx.ledger.batches.get(delivery.batch_id)
         url = plan(delivery.batch_id).notify
         if url is not None and row.finished is not None:
-            _sender().send(url, row, ctx.service.results_uri(row))
+            _sender().send(url, row, results_uri(row))
             log.info("notification_sent", batch=row.id, revision=row.revision, tries=delivery.tries)
     except NoSuchBatch:
         log.warning("notification_without_batch", batch=delivery.batch_id)
     except NotificationFailed as failure:
         return _failed(ctx, delivery, failure)
-    ctx.ledger.complete_delivery(delivery)
+    ctx.ledger.outbox.complete(delivery)
     return None
 
 
@@ -58,10 +59,10 @@ def _failed(ctx: Context, delivery: Delivery, failure: NotificationFailed) -> No
     log.warning("notification_failed", batch=delivery.batch_id, tries=delivery.tries, error=str(failure))
     if failure.again and delivery.tries <= len(RETRY_AFTER_S):
         delay = RETRY_AFTER_S[delivery.tries - 1]
-        if ctx.ledger.reschedule_delivery(delivery, delay):
+        if ctx.ledger.outbox.reschedule(delivery, delay):
             ctx.job_queue.enqueue_in("deliver_notifications", delay)
         return None
-    ctx.ledger.complete_delivery(delivery)
+    ctx.ledger.outbox.complete(delivery)
     why = f"Nobody was told that batch {delivery.batch_id!r} has ended, after {delivery.tries} tries: {failure}"
     return NotificationFailed(why, again=False)
 

@@ -28,10 +28,10 @@ def finish(batch_id: str) -> None:
     """Write the results of a batch. Doing it twice, or twice at once, makes one results.json."""
     ctx = context()
     ctx.job_queue.clear_pending("finish", batch_id)
-    lease = ctx.ledger.claim_finish(batch_id, lease_s=ctx.settings.lease_s)
+    lease = ctx.ledger.finalization.claim(batch_id, lease_s=ctx.settings.lease_s)
     if lease is None:
         return
-    row = ctx.ledger.batch(batch_id)
+    row = ctx.ledger.batches.get(batch_id)
     finished = row.finished or datetime.now(UTC).replace(microsecond=0)
     batch = replace(row, status=batch_outcome(row.counts, row.reason), finished=finished)
     try:
@@ -51,21 +51,21 @@ def _write(ctx: Context, batch: BatchRow, lease: str) -> bool:
     before = ctx.storage.info(uri)
     if before and results.revision_of(ctx.storage.head(uri, results.HEAD_BYTES) or b"") >= batch.revision:
         return True
-    page = (piece.encode("utf-8", "replace") for piece in gallery_page.page(batch, ctx.ledger.items(batch.id)))
+    page = (piece.encode("utf-8", "replace") for piece in gallery_page.page(batch, ctx.ledger.items.stream(batch.id)))
     files: list[tuple[str, str, Iterable[bytes]]] = [
-        ("results.jsonl", "application/x-ndjson", results.as_jsonl(ctx.ledger.items(batch.id))),
-        ("results.csv", "text/csv; charset=utf-8", results.as_csv(ctx.ledger.items(batch.id))),
+        ("results.jsonl", "application/x-ndjson", results.as_jsonl(ctx.ledger.items.stream(batch.id))),
+        ("results.csv", "text/csv; charset=utf-8", results.as_csv(ctx.ledger.items.stream(batch.id))),
         ("index.html", "text/html; charset=utf-8", page),
     ]
     for name, content_type, pieces in files:
         with tempfile.TemporaryFile() as file:
             _fill(file, pieces)
-            if not ctx.ledger.renew_finish(batch.id, lease, lease_s=ctx.settings.lease_s):
+            if not ctx.ledger.finalization.renew(batch.id, lease, lease_s=ctx.settings.lease_s):
                 return False
             ctx.storage.put_file(join(batch.output, name), file, content_type)
     with tempfile.TemporaryFile() as file:
-        _fill(file, results.as_json(batch, ctx.ledger.items(batch.id)))
-        if not ctx.ledger.renew_finish(batch.id, lease, lease_s=ctx.settings.lease_s):
+        _fill(file, results.as_json(batch, ctx.ledger.items.stream(batch.id)))
+        if not ctx.ledger.finalization.renew(batch.id, lease, lease_s=ctx.settings.lease_s):
             return False
         return ctx.storage.put_if_match(uri, file, "application/json", before.etag if before else None)
 
@@ -93,7 +93,9 @@ def _close(ctx: Context, batch: BatchRow, lease: str) -> None:
         # Should we die before it is asked for below: telling it twice changes nothing.
         ctx.job_queue.enqueue_in("status_report", _REPORT_AGAIN_S, batch.id)
     notify = plan(batch.id).notify is not None
-    ended = ctx.ledger.finish_batch(batch.id, lease, BatchState(batch.status), finished, batch.revision, notify=notify)
+    ended = ctx.ledger.finalization.complete(
+        batch.id, lease, BatchState(batch.status), finished, batch.revision, notify=notify
+    )
     if notify and ended is not Finished.NOT_OURS:
         ctx.job_queue.enqueue_once("deliver_notifications")
     match ended:

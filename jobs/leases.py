@@ -70,7 +70,9 @@ class LeaseKeeper:
                 continue
             asked_at = time.monotonic()
             try:
-                renewed = self._ledger.renew([(thing.run, thing.lease) for _, thing in leased], lease_s=self._lease_s)
+                renewed = self._ledger.runs.renew(
+                    [(thing.run, thing.lease) for _, thing in leased], lease_s=self._lease_s
+                )
             except Unreachable as error:
                 log.warning("leases_not_renewed", leased=len(leased), error=str(error))
                 continue

@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 def end(ctx: Context, leased: Leased, state: ItemState, to: ItemState, outcome: Mapping[str, Any]) -> None:
     """The item has ended. `outcome` is what became of it: error, elapsed_s, outputs."""
-    ended = ctx.ledger.end_item(leased.run, leased.lease, state, to, outcome)
+    ended = ctx.ledger.runs.end(leased.run, leased.lease, state, to, outcome)
     if not ended.ours:
         log.warning("item_not_ours", **run_fields(leased), state=to)
         return
@@ -27,7 +27,7 @@ def end(ctx: Context, leased: Leased, state: ItemState, to: ItemState, outcome: 
     note = {"do": "end", "item": leased.run.item, "attempt": leased.run.attempt, "cost_usd": ended.paid}
     ctx.journal.note(plan(leased.run.batch).output, {**note, "outcome": {"status": to, **outcome}})
     if ended.too_many_failures:
-        ctx.service.stop(leased.run.batch, Stop.FAILURES, [BatchState.RUNNING, BatchState.PAUSED])
+        ctx.service.control.stop(leased.run.batch, Stop.FAILURES, [BatchState.RUNNING, BatchState.PAUSED])
     if state in (ItemState.SUBMITTING, ItemState.RUNNING):
         # Its place at the vendor is free.
         ctx.job_queue.enqueue_once("submit")
@@ -51,7 +51,7 @@ def retry_or_fail(ctx: Context, leased: Leased, state: ItemState, attempts_spent
 
 def requeue(ctx: Context, leased: Leased, state: ItemState, delay_s: float, *, spent: bool) -> bool:
     """The item waits `delay_s` for its next attempt; `spent`: this one counts. False when it is not ours."""
-    returned = ctx.ledger.requeue_run(leased.run, leased.lease, state, delay_s=delay_s, spent=spent)
+    returned = ctx.ledger.runs.requeue(leased.run, leased.lease, state, delay_s=delay_s, spent=spent)
     if returned is not Returned.NOT_OURS and state == ItemState.SUBMITTING:
         note = {"do": "back", "item": leased.run.item, "attempt": leased.run.attempt}
         ctx.journal.note(plan(leased.run.batch).output, note)
@@ -59,7 +59,9 @@ def requeue(ctx: Context, leased: Leased, state: ItemState, delay_s: float, *, s
         case Returned.WAITS:
             ctx.job_queue.enqueue_in("submit", delay_s)
         case Returned.MUST_END:
-            ctx.service.cancel_pending(leased.run.batch, ctx.ledger.batch(leased.run.batch).reason or Stop.BY_HAND)
+            ctx.service.control.cancel_pending(
+                leased.run.batch, ctx.ledger.batches.get(leased.run.batch).reason or Stop.BY_HAND
+            )
         case Returned.NOT_OURS:
             log.warning("item_not_ours", **run_fields(leased), state=ItemState.PENDING)
     return returned is not Returned.NOT_OURS

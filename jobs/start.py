@@ -23,16 +23,16 @@ def start(batch_id: str) -> None:
     """Make ready what the runs of a batch share and let it run. Doing it twice changes nothing."""
     ctx = context()
     ctx.job_queue.clear_pending("start", batch_id)
-    if not ctx.ledger.is_accepted(batch_id):
+    if not ctx.ledger.batches.is_accepted(batch_id):
         return
-    shared = ctx.ledger.plan(batch_id)
+    shared = ctx.ledger.batches.config(batch_id)
     _upload_shared_images(ctx, batch_id)
-    row = ctx.ledger.batch(batch_id)
+    row = ctx.ledger.batches.get(batch_id)
     tolerance = Tolerance.of(shared.tolerated_failures, row.total)
-    ctx.ledger.start_batch(batch_id, price_usd=_price(ctx, shared), max_failures=tolerance.limit)
+    ctx.ledger.batches.start(batch_id, price_usd=_price(ctx, shared), max_failures=tolerance.limit)
     log.info("batch_started", batch=batch_id, items=row.total)
-    if ctx.ledger.batch(batch_id).status == BatchState.CANCELLING:
-        ctx.service.cancel_pending(batch_id, row.reason or Stop.BY_HAND)
+    if ctx.ledger.batches.get(batch_id).status == BatchState.CANCELLING:
+        ctx.service.control.cancel_pending(batch_id, row.reason or Stop.BY_HAND)
     else:
         # The same hands go on: another job would only cost its start.
         submit_due(ctx)
@@ -43,7 +43,7 @@ def _upload_shared_images(ctx: Context, batch_id: str) -> None:
 
     Where that fails each item sends the image itself.
     """
-    shared = [image for image, url in ctx.ledger.uploads(batch_id).items() if not url]
+    shared = [image for image, url in ctx.ledger.shared_images.urls(batch_id).items() if not url]
     if not shared:
         return
     try:
@@ -51,7 +51,7 @@ def _upload_shared_images(ctx: Context, batch_id: str) -> None:
         with ThreadPoolExecutor(8) as pool:
             urls = pool.map(lambda image: ctx.wiro.upload(stored_image(ctx.storage, image), folder), shared)
             for image, url in zip(shared, urls, strict=True):
-                ctx.ledger.note_upload(batch_id, image, url)
+                ctx.ledger.shared_images.record_url(batch_id, image, url)
     except (WiroError, StorageError) as error:
         log.warning("shared_images_not_uploaded", batch=batch_id, error=str(error))
 

@@ -8,6 +8,7 @@ import structlog
 
 from jobs.context import Context, context
 from pipeline.domain.model import BatchRow
+from pipeline.domain.results import results_uri
 from pipeline.errors import StorageError
 from pipeline.triggers.object_version import ObjectVersion
 from pipeline.triggers.status_files import StatusFiles
@@ -24,7 +25,7 @@ def status_report(batch_id: str, tries: str = "0") -> None:
     """Write the status of every drop of a batch that has ended. Doing it twice changes nothing."""
     ctx = context()
     ctx.job_queue.clear_pending("status_report", batch_id)
-    batch = ctx.ledger.batch(batch_id)
+    batch = ctx.ledger.batches.get(batch_id)
     if batch.finished is None:
         # It was opened again meanwhile: its next end is told.
         return
@@ -39,7 +40,7 @@ def status_report(batch_id: str, tries: str = "0") -> None:
 
 def _tell(ctx: Context, version: ObjectVersion, batch: BatchRow) -> bool:
     try:
-        StatusFiles(ctx.storage).ended(version, batch, ctx.service.results_uri(batch))
+        StatusFiles(ctx.storage).ended(version, batch, results_uri(batch))
     except StorageError as error:
         log.warning("object_not_told", batch=batch.id, object=version.uri, error=str(error))
         return not error.retryable

@@ -47,9 +47,9 @@ def submit_due(ctx: Context) -> None:
 
 def _claim(ctx: Context, limit: int) -> Sequence[SubmissionLease]:
     settings = ctx.settings
-    claims = ctx.ledger.claim_runs(limit, lease_s=settings.lease_s, max_active=settings.max_active)
+    claims = ctx.ledger.runs.claim_pending(limit, lease_s=settings.lease_s, max_active=settings.max_active)
     for batch_id in claims.out_of_budget:
-        ctx.service.stop(batch_id, Stop.BUDGET, [BatchState.RUNNING])
+        ctx.service.control.stop(batch_id, Stop.BUDGET, [BatchState.RUNNING])
     if len(claims.runs) == limit:
         # There may be more than these hands can do: another worker may help.
         ctx.job_queue.enqueue_once("submit")
@@ -60,7 +60,7 @@ def _claim(ctx: Context, limit: int) -> Sequence[SubmissionLease]:
 
 def _record_attempts(ctx: Context, runs: Sequence[SubmissionLease]) -> Sequence[SubmissionLease]:
     """Before money is spent: the attempts are on Redis's disk and in the journal. Where that fails none is posted."""
-    ours = ctx.ledger.mark_posting(runs)
+    ours = ctx.ledger.runs.mark_posting(runs)
     folders: defaultdict[str, list[SubmissionLease]] = defaultdict(list)
     for claim in ours:
         folders[plan(claim.run.batch).output].append(claim)
@@ -90,7 +90,7 @@ def _submit(ctx: Context, claim: SubmissionLease) -> None:
         # This process was paused, or Redis away, for about as long as the lease.
         log.warning("not_posted_in_time", **run_fields(claim))
         if not requeue(ctx, claim, ItemState.SUBMITTING, 0, spent=False):
-            ctx.ledger.revert_unposted(claim.run)
+            ctx.ledger.runs.revert_unposted(claim.run)
         return
     try:
         run = _post(ctx, claim)
@@ -124,7 +124,7 @@ def _image(ctx: Context, claim: SubmissionLease) -> tuple[str | None, FileSource
     image = claim.image
     if image is None or not image.startswith("s3://"):
         return image, None
-    url = ctx.ledger.uploaded(claim.run.batch, image)
+    url = ctx.ledger.shared_images.url(claim.run.batch, image)
     return (url, None) if url else (None, stored_image(ctx.storage, image))
 
 
@@ -137,9 +137,9 @@ def _accepted(ctx: Context, claim: SubmissionLease, run: Run) -> None:
     ctx.journal.note(
         plan(claim.run.batch).output, {**_intent(claim), "do": "task", "task": run.task_id, "token": run.token}
     )
-    if ctx.ledger.accept_run(claim.run, claim.lease, run.task_id, run.token, wait):
+    if ctx.ledger.runs.accept(claim.run, claim.lease, run.task_id, run.token, wait):
         ctx.job_queue.enqueue_in("collect", wait)
-    elif ctx.ledger.record_callback(claim.run, run.task_id, run.token):
+    elif ctx.ledger.runs.record_callback(claim.run, run.task_id, run.token):
         # The lease ran out while the vendor was thinking: what it answered is a hint like a callback's.
         ctx.job_queue.enqueue_once("collect")
 
@@ -147,10 +147,10 @@ def _accepted(ctx: Context, claim: SubmissionLease, run: Run) -> None:
 def _refused(ctx: Context, claim: SubmissionLease, error: WiroError) -> None:
     match error:
         case AnswerLost():
-            ctx.ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=ctx.settings.adopt_wait_s)
+            ctx.ledger.runs.mark_unknown(claim.run, claim.lease, adopt_wait_s=ctx.settings.adopt_wait_s)
         case TooManyTasks():
             # Its end is the end of a run of ours, or the batch's deadline: it never fails an item.
-            ctx.ledger.limit_concurrency(error.allowed)
+            ctx.ledger.account.limit_concurrency(error.allowed)
             requeue(ctx, claim, ItemState.SUBMITTING, _place_wait_s(claim), spent=False)
         case RateLimited():
             _back_off(ctx, error, error.retry_after_s or 1.0)
@@ -159,7 +159,7 @@ def _refused(ctx: Context, claim: SubmissionLease, error: WiroError) -> None:
             _back_off(ctx, error, 1.0)
             _requeue_refused(ctx, claim, error)
         case InsufficientBalance() | NotAuthorized():
-            ctx.ledger.pause_account(str(error), probe_after_s=ctx.settings.sweep_every_s)
+            ctx.ledger.account.pause(str(error), probe_after_s=ctx.settings.sweep_every_s)
             _requeue_refused(ctx, claim, error)
         case VendorFault():
             _back_off(ctx, error, 1.0)
@@ -173,7 +173,7 @@ def _place_wait_s(claim: SubmissionLease) -> float:
 
 
 def _back_off(ctx: Context, error: WiroError, first_s: float) -> None:
-    ctx.ledger.back_off(first_s=first_s, longest_s=max(first_s, retry_policy.MAX_BACKOFF_S), reason=str(error))
+    ctx.ledger.account.back_off(first_s=first_s, longest_s=max(first_s, retry_policy.MAX_BACKOFF_S), reason=str(error))
 
 
 def _requeue_refused(ctx: Context, claim: SubmissionLease, error: WiroError) -> None:

@@ -15,26 +15,26 @@ def sweep() -> None:
     """Give up leases that ran out and waits that are over; wake every kind of work that may have been forgotten."""
     ctx = context()
     settings = ctx.settings
-    ctx.ledger.expire_leases(adopt_wait_s=settings.adopt_wait_s, on_unknown=settings.on_unknown)
-    for batch_id in ctx.ledger.open_batches():
+    ctx.ledger.runs.expire_leases(adopt_wait_s=settings.adopt_wait_s, on_unknown=settings.on_unknown)
+    for batch_id in ctx.ledger.batches.open_ids():
         try:
             _sweep_batch(ctx, batch_id)
         except NoSuchBatch:
             log.warning("open_batch_is_gone", batch=batch_id)
-    if ctx.ledger.has_deliveries():
+    if ctx.ledger.outbox.has_pending():
         ctx.job_queue.enqueue_once("deliver_notifications")
     ctx.job_queue.enqueue_once("submit")
     ctx.job_queue.enqueue_once("collect")
 
 
 def _sweep_batch(ctx: Context, batch_id: str) -> None:
-    if not ctx.ledger.is_loaded(batch_id):
+    if not ctx.ledger.batches.is_loaded(batch_id):
         ctx.job_queue.enqueue_once("start", batch_id)
         return
-    batch = ctx.ledger.batch(batch_id)
+    batch = ctx.ledger.batches.get(batch_id)
     if batch.status == BatchState.CANCELLING:
-        ctx.service.cancel_pending(batch_id, batch.reason or Stop.BY_HAND)
-    elif ctx.ledger.has_ended(batch_id):
+        ctx.service.control.cancel_pending(batch_id, batch.reason or Stop.BY_HAND)
+    elif ctx.ledger.batches.has_ended(batch_id):
         ctx.job_queue.enqueue_once("finish", batch_id)
-    elif (deadline := plan(batch_id).deadline_s) and ctx.ledger.age_s(batch_id) > deadline:
-        ctx.service.stop(batch_id, Stop.DEADLINE, [BatchState.RUNNING, BatchState.PAUSED])
+    elif (deadline := plan(batch_id).deadline_s) and ctx.ledger.batches.age_s(batch_id) > deadline:
+        ctx.service.control.stop(batch_id, Stop.DEADLINE, [BatchState.RUNNING, BatchState.PAUSED])

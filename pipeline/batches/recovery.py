@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from pipeline.batches.service import MANIFEST, Service, spec_of
+from pipeline.batches.service import Service
+from pipeline.batches.submission import MANIFEST, spec_of
 from pipeline.domain.model import Manifest, Review
 from pipeline.domain.results import item_document, row_from_document
 from pipeline.domain.states import ItemState
@@ -62,17 +63,19 @@ def recover(service: Service, uri: str) -> str:
     text = service.storage.get(join(folder, MANIFEST))
     if text is None:
         raise NoBatchThere(folder)
-    if service.ledger.is_loaded(batch_id):
+    if service.ledger.batches.is_loaded(batch_id):
         return batch_id
     manifest = manifests.parse(text, file=join(folder, MANIFEST), read_rows=_no_rows, local_files=None)
     head, rows = _results(service.storage, folder)
     history = _history(manifest, rows, journal.entries(service.storage, folder))
     revision = int(head.get("revision") or 0) + (0 if head and history.is_told_by(rows) else 1)
-    service.open(manifest, batch_id, folder, trigger=str(head.get("trigger") or "recover"), revision=revision)
-    service.ledger.restore_items(batch_id, _restored(history), adopt_wait_s=service.settings.adopt_wait_s)
+    service.submission.open(
+        manifest, batch_id, folder, trigger=str(head.get("trigger") or "recover"), revision=revision
+    )
+    service.ledger.items.restore(batch_id, _restored(history), adopt_wait_s=service.settings.adopt_wait_s)
     for item_id, review in history.reviews.items():
-        service.ledger.review(batch_id, item_id, review)
-    service.start_batch(batch_id, stopped=history.stopped)
+        service.ledger.items.review(batch_id, item_id, review)
+    service.submission.start_batch(batch_id, stopped=history.stopped)
     return batch_id
 
 

@@ -103,7 +103,7 @@ def print_batch(out: Console, ledger: Ledger, row: BatchRow) -> None:
 
 def _print_unknown(out: Console, ledger: Ledger, row: BatchRow) -> None:
     """Items whose run may or may not exist: those still waited for, and those that wait for a person."""
-    known = islice(ledger.items(row.id, {ItemState.UNKNOWN}), _MAX_HELD)
+    known = islice(ledger.items.stream(row.id, {ItemState.UNKNOWN}), _MAX_HELD)
     held = [item.id for item in known if item.error]
     if not held:
         out.print("Unknown: the answer to the run was lost. Its callback is waited for.")

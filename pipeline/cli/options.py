@@ -55,7 +55,7 @@ def service(state: Path) -> Service:
     """The whole service."""
     from pipeline.batches.service import Service
 
-    return Service.from_settings(settings(state))
+    return Service.connect(settings(state))
 
 
 def states(allowed: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str | None], tuple[str, ...] | None]:

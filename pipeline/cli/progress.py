@@ -57,7 +57,7 @@ def follow(ledger: Ledger, batch_id: str, out: Console) -> BatchRow:
 
 
 def _look(ledger: Ledger, batch_id: str, throughput: Throughput) -> View:
-    batch, account = ledger.batch(batch_id), ledger.account()
+    batch, account = ledger.batches.get(batch_id), ledger.account.get()
     now, ended = time.monotonic(), ended_items(batch)
     throughput.note(now, ended)
     return View(batch, account, throughput.per_minute(now), throughput.left_s(now, batch.total - ended))

@@ -99,7 +99,7 @@ def queue_monitor(settings: Settings) -> Iterator[Finding]:
     people = QueueMonitor(settings.redis_url)
     try:
         figures, workers = people.figures(), people.workers()
-        open_batches = len(Ledger.connect(settings.redis_url).open_batches())
+        open_batches = len(Ledger.connect(settings.redis_url).batches.open_ids())
         has_scheduler, schedules_delayed_jobs = people.schedulers() > 0, people.schedules_delayed_jobs()
     except ResponseError as error:
         yield wrong("workers", f"Redis refuses: {error}.", "Let its user read and write under rq:.")

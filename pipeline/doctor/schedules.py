@@ -51,7 +51,7 @@ def _schedule(settings: Settings, schedule: Schedule, now: datetime) -> Finding:
         return note(subject, "not enabled")
     (occurrence,) = next_times(schedule, now, 1)
     try:
-        given = read_manifest(Service.from_settings(settings), schedule, settings.schedules.parent, occurrence)
+        given = read_manifest(Service.connect(settings), schedule, settings.schedules.parent, occurrence)
     except DailiesError as error:
         return wrong(subject, _on_one_line(str(error)), "Its next batch would fail for this.")
     return ok(

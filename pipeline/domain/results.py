@@ -19,6 +19,13 @@ from pipeline.domain.model import BatchRow, ItemRow, Output, Review
 
 VERSION = 1
 RESULTS = "results.json"
+
+
+def results_uri(batch: BatchRow) -> str:
+    """Where the results manifest of a batch is, once it has ended: `s3://…/results.json`."""
+    return f"{batch.output}{RESULTS}"
+
+
 _COLUMNS = (
     "id", "status", "image", "prompt", "params", "task_id", "attempts", "cost_usd", "elapsed_s", "error", "outputs",
     "review", "note", "take_of",

@@ -16,11 +16,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from pipeline.domain.money import from_pico
 from pipeline.domain.states import ItemState
 from pipeline.ledger.keys import PREFIX, batch_key
+from pipeline.ledger.scripts import ScriptRunner
 
 BOUNDS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 """Upper bounds of the buckets; one more has no bound."""
@@ -56,9 +56,11 @@ class ServiceCounters:
 class CounterStore:
     """What the ledger has counted."""
 
-    _redis: Any
+    def __init__(self, scripts: ScriptRunner) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
 
-    def figures(self) -> ServiceCounters:
+    def read(self) -> ServiceCounters:
         """All of it, in two round trips."""
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.hgetall(f"{PREFIX}figures")

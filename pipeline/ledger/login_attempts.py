@@ -6,9 +6,9 @@ door:{address}    text  tries since the first of them; gone a minute after it
 from __future__ import annotations
 
 from ipaddress import IPv6Address, IPv6Network, ip_address
-from typing import Any
 
 from pipeline.ledger.keys import PREFIX
+from pipeline.ledger.scripts import ScriptRunner
 
 MAX_ATTEMPTS = 10
 WINDOW_S = 60
@@ -17,9 +17,11 @@ WINDOW_S = 60
 class LoginAttempts:
     """Tries are counted before they are judged, so that many at once get no further than one after the other."""
 
-    _redis: Any
+    def __init__(self, scripts: ScriptRunner) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
 
-    def record_attempt(self, address: str) -> int:
+    def record(self, address: str) -> int:
         """Somebody at `address` tries to come in. How many seconds they have to wait first: 0 when they may try."""
         key = _address_key(address)
         with self._redis.pipeline(transaction=True) as pipe:

@@ -7,10 +7,10 @@ batch:{id}        fields notice (the revision that is told) and notice_tries
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.ledger.keys import PREFIX
 from pipeline.ledger.records import ms, seconds
+from pipeline.ledger.scripts import ScriptRunner
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,23 @@ class Deliveries:
 class Outbox:
     """Claim, then tell, then settle or put off: a worker that dies in between is followed by another."""
 
-    _redis: Any
+    def __init__(self, scripts: ScriptRunner) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
 
-    def _run(self, script: str, *args: object) -> Any:
-        raise NotImplementedError
-
-    def has_deliveries(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether anybody is to be told anything, now or later."""
         return bool(self._redis.exists(f"{PREFIX}notices"))
 
-    def claim_deliveries(self, limit: int, *, lease_s: float) -> Deliveries:
+    def claim(self, limit: int, *, lease_s: float) -> Deliveries:
         """Claim what is to be told now."""
-        wait, claimed = self._run("claim_notices", limit, ms(lease_s))
+        wait, claimed = self._scripts.run("claim_notices", limit, ms(lease_s))
         return Deliveries([Delivery(batch, int(revision), tries) for batch, revision, tries in claimed], seconds(wait))
 
-    def complete_delivery(self, delivery: Delivery) -> bool:
+    def complete(self, delivery: Delivery) -> bool:
         """It was told, or given up. False when the batch has ended anew meanwhile, and that is to be told."""
-        return bool(self._run("settle_notice", delivery.batch_id, delivery.revision, -1) == 1)
+        return bool(self._scripts.run("settle_notice", delivery.batch_id, delivery.revision, -1) == 1)
 
-    def reschedule_delivery(self, delivery: Delivery, delay_s: float) -> bool:
+    def reschedule(self, delivery: Delivery, delay_s: float) -> bool:
         """Try again in `delay_s`."""
-        return bool(self._run("settle_notice", delivery.batch_id, delivery.revision, ms(delay_s)) == 1)
+        return bool(self._scripts.run("settle_notice", delivery.batch_id, delivery.revision, ms(delay_s)) == 1)

@@ -1,16 +1,17 @@
-"""Pages of the ledger: reads whose work is bounded, however large a batch is."""
+"""Reads whose work is bounded, however large a batch is."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.domain.model import BatchRow, ItemRow
-from pipeline.errors import NoSuchBatch, NoSuchItem
-from pipeline.ledger.keys import PREFIX, batch_key, item_key
-from pipeline.ledger.records import LIVE_FIELDS, batch_row, item_row
+from pipeline.errors import NoSuchBatch
+from pipeline.ledger.items import read_items
+from pipeline.ledger.keys import PREFIX, batch_key
+from pipeline.ledger.records import batch_row
+from pipeline.ledger.scripts import ScriptRunner
 
 MARKS = ("approved", "rejected")
 MAX_SCANNED_ITEMS = 4000
@@ -36,13 +37,21 @@ class ItemPage:
     next: int | None
 
 
-class LedgerQueries:
-    """What the ledger answers in pages."""
+class QueryStore:
+    """Lists and pages of batches and items. Thread-safe."""
 
-    _redis: Any
+    def __init__(self, scripts: ScriptRunner) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
 
-    def _run(self, script: str, *args: object) -> Any:
-        raise NotImplementedError
+    def recent_batches(self, limit: int = 50) -> list[BatchRow]:
+        """The newest batches, newest first."""
+        ids = self._redis.zrange(f"{PREFIX}batches", 0, limit - 1, desc=True)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for batch_id in ids:
+                pipe.hgetall(batch_key(batch_id))
+            answers = pipe.execute()
+        return [batch_row(batch_id, fields) for batch_id, fields in zip(ids, answers, strict=True) if fields]
 
     def batch_page(self, limit: int, *, after: str | None = None) -> BatchPage:
         """At most `limit` batches, newest first, those behind the batch `after`. Raises NoSuchBatch."""
@@ -79,37 +88,15 @@ class LedgerQueries:
             raise NoSuchBatch(batch_id)
         # Specs are JSON: the text is looked for as it stands there, its ASCII letters in any case.
         needle = _lower(json.dumps(text, ensure_ascii=False)[1:-1])
-        following, ids = self._run("page_items", batch_id, first, MAX_SCANNED_ITEMS, limit, needle, mark, *states)
-        return ItemPage(self._rows(batch_id, ids), None if following < 0 else following)
+        following, ids = self._scripts.run(
+            "page_items", batch_id, first, MAX_SCANNED_ITEMS, limit, needle, mark, *states
+        )
+        return ItemPage(read_items(self._redis, batch_id, ids), None if following < 0 else following)
 
-    def marks(self, batch_id: str) -> dict[str, int]:
+    def review_counts(self, batch_id: str) -> dict[str, int]:
         """{verdict: how many items of a batch have it}"""
         numbers = self._redis.hmget(batch_key(batch_id), [f"marked:{mark}" for mark in MARKS])
         return {mark: max(0, int(number or 0)) for mark, number in zip(MARKS, numbers, strict=True)}
-
-    def item(self, batch_id: str, item_id: str) -> ItemRow:
-        """One item. Raises NoSuchBatch, NoSuchItem."""
-        if not self._redis.hexists(f"{batch_key(batch_id)}:specs", item_id):
-            if not self._redis.exists(batch_key(batch_id)):
-                raise NoSuchBatch(batch_id)
-            raise NoSuchItem(batch_id, item_id)
-        return self._rows(batch_id, [item_id])[0]
-
-    def _rows(self, batch_id: str, ids: Sequence[str]) -> list[ItemRow]:
-        if not ids:
-            return []
-        base = batch_key(batch_id)
-        with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(f"{base}:specs", ids)
-            pipe.hmget(f"{base}:ended", ids)
-            pipe.hmget(f"{base}:reviews", ids)
-            for item_id in ids:
-                pipe.hmget(item_key(batch_id, item_id), LIVE_FIELDS)
-            specs, ended, reviews, *live = pipe.execute()
-        return [
-            item_row(item_id, spec, outcome, review, fields)
-            for item_id, spec, outcome, review, fields in zip(ids, specs, ended, reviews, live, strict=True)
-        ]
 
 
 def _lower(text: str) -> str:

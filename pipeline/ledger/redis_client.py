@@ -15,8 +15,6 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ConnectionError,
-    NoScriptError,
-    ResponseError,
     TimeoutError,
 )
 
@@ -24,7 +22,6 @@ from pipeline.errors import Unreachable
 
 _CONNECTION_ERRORS = (ConnectionError, TimeoutError, BusyLoadingError, AuthenticationError)
 _MAX_WAIT_S = 2.0
-_DISK_S = 5.0
 SOCKET_TIMEOUT_S = 10.0
 
 log = structlog.get_logger()
@@ -52,26 +49,6 @@ def connect(
         raise Unreachable(f"REDIS_URL is not a Redis URL: {error}") from None
     client.retry_timeout_s = retry_timeout_s
     return client
-
-
-def run_durably(redis: Any, script: Any, key: str, *args: object) -> Any:
-    """Run a registered script and wait until the server's disk has what it wrote (WAITAOF, Valkey and Redis 7.2).
-
-    Both go over one connection: the server waits for what that connection wrote. Servers without the command,
-    or without an append-only file, promise less; `doctor` says so. Raises Unreachable.
-    """
-    with redis.pipeline(transaction=False) as pipe:
-        pipe.evalsha(script.sha, 1, key, *args)
-        pipe.execute_command("WAITAOF", 1, 0, round(_DISK_S * 1000))
-        answer, written = pipe.execute(raise_on_error=False)
-    if isinstance(answer, NoScriptError):
-        redis.script_load(script.script)
-        return run_durably(redis, script, key, *args)
-    if isinstance(answer, ResponseError):
-        raise answer
-    if not isinstance(written, ResponseError) and written[0] < 1:
-        raise Unreachable(f"Redis did not write to its disk within {_DISK_S:.0f} s.")
-    return answer
 
 
 class _Client(Redis):

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.ledger.keys import batch_key
+from pipeline.ledger.scripts import ScriptRunner
 
 SLOTS = 64
 FIRST_STEP_S = 1
@@ -31,9 +31,11 @@ class Timeline:
 class TimelineStore:
     """What the ledger knows of a batch's life."""
 
-    _redis: Any
+    def __init__(self, scripts: ScriptRunner) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
 
-    def timeline(self, batch_id: str, elapsed_s: float) -> Timeline:
+    def read(self, batch_id: str, elapsed_s: float) -> Timeline:
         """The first `elapsed_s` seconds of a batch, and whatever came after them."""
         counted = self._redis.hgetall(f"{batch_key(batch_id)}:life")
         return timeline_from(counted, elapsed_s)

@@ -39,12 +39,12 @@ def submit(stack: Stack, service: Service) -> str:
     text = (SAMPLES / "demo.yaml").read_text(encoding="utf-8")
     text = text.replace("{sandbox}", sandbox).replace("{samples}", _VAULT.rstrip("/"))
     manifest = manifests.parse(text.encode(), file="demo.yaml", read_rows=_no_rows, local_files=SAMPLES)
-    return service.submit(manifest, None, trigger="cli", folder=SAMPLES).batch_id
+    return service.submission.submit(manifest, None, trigger="cli", folder=SAMPLES).batch_id
 
 
 def ended_as_expected(service: Service, batch_id: str) -> bool:
     """Whether every item succeeded, but for those that are there to fail."""
-    failed = {row.id for row in service.ledger.items(batch_id) if row.status != "succeeded"}
+    failed = {row.id for row in service.ledger.items.stream(batch_id) if row.status != "succeeded"}
     return failed == EXPECTED_TO_FAIL
 
 

@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import structlog
 
-from pipeline.batches.service import Accepted, Service
+from pipeline.batches.service import Service
+from pipeline.batches.submission import Accepted
 from pipeline.errors import DailiesError, StorageError, SubmissionInterrupted, Unreachable
 from pipeline.manifest import source
 from pipeline.manifest.untrusted import UntrustedManifests
@@ -112,8 +113,10 @@ def submit(service: Service, schedule: Schedule, folder: Path, wanted_id: str, m
     Raises CannotRead, InvalidManifest, SubmissionCutOff, and as `Service.submit` does.
     """
     given = read_manifest(service, schedule, folder, moment)
-    accepted = service.submit(given.manifest, wanted_id, trigger=f"schedule:{schedule.name}", folder=given.folder)
-    if not service.ledger.is_accepted(wanted_id):
+    accepted = service.submission.submit(
+        given.manifest, wanted_id, trigger=f"schedule:{schedule.name}", folder=given.folder
+    )
+    if not service.ledger.batches.is_accepted(wanted_id):
         raise SubmissionInterrupted(wanted_id)
     return accepted
 

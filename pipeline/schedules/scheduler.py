@@ -9,7 +9,8 @@ from pathlib import Path
 
 import structlog
 
-from pipeline.batches.service import Accepted, Service
+from pipeline.batches.service import Service
+from pipeline.batches.submission import Accepted
 from pipeline.schedules.occurrences import ON_TIME, due, hand_batch_id, next_times
 from pipeline.schedules.runner import ScheduleRunner, submit
 from pipeline.schedules.schedule import Schedule

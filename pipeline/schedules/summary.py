@@ -76,7 +76,7 @@ def _batches(ledger: Ledger, ids: list[str]) -> list[BatchRow]:
     rows = []
     for batch_id in ids:
         try:
-            rows.append(ledger.batch(batch_id))
+            rows.append(ledger.batches.get(batch_id))
         except NoSuchBatch:
             continue
     return rows

@@ -123,7 +123,7 @@ class Dispatcher:
         batch_id = object_version.batch_id(rule.name, taken)
         self.memory.note_objects(batch_id, taken)
         try:
-            accepted = self.service.submit(manifest, batch_id, trigger=f"trigger:{rule.name}", folder=None)
+            accepted = self.service.submission.submit(manifest, batch_id, trigger=f"trigger:{rule.name}", folder=None)
         except BatchOnlyOnS3 as error:
             # Redis was lost: what was started before is not started again.
             log.warning("batch_only_on_s3", trigger=rule.name, batch=batch_id, error=str(error))

@@ -50,7 +50,7 @@ class Listener:
     def __init__(self, settings: Settings) -> None:
         self._file = settings.triggers
         self._book = RuleLoader(settings.triggers)
-        self._dispatcher = Dispatcher.of(Service.from_settings(settings))
+        self._dispatcher = Dispatcher.of(Service.connect(settings))
         self._threads: dict[Plan, _Thread] = {}
 
     def run(self, stopping: threading.Event) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ledger import redis_client
+from pipeline.ledger.durability import run_durably
 from pipeline.ledger.keys import PREFIX, batch_key
 from pipeline.ledger.records import ms
 from pipeline.storage.s3 import ObjectInfo
@@ -83,7 +84,7 @@ class TriggerStore:
     def gather(self, trigger: str, drop: ObjectVersion, *, limit: int) -> bool:
         """Put a drop into the trigger's open window, on the server's disk. False when it was taken before."""
         args = (drop.digest, _text(drop), limit)
-        return bool(redis_client.run_durably(self._redis, self._scripts["gather"], _key(trigger), *args) == 1)
+        return bool(run_durably(self._redis, self._scripts["gather"], _key(trigger), *args) == 1)
 
     def is_taken(self, trigger: str, drop: ObjectVersion) -> bool:
         """Whether a drop was gathered."""

@@ -21,7 +21,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """The app, wired to the servers of `settings` (default: as the environment has them); nothing is sent yet."""
     logging.configure()
     settings = settings or load()
-    service = Service.from_settings(settings)
+    service = Service.connect(settings)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     request_log.log_requests(app)

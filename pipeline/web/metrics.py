@@ -28,7 +28,7 @@ def blueprint(service: Service) -> Blueprint:
     @routes.get("/metrics")
     def metrics() -> Response:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Read(service.ledger.figures(), service.ledger.account(), queue_monitor.figures()))
+        registry.register(_Read(service.ledger.counters.read(), service.ledger.account.get(), queue_monitor.figures()))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return routes

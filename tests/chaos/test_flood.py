@@ -89,7 +89,7 @@ def test_a_thousand_manifests_are_a_thousand_batches(
     assert len(wanted) == OBJECTS
     found = inbox.batches()
     assert sorted(found) == sorted(wanted)
-    assert all(inbox.service.ledger.is_accepted(one) for one in found)
+    assert all(inbox.service.ledger.batches.is_accepted(one) for one in found)
     assert all(inbox.dispatcher.memory.is_reported(one) for one in found)
 
 
@@ -107,7 +107,7 @@ def test_a_thousand_images_are_each_in_one_gathered_batch(
     until(lambda: queue.left() == 0, "the queue to be empty", RETRY_TIMEOUT_S)
 
     def images() -> list[str]:
-        return [row.image or "" for one in inbox.batches() for row in inbox.service.ledger.items(one)]
+        return [row.image or "" for one in inbox.batches() for row in inbox.service.ledger.items.stream(one)]
 
     until(lambda: len(images()) >= OBJECTS, "every image in a batch", RETRY_TIMEOUT_S)
     assert sorted(images()) == sorted(event.uri for event in events)

@@ -59,21 +59,21 @@ class Machine(RuleBasedStateMachine):
             created=datetime.now(UTC), finished=None, output=f"s3://x/{batch}/", trigger="cli",
         )  # fmt: skip
         plan = BatchConfig("a/b", "image", {}, 3, row.output, None)
-        assert self.ledger.open_batch(row, plan, max_active=0, budget_usd=budget, manifest_digest="")
-        self.ledger.load_items(batch, ((f"i{n}", {"image": None, "prompt": "p", "params": {}}) for n in range(ITEMS)))
-        self.ledger.accept_batch(batch)
-        self.ledger.start_batch(batch, price_usd=PRICE, max_failures=4)
+        assert self.ledger.batches.open(row, plan, max_active=0, budget_usd=budget, manifest_digest="")
+        self.ledger.items.load(batch, ((f"i{n}", {"image": None, "prompt": "p", "params": {}}) for n in range(ITEMS)))
+        self.ledger.batches.accept(batch)
+        self.ledger.batches.start(batch, price_usd=PRICE, max_failures=4)
 
     # Workers that submit
 
     @rule(limit=st.integers(1, 4))
     def claim(self, limit: int) -> None:
-        self.claims += self.ledger.claim_runs(limit, lease_s=60, max_active=8).runs
+        self.claims += self.ledger.runs.claim_pending(limit, lease_s=60, max_active=8).runs
 
     @precondition(lambda self: self.claims)
     @rule()
     def mark_posting(self) -> None:
-        self.written += self.ledger.mark_posting(self.claims)
+        self.written += self.ledger.runs.mark_posting(self.claims)
         self.claims = []
 
     @rule(limit=st.integers(1, 6), fault_plan=FATES)
@@ -91,20 +91,20 @@ class Machine(RuleBasedStateMachine):
     def _post(self, claim: SubmissionLease, fault_plan: str) -> None:
         run = claim.run
         if fault_plan == "refused":
-            answer = self.ledger.requeue_run(run, claim.lease, ItemState.SUBMITTING, delay_s=0, spent=False)
+            answer = self.ledger.runs.requeue(run, claim.lease, ItemState.SUBMITTING, delay_s=0, spent=False)
             assert answer in Returned
             return
         self._vendor_takes(run)
         if fault_plan == "accepted":
-            if not self.ledger.accept_run(run, claim.lease, self.tasks[run], "t", 60):
-                self.ledger.record_callback(run, self.tasks[run], "t")
+            if not self.ledger.runs.accept(run, claim.lease, self.tasks[run], "t", 60):
+                self.ledger.runs.record_callback(run, self.tasks[run], "t")
         elif fault_plan == "lost":
-            self.ledger.mark_unknown(run, claim.lease, adopt_wait_s=60)
+            self.ledger.runs.mark_unknown(run, claim.lease, adopt_wait_s=60)
         elif fault_plan == "late":
             self.time_passes("leases")
             self.sweep()
-            assert not self.ledger.accept_run(run, claim.lease, self.tasks[run], "t", 60) or True
-            self.ledger.record_callback(run, self.tasks[run], "t")
+            assert not self.ledger.runs.accept(run, claim.lease, self.tasks[run], "t", 60) or True
+            self.ledger.runs.record_callback(run, self.tasks[run], "t")
 
     def _vendor_takes(self, run: RunId) -> None:
         item = (run.batch, run.item)
@@ -117,7 +117,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 4))
     def claim_due(self, limit: int) -> None:
-        self.dues += self.ledger.claim_due(limit, lease_s=60).runs
+        self.dues += self.ledger.runs.claim_due(limit, lease_s=60).runs
 
     @rule(limit=st.integers(1, 6), ends=ENDS)
     def collect(self, limit: int, ends: str) -> None:
@@ -133,17 +133,17 @@ class Machine(RuleBasedStateMachine):
 
     def _look(self, due: PollLease, fault_plan: str) -> None:
         if due.state == ItemState.UNKNOWN:
-            self.ledger.accept_run(due.run, due.lease, due.hint_task, due.hint_token, 0)
+            self.ledger.runs.accept(due.run, due.lease, due.hint_task, due.hint_token, 0)
         elif fault_plan == "later":
-            self.ledger.release(due, delay_s=0)
+            self.ledger.runs.release(due, delay_s=0)
         elif due.state == ItemState.COLLECTING:
             self._copied(due, fault_plan)
-        elif fault_plan in ("succeeded", "copy fails", "dies paid") and self.ledger.record_success(due, PRICE):
+        elif fault_plan in ("succeeded", "copy fails", "dies paid") and self.ledger.runs.record_success(due, PRICE):
             self.posted[due.run.batch, due.run.item] = 0
             self.paid.add((due.run.batch, due.run.item))
             self._copied(due, fault_plan)
         elif fault_plan == "again":
-            if self.ledger.requeue_run(due.run, due.lease, ItemState.RUNNING, delay_s=0, spent=True):
+            if self.ledger.runs.requeue(due.run, due.lease, ItemState.RUNNING, delay_s=0, spent=True):
                 self.posted[due.run.batch, due.run.item] = 0
         elif fault_plan == "failed" and self._end(due, ItemState.RUNNING, ItemState.FAILED):
             self.posted[due.run.batch, due.run.item] = 0
@@ -155,7 +155,7 @@ class Machine(RuleBasedStateMachine):
             self.succeeded.add((due.run.batch, due.run.item))
 
     def _end(self, due: PollLease, state: ItemState, to: ItemState) -> bool:
-        ended = self.ledger.end_item(due.run, due.lease, state, to, {})
+        ended = self.ledger.runs.end(due.run, due.lease, state, to, {})
         if ended.too_many_failures:
             self._stop(due.run.batch, Stop.FAILURES)
         return ended.ours
@@ -166,7 +166,7 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data(), knows=st.booleans())
     def record_callback(self, data: st.DataObject, knows: bool) -> None:
         run = data.draw(st.sampled_from(sorted(self.tasks, key=str)))
-        self.ledger.record_callback(run, self.tasks[run] if knows else "", "")
+        self.ledger.runs.record_callback(run, self.tasks[run] if knows else "", "")
 
     # Time, death and people
 
@@ -182,15 +182,15 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        self.ledger.expire_leases(adopt_wait_s=60, on_unknown="hold")
+        self.ledger.runs.expire_leases(adopt_wait_s=60, on_unknown="hold")
 
     @rule(batch=st.sampled_from(["rich", "poor"]), states=st.sets(WORDS, min_size=1))
     def retry(self, batch: str, states: set[str]) -> None:
         if "unknown" in states:
             # A person takes the risk that the lost run is alive.
-            for row in self.ledger.items(batch, ["unknown"]):
+            for row in self.ledger.items.stream(batch, ["unknown"]):
                 self.posted[batch, row.id] = 0
-        self.ledger.retry_items(batch, states)
+        self.ledger.items.retry(batch, states)
 
     @rule(batch=st.sampled_from(["rich", "poor"]), sure=st.integers(0, 15))
     def cancel(self, batch: str, sure: int) -> None:
@@ -199,28 +199,28 @@ class Machine(RuleBasedStateMachine):
 
     def _stop(self, batch: str, reason: Stop) -> None:
         among = [BatchState.RUNNING, BatchState.PAUSED]
-        if self.ledger.set_status(batch, BatchState.CANCELLING, among=among, reason=reason):
-            self.ledger.cancel_pending(batch, reason)
-            self.ledger.poll_now(batch)
+        if self.ledger.batches.set_status(batch, BatchState.CANCELLING, among=among, reason=reason):
+            self.ledger.items.cancel_pending(batch, reason)
+            self.ledger.items.poll_now(batch)
 
     @rule(batch=st.sampled_from(["rich", "poor"]), go=st.integers(0, 3))
     def pause(self, batch: str, go: int) -> None:
-        (self.ledger.resume if go else self.ledger.pause)(batch)
+        (self.ledger.batches.resume if go else self.ledger.batches.pause)(batch)
 
     @rule(batch=st.sampled_from(["rich", "poor"]), mark=st.sampled_from(["approved", "rejected"]))
     def review(self, batch: str, mark: str) -> None:
-        self.ledger.review(batch, "i0", Review(mark))
+        self.ledger.items.review(batch, "i0", Review(mark))
 
     @rule(batch=st.sampled_from(["rich", "poor"]))
     def another_take(self, batch: str) -> None:
-        self.ledger.add_item(batch, "take", {"image": None, "prompt": "q", "params": {}, "take_of": "i0"})
+        self.ledger.items.add(batch, "take", {"image": None, "prompt": "q", "params": {}, "take_of": "i0"})
 
     @rule(batch=st.sampled_from(["rich", "poor"]), dies=st.booleans())
     def finish(self, batch: str, dies: bool) -> None:
-        lease = self.ledger.claim_finish(batch, lease_s=0.001 if dies else 60)
+        lease = self.ledger.finalization.claim(batch, lease_s=0.001 if dies else 60)
         if lease and not dies:
-            row = self.ledger.batch(batch)
-            self.ledger.finish_batch(batch, lease, BatchState.PARTIAL, datetime.now(UTC), row.revision)
+            row = self.ledger.batches.get(batch)
+            self.ledger.finalization.complete(batch, lease, BatchState.PARTIAL, datetime.now(UTC), row.revision)
 
     def _take(self, pile: list[Any], data: st.DataObject) -> Any:
         return pile.pop(data.draw(st.integers(0, len(pile) - 1)))
@@ -230,8 +230,8 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def counts_equal_the_items(self) -> None:
         for batch in ("rich", "poor"):
-            rows = list(self.ledger.items(batch))
-            row = self.ledger.batch(batch)
+            rows = list(self.ledger.items.stream(batch))
+            row = self.ledger.batches.get(batch)
             assert Counter(item.status for item in rows) == Counter(row.counts)
             assert len(rows) == row.total
 
@@ -243,7 +243,7 @@ class Machine(RuleBasedStateMachine):
             pending = set(self.redis.zrange(f"{PREFIX}batch:{batch}:pending", 0, -1))
             ended = set(self.redis.hkeys(f"{PREFIX}batch:{batch}:ended"))
             still_open = 0
-            for item in self.ledger.items(batch):
+            for item in self.ledger.items.stream(batch):
                 name = f"{batch} {item.id}"
                 if item.id in ended:
                     assert item.status in TERMINAL, f"{name} has ended as {item.status}"
@@ -266,7 +266,7 @@ class Machine(RuleBasedStateMachine):
         alive = {
             f"{batch} {item.id}"
             for batch in ("rich", "poor")
-            for item in self.ledger.items(batch, ["submitting", "running", "unknown"])
+            for item in self.ledger.items.stream(batch, ["submitting", "running", "unknown"])
             if item.status != "unknown" or self.redis.zscore(f"{PREFIX}adopt", f"{batch} {item.id}")
         }
         assert self.redis.smembers(f"{PREFIX}active") == alive

@@ -123,7 +123,7 @@ def test_where_callbacks_reach_nobody_polls_end_the_batch_and_a_lost_run_goes_ag
 ) -> None:
     sandbox.change(lose_answers=1.0)
     ledger = submit(up, sandbox, "lost", 3)
-    until(lambda: ledger.batch("lost").counts.get("unknown") == 3, "all answers to be lost")
+    until(lambda: ledger.batches.get("lost").counts.get("unknown") == 3, "all answers to be lost")
     sandbox.change(lose_answers=0)
     up.run("watch", "lost")
     assert up.status("lost")["counts"] == {"succeeded": 3}
@@ -147,7 +147,7 @@ def test_a_batch_that_goes_wrong_early_is_stopped(up: Up, sandbox: Sandbox, stor
 
 def test_a_paused_batch_submits_nothing_until_it_is_resumed(up: Up, sandbox: Sandbox) -> None:
     ledger = submit(up, sandbox, "halt", 12, max_active=2)
-    until(lambda: ledger.batch("halt").counts.get("succeeded", 0) >= 2, "some items")
+    until(lambda: ledger.batches.get("halt").counts.get("succeeded", 0) >= 2, "some items")
     up.run("pause", "halt")
     until(lambda: sandbox.stats()["active"] == 0, "what runs to end")
     posted = sum(task["prompt"].startswith("halt") for task in sandbox.tasks())

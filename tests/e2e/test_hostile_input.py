@@ -120,7 +120,7 @@ def test_hostile_manifests_by_http_are_refused_soon_and_in_little_memory(web: We
     for name, manifest in LARGE.items():
         _refused(web, name, manifest)
     assert web.peak_mb() - before < MAX_GROWTH_OF_VALUES_MB
-    assert ledger.open_batches() == []
+    assert ledger.batches.open_ids() == []
     assert not Path("/tmp/dailies-was-here").exists()
 
 

@@ -59,7 +59,7 @@ def submit(up: Up, sandbox: Sandbox, count: int, **limits: Any) -> str:
 
 def count(up: Up, batch: str, state: str) -> int:
     """Items of the batch that are in `state` now."""
-    return Ledger.connect(up.environment["REDIS_URL"]).batch(batch).counts.get(state, 0)
+    return Ledger.connect(up.environment["REDIS_URL"]).batches.get(batch).counts.get(state, 0)
 
 
 def billed(sandbox: Sandbox) -> Counter[str]:

@@ -36,6 +36,6 @@ def test_a_batch_by_hand_ends_and_the_tick_that_waited_for_it_starts(up: Up, tmp
     until(lambda: up.status(first)["status"] == "succeeded", "the batch by hand")
     second = f"yearly-{occurrence_text(waits.moment)}"
     ledger = Ledger.connect(up.environment["REDIS_URL"])
-    until(lambda: second in {row.id for row in ledger.batches()}, "the tick that waited", timeout_s=70)
+    until(lambda: second in {row.id for row in ledger.queries.recent_batches()}, "the tick that waited", timeout_s=70)
     until(lambda: up.status(second)["status"] == "succeeded", "its batch")
     assert f"{second}  succeeded" in up.run("schedules")

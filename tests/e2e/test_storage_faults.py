@@ -66,7 +66,7 @@ def test_what_s3_refuses_is_said_and_made_good_once_it_is_mended(
     ledger = Ledger.connect(redis.url)
     until(lambda: sandbox.stats()["runs"] == ITEMS, "all runs")
     proxy.fail(1.0, "denied")
-    until(lambda: ledger.batch("b").counts.get("failed") == ITEMS, "the copies to fail")
+    until(lambda: ledger.batches.get("b").counts.get("failed") == ITEMS, "the copies to fail")
     status = up.status("b")
     assert (status["finished"], status["cost_usd"]) == (None, "0.54")
     for item in json.loads(up.run("items", "b", "--json")):
@@ -106,5 +106,5 @@ def uploads(storage: Storage, prefix: str) -> list[str]:
 
 
 def _ended(ledger: Ledger) -> bool:
-    counts = ledger.batch("b").counts
+    counts = ledger.batches.get("b").counts
     return counts.get("succeeded", 0) + counts.get("failed", 0) == ITEMS

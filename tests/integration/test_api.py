@@ -60,7 +60,7 @@ def send(client: FlaskClient, manifest: dict[str, Any], key: str | None = "b") -
 def start(client: FlaskClient, ledger: Ledger, items: int = 3) -> str:
     """A batch `b` that runs, with no worker that would move it."""
     assert send(client, a_manifest(items)).status_code == 201
-    ledger.start_batch("b", price_usd=Decimal(0), max_failures=1000)
+    ledger.batches.start("b", price_usd=Decimal(0), max_failures=1000)
     return "/api/v1/batches/b"
 
 
@@ -192,7 +192,7 @@ def test_failed_items_go_again(client: FlaskClient, ledger: Ledger) -> None:
     at = start(client, ledger)
     running(ledger)
     for due in dues(ledger):
-        ledger.end_item(due.run, due.lease, RUNNING, FAILED, {"error": "no"})
+        ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": "no"})
     assert body(client.post(f"{at}/items/i1/retry")) == {"reopened": 1}
     assert body(client.post(f"{at}/items/i1/retry")) == {"reopened": 0}
     assert body(client.post(f"{at}/retry")) == {"reopened": 2}
@@ -260,7 +260,7 @@ def test_a_picture_that_was_sent_before_its_batch_is_in_its_folder(
     answer = client.post("/api/v1/batches", json=manifest, headers={"Idempotency-Key": "b"})
     assert answer.status_code == 201, answer.text
     own = f"{bucket}b/{sent.removeprefix(bucket)}"
-    assert [ledger.spec("b", name)["image"] for name in ("i0", "i1")] == [own, gone]
+    assert [ledger.items.spec("b", name)["image"] for name in ("i0", "i1")] == [own, gone]
     info = storage.info(own)
     assert info
     assert (info.size, info.content_type) == (PORTRAIT.stat().st_size, "image/jpeg")
@@ -330,7 +330,7 @@ def test_a_hostile_manifest_is_refused_and_enqueues_nothing(client: FlaskClient,
     assert answer.status_code == 422
     assert answer.content_type == "application/problem+json"
     assert len(answer.data) < 100_000
-    assert ledger.open_batches() == []
+    assert ledger.batches.open_ids() == []
 
 
 def test_a_hundred_thousand_mistakes_are_not_all_told(client: FlaskClient) -> None:

@@ -245,8 +245,8 @@ def test_whoever_signs_in_has_all_tries_again(redis_url: str) -> None:
 
 def test_addresses_of_one_ipv6_network_are_one(redis_url: str) -> None:
     ledger = Ledger.connect(redis_url)
-    waits = [ledger.record_attempt(f"2001:db8::{n:x}") for n in range(1, MAX_ATTEMPTS + 2)]
+    waits = [ledger.login_attempts.record(f"2001:db8::{n:x}") for n in range(1, MAX_ATTEMPTS + 2)]
     assert waits[-1] > 0
     assert not any(waits[:-1])
-    assert ledger.record_attempt("2001:db8:0:1::1") == 0
-    assert ledger.record_attempt("no address at all") == 0
+    assert ledger.login_attempts.record("2001:db8:0:1::1") == 0
+    assert ledger.login_attempts.record("no address at all") == 0

@@ -97,7 +97,7 @@ def test_a_batch_is_watched_to_its_end(web: Web, ledger: Ledger) -> None:
     assert next(told) == "progress"
     running(ledger, 1)
     assert next(told) == "progress"
-    ledger._redis.hset("dailies:batch:b", "status", "succeeded")
+    ledger.redis.hset("dailies:batch:b", "status", "succeeded")
     assert list(told) == ["progress", "end"]
 
 
@@ -114,7 +114,9 @@ def test_half_of_the_threads_watch_and_the_others_go_on_answering(web: Web, ledg
 
     def a_place_is_free() -> bool:
         # Whoever has left is noticed when there is something to tell.
-        ledger.set_status("b", BatchState.PAUSED, among=[BatchState.RUNNING, BatchState.PAUSED], reason=uuid4().hex)
+        ledger.batches.set_status(
+            "b", BatchState.PAUSED, among=[BatchState.RUNNING, BatchState.PAUSED], reason=uuid4().hex
+        )
         return web.get(EVENTS).status == 200
 
     wait_for(a_place_is_free, "a place")

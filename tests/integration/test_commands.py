@@ -38,21 +38,21 @@ def an_ended_batch(ledger: Ledger, batch_id: str = "b") -> str:
     """One item has succeeded, one has failed, one is held as unknown."""
     a_batch(ledger, batch_id, items=3)
     first, second, third = claims(ledger)
-    assert len(ledger.mark_posting([first, second, third])) == 3
-    assert ledger.accept_run(first.run, first.lease, "task-1", "token", 0)
+    assert len(ledger.runs.mark_posting([first, second, third])) == 3
+    assert ledger.runs.accept(first.run, first.lease, "task-1", "token", 0)
     succeed(ledger, dues(ledger)[0])
-    assert ledger.end_item(second.run, second.lease, SUBMITTING, FAILED, {"error": f"No {MARKUP}"}).ours
-    assert ledger.mark_unknown(third.run, third.lease, adopt_wait_s=0)
-    assert ledger.expire_leases(adopt_wait_s=0, on_unknown="hold") == [batch_id]
+    assert ledger.runs.end(second.run, second.lease, SUBMITTING, FAILED, {"error": f"No {MARKUP}"}).ours
+    assert ledger.runs.mark_unknown(third.run, third.lease, adopt_wait_s=0)
+    assert ledger.runs.expire_leases(adopt_wait_s=0, on_unknown="hold") == [batch_id]
     finish(ledger, batch_id, BatchState.PARTIAL)
     return batch_id
 
 
 def finish(ledger: Ledger, batch_id: str, status: BatchState) -> None:
-    lease = ledger.claim_finish(batch_id, lease_s=60)
+    lease = ledger.finalization.claim(batch_id, lease_s=60)
     assert lease
-    row = ledger.batch(batch_id)
-    ledger.finish_batch(batch_id, lease, status, row.created, row.revision)
+    row = ledger.batches.get(batch_id)
+    ledger.finalization.complete(batch_id, lease, status, row.created, row.revision)
 
 
 def test_status_as_json_is_the_contracts_document(ledger: Ledger) -> None:
@@ -63,7 +63,7 @@ def test_status_as_json_is_the_contracts_document(ledger: Ledger) -> None:
     assert created.endswith("Z")
     assert found == {
         "id": "b",
-        "name": ledger.batch("b").name,
+        "name": ledger.batches.get("b").name,
         "status": "running",
         "counts": {"pending": 2, "running": 1},
         "total": 3,
@@ -76,8 +76,8 @@ def test_status_as_json_is_the_contracts_document(ledger: Ledger) -> None:
 def test_status_without_a_batch_tells_of_the_account_and_the_newest_batches(ledger: Ledger) -> None:
     a_batch(ledger, "old")
     a_batch(ledger, "new")
-    ledger.limit_concurrency(5)
-    ledger.pause_account("Insufficient balance.")
+    ledger.account.limit_concurrency(5)
+    ledger.account.pause("Insufficient balance.")
     found = document("status", "--json")
     assert {row["id"] for row in found["batches"]} == {"old", "new"}
     assert found["account"]["window"] == 5
@@ -100,7 +100,7 @@ def test_status_tells_what_a_person_can_do(ledger: Ledger) -> None:
 
 def test_status_of_a_waiting_batch_tells_why_it_waits(ledger: Ledger) -> None:
     a_batch(ledger)
-    ledger.back_off(first_s=30, longest_s=60, reason="HTTP 429: slow down")
+    ledger.account.back_off(first_s=30, longest_s=60, reason="HTTP 429: slow down")
     assert "HTTP 429: slow down" in dailies("status", "b").stdout
 
 
@@ -175,30 +175,30 @@ def test_watch_ends_when_the_batch_does(ledger: Ledger) -> None:
 def test_a_paused_batch_goes_on_when_it_is_resumed(ledger: Ledger) -> None:
     a_batch(ledger)
     assert dailies("pause", "b").exit_code == 0
-    assert ledger.batch("b").status == BatchState.PAUSED
+    assert ledger.batches.get("b").status == BatchState.PAUSED
     assert "dailies resume b" in dailies("status", "b").stdout
     assert dailies("resume", "b").exit_code == 0
-    assert ledger.batch("b").status == BatchState.RUNNING
+    assert ledger.batches.get("b").status == BatchState.RUNNING
 
 
 def test_the_account_is_paused_and_goes_on(ledger: Ledger) -> None:
     assert dailies("pause").exit_code == 0
-    assert ledger.account().paused_reason
+    assert ledger.account.get().paused_reason
     assert dailies("resume").exit_code == 0
-    assert ledger.account().paused_reason is None
+    assert ledger.account.get().paused_reason is None
 
 
 def test_a_batch_that_has_ended_is_not_paused(ledger: Ledger) -> None:
     an_ended_batch(ledger)
     answer = dailies("pause", "b")
-    assert (answer.exit_code, ledger.batch("b").status) == (0, BatchState.PARTIAL)
+    assert (answer.exit_code, ledger.batches.get("b").status) == (0, BatchState.PARTIAL)
     assert "nothing to pause" in answer.stdout
 
 
 def test_cancel_of_an_ended_batch_changes_nothing(ledger: Ledger) -> None:
     an_ended_batch(ledger)
     assert "has ended already" in dailies("cancel", "b").stdout
-    assert ledger.batch("b").status == BatchState.PARTIAL
+    assert ledger.batches.get("b").status == BatchState.PARTIAL
 
 
 @pytest.mark.parametrize("line", ["cancel nope", "retry nope", "results nope", "logs nope i0"])

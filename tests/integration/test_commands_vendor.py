@@ -79,7 +79,7 @@ def test_logs_show_a_runs_messages_until_it_ends(
 ) -> None:
     monkeypatch.setenv("REDIS_URL", redis_url)
     a_batch(ledger, items=1)
-    (claim,) = ledger.mark_posting(ledger.claim_runs(1, lease_s=60, max_active=0).runs)
+    (claim,) = ledger.runs.mark_posting(ledger.runs.claim_pending(1, lease_s=60, max_active=0).runs)
     wiro = Wiro.from_settings(load())
     run = wiro.run(
         MODEL,
@@ -90,7 +90,7 @@ def test_logs_show_a_runs_messages_until_it_ends(
         callback_url=None,
     )
     wiro.close()
-    ledger.accept_run(claim.run, claim.lease, run.task_id, run.token, 60)
+    ledger.runs.accept(claim.run, claim.lease, run.task_id, run.token, 60)
     first = dailies("logs", "b", "i0")
     assert first.exit_code == 0, first.output
     assert first.stdout.startswith(f"run {run.task_id}, attempt 1\n")

@@ -57,7 +57,7 @@ def takes(text: str) -> list[str]:
 
 def load(ledger: Ledger, batch_id: str, **specs: dict[str, Any]) -> None:
     """More items on a batch."""
-    ledger.load_items(batch_id, ((name, {"image": None, "params": {}, **spec}) for name, spec in specs.items()))
+    ledger.items.load(batch_id, ((name, {"image": None, "params": {}, **spec}) for name, spec in specs.items()))
 
 
 def test_without_batches_the_page_says_how_to_start_one(client: FlaskClient) -> None:
@@ -74,7 +74,7 @@ def test_batches_are_listed_with_their_figures(client: FlaskClient, ledger: Ledg
 
 
 def test_a_paused_account_is_told_with_its_reason(client: FlaskClient, ledger: Ledger) -> None:
-    ledger.pause_account("Balance is <low>.")
+    ledger.account.pause("Balance is <low>.")
     text = page(client, "/")
     assert "Nothing is submitted." in text
     assert "Balance is &lt;low&gt;." in text
@@ -82,10 +82,10 @@ def test_a_paused_account_is_told_with_its_reason(client: FlaskClient, ledger: L
 
 def test_a_batch_says_that_its_account_is_paused_while_it_goes_on(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=1)
-    ledger.pause_account("Balance is <low>.")
+    ledger.account.pause("Balance is <low>.")
     for path in ("/batches/b", "/batches/b/now"):
         assert "Balance is &lt;low&gt;." in page(client, path)
-    ledger._redis.hset("dailies:batch:b", "status", "succeeded")
+    ledger.redis.hset("dailies:batch:b", "status", "succeeded")
     for path in ("/batches/b", "/batches/b/now"):
         assert "Balance" not in page(client, path)
 
@@ -95,10 +95,10 @@ def test_the_timeline_shows_when_runs_started_and_items_ended(client: FlaskClien
     assert "nothing has happened yet" in page(client, "/batches/b")
     running(ledger, 2)
     first, second = dues(ledger)
-    ledger.record_success(first, Decimal("0.09"))
-    ledger.end_item(first.run, first.lease, COLLECTING, SUCCEEDED, {})
-    ledger.end_item(second.run, second.lease, RUNNING, FAILED, {"error": "no"})
-    ledger.cancel_pending("b", "by hand")
+    ledger.runs.record_success(first, Decimal("0.09"))
+    ledger.runs.end(first.run, first.lease, COLLECTING, SUCCEEDED, {})
+    ledger.runs.end(second.run, second.lease, RUNNING, FAILED, {"error": "no"})
+    ledger.items.cancel_pending("b", "by hand")
     text = page(client, "/batches/b/now")
     for key in ("started", "succeeded", "failed", "cancelled"):
         assert f'<span class="key {key}">' in text
@@ -110,7 +110,7 @@ def test_the_timeline_shows_when_runs_started_and_items_ended(client: FlaskClien
 def test_text_of_prompts_and_names_comes_out_as_text(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=0)
     load(ledger, "b", odd={"prompt": HOSTILE, "image": "javascript:alert(1)"})
-    ledger.review("b", "odd", Review("rejected", HOSTILE))
+    ledger.items.review("b", "odd", Review("rejected", HOSTILE))
     for path in ("/batches/b", "/batches/b/sheet", "/batches/b/items/odd"):
         text = page(client, path)
         assert "<script>alert" not in text
@@ -135,9 +135,9 @@ def test_a_page_asks_no_more_of_a_large_batch_than_of_a_small_one(
     asked = []
     for batch_id in ("small", "large"):
         page(client, path.format(batch_id))  # Scripts are loaded, connections made.
-        ledger._redis.config_resetstat()
+        ledger.redis.config_resetstat()
         page(client, path.format(batch_id))
-        stats = ledger._redis.info("commandstats")
+        stats = ledger.redis.info("commandstats")
         asked.append({name: stat["calls"] for name, stat in stats.items() if name != "cmdstat_config|resetstat"})
     assert asked[0] == asked[1]
 
@@ -162,13 +162,13 @@ def test_takes_are_found_by_their_verdicts(client: FlaskClient, ledger: Ledger) 
     running(ledger, 2)
     for due in dues(ledger):
         succeed(ledger, due)
-    ledger.review("b", "i1", Review("approved"))
+    ledger.items.review("b", "i1", Review("approved"))
     assert takes(page(client, "/batches/b?mark=none")) == ["i0"]
     text = page(client, "/batches/b?mark=approved")
     assert takes(text) == ["i1"]
     assert "to review <b>1</b>" in text
     assert "approved <b>1</b>" in text
-    ledger.review("b", "i0", Review("rejected"))
+    ledger.items.review("b", "i0", Review("rejected"))
     assert "Every take has its verdict." in page(client, "/batches/b?mark=none")
     asked = client.get("/api/v1/batches/b/items?review=rejected").json
     assert asked
@@ -180,9 +180,9 @@ def test_another_take_has_the_earlier_one_beside_it(client: FlaskClient, ledger:
     running(ledger)
     output = {"uri": "s3://tests/b/items/i0/0.mp4", "content_type": "video/mp4", "size": 1, "sha256": "ab"}
     for due in dues(ledger):
-        ledger.record_success(due, Decimal("0.09"))
-        ledger.end_item(due.run, due.lease, COLLECTING, SUCCEEDED, {"outputs": [output]})
-    ledger.add_item("b", "i0-take2", {"image": None, "prompt": "p", "params": {}, "take_of": "i0"})
+        ledger.runs.record_success(due, Decimal("0.09"))
+        ledger.runs.end(due.run, due.lease, COLLECTING, SUCCEEDED, {"outputs": [output]})
+    ledger.items.add("b", "i0-take2", {"image": None, "prompt": "p", "params": {}, "take_of": "i0"})
     text = page(client, "/batches/b/items/i0-take2")
     assert "/batches/b/items/i0/outputs/0" in text
     assert "another take of" in text
@@ -257,7 +257,7 @@ def test_a_failed_item_says_why_and_can_be_tried_again(client: FlaskClient, ledg
     a_batch(ledger, items=1)
     running(ledger)
     for due in dues(ledger):
-        ledger.end_item(due.run, due.lease, RUNNING, FAILED, {"error": "No person <in> the picture."})
+        ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": "No person <in> the picture."})
     text = page(client, "/batches/b")
     assert "No person &lt;in&gt; the picture." in text
     assert 'data-do="retry"' in text

@@ -20,7 +20,7 @@ from pipeline.triggers.rule import Rule, Source, Start
 def test_a_dropped_manifest_starts_a_batch_and_is_told_so_beside_it(inbox: Inbox) -> None:
     assert inbox.handle(inbox.drop("a b/ü.yaml")) is EventOutcome.STARTED
     (batch_id,) = inbox.batches()
-    row = inbox.service.ledger.batch(batch_id)
+    row = inbox.service.ledger.batches.get(batch_id)
     assert (row.trigger, row.name, row.total) == ("trigger:inbox", "la-street", 1)
     status = inbox.status("a b/ü.yaml")
     assert (status["status"], status["batch_id"], status["output"]) == ("accepted", batch_id, row.output)
@@ -103,8 +103,8 @@ def test_rows_start_a_batch_with_the_defaults_beside_them(inbox: Inbox) -> None:
     assert inbox.handle(inbox.drop("folder/rows.csv", rows)) is EventOutcome.STARTED
     lines = b'{"id": "one", "prompt": "smiles"}\n{"id": "two", "prompt": "runs"}\n{"id": "three", "prompt": "x"}\n'
     assert inbox.handle(inbox.drop("folder/rows.jsonl", lines)) is EventOutcome.STARTED
-    assert {inbox.service.ledger.batch(one).total for one in inbox.batches()} == {2, 3}
-    assert inbox.service.ledger.plan(inbox.batches()[0]).params == {"seed": 7}
+    assert {inbox.service.ledger.batches.get(one).total for one in inbox.batches()} == {2, 3}
+    assert inbox.service.ledger.batches.config(inbox.batches()[0]).params == {"seed": 7}
 
 
 def test_defaults_in_braces_do_as_well(inbox: Inbox) -> None:
@@ -178,7 +178,7 @@ def test_a_batch_that_writes_where_is_watched_starts_nothing_either(inbox: Inbox
     manifest = MANIFEST + f"output: {inbox.watch}results/\n".encode()
     assert inbox.handle(inbox.drop("a.yaml", manifest)) is EventOutcome.REJECTED
     by_hand = of_images(inbox.images(output=f"{inbox.watch}results/"), ["https://example.com/1.jpg"])
-    accepted = inbox.service.submit(by_hand, "by-hand", trigger="cli", folder=None)
+    accepted = inbox.service.submission.submit(by_hand, "by-hand", trigger="cli", folder=None)
     event = ObjectEvent(Kind.CREATED, *split(f"{accepted.output}manifest.yaml"))
     assert inbox.handle(event) is EventOutcome.IGNORED
 
@@ -209,9 +209,9 @@ def test_an_image_is_run_with_every_prompt_of_its_rule(inbox: Inbox, bucket: str
     event = inbox.drop("a b.jpg", b"picture")
     assert inbox.handle(event, inbox.images(output=f"{bucket}videos/")) is EventOutcome.STARTED
     (batch_id,) = inbox.batches()
-    rows = list(inbox.service.ledger.items(batch_id))
+    rows = list(inbox.service.ledger.items.stream(batch_id))
     assert [(row.image, row.prompt) for row in rows] == [(event.uri, "smiles"), (event.uri, "runs")]
-    assert inbox.service.ledger.batch(batch_id).output == f"{bucket}videos/{batch_id}/"
+    assert inbox.service.ledger.batches.get(batch_id).output == f"{bucket}videos/{batch_id}/"
 
 
 def test_images_that_arrive_together_become_one_batch(inbox: Inbox) -> None:
@@ -223,7 +223,7 @@ def test_images_that_arrive_together_become_one_batch(inbox: Inbox) -> None:
     assert inbox.batches() == []
     inbox.dispatcher.submit_gathered(over)
     (batch_id,) = inbox.batches()
-    assert inbox.service.ledger.batch(batch_id).total == 10
+    assert inbox.service.ledger.batches.get(batch_id).total == 10
     assert {inbox.status(f"{n}.jpg")["batch_id"] for n in range(5)} == {batch_id}
     inbox.dispatcher.submit_gathered(over)
     assert [inbox.handle(event, over) for event in events] == [EventOutcome.KNOWN] * 5
@@ -255,7 +255,9 @@ def test_a_listener_that_dies_between_the_window_and_the_batch_loses_and_doubles
     with ThreadPoolExecutor(2) as hands:
         list(hands.map(lambda dispatcher: dispatcher.submit_gathered(rule), [inbox.another(), inbox.another()]))
     inbox.dispatcher.submit_gathered(rule)
-    rows = [row.image for one in inbox.batches() for row in inbox.service.ledger.items(one) if row.prompt == "runs"]
+    rows = [
+        row.image for one in inbox.batches() for row in inbox.service.ledger.items.stream(one) if row.prompt == "runs"
+    ]
     assert len(rows) == len(set(rows)) == 6
 
 
@@ -264,4 +266,4 @@ def test_a_window_is_never_larger_than_it_may_be(inbox: Inbox, monkeypatch: pyte
     for n in range(5):
         inbox.handle(inbox.drop(f"{n}.jpg", str(n).encode()), inbox.images(gather_s=3600))
     inbox.dispatcher.submit_gathered(inbox.images(gather_s=3600))
-    assert [inbox.service.ledger.batch(one).total for one in inbox.batches()] == [4, 4]
+    assert [inbox.service.ledger.batches.get(one).total for one in inbox.batches()] == [4, 4]

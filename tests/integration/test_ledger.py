@@ -54,55 +54,57 @@ def a_batch(
     max_failures: int = 1000,
 ) -> str:
     row = a_row(batch_id, items)
-    assert ledger.open_batch(row, a_batch_config(row), max_active=max_active, budget_usd=budget_usd, manifest_digest="digest")
-    ledger.accept_batch(batch_id)
-    ledger.load_items(batch_id, ((f"i{n}", {"image": None, "prompt": f"p{n}", "params": {}}) for n in range(items)))
-    ledger.start_batch(batch_id, price_usd=price_usd, max_failures=max_failures)
+    assert ledger.batches.open(
+        row, a_batch_config(row), max_active=max_active, budget_usd=budget_usd, manifest_digest="digest"
+    )
+    ledger.batches.accept(batch_id)
+    ledger.items.load(batch_id, ((f"i{n}", {"image": None, "prompt": f"p{n}", "params": {}}) for n in range(items)))
+    ledger.batches.start(batch_id, price_usd=price_usd, max_failures=max_failures)
     return batch_id
 
 
 def claims(ledger: Ledger, limit: int = 32, *, lease_s: float = 60, max_active: int = 0) -> list[SubmissionLease]:
-    return ledger.claim_runs(limit, lease_s=lease_s, max_active=max_active).runs
+    return ledger.runs.claim_pending(limit, lease_s=lease_s, max_active=max_active).runs
 
 
 def running(ledger: Ledger, limit: int = 32, *, look_after_s: float = 0) -> list[SubmissionLease]:
-    claimed = ledger.mark_posting(claims(ledger, limit))
+    claimed = ledger.runs.mark_posting(claims(ledger, limit))
     for claim in claimed:
-        assert ledger.accept_run(claim.run, claim.lease, f"task-{claim.run.item}", "token", look_after_s)
+        assert ledger.runs.accept(claim.run, claim.lease, f"task-{claim.run.item}", "token", look_after_s)
     return claimed
 
 
 def dues(ledger: Ledger, limit: int = 32, *, lease_s: float = 60) -> list[PollLease]:
-    return ledger.claim_due(limit, lease_s=lease_s).runs
+    return ledger.runs.claim_due(limit, lease_s=lease_s).runs
 
 
 def counts(ledger: Ledger, batch_id: str = "b") -> dict[str, int]:
-    return dict(ledger.batch(batch_id).counts)
+    return dict(ledger.batches.get(batch_id).counts)
 
 
 def succeed(ledger: Ledger, due: PollLease, cost: str = "0.09") -> None:
-    assert ledger.record_success(due, Decimal(cost))
-    assert ledger.end_item(due.run, due.lease, COLLECTING, SUCCEEDED, {}).ours
+    assert ledger.runs.record_success(due, Decimal(cost))
+    assert ledger.runs.end(due.run, due.lease, COLLECTING, SUCCEEDED, {}).ours
 
 
 def test_a_batch_id_is_opened_once(ledger: Ledger) -> None:
     a_batch(ledger)
-    row = ledger.batch("b")
-    again = ledger.open_batch(row, ledger.plan("b"), max_active=0, budget_usd=None, manifest_digest="other")
+    row = ledger.batches.get("b")
+    again = ledger.batches.open(row, ledger.batches.config("b"), max_active=0, budget_usd=None, manifest_digest="other")
     assert not again
-    assert ledger.manifest_digest("b") == "digest"
+    assert ledger.batches.manifest_digest("b") == "digest"
 
 
 def test_loading_twice_changes_nothing(ledger: Ledger) -> None:
     a_batch(ledger, items=3)
-    ledger.load_items("b", [("i1", {"image": None, "prompt": "other", "params": {}})])
-    assert [(row.id, row.prompt) for row in ledger.items("b")] == [("i0", "p0"), ("i1", "p1"), ("i2", "p2")]
-    assert ledger.batch("b").total == 3
+    ledger.items.load("b", [("i1", {"image": None, "prompt": "other", "params": {}})])
+    assert [(row.id, row.prompt) for row in ledger.items.stream("b")] == [("i0", "p0"), ("i1", "p1"), ("i2", "p2")]
+    assert ledger.batches.get("b").total == 3
 
 
 def test_an_unknown_batch_is_named_in_the_error(ledger: Ledger) -> None:
     with pytest.raises(NoSuchBatch, match="'nope'"):
-        ledger.batch("nope")
+        ledger.batches.get("nope")
 
 
 def test_items_are_claimed_in_manifest_order_and_once(ledger: Ledger) -> None:
@@ -147,7 +149,7 @@ def test_the_windows_of_batch_and_account_hold(ledger: Ledger) -> None:
 
 def test_the_window_shrinks_to_what_the_vendor_allows_and_grows_with_success(ledger: Ledger) -> None:
     a_batch(ledger, items=40)
-    ledger.limit_concurrency(2)
+    ledger.account.limit_concurrency(2)
     for expected in (2, 2, 3):
         runs = running(ledger)
         assert len(runs) == expected
@@ -160,7 +162,7 @@ def test_a_run_that_is_over_frees_its_place(ledger: Ledger) -> None:
     running(ledger)
     assert claims(ledger) == []
     (due,) = dues(ledger)
-    assert ledger.record_success(due, Decimal("0.09"))
+    assert ledger.runs.record_success(due, Decimal("0.09"))
     assert len(claims(ledger)) == 1
 
 
@@ -169,9 +171,9 @@ def test_the_budget_is_never_passed_and_what_is_left_over_is_told(ledger: Ledger
     assert len(running(ledger)) == 3
     for due in dues(ledger):
         succeed(ledger, due)
-    answer = ledger.claim_runs(5, lease_s=60, max_active=0)
+    answer = ledger.runs.claim_pending(5, lease_s=60, max_active=0)
     assert (answer.runs, answer.out_of_budget) == ([], ["b"])
-    assert ledger.batch("b").cost_usd == Decimal("0.27")
+    assert ledger.batches.get("b").cost_usd == Decimal("0.27")
 
 
 def test_with_an_unknown_price_one_run_alone_shows_it(ledger: Ledger) -> None:
@@ -185,10 +187,10 @@ def test_with_an_unknown_price_one_run_alone_shows_it(ledger: Ledger) -> None:
 def test_a_turned_away_run_spends_no_attempt_and_a_failed_one_does(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
-    assert ledger.requeue_run(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=False) is Returned.WAITS
+    assert ledger.runs.requeue(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=False) is Returned.WAITS
     (claim,) = claims(ledger)
     assert (claim.run.attempt, claim.attempts_spent, claim.refusals) == (2, 1, 1)
-    assert ledger.requeue_run(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=True) is Returned.WAITS
+    assert ledger.runs.requeue(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=True) is Returned.WAITS
     (claim,) = claims(ledger)
     assert (claim.run.attempt, claim.attempts_spent) == (3, 2)
 
@@ -196,8 +198,8 @@ def test_a_turned_away_run_spends_no_attempt_and_a_failed_one_does(ledger: Ledge
 def test_an_item_waits_for_its_time(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
-    ledger.requeue_run(claim.run, claim.lease, SUBMITTING, delay_s=60, spent=True)
-    answer = ledger.claim_runs(5, lease_s=60, max_active=0)
+    ledger.runs.requeue(claim.run, claim.lease, SUBMITTING, delay_s=60, spent=True)
+    answer = ledger.runs.claim_pending(5, lease_s=60, max_active=0)
     assert answer.runs == []
     assert answer.next_in_s is not None
     assert 50 < answer.next_in_s <= 60
@@ -206,7 +208,7 @@ def test_an_item_waits_for_its_time(ledger: Ledger) -> None:
 def test_a_run_never_written_down_goes_again_when_its_lease_ends(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     claims(ledger, lease_s=0)
-    assert ledger.expire_leases(adopt_wait_s=60, on_unknown="hold") == []
+    assert ledger.runs.expire_leases(adopt_wait_s=60, on_unknown="hold") == []
     assert counts(ledger) == {"pending": 1}
     (claim,) = claims(ledger)
     assert claim.attempts_spent == 1
@@ -214,64 +216,64 @@ def test_a_run_never_written_down_goes_again_when_its_lease_ends(ledger: Ledger)
 
 def test_without_an_append_only_file_runs_are_written_down_all_the_same(ledger: Ledger) -> None:
     a_batch(ledger)
-    ledger._redis.config_set("appendonly", "no")
+    ledger.redis.config_set("appendonly", "no")
     try:
         claimed = claims(ledger)
-        assert ledger.mark_posting(claimed) == claimed
+        assert ledger.runs.mark_posting(claimed) == claimed
     finally:
-        ledger._redis.config_set("appendonly", "yes")
+        ledger.redis.config_set("appendonly", "yes")
 
 
 def test_a_written_down_run_whose_lease_ends_is_unknown_and_then_held(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
-    assert len(ledger.mark_posting(claims(ledger, lease_s=0))) == 1
-    assert ledger.expire_leases(adopt_wait_s=60, on_unknown="hold") == []
+    assert len(ledger.runs.mark_posting(claims(ledger, lease_s=0))) == 1
+    assert ledger.runs.expire_leases(adopt_wait_s=60, on_unknown="hold") == []
     assert counts(ledger) == {"unknown": 1}
-    assert not ledger.has_ended("b")
+    assert not ledger.batches.has_ended("b")
 
 
 def test_many_sweepers_give_up_each_lease_once(ledger: Ledger, wait_for: WaitFor) -> None:
     a_batch(ledger, items=40)
-    ledger.mark_posting(claims(ledger, 40, lease_s=0.01))
+    ledger.runs.mark_posting(claims(ledger, 40, lease_s=0.01))
 
     def all_held() -> bool:
         with ThreadPoolExecutor(8) as sweepers:
             for _ in range(16):
-                sweepers.submit(ledger.expire_leases, adopt_wait_s=0.01, on_unknown="hold")
-        return ledger.has_ended("b")
+                sweepers.submit(ledger.runs.expire_leases, adopt_wait_s=0.01, on_unknown="hold")
+        return ledger.batches.has_ended("b")
 
     wait_for(all_held, "every run to be held")
     assert counts(ledger) == {"unknown": 40}
-    assert ledger.account().active == 0
+    assert ledger.account.get().active == 0
 
 
 def test_a_lost_run_is_held_after_its_wait_and_shown_with_what_to_do(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
-    (claim,) = ledger.mark_posting(claims(ledger))
-    assert ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=0)
-    assert ledger.expire_leases(adopt_wait_s=0, on_unknown="hold") == ["b"]
-    (row,) = ledger.items("b")
+    (claim,) = ledger.runs.mark_posting(claims(ledger))
+    assert ledger.runs.mark_unknown(claim.run, claim.lease, adopt_wait_s=0)
+    assert ledger.runs.expire_leases(adopt_wait_s=0, on_unknown="hold") == ["b"]
+    (row,) = ledger.items.stream("b")
     assert (row.status, row.attempts) == ("unknown", 1)
     assert "retry" in (row.error or "")
-    assert ledger.has_ended("b")
+    assert ledger.batches.has_ended("b")
 
 
 def test_a_lost_run_may_go_again_by_itself(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
-    ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=0)
-    assert ledger.expire_leases(adopt_wait_s=0, on_unknown="resubmit") == []
+    ledger.runs.mark_unknown(claim.run, claim.lease, adopt_wait_s=0)
+    assert ledger.runs.expire_leases(adopt_wait_s=0, on_unknown="resubmit") == []
     assert [again.run.attempt for again in claims(ledger)] == [2]
 
 
 def test_a_callback_brings_a_lost_run_back(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
-    ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=60)
-    assert ledger.record_callback(claim.run, "77", "tok")
+    ledger.runs.mark_unknown(claim.run, claim.lease, adopt_wait_s=60)
+    assert ledger.runs.record_callback(claim.run, "77", "tok")
     (due,) = dues(ledger)
     assert (due.state, due.hint_task, due.hint_token) == (UNKNOWN, "77", "tok")
-    assert ledger.accept_run(due.run, due.lease, "77", "tok", 0)
+    assert ledger.runs.accept(due.run, due.lease, "77", "tok", 0)
     (due,) = dues(ledger)
     assert (due.state, due.task_id, due.token) == (RUNNING, "77", "tok")
 
@@ -279,15 +281,15 @@ def test_a_callback_brings_a_lost_run_back(ledger: Ledger) -> None:
 def test_a_callback_brings_even_a_held_run_back_and_its_batch_with_it(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
-    ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=0)
-    ledger.expire_leases(adopt_wait_s=0, on_unknown="hold")
-    lease = ledger.claim_finish("b", lease_s=60)
+    ledger.runs.mark_unknown(claim.run, claim.lease, adopt_wait_s=0)
+    ledger.runs.expire_leases(adopt_wait_s=0, on_unknown="hold")
+    lease = ledger.finalization.claim("b", lease_s=60)
     assert lease
-    assert ledger.finish_batch("b", lease, BatchState.FAILED, datetime.now(UTC), 1)
-    assert ledger.record_callback(claim.run, "77", "tok")
+    assert ledger.finalization.complete("b", lease, BatchState.FAILED, datetime.now(UTC), 1)
+    assert ledger.runs.record_callback(claim.run, "77", "tok")
     (due,) = dues(ledger)
-    assert ledger.accept_run(due.run, due.lease, "77", "tok", 0)
-    row = ledger.batch("b")
+    assert ledger.runs.accept(due.run, due.lease, "77", "tok", 0)
+    row = ledger.batches.get("b")
     assert (row.status, row.revision, row.finished) == ("running", 2, None)
     (due,) = dues(ledger)
     succeed(ledger, due)
@@ -297,8 +299,8 @@ def test_a_callback_brings_even_a_held_run_back_and_its_batch_with_it(ledger: Le
 def test_a_callback_before_the_answer_is_heard_once_the_run_is_accepted(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
-    assert not ledger.record_callback(claim.run, "1", "t")
-    assert ledger.accept_run(claim.run, claim.lease, "1", "t", 600)
+    assert not ledger.runs.record_callback(claim.run, "1", "t")
+    assert ledger.runs.accept(claim.run, claim.lease, "1", "t", 600)
     assert len(dues(ledger)) == 1
 
 
@@ -306,8 +308,8 @@ def test_a_callback_while_the_run_is_looked_at_makes_it_due_again(ledger: Ledger
     a_batch(ledger, items=1)
     running(ledger)
     (due,) = dues(ledger)
-    assert not ledger.record_callback(due.run, "", "")
-    assert ledger.release(due, delay_s=600)
+    assert not ledger.runs.record_callback(due.run, "", "")
+    assert ledger.runs.release(due, delay_s=600)
     assert len(dues(ledger)) == 1
 
 
@@ -315,8 +317,8 @@ def test_a_callback_while_the_run_is_looked_at_makes_it_due_again(ledger: Ledger
 def test_a_callback_of_another_attempt_does_nothing(ledger: Ledger, attempt: int) -> None:
     a_batch(ledger, items=1)
     (claim,) = running(ledger, look_after_s=600)
-    assert not ledger.record_callback(replace(claim.run, attempt=attempt), "1", "t")
-    assert not ledger.record_callback(RunId("b", "nobody", 1), "1", "t")
+    assert not ledger.runs.record_callback(replace(claim.run, attempt=attempt), "1", "t")
+    assert not ledger.runs.record_callback(RunId("b", "nobody", 1), "1", "t")
     assert dues(ledger) == []
 
 
@@ -326,7 +328,7 @@ def test_callbacks_after_the_end_do_nothing(ledger: Ledger) -> None:
     (due,) = dues(ledger)
     succeed(ledger, due)
     for _ in range(5):
-        assert not ledger.record_callback(claim.run, "1", "t")
+        assert not ledger.runs.record_callback(claim.run, "1", "t")
     assert counts(ledger) == {"succeeded": 1}
 
 
@@ -335,19 +337,19 @@ def test_a_worker_that_lost_its_lease_writes_nothing(ledger: Ledger) -> None:
     running(ledger)
     (stale,) = dues(ledger, lease_s=0)
     (fresh,) = dues(ledger)
-    assert not ledger.record_success(stale, Decimal("0.09"))
-    assert not ledger.release(stale, delay_s=0)
-    assert not ledger.end_item(stale.run, stale.lease, RUNNING, FAILED, {}).ours
-    assert ledger.requeue_run(stale.run, stale.lease, RUNNING, delay_s=0, spent=True) is Returned.NOT_OURS
+    assert not ledger.runs.record_success(stale, Decimal("0.09"))
+    assert not ledger.runs.release(stale, delay_s=0)
+    assert not ledger.runs.end(stale.run, stale.lease, RUNNING, FAILED, {}).ours
+    assert ledger.runs.requeue(stale.run, stale.lease, RUNNING, delay_s=0, spent=True) is Returned.NOT_OURS
     succeed(ledger, fresh)
-    assert ledger.batch("b").cost_usd == Decimal("0.09")
+    assert ledger.batches.get("b").cost_usd == Decimal("0.09")
 
 
 def test_a_renewed_lease_is_kept(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     running(ledger)
     (due,) = dues(ledger, lease_s=0)
-    ledger.renew([(due.run, due.lease)], lease_s=60)
+    ledger.runs.renew([(due.run, due.lease)], lease_s=60)
     assert dues(ledger) == []
 
 
@@ -356,13 +358,13 @@ def test_money_is_counted_to_the_last_digit(ledger: Ledger) -> None:
     running(ledger)
     for due in dues(ledger):
         succeed(ledger, due, "0.003510000000")
-    assert ledger.batch("b").cost_usd == Decimal("0.01053")
+    assert ledger.batches.get("b").cost_usd == Decimal("0.01053")
 
 
 def test_too_many_failures_are_told(ledger: Ledger) -> None:
     a_batch(ledger, items=3, max_failures=1)
     running(ledger)
-    told = [ledger.end_item(due.run, due.lease, RUNNING, FAILED, {"error": "no"}) for due in dues(ledger)]
+    told = [ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": "no"}) for due in dues(ledger)]
     assert [answer.too_many_failures for answer in told] == [False, True, True]
     assert [answer.last for answer in told] == [False, False, True]
 
@@ -371,59 +373,59 @@ def test_retry_runs_failed_items_again_and_copies_bought_ones_only(ledger: Ledge
     a_batch(ledger, items=2)
     running(ledger)
     first, second = dues(ledger)
-    ledger.end_item(first.run, first.lease, RUNNING, FAILED, {"error": "no"})
-    ledger.record_success(second, Decimal("0.09"))
-    ledger.end_item(second.run, second.lease, COLLECTING, FAILED, {"error": "copy"})
-    assert ledger.retry_items("b", ["failed"]) == 2
+    ledger.runs.end(first.run, first.lease, RUNNING, FAILED, {"error": "no"})
+    ledger.runs.record_success(second, Decimal("0.09"))
+    ledger.runs.end(second.run, second.lease, COLLECTING, FAILED, {"error": "copy"})
+    assert ledger.items.retry("b", ["failed"]) == 2
     assert [claim.run.item for claim in claims(ledger)] == ["i0"]
     assert [(due.run.item, due.state) for due in dues(ledger)] == [("i1", COLLECTING)]
-    assert {row.id: row.attempts for row in ledger.items("b")} == {"i0": 2, "i1": 1}
+    assert {row.id: row.attempts for row in ledger.items.stream("b")} == {"i0": 2, "i1": 1}
 
 
 def test_a_cancelled_batch_ends_what_waits_and_what_comes_back(ledger: Ledger) -> None:
     a_batch(ledger, items=3)
     (claim,) = claims(ledger, 1)
-    ledger.set_status("b", BatchState.CANCELLING, among=[BatchState.RUNNING], reason="Cancelled by hand.")
-    assert ledger.cancel_pending("b", "Cancelled by hand.") == 1
-    answer = ledger.requeue_run(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=True)
+    ledger.batches.set_status("b", BatchState.CANCELLING, among=[BatchState.RUNNING], reason="Cancelled by hand.")
+    assert ledger.items.cancel_pending("b", "Cancelled by hand.") == 1
+    answer = ledger.runs.requeue(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=True)
     assert answer is Returned.MUST_END
-    assert ledger.cancel_pending("b", "Cancelled by hand.") == 0
+    assert ledger.items.cancel_pending("b", "Cancelled by hand.") == 0
     assert counts(ledger) == {"cancelled": 3}
 
 
 def test_a_paused_account_and_a_backoff_submit_nothing(ledger: Ledger) -> None:
     a_batch(ledger, items=3)
-    ledger.pause_account("no funds")
+    ledger.account.pause("no funds")
     assert claims(ledger) == []
-    ledger.resume(None)
-    ledger.back_off(first_s=60, longest_s=60, reason="rate limit")
+    ledger.account.resume()
+    ledger.account.back_off(first_s=60, longest_s=60, reason="rate limit")
     assert claims(ledger) == []
-    ledger.resume(None)
+    ledger.account.resume()
     assert len(claims(ledger)) == 3
 
 
 def test_after_a_backoff_one_run_feels_its_way(ledger: Ledger) -> None:
     a_batch(ledger, items=3)
-    ledger.back_off(first_s=0, longest_s=0, reason="rate limit")
+    ledger.account.back_off(first_s=0, longest_s=0, reason="rate limit")
     (claim,) = claims(ledger)
-    ledger.accept_run(claim.run, claim.lease, "2221", "token", 60)
+    ledger.runs.accept(claim.run, claim.lease, "2221", "token", 60)
     assert len(claims(ledger)) == 2
 
 
 def test_two_finishers_one_writes(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
-    assert ledger.claim_finish("b", lease_s=60) is None
+    assert ledger.finalization.claim("b", lease_s=60) is None
     running(ledger)
     (due,) = dues(ledger)
     succeed(ledger, due)
-    lease = ledger.claim_finish("b", lease_s=60)
+    lease = ledger.finalization.claim("b", lease_s=60)
     assert lease
-    assert ledger.claim_finish("b", lease_s=60) is None
-    assert ledger.renew_finish("b", lease, lease_s=60)
-    assert ledger.finish_batch("b", "another", BatchState.SUCCEEDED, datetime.now(UTC), 1) == Finished.NOT_OURS
-    assert ledger.finish_batch("b", lease, BatchState.SUCCEEDED, datetime.now(UTC), 1)
-    assert ledger.claim_finish("b", lease_s=60) is None
-    assert ledger.open_batches() == []
+    assert ledger.finalization.claim("b", lease_s=60) is None
+    assert ledger.finalization.renew("b", lease, lease_s=60)
+    assert ledger.finalization.complete("b", "another", BatchState.SUCCEEDED, datetime.now(UTC), 1) == Finished.NOT_OURS
+    assert ledger.finalization.complete("b", lease, BatchState.SUCCEEDED, datetime.now(UTC), 1)
+    assert ledger.finalization.claim("b", lease_s=60) is None
+    assert ledger.batches.open_ids() == []
 
 
 def test_an_illegal_transition_is_refused(ledger: Ledger) -> None:
@@ -431,7 +433,7 @@ def test_an_illegal_transition_is_refused(ledger: Ledger) -> None:
     running(ledger)
     (due,) = dues(ledger)
     with pytest.raises(Exception, match="illegal transition running -> succeeded"):
-        ledger.end_item(due.run, due.lease, RUNNING, SUCCEEDED, {})
+        ledger.runs.end(due.run, due.lease, RUNNING, SUCCEEDED, {})
     assert counts(ledger) == {"running": 1}
 
 
@@ -440,9 +442,9 @@ def test_nothing_is_left_in_the_queues_of_an_ended_batch(ledger: Ledger, redis_u
     running(ledger)
     for due in dues(ledger):
         succeed(ledger, due)
-    lease = ledger.claim_finish("b", lease_s=60)
+    lease = ledger.finalization.claim("b", lease_s=60)
     assert lease
-    ledger.finish_batch("b", lease, BatchState.SUCCEEDED, datetime.now(UTC), 1)
+    ledger.finalization.complete("b", lease, BatchState.SUCCEEDED, datetime.now(UTC), 1)
     redis = Redis.from_url(redis_url, decode_responses=True)
     left = [key for key in ("due", "leases", "adopt", "turn", "open", "active") if redis.exists(f"dailies:{key}")]
     assert left == []
@@ -452,7 +454,7 @@ def test_nothing_is_left_in_the_queues_of_an_ended_batch(ledger: Ledger, redis_u
 
 def test_batches_that_can_use_nothing_do_not_starve_the_others(ledger: Ledger) -> None:
     for n in range(60):
-        ledger.pause(a_batch(ledger, f"paused-{n}", items=1))
+        ledger.batches.pause(a_batch(ledger, f"paused-{n}", items=1))
     a_batch(ledger, "zz", items=1)
     assert [claim.run.batch for claim in claims(ledger) + claims(ledger)] == ["zz"]
 
@@ -467,17 +469,19 @@ def ended(ledger: Ledger, items: int = 1) -> None:
 
 
 def written(ledger: Ledger) -> Finished:
-    lease = ledger.claim_finish("b", lease_s=60)
+    lease = ledger.finalization.claim("b", lease_s=60)
     assert lease
-    return ledger.finish_batch("b", lease, BatchState.SUCCEEDED, datetime.now(UTC), ledger.batch("b").revision)
+    return ledger.finalization.complete(
+        "b", lease, BatchState.SUCCEEDED, datetime.now(UTC), ledger.batches.get("b").revision
+    )
 
 
 def a_lost_run(ledger: Ledger, wait_for: WaitFor) -> SubmissionLease:
     """A run that was about to be posted when its lease ran out."""
-    (claim,) = ledger.mark_posting(claims(ledger, lease_s=0.001))
+    (claim,) = ledger.runs.mark_posting(claims(ledger, lease_s=0.001))
 
     def is_lost() -> bool:
-        ledger.expire_leases(adopt_wait_s=60, on_unknown="hold")
+        ledger.runs.expire_leases(adopt_wait_s=60, on_unknown="hold")
         return "unknown" in counts(ledger)
 
     wait_for(is_lost, "the lease to run out")
@@ -488,32 +492,32 @@ def test_a_run_that_was_never_posted_is_not_lost(ledger: Ledger, wait_for: WaitF
     a_batch(ledger, items=1)
     claim = a_lost_run(ledger, wait_for)
     assert counts(ledger) == {"unknown": 1}
-    assert ledger.revert_unposted(claim.run)
-    assert not ledger.revert_unposted(claim.run)
+    assert ledger.runs.revert_unposted(claim.run)
+    assert not ledger.runs.revert_unposted(claim.run)
     assert counts(ledger) == {"pending": 1}
-    assert ledger.account().active == 0
+    assert ledger.account.get().active == 0
     assert claims(ledger)[0].attempts_spent == 1
 
 
 def test_a_run_that_a_callback_spoke_for_was_posted(ledger: Ledger, wait_for: WaitFor) -> None:
     a_batch(ledger, items=1)
     claim = a_lost_run(ledger, wait_for)
-    ledger.record_callback(claim.run, "2221", "")
-    assert not ledger.revert_unposted(claim.run)
+    ledger.runs.record_callback(claim.run, "2221", "")
+    assert not ledger.runs.revert_unposted(claim.run)
 
 
 def test_an_account_without_money_is_tried_by_one_run_at_a_time(ledger: Ledger) -> None:
     a_batch(ledger, items=5)
-    ledger.pause_account("Insufficient balance.", probe_after_s=60)
+    ledger.account.pause("Insufficient balance.", probe_after_s=60)
     assert claims(ledger) == []
-    account = ledger.account()
+    account = ledger.account.get()
     assert account.paused_reason == "Insufficient balance."
     assert account.probe_at
 
 
 def a_probe(ledger: Ledger, wait_for: WaitFor) -> SubmissionLease:
     """The account is paused; the one run that tries it is due, and claimed."""
-    ledger.pause_account("Insufficient balance.", probe_after_s=0.001)
+    ledger.account.pause("Insufficient balance.", probe_after_s=0.001)
     got: list[SubmissionLease] = []
 
     def claimed() -> bool:
@@ -529,8 +533,8 @@ def test_a_probe_that_succeeds_ends_the_pause(ledger: Ledger, wait_for: WaitFor)
     a_batch(ledger, items=5)
     probe = a_probe(ledger, wait_for)
     assert claims(ledger) == []
-    ledger.accept_run(probe.run, probe.lease, "2221", "token", 60)
-    assert ledger.account().paused_reason is None
+    ledger.runs.accept(probe.run, probe.lease, "2221", "token", 60)
+    assert ledger.account.get().paused_reason is None
     assert len(claims(ledger)) == 4
 
 
@@ -539,88 +543,90 @@ def test_a_probe_that_fails_is_followed_by_another(ledger: Ledger, wait_for: Wai
     first = a_probe(ledger, wait_for)
     second = a_probe(ledger, wait_for)
     assert second.run.item != first.run.item
-    assert ledger.account().paused_reason == "Insufficient balance."
+    assert ledger.account.get().paused_reason == "Insufficient balance."
 
 
 def test_only_a_person_ends_a_pause_by_hand(ledger: Ledger) -> None:
     a_batch(ledger, items=2)
     (claim,) = claims(ledger, 1)
-    ledger.pause(None)
-    ledger.accept_run(claim.run, claim.lease, "2221", "token", 60)
+    ledger.account.pause("Paused by hand.")
+    ledger.runs.accept(claim.run, claim.lease, "2221", "token", 60)
     assert claims(ledger) == []
-    ledger.resume(None)
+    ledger.account.resume()
     assert len(claims(ledger)) == 1
 
 
 def test_a_run_taken_while_its_batch_is_cancelled_is_looked_at_at_once(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
-    (claim,) = ledger.mark_posting(claims(ledger))
-    ledger.set_status("b", BatchState.CANCELLING, among=[BatchState.RUNNING], reason="Cancelled by hand.")
-    ledger.accept_run(claim.run, claim.lease, "2221", "token", 3600)
+    (claim,) = ledger.runs.mark_posting(claims(ledger))
+    ledger.batches.set_status("b", BatchState.CANCELLING, among=[BatchState.RUNNING], reason="Cancelled by hand.")
+    ledger.runs.accept(claim.run, claim.lease, "2221", "token", 3600)
     assert len(dues(ledger)) == 1
 
 
 def test_a_verdict_on_an_ended_batch_makes_the_next_revision(ledger: Ledger) -> None:
     ended(ledger)
-    assert ledger.claim_finish("b", lease_s=60) is None
-    assert ledger.review("b", "i0", Review("approved", "lovely"))
-    assert ledger.review("b", "i0", Review("rejected", "too dark"))
-    row = ledger.batch("b")
+    assert ledger.finalization.claim("b", lease_s=60) is None
+    assert ledger.items.review("b", "i0", Review("approved", "lovely"))
+    assert ledger.items.review("b", "i0", Review("rejected", "too dark"))
+    row = ledger.batches.get("b")
     assert (row.status, row.revision) == ("succeeded", 2)
-    assert [item.review for item in ledger.items("b")] == [Review("rejected", "too dark")]
+    assert [item.review for item in ledger.items.stream("b")] == [Review("rejected", "too dark")]
     assert written(ledger) == Finished.DONE
-    assert ledger.claim_finish("b", lease_s=60) is None
+    assert ledger.finalization.claim("b", lease_s=60) is None
 
 
 def test_a_verdict_given_while_results_are_written_is_not_forgotten(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     running(ledger)
     succeed(ledger, dues(ledger)[0])
-    lease = ledger.claim_finish("b", lease_s=60)
+    lease = ledger.finalization.claim("b", lease_s=60)
     assert lease
-    assert ledger.review("b", "i0", Review("approved"))
-    assert ledger.finish_batch("b", lease, BatchState.SUCCEEDED, datetime.now(UTC), 1) == Finished.DUE_AGAIN
+    assert ledger.items.review("b", "i0", Review("approved"))
+    assert ledger.finalization.complete("b", lease, BatchState.SUCCEEDED, datetime.now(UTC), 1) == Finished.DUE_AGAIN
     assert written(ledger) == Finished.DONE
-    assert ledger.batch("b").revision == 2
+    assert ledger.batches.get("b").revision == 2
 
 
 def test_a_verdict_on_a_running_batch_waits_for_its_end(ledger: Ledger) -> None:
     a_batch(ledger)
-    assert not ledger.review("b", "i0", Review("approved"))
+    assert not ledger.items.review("b", "i0", Review("approved"))
     with pytest.raises(NoSuchItem):
-        ledger.review("b", "nope", Review("approved"))
+        ledger.items.review("b", "nope", Review("approved"))
 
 
 def test_another_take_opens_an_ended_batch_again(ledger: Ledger) -> None:
     ended(ledger)
     spec: dict[str, object] = {"image": None, "prompt": "slower", "params": {}, "take_of": "i0"}
-    assert ledger.add_item("b", "i0-take2", spec)
-    assert not ledger.add_item("b", "i0-take2", spec)
-    row = ledger.batch("b")
+    assert ledger.items.add("b", "i0-take2", spec)
+    assert not ledger.items.add("b", "i0-take2", spec)
+    row = ledger.batches.get("b")
     assert (row.status, row.revision, row.total) == ("running", 2, 2)
     assert [claim.run.item for claim in claims(ledger)] == ["i0-take2"]
-    assert [item.take_of for item in ledger.items("b")] == [None, "i0"]
+    assert [item.take_of for item in ledger.items.stream("b")] == [None, "i0"]
 
 
 def test_a_late_result_of_a_cancelled_batch_is_shown_as_such(ledger: Ledger, wait_for: WaitFor) -> None:
     a_batch(ledger, items=1)
-    (claim,) = ledger.mark_posting(claims(ledger))
-    ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=0.001)
-    ledger.set_status("b", BatchState.CANCELLING, among=[BatchState.RUNNING], reason="Cancelled by hand.")
-    wait_for(lambda: ledger.expire_leases(adopt_wait_s=60, on_unknown="hold"), "the wait for a callback to be over")
-    lease = ledger.claim_finish("b", lease_s=60)
+    (claim,) = ledger.runs.mark_posting(claims(ledger))
+    ledger.runs.mark_unknown(claim.run, claim.lease, adopt_wait_s=0.001)
+    ledger.batches.set_status("b", BatchState.CANCELLING, among=[BatchState.RUNNING], reason="Cancelled by hand.")
+    wait_for(
+        lambda: ledger.runs.expire_leases(adopt_wait_s=60, on_unknown="hold"), "the wait for a callback to be over"
+    )
+    lease = ledger.finalization.claim("b", lease_s=60)
     assert lease
-    ledger.finish_batch("b", lease, BatchState.CANCELLED, datetime.now(UTC), 1)
-    assert ledger.record_callback(claim.run, "2221", "token")
+    ledger.finalization.complete("b", lease, BatchState.CANCELLED, datetime.now(UTC), 1)
+    assert ledger.runs.record_callback(claim.run, "2221", "token")
     (due,) = dues(ledger)
-    ledger.accept_run(due.run, due.lease, "2221", "token", 0)
-    row = ledger.batch("b")
+    ledger.runs.accept(due.run, due.lease, "2221", "token", 0)
+    row = ledger.batches.get("b")
     assert (row.status, row.reason) == ("cancelling", "Cancelled by hand.")
 
 
 def test_items_come_back_as_s3_knows_them(ledger: Ledger) -> None:
     row = a_row("b", 4)
-    assert ledger.open_batch(row, a_batch_config(row), max_active=0, budget_usd=None, manifest_digest="")
+    assert ledger.batches.open(row, a_batch_config(row), max_active=0, budget_usd=None, manifest_digest="")
     spec: dict[str, object] = {"image": None, "prompt": "p", "params": {}}
     base = {"spec": spec, "attempt": 1, "task": "", "token": "", "paid": "", "outcome": None}
     items = [
@@ -630,43 +636,43 @@ def test_items_come_back_as_s3_knows_them(ledger: Ledger) -> None:
         ("done", {**base, "state": "succeeded", "paid": "0.09", "outcome": {"status": "succeeded"}}),
     ]
     for _ in range(2):
-        ledger.restore_items("b", items, adopt_wait_s=60)
-    ledger.accept_batch("b")
-    ledger.start_batch("b", price_usd=Decimal(0), max_failures=4)
+        ledger.items.restore("b", items, adopt_wait_s=60)
+    ledger.batches.accept("b")
+    ledger.batches.start("b", price_usd=Decimal(0), max_failures=4)
     assert counts(ledger) == {"pending": 1, "running": 1, "unknown": 1, "succeeded": 1}
-    assert ledger.batch("b").cost_usd == Decimal("0.09")
+    assert ledger.batches.get("b").cost_usd == Decimal("0.09")
     assert [due.run.item for due in dues(ledger)] == ["flying"]
     assert [claim.run for claim in claims(ledger)] == [RunId("b", "new", 1)]
-    assert ledger.record_callback(RunId("b", "lost", 1), "2222", "")
+    assert ledger.runs.record_callback(RunId("b", "lost", 1), "2222", "")
 
 
 def test_what_a_day_cost_is_known(ledger: Ledger) -> None:
     a_batch(ledger, items=2)
     running(ledger)
     for due in dues(ledger):
-        ledger.record_success(due, Decimal("0.09"))
-    days = ledger.spend(7)
+        ledger.runs.record_success(due, Decimal("0.09"))
+    days = ledger.account.spend(7)
     assert sum(cost for _, cost in days) == Decimal("0.18")
     assert days[-1][0] - days[0][0] == timedelta(days=6)
 
 
 def test_a_batch_tells_its_budget_and_the_price_of_a_run(ledger: Ledger) -> None:
     a_batch(ledger, budget_usd=Decimal("1.50"), price_usd=Decimal("0.09"))
-    assert ledger.batch_budget("b") == BatchBudget(Decimal("1.50"), Decimal("0.09"))
+    assert ledger.batches.budget("b") == BatchBudget(Decimal("1.50"), Decimal("0.09"))
     a_batch(ledger, "c")
-    assert ledger.batch_budget("c") == BatchBudget(None, None)
+    assert ledger.batches.budget("c") == BatchBudget(None, None)
 
 
 def test_a_lost_run_whose_task_is_known_is_not_given_up_while_the_vendor_is_away(
     ledger: Ledger, wait_for: WaitFor
 ) -> None:
     a_batch(ledger, items=1)
-    (claim,) = ledger.mark_posting(claims(ledger))
-    ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=0.001)
-    assert ledger.record_callback(claim.run, "2221", "token")
+    (claim,) = ledger.runs.mark_posting(claims(ledger))
+    ledger.runs.mark_unknown(claim.run, claim.lease, adopt_wait_s=0.001)
+    assert ledger.runs.record_callback(claim.run, "2221", "token")
     (due,) = dues(ledger)
-    assert ledger.release(due, delay_s=0.001)
-    assert ledger.expire_leases(adopt_wait_s=0.001, on_unknown="hold") == []
+    assert ledger.runs.release(due, delay_s=0.001)
+    assert ledger.runs.expire_leases(adopt_wait_s=0.001, on_unknown="hold") == []
     again: list[PollLease] = []
 
     def looked_at() -> bool:
@@ -675,24 +681,24 @@ def test_a_lost_run_whose_task_is_known_is_not_given_up_while_the_vendor_is_away
 
     wait_for(looked_at, "another look")
     (due,) = again
-    assert ledger.accept_run(due.run, due.lease, "2221", "token", 0)
+    assert ledger.runs.accept(due.run, due.lease, "2221", "token", 0)
 
 
 def test_a_task_that_is_not_ours_is_forgotten(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
-    (claim,) = ledger.mark_posting(claims(ledger))
-    ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=60)
-    assert ledger.record_callback(claim.run, "666", "forged")
+    (claim,) = ledger.runs.mark_posting(claims(ledger))
+    ledger.runs.mark_unknown(claim.run, claim.lease, adopt_wait_s=60)
+    assert ledger.runs.record_callback(claim.run, "666", "forged")
     (due,) = dues(ledger)
-    assert ledger.release(due, delay_s=0)
+    assert ledger.runs.release(due, delay_s=0)
     assert dues(ledger) == []
-    assert ledger.record_callback(claim.run, "2221", "token"), "the true one is heard"
+    assert ledger.runs.record_callback(claim.run, "2221", "token"), "the true one is heard"
 
 
 def test_the_slices_of_a_life_double_when_a_batch_outlives_them(ledger: Ledger) -> None:
     a_batch(ledger, items=2)
     running(ledger, 1)
-    ledger._redis.hset("dailies:batch:b", "created", int(ledger._redis.hget("dailies:batch:b", "created")) - 3_600_000)
+    ledger.redis.hset("dailies:batch:b", "created", int(ledger.redis.hget("dailies:batch:b", "created")) - 3_600_000)
     running(ledger, 1)
-    assert ledger._redis.hgetall("dailies:batch:b:life") == {"step": "64000", "started:0": "1", "started:56": "1"}
-    assert sum(slice_["started"] for slice_ in ledger.timeline("b", 3600).slices if "started" in slice_) == 2
+    assert ledger.redis.hgetall("dailies:batch:b:life") == {"step": "64000", "started:0": "1", "started:56": "1"}
+    assert sum(slice_["started"] for slice_ in ledger.timeline.read("b", 3600).slices if "started" in slice_) == 2

@@ -21,9 +21,9 @@ def ids(page: ItemPage) -> list[str]:
 def test_batches_come_in_pages_newest_first(ledger: Ledger) -> None:
     for number in range(5):
         a_batch(ledger, f"b{number}", items=1)
-    first = ledger.batch_page(2)
-    second = ledger.batch_page(2, after=first.next)
-    third = ledger.batch_page(2, after=second.next)
+    first = ledger.queries.batch_page(2)
+    second = ledger.queries.batch_page(2, after=first.next)
+    third = ledger.queries.batch_page(2, after=second.next)
     pages = (first, second, third)
     seen = [row.id for page in pages for row in page.batches]
     assert sorted(seen, reverse=True) == ["b4", "b3", "b2", "b1", "b0"]
@@ -33,7 +33,7 @@ def test_batches_come_in_pages_newest_first(ledger: Ledger) -> None:
 
 def test_a_page_behind_an_unknown_batch_is_an_error(ledger: Ledger) -> None:
     with pytest.raises(NoSuchBatch):
-        ledger.batch_page(2, after="nope")
+        ledger.queries.batch_page(2, after="nope")
 
 
 def test_takes_are_found_by_their_verdicts_and_counted(ledger: Ledger) -> None:
@@ -42,77 +42,77 @@ def test_takes_are_found_by_their_verdicts_and_counted(ledger: Ledger) -> None:
     for due in dues(ledger):
         succeed(ledger, due)
     for name, mark in (("i0", "approved"), ("i1", "rejected"), ("i2", "rejected"), ("i2", "approved")):
-        ledger.review("b", name, Review(mark))
-    assert ids(ledger.item_page("b", 9, mark="approved")) == ["i0", "i2"]
-    assert ids(ledger.item_page("b", 9, mark="rejected", text="p1")) == ["i1"]
-    assert ids(ledger.item_page("b", 9, mark="none")) == ["i3"]
-    assert ledger.marks("b") == {"approved": 2, "rejected": 1}
-    ledger.review("b", "i0", None)
-    ledger.review("b", "i0", None)
-    assert ledger.marks("b") == {"approved": 1, "rejected": 1}
-    assert ids(ledger.item_page("b", 9, mark="none")) == ["i0", "i3"]
+        ledger.items.review("b", name, Review(mark))
+    assert ids(ledger.queries.item_page("b", 9, mark="approved")) == ["i0", "i2"]
+    assert ids(ledger.queries.item_page("b", 9, mark="rejected", text="p1")) == ["i1"]
+    assert ids(ledger.queries.item_page("b", 9, mark="none")) == ["i3"]
+    assert ledger.queries.review_counts("b") == {"approved": 2, "rejected": 1}
+    ledger.items.review("b", "i0", None)
+    ledger.items.review("b", "i0", None)
+    assert ledger.queries.review_counts("b") == {"approved": 1, "rejected": 1}
+    assert ids(ledger.queries.item_page("b", 9, mark="none")) == ["i0", "i3"]
 
 
 def test_items_come_in_pages_in_manifest_order(ledger: Ledger) -> None:
     a_batch(ledger, items=5)
-    first = ledger.item_page("b", 2)
+    first = ledger.queries.item_page("b", 2)
     assert ids(first) == ["i0", "i1"]
     assert first.next == 2
-    last = ledger.item_page("b", 3, first=2)
+    last = ledger.queries.item_page("b", 3, first=2)
     assert ids(last) == ["i2", "i3", "i4"]
     assert last.next in (None, 5)
-    assert ids(ledger.item_page("b", 3, first=5)) == []
+    assert ids(ledger.queries.item_page("b", 3, first=5)) == []
 
 
 def test_items_are_found_by_state_and_text(ledger: Ledger) -> None:
     a_batch(ledger, items=12)
     running(ledger, 2)
-    assert ids(ledger.item_page("b", 10, states=[RUNNING])) == ["i0", "i1"]
-    assert len(ids(ledger.item_page("b", 50, states=[PENDING]))) == 10
-    assert ids(ledger.item_page("b", 10, states=[PENDING], text="P1")) == ["i10", "i11"]
-    assert ids(ledger.item_page("b", 10, text="I11")) == ["i11"]
-    assert ids(ledger.item_page("b", 10, text='"')) == []
+    assert ids(ledger.queries.item_page("b", 10, states=[RUNNING])) == ["i0", "i1"]
+    assert len(ids(ledger.queries.item_page("b", 50, states=[PENDING]))) == 10
+    assert ids(ledger.queries.item_page("b", 10, states=[PENDING], text="P1")) == ["i10", "i11"]
+    assert ids(ledger.queries.item_page("b", 10, text="I11")) == ["i11"]
+    assert ids(ledger.queries.item_page("b", 10, text='"')) == []
 
 
 def test_a_filtered_page_looks_at_so_many_items_and_no_more(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queries, "MAX_SCANNED_ITEMS", 500)
     a_batch(ledger, items=1200)
-    page = ledger.item_page("b", 10, text="p1199")
+    page = ledger.queries.item_page("b", 10, text="p1199")
     assert ids(page) == []
     assert page.next == 500
-    page = ledger.item_page("b", 10, text="p1199", first=1000)
+    page = ledger.queries.item_page("b", 10, text="p1199", first=1000)
     assert ids(page) == ["i1199"]
     assert page.next is None
 
 
 def test_one_item_is_answered_by_its_name(ledger: Ledger) -> None:
     a_batch(ledger, items=2)
-    assert ledger.item("b", "i1").prompt == "p1"
+    assert ledger.items.get("b", "i1").prompt == "p1"
     with pytest.raises(NoSuchItem):
-        ledger.item("b", "nope")
+        ledger.items.get("b", "nope")
     with pytest.raises(NoSuchBatch):
-        ledger.item("nope", "i1")
+        ledger.items.get("nope", "i1")
 
 
 def test_one_failed_item_goes_again_alone(ledger: Ledger) -> None:
     a_batch(ledger, items=2)
     running(ledger, 2)
     for due in dues(ledger):
-        assert ledger.end_item(due.run, due.lease, RUNNING, FAILED, {"error": "no"}).ours
-    assert ledger.retry_item("b", "i1")
-    assert not ledger.retry_item("b", "i1")
+        assert ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": "no"}).ours
+    assert ledger.items.retry_one("b", "i1")
+    assert not ledger.items.retry_one("b", "i1")
     assert counts(ledger) == {FAILED: 1, PENDING: 1}
     with pytest.raises(NoSuchItem):
-        ledger.retry_item("b", "nope")
+        ledger.items.retry_one("b", "nope")
 
 
 def test_one_item_whose_run_is_paid_is_copied_again_not_run(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     running(ledger, 1)
     [due] = dues(ledger)
-    assert ledger.record_success(due, Decimal("0.09"))
-    assert ledger.end_item(due.run, due.lease, COLLECTING, FAILED, {"error": "no copy"}).ours
-    assert ledger.retry_item("b", "i0")
+    assert ledger.runs.record_success(due, Decimal("0.09"))
+    assert ledger.runs.end(due.run, due.lease, COLLECTING, FAILED, {"error": "no copy"}).ours
+    assert ledger.items.retry_one("b", "i0")
     assert counts(ledger) == {COLLECTING: 1}
 
 
@@ -121,8 +121,8 @@ def test_what_has_succeeded_or_not_ended_does_not_go_again(ledger: Ledger) -> No
     running(ledger, 1)
     [due] = dues(ledger)
     succeed(ledger, due)
-    assert not ledger.retry_item("b", "i0")
-    assert not ledger.retry_item("b", "i1")
-    assert ledger.cancel_pending("b", "by hand") == 0
+    assert not ledger.items.retry_one("b", "i0")
+    assert not ledger.items.retry_one("b", "i1")
+    assert ledger.items.cancel_pending("b", "by hand") == 0
     assert counts(ledger)[CANCELLED] == 1
-    assert ledger.retry_item("b", "i1")
+    assert ledger.items.retry_one("b", "i1")

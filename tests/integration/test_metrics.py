@@ -61,7 +61,7 @@ def test_metrics_need_the_token(redis_url: str) -> None:
 def test_what_is_written_about_metrics_names_only_those_that_are(
     client: FlaskClient, ledger: Ledger, file: str
 ) -> None:
-    ledger.limit_concurrency(3)
+    ledger.account.limit_concurrency(3)
     found = {name for name, _ in seen(client)}
     named = set(re.findall(r"dailies_[a-z_]+", (ROOT / file).read_text(encoding="utf-8")))
     assert len(named) > 10
@@ -73,8 +73,8 @@ def test_items_money_and_runs_are_counted(client: FlaskClient, ledger: Ledger) -
     running(ledger, 2)
     first, _ = dues(ledger)
     succeed(ledger, first, "0.09")
-    ledger.limit_concurrency(3)
-    ledger.pause_account("no money")
+    ledger.account.limit_concurrency(3)
+    ledger.account.pause("no money")
     found = seen(client)
     assert [found["dailies_items", state] for state in (PENDING, RUNNING, SUCCEEDED)] == [2, 1, 1]
     assert found["dailies_items_ended_total", SUCCEEDED] == 1
@@ -87,28 +87,28 @@ def test_items_money_and_runs_are_counted(client: FlaskClient, ledger: Ledger) -
 def test_attempts_that_come_to_nothing_are_counted(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=2)
     first, second = claims(ledger)
-    ledger.requeue_run(first.run, first.lease, SUBMITTING, delay_s=0, spent=True)
-    ledger.requeue_run(second.run, second.lease, SUBMITTING, delay_s=0, spent=False)
+    ledger.runs.requeue(first.run, first.lease, SUBMITTING, delay_s=0, spent=True)
+    ledger.runs.requeue(second.run, second.lease, SUBMITTING, delay_s=0, spent=False)
     found = seen(client)
     assert (found["dailies_retries_total", ""], found["dailies_refusals_total", ""]) == (1, 1)
 
 
 def test_a_run_that_is_held_as_unknown_has_ended_so(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=1)
-    [claim] = ledger.mark_posting(claims(ledger))
-    ledger.mark_unknown(claim.run, claim.lease, adopt_wait_s=0)
+    [claim] = ledger.runs.mark_posting(claims(ledger))
+    ledger.runs.mark_unknown(claim.run, claim.lease, adopt_wait_s=0)
     assert seen(client)["dailies_items_ended_total", ItemState.UNKNOWN] == 0
-    ledger.expire_leases(adopt_wait_s=0, on_unknown="hold")
+    ledger.runs.expire_leases(adopt_wait_s=0, on_unknown="hold")
     assert seen(client)["dailies_items_ended_total", ItemState.UNKNOWN] == 1
 
 
 def test_callbacks_are_counted_by_what_came_of_them(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     [claim] = running(ledger, 1, look_after_s=60)
-    assert ledger.record_callback(claim.run, "", "")
+    assert ledger.runs.record_callback(claim.run, "", "")
     [due] = dues(ledger)
-    ledger.record_callback(due.run, "", "")
-    ledger.record_callback(RunId("b", "i0", 99), "", "")
+    ledger.runs.record_callback(due.run, "", "")
+    ledger.runs.record_callback(RunId("b", "i0", 99), "", "")
     client.post("/callbacks/wiro/forged")
     found = seen(client)
     assert [found["dailies_callbacks_total", outcome] for outcome in ("rung", "held", "stale", "refused")] == [1] * 4
@@ -130,12 +130,12 @@ def test_a_copy_that_is_done_again_is_not_timed_again(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     running(ledger, 1)
     [due] = dues(ledger)
-    assert ledger.record_success(due, Decimal("0.09"))
-    ledger.end_item(due.run, due.lease, ItemState.COLLECTING, ItemState.FAILED, {"error": "no copy"})
-    ledger.retry_items("b", ["failed"])
+    assert ledger.runs.record_success(due, Decimal("0.09"))
+    ledger.runs.end(due.run, due.lease, ItemState.COLLECTING, ItemState.FAILED, {"error": "no copy"})
+    ledger.items.retry("b", ["failed"])
     [due] = dues(ledger)
-    assert ledger.end_item(due.run, due.lease, ItemState.COLLECTING, SUCCEEDED, {}).ours
-    figures = ledger.figures()
+    assert ledger.runs.end(due.run, due.lease, ItemState.COLLECTING, SUCCEEDED, {}).ours
+    figures = ledger.counters.read()
     assert sum(figures.latencies["copy"].counts) == 0
     assert sum(figures.latencies["vendor"].counts) == 1
     assert figures.ended == {"failed": 1, "succeeded": 1}

@@ -84,21 +84,23 @@ def _worker(redis_url: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch)
 def end(ledger: Ledger, notify: str | None, batch_id: str = "b") -> None:
     """A batch of one item comes to its end."""
     row = a_row(batch_id, 1)
-    ledger.open_batch(row, replace(a_batch_config(row), notify=notify), max_active=0, budget_usd=None, manifest_digest="digest")
-    ledger.accept_batch(batch_id)
-    ledger.load_items(batch_id, [("i0", {"image": None, "prompt": "p", "params": {}})])
-    ledger.start_batch(batch_id, price_usd=Decimal(0), max_failures=10)
+    ledger.batches.open(
+        row, replace(a_batch_config(row), notify=notify), max_active=0, budget_usd=None, manifest_digest="digest"
+    )
+    ledger.batches.accept(batch_id)
+    ledger.items.load(batch_id, [("i0", {"image": None, "prompt": "p", "params": {}})])
+    ledger.batches.start(batch_id, price_usd=Decimal(0), max_failures=10)
     end_again(ledger, notify, batch_id)
 
 
 def end_again(ledger: Ledger, notify: str | None, batch_id: str = "b") -> None:
     running(ledger)
     for due in dues(ledger):
-        ledger.end_item(due.run, due.lease, RUNNING, FAILED, {"error": "no"})
-    lease = ledger.claim_finish(batch_id, lease_s=60)
+        ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": "no"})
+    lease = ledger.finalization.claim(batch_id, lease_s=60)
     assert lease
-    revision = ledger.batch(batch_id).revision
-    ended = ledger.finish_batch(
+    revision = ledger.batches.get(batch_id).revision
+    ended = ledger.finalization.complete(
         batch_id, lease, BatchState.FAILED, datetime.now(UTC), revision, notify=notify is not None
     )
     assert ended is Finished.DONE
@@ -106,8 +108,8 @@ def end_again(ledger: Ledger, notify: str | None, batch_id: str = "b") -> None:
 
 def due_now(ledger: Ledger) -> None:
     """Time passes until everything that was put off is due."""
-    for member in ledger._redis.zrange("dailies:notices", 0, -1):
-        ledger._redis.zadd("dailies:notices", {member: 0})
+    for member in ledger.redis.zrange("dailies:notices", 0, -1):
+        ledger.redis.zadd("dailies:notices", {member: 0})
 
 
 def test_who_wants_to_know_is_told_once(ledger: Ledger, receiver: Receiver) -> None:
@@ -117,18 +119,18 @@ def test_who_wants_to_know_is_told_once(ledger: Ledger, receiver: Receiver) -> N
     [(headers, body)] = receiver.heard
     data = Webhook(SECRET).verify(body, headers)["data"]
     assert (data["id"], data["status"], data["results"]) == ("b", "failed", "s3://bucket/b/results.json")
-    assert not ledger.has_deliveries()
+    assert not ledger.outbox.has_pending()
 
 
 def test_nobody_is_told_of_a_batch_without_an_address(ledger: Ledger) -> None:
     end(ledger, None)
-    assert not ledger.has_deliveries()
+    assert not ledger.outbox.has_pending()
 
 
 def test_a_batch_that_ends_anew_is_told_as_another_message(ledger: Ledger, receiver: Receiver) -> None:
     end(ledger, receiver.url)
     jobs.deliver_notifications.deliver_notifications()
-    ledger.retry_items("b", ["failed"])
+    ledger.items.retry("b", ["failed"])
     end_again(ledger, receiver.url)
     jobs.deliver_notifications.deliver_notifications()
     first, second = (headers["webhook-id"] for headers, _ in receiver.heard)
@@ -138,9 +140,9 @@ def test_a_batch_that_ends_anew_is_told_as_another_message(ledger: Ledger, recei
 def test_a_review_of_an_ended_batch_tells_nobody(ledger: Ledger, receiver: Receiver) -> None:
     end(ledger, receiver.url)
     jobs.deliver_notifications.deliver_notifications()
-    ledger.review("b", "i0", Review("approved"))
+    ledger.items.review("b", "i0", Review("approved"))
     end_again(ledger, receiver.url)
-    assert not ledger.has_deliveries()
+    assert not ledger.outbox.has_pending()
 
 
 @pytest.mark.parametrize("status", [500, 404, 429, 302])
@@ -150,13 +152,13 @@ def test_an_address_that_refuses_is_asked_again_with_the_same_id(
     receiver.statuses = [status, 204]
     end(ledger, receiver.url)
     jobs.deliver_notifications.deliver_notifications()
-    assert ledger.claim_deliveries(8, lease_s=1).due == []
+    assert ledger.outbox.claim(8, lease_s=1).due == []
     due_now(ledger)
     jobs.deliver_notifications.deliver_notifications()
     ids = [headers["webhook-id"] for headers, _ in receiver.heard]
     assert len(ids) == 2
     assert ids[0] == ids[1]
-    assert not ledger.has_deliveries()
+    assert not ledger.outbox.has_pending()
 
 
 def test_trying_has_an_end_that_is_seen(ledger: Ledger, receiver: Receiver) -> None:
@@ -169,7 +171,7 @@ def test_trying_has_an_end_that_is_seen(ledger: Ledger, receiver: Receiver) -> N
         jobs.deliver_notifications.deliver_notifications()
     assert "secret" not in str(caught.value)
     assert len(receiver.heard) == len(RETRY_AFTER_S) + 1
-    assert not ledger.has_deliveries()
+    assert not ledger.outbox.has_pending()
 
 
 def test_an_address_that_never_ends_its_answer_holds_up_nobody_and_is_given_up(
@@ -180,15 +182,15 @@ def test_an_address_that_never_ends_its_answer_holds_up_nobody_and_is_given_up(
     monkeypatch.setattr(jobs.deliver_notifications, "_MAX_S", 0.05)
     end(ledger, receiver.url)
     for _ in range(len(RETRY_AFTER_S) + 1):
-        ledger.claim_deliveries(8, lease_s=0)
+        ledger.outbox.claim(8, lease_s=0)
     due_now(ledger)
     with pytest.raises(NotificationFailed, match="too long"):
         jobs.deliver_notifications.deliver_notifications()
     end(ledger, receiver.url, "c")
     jobs.deliver_notifications.deliver_notifications()
-    assert ledger.has_deliveries()
+    assert ledger.outbox.has_pending()
     goes_on.set()
-    wait_for(lambda: not ledger.has_deliveries(), "the answer after all")
+    wait_for(lambda: not ledger.outbox.has_pending(), "the answer after all")
 
 
 def test_an_address_that_is_gone_is_left_alone(ledger: Ledger, receiver: Receiver) -> None:
@@ -196,12 +198,12 @@ def test_an_address_that_is_gone_is_left_alone(ledger: Ledger, receiver: Receive
     end(ledger, receiver.url)
     with pytest.raises(NotificationFailed, match="410"):
         jobs.deliver_notifications.deliver_notifications()
-    assert not ledger.has_deliveries()
+    assert not ledger.outbox.has_pending()
 
 
 def test_a_worker_that_died_is_followed_by_another(ledger: Ledger, receiver: Receiver) -> None:
     end(ledger, receiver.url)
-    assert ledger.claim_deliveries(8, lease_s=0.01).due == [Delivery("b", 1, 1)]
+    assert ledger.outbox.claim(8, lease_s=0.01).due == [Delivery("b", 1, 1)]
     due_now(ledger)
     jobs.deliver_notifications.deliver_notifications()
     assert len(receiver.heard) == 1

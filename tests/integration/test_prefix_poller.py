@@ -93,9 +93,7 @@ def test_while_one_listener_has_its_turn_the_others_let_it(inbox: Inbox, handled
     assert handled == ["a.yaml"]
 
 
-def test_an_object_that_could_not_be_read_is_looked_at_again(
-    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_object_that_could_not_be_read_is_looked_at_again(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     inbox.drop("a.yaml")
     inbox.drop("b.yaml")
     good = inbox.storage.get_with_info
@@ -167,5 +165,5 @@ def test_images_that_are_listed_are_gathered(inbox: Inbox, redis_url: str) -> No
     look(inbox, rule)
     inbox.dispatcher.submit_gathered(rule)
     (batch_id,) = inbox.batches()
-    assert inbox.service.ledger.batch(batch_id).total == 4
+    assert inbox.service.ledger.batches.get(batch_id).total == 4
     assert Redis.from_url(redis_url).zcard("dailies:trigger:inbox:closed") == 0

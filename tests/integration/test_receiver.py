@@ -157,4 +157,4 @@ def test_when_redis_fails_all_who_wait_are_told_and_the_next_is_tried(redis_url:
 
 
 def _scripts_run(ledger: Ledger) -> int:
-    return int(ledger._redis.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0))
+    return int(ledger.redis.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0))

@@ -67,7 +67,7 @@ BASIC = base64.b64encode(b"sns:events-token").decode()
 def test_who_holds_a_token_is_heard(client: FlaskClient, inbox: Inbox, headers: dict[str, str]) -> None:
     assert status(client, inbox.notification(inbox.drop("a b.yaml")), headers) == 200
     (batch_id,) = inbox.batches()
-    assert inbox.service.ledger.batch(batch_id).trigger == "trigger:inbox"
+    assert inbox.service.ledger.batches.get(batch_id).trigger == "trigger:inbox"
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,9 @@ import pytest
 from redis import Redis
 from support.waiting import WaitFor
 
-from pipeline.batches.job_queue import JobQueue
 from pipeline.batches.service import Service
 from pipeline.domain.states import BatchState
 from pipeline.errors import NoSuchSchedule
-from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
 from pipeline.schedules.runner import MAX_ATTEMPTS, MAX_STARTS, submit
 from pipeline.schedules.schedule_loader import load_schedules
@@ -68,17 +66,16 @@ class House:
 
     def scheduler(self) -> Scheduler:
         """One of another process: nothing is shared but the client of S3, which takes long to make."""
-        url = self.settings.redis_url
-        return Scheduler.of(Service(self.settings, Ledger.connect(url), self.storage, JobQueue(url)))
+        return Scheduler.of(Service.connect(self.settings, storage=self.storage))
 
     def batches(self) -> list[str]:
-        return sorted(row.id for row in self.scheduler().service.ledger.batches(1000))
+        return sorted(row.id for row in self.scheduler().service.ledger.queries.recent_batches(1000))
 
     def records(self, name: str = "nightly") -> list[Record]:
         return list(self.states.read(name).records)
 
     def end(self, batch_id: str) -> None:
-        self.scheduler().service.ledger.set_status(batch_id, BatchState.SUCCEEDED, among=[BatchState.QUEUED])
+        self.scheduler().service.ledger.batches.set_status(batch_id, BatchState.SUCCEEDED, among=[BatchState.QUEUED])
 
 
 @pytest.fixture
@@ -113,9 +110,9 @@ def test_the_batch_is_the_manifest_with_the_tick_filled_in(house: House) -> None
     scheduler.start_due(at("2026-07-26T14:59:00"))
     scheduler.start_due(at("2026-07-26T15:00:05"))
     (batch_id,) = house.batches()
-    row = scheduler.service.ledger.batch(batch_id)
+    row = scheduler.service.ledger.batches.get(batch_id)
     assert (row.id, row.name, row.trigger) == ("nightly-20260726T1500Z", "night-2026-07-27", "schedule:nightly")
-    assert [item.prompt for item in scheduler.service.ledger.items(batch_id)] == ["nightly 0000"]
+    assert [item.prompt for item in scheduler.service.ledger.items.stream(batch_id)] == ["nightly 0000"]
 
 
 def test_the_manifest_is_read_afresh_at_every_run(house: House) -> None:
@@ -125,7 +122,7 @@ def test_the_manifest_is_read_afresh_at_every_run(house: House) -> None:
     scheduler.start_due(MIDNIGHT)
     house.write("m.yaml", MANIFEST.replace("night-", "changed-"))
     scheduler.start_due(MIDNIGHT + MINUTE)
-    names = {row.id: row.name for row in scheduler.service.ledger.batches()}
+    names = {row.id: row.name for row in scheduler.service.ledger.queries.recent_batches()}
     assert names == {"often-20260727T0000Z": "night-2026-07-27", "often-20260727T0001Z": "changed-2026-07-27"}
 
 
@@ -154,7 +151,7 @@ def test_a_file_of_the_manifest_is_sent_along(house: House) -> None:
     scheduler = house.scheduler()
     scheduler.start_due(BEFORE)
     scheduler.start_due(MIDNIGHT)
-    (item,) = scheduler.service.ledger.items("nightly-20260727T0000Z")
+    (item,) = scheduler.service.ledger.items.stream("nightly-20260727T0000Z")
     assert item.image
     assert scheduler.service.storage.get(item.image) == sample.read_bytes()
 
@@ -178,7 +175,7 @@ def dies(self, *args, **options):
     os._exit(9)
 
 Service.submit = dies
-Scheduler.of(Service.from_settings(settings)).tick(datetime.fromisoformat(now))
+Scheduler.of(Service.connect(settings)).tick(datetime.fromisoformat(now))
 """
 
 
@@ -205,7 +202,7 @@ def test_a_scheduler_that_dies_while_it_starts_a_batch_loses_no_tick(
     wait_for(goes_on, "the lease of the dead to run out")
     assert house.batches() == ["nightly-20260727T0000Z"]
     assert [record.did for record in house.records()] == [Did.STARTED]
-    assert house.scheduler().service.ledger.is_accepted("nightly-20260727T0000Z")
+    assert house.scheduler().service.ledger.batches.is_accepted("nightly-20260727T0000Z")
 
 
 def test_a_claim_holds_off_others_while_it_lasts(house: House) -> None:
@@ -473,7 +470,7 @@ def test_a_manifest_with_mistakes_is_recorded_and_holds_up_nobody(house: House) 
 def test_an_s3_server_that_is_away_is_tried_again_and_not_for_ever(house: House) -> None:
     house.nightly(", catch_up: none")
     house.scheduler().start_due(BEFORE)
-    dead = Scheduler.of(Service.from_settings(house.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})))
+    dead = Scheduler.of(Service.connect(house.settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:9"})))
     dead.start_due(MIDNIGHT)
     assert house.records() == []
     (waiting,) = house.states.read("nightly").waiting

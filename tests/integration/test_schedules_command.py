@@ -59,7 +59,7 @@ def test_run_makes_a_batch_and_prints_its_id_last(folder: Path, ledger: Ledger) 
     answer = dailies("run", "often")
     assert answer.exit_code == 0
     batch_id = answer.stdout.splitlines()[-1]
-    row = ledger.batch(batch_id)
+    row = ledger.batches.get(batch_id)
     assert row.trigger == "schedule:often"
     assert row.name.startswith("of-20")
     assert [batch["id"] for batch in often()["batches"]] == [batch_id]
@@ -93,7 +93,7 @@ def test_a_manifest_with_mistakes_ends_with_2_and_makes_nothing(folder: Path, le
     answer = dailies("run", "often")
     assert answer.exit_code == 2
     assert "m.yaml:3:9" in answer.stderr
-    assert ledger.batches() == []
+    assert ledger.queries.recent_batches() == []
     (folder / "m.yaml").unlink()
     assert dailies("run", "often").exit_code == 2
 
@@ -132,7 +132,7 @@ def test_the_heart_beat_of_rq_starts_what_is_due(
     rq = Path(sys.executable).with_name("rq")
     worker = ("worker", "-c", "config.rq", "-w", "jobs.worker.NonForkingWorker", "-S", "json", "--burst", "dailies")
     done = subprocess.run([str(rq), *worker], cwd=ROOT, timeout=60, capture_output=True, text=True, check=True)
-    (row,) = ledger.batches()
+    (row,) = ledger.queries.recent_batches()
     assert row.trigger == "schedule:often", done.stderr
 
 

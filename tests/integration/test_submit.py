@@ -56,16 +56,16 @@ def a_manifest(folder: Path, text: str = MANIFEST) -> str:
 
 
 def finish(ledger: Ledger, batch_id: str, status: BatchState) -> BatchRow:
-    lease = ledger.claim_finish(batch_id, lease_s=60)
+    lease = ledger.finalization.claim(batch_id, lease_s=60)
     assert lease
-    row = ledger.batch(batch_id)
-    ledger.finish_batch(batch_id, lease, status, row.created, row.revision)
-    return ledger.batch(batch_id)
+    row = ledger.batches.get(batch_id)
+    ledger.finalization.complete(batch_id, lease, status, row.created, row.revision)
+    return ledger.batches.get(batch_id)
 
 
 def started(ledger: Ledger, batch_id: str) -> str:
     """The batch runs, as the `start` job would have it."""
-    ledger.start_batch(batch_id, price_usd=Decimal(0), max_failures=1000)
+    ledger.batches.start(batch_id, price_usd=Decimal(0), max_failures=1000)
     return batch_id
 
 
@@ -112,9 +112,9 @@ def test_submit_prints_the_batch_id_last_and_stores_its_inputs(
     answer = dailies("submit", a_manifest(tmp_path))
     assert answer.exit_code == 0, answer.output
     batch_id = answer.stdout.splitlines()[-1]
-    assert ledger.batch(batch_id).total == 3
-    assert ledger.batch(batch_id).output == f"{bucket}{batch_id}/"
-    (image,) = {row.image for row in ledger.items(batch_id) if row.image and row.image.startswith("s3://")}
+    assert ledger.batches.get(batch_id).total == 3
+    assert ledger.batches.get(batch_id).output == f"{bucket}{batch_id}/"
+    (image,) = {row.image for row in ledger.items.stream(batch_id) if row.image and row.image.startswith("s3://")}
     assert storage.get(image) == b"\xff\xd8a face"
     assert storage.info(f"{bucket}{batch_id}/manifest.yaml")
 
@@ -128,7 +128,7 @@ def test_the_same_id_again_is_the_same_batch(tmp_path: Path, ledger: Ledger) -> 
     assert first["id"] == second["id"] == "mine"
     assert first["created"] == second["created"]
     assert "was there already" in again.stderr
-    assert len(list(ledger.items("mine"))) == 3
+    assert len(list(ledger.items.stream("mine"))) == 3
 
 
 def test_submit_as_json_is_one_document_that_says_where_the_batch_is(tmp_path: Path, bucket: str) -> None:
@@ -144,12 +144,12 @@ def test_a_wrong_manifest_enqueues_nothing(tmp_path: Path, ledger: Ledger) -> No
     answer = dailies("submit", a_manifest(tmp_path, WRONG), "--json")
     assert (answer.exit_code, answer.stdout) == (2, "")
     assert len(answer.stderr.splitlines()) == 3
-    assert ledger.batches() == []
+    assert ledger.queries.recent_batches() == []
 
 
 def test_a_batch_id_that_is_no_folder_is_exit_code_2(tmp_path: Path, ledger: Ledger) -> None:
     assert dailies("submit", a_manifest(tmp_path), "--batch-id", "../x").exit_code == 2
-    assert ledger.batches() == []
+    assert ledger.queries.recent_batches() == []
 
 
 def test_without_redis_nothing_is_on_s3(
@@ -167,7 +167,7 @@ def test_without_s3_nothing_is_on_the_ledger(tmp_path: Path, ledger: Ledger, mon
     answer = dailies("submit", a_manifest(tmp_path), "--batch-id", "mine")
     assert (answer.exit_code, answer.stdout) == (3, "")
     assert "does not answer" in answer.stderr
-    assert ledger.batches() == []
+    assert ledger.queries.recent_batches() == []
 
 
 @pytest.mark.parametrize(("outcome", "code"), [(BatchState.SUCCEEDED, 0), (BatchState.PARTIAL, 1)])
@@ -181,14 +181,14 @@ def test_waiting_ends_with_the_batch_and_its_outcome_is_the_exit_code(
         target=lambda: answers.append(dailies("submit", file, "--batch-id", "mine", "--wait", "--json"))
     )
     waiting.start()
-    wait_for(lambda: ledger.manifest_digest("mine") and ledger.is_accepted("mine"), "the batch")
+    wait_for(lambda: ledger.batches.manifest_digest("mine") and ledger.batches.is_accepted("mine"), "the batch")
     started(ledger, "mine")
     if outcome == BatchState.SUCCEEDED:
         running(ledger)
         succeed(ledger, dues(ledger)[0])
     else:
-        (claim,) = ledger.mark_posting(claims(ledger))
-        ledger.end_item(claim.run, claim.lease, SUBMITTING, FAILED, {"error": "no"})
+        (claim,) = ledger.runs.mark_posting(claims(ledger))
+        ledger.runs.end(claim.run, claim.lease, SUBMITTING, FAILED, {"error": "no"})
     finish(ledger, "mine", outcome)
     waiting.join(timeout=30)
     found = json.loads(answers[0].stdout)
@@ -201,24 +201,24 @@ def test_cancel_ends_what_waits(tmp_path: Path, ledger: Ledger) -> None:
     started(ledger, "mine")
     running(ledger, 1)
     assert dailies("cancel", "mine").exit_code == 0
-    assert ledger.batch("mine").status == BatchState.CANCELLING
-    assert dict(ledger.batch("mine").counts) == {RUNNING: 1, CANCELLED: 2}
+    assert ledger.batches.get("mine").status == BatchState.CANCELLING
+    assert dict(ledger.batches.get("mine").counts) == {RUNNING: 1, CANCELLED: 2}
     assert Stop.BY_HAND in dailies("status", "mine").stdout
 
 
 def test_retry_opens_failed_and_unknown_items_unless_told_otherwise(tmp_path: Path, ledger: Ledger) -> None:
     dailies("submit", a_manifest(tmp_path), "--batch-id", "mine")
     started(ledger, "mine")
-    first, second, third = ledger.mark_posting(claims(ledger))
-    ledger.end_item(first.run, first.lease, SUBMITTING, FAILED, {"error": "no"})
-    ledger.end_item(second.run, second.lease, SUBMITTING, CANCELLED, {"error": "no"})
-    ledger.mark_unknown(third.run, third.lease, adopt_wait_s=0)
-    ledger.expire_leases(adopt_wait_s=0, on_unknown="hold")
+    first, second, third = ledger.runs.mark_posting(claims(ledger))
+    ledger.runs.end(first.run, first.lease, SUBMITTING, FAILED, {"error": "no"})
+    ledger.runs.end(second.run, second.lease, SUBMITTING, CANCELLED, {"error": "no"})
+    ledger.runs.mark_unknown(third.run, third.lease, adopt_wait_s=0)
+    ledger.runs.expire_leases(adopt_wait_s=0, on_unknown="hold")
     finish(ledger, "mine", BatchState.FAILED)
     assert "1 item" in dailies("retry", "mine", "--status", "failed").stdout
-    assert ledger.batch("mine").counts == {PENDING: 1, CANCELLED: 1, ItemState.UNKNOWN: 1}
+    assert ledger.batches.get("mine").counts == {PENDING: 1, CANCELLED: 1, ItemState.UNKNOWN: 1}
     assert "1 item" in dailies("retry", "mine").stdout
-    assert ledger.batch("mine").counts == {PENDING: 2, CANCELLED: 1}
+    assert ledger.batches.get("mine").counts == {PENDING: 2, CANCELLED: 1}
     assert "no ended item" in dailies("retry", "mine").stdout
 
 
@@ -228,7 +228,7 @@ def test_results_are_those_on_s3_once_the_batch_has_ended(tmp_path: Path, ledger
     assert (answer.exit_code, answer.stdout) == (1, "")
     assert "has not ended" in answer.stderr
     text = b'{"version":1,"prompt":"\xe6\xb7\xb1"}\n'
-    storage.put(f"{ledger.batch('mine').output}results.json", text, "application/json")
+    storage.put(f"{ledger.batches.get('mine').output}results.json", text, "application/json")
     assert dailies("results", "mine").stdout_bytes == text
 
 
@@ -242,5 +242,5 @@ def test_a_batch_that_redis_lost_is_recovered(tmp_path: Path, ledger: Ledger, re
     assert again.exit_code == 2
     assert "dailies recover" in again.stderr
     assert dailies("recover", f"{bucket}mine/").stdout == "mine\n"
-    assert [row.id for row in ledger.items("mine")] == ["one", "two", "three"]
+    assert [row.id for row in ledger.items.stream("mine")] == ["one", "two", "three"]
     assert dailies("recover", f"{bucket}nope/").exit_code == 4

@@ -7,9 +7,7 @@ import json
 from typing import Any
 from urllib.parse import quote_plus
 
-from pipeline.batches.job_queue import JobQueue
 from pipeline.batches.service import Service
-from pipeline.ledger.ledger import Ledger
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage, split
 from pipeline.triggers.dispatch import Dispatcher, EventOutcome
@@ -27,7 +25,7 @@ class Inbox:
         self.settings = settings
         self.storage = storage
         self.watch = f"{folder}inbox/"
-        self.service = Service(settings, Ledger.connect(settings.redis_url), storage, JobQueue(settings.redis_url))
+        self.service = Service.connect(settings, storage=storage)
         self.dispatcher = self.another()
 
     def another(self) -> Dispatcher:
@@ -73,7 +71,7 @@ class Inbox:
 
     def batches(self) -> list[str]:
         """Ids of all batches, the newest first."""
-        return [row.id for row in self.service.ledger.batches(5000)]
+        return [row.id for row in self.service.ledger.queries.recent_batches(5000)]
 
     def status(self, name: str) -> dict[str, Any]:
         text = self.storage.get(f"{self.watch}{name}.status.json")

@@ -36,15 +36,17 @@ def main() -> None:
             demo.polled(stack),
         ):
             os.environ.update(stack.environment)
-            service = Service.from_settings(stack.settings)
+            service = Service.connect(stack.settings)
             batch_id = demo.submit(stack, service)
-            until(lambda: service.ledger.batch(batch_id).status in BATCH_TERMINAL, "the demo to end")
-            gallery = demo.bring_home(service, service.ledger.batch(batch_id), state / "home")
+            until(lambda: service.ledger.batches.get(batch_id).status in BATCH_TERMINAL, "the demo to end")
+            gallery = demo.bring_home(service, service.ledger.batches.get(batch_id), state / "home")
             page.goto(gallery.as_uri())
             keep(page, "gallery")
-            first, second = [row.id for row in service.ledger.items(batch_id) if row.outputs][:2]
-            service.review(batch_id, first, Review("approved"))
-            service.review(batch_id, second, Review("rejected", "Slower, please: she should arrive at the end."))
+            first, second = [row.id for row in service.ledger.items.stream(batch_id) if row.outputs][:2]
+            service.reviews.review(batch_id, first, Review("approved"))
+            service.reviews.review(
+                batch_id, second, Review("rejected", "Slower, please: she should arrive at the end.")
+            )
             address = next(where for what, where in stack.places if what == "Web").partition(" ")[0].rstrip("/")
             until(lambda: page.request.get(f"{address}/readyz").ok, "the pages")
             page.goto(f"{address}/batches/{batch_id}")

@@ -180,7 +180,7 @@ class Soak:
 
     def has_ended(self, batch: str) -> bool:
         try:
-            return self.ledger.batch(batch).status in BATCH_TERMINAL
+            return self.ledger.batches.get(batch).status in BATCH_TERMINAL
         except Unreachable:
             return False
 
@@ -192,10 +192,10 @@ class Soak:
         billed = Counter(task["prompt"] for task in self.sandbox.tasks() if task["cost"] not in ("", "0"))
         result.double_billed = sum(1 for number in billed.values() if number > 1)
         for batch in batches:
-            row = self.ledger.batch(batch)
+            row = self.ledger.batches.get(batch)
             text = self.storage.get(row.output + "results.json")
             told = {item["id"]: item for item in json.loads(text)["items"]} if text else {}
-            for item in self.ledger.items(batch):
+            for item in self.ledger.items.stream(batch):
                 result.states[item.status] += 1
                 if row.status not in BATCH_TERMINAL:
                     result.stuck += 1

@@ -17,9 +17,9 @@ def command(batch_id: str, state: Path) -> None:
     from pipeline.domain.states import BATCH_TERMINAL
 
     found = service(state)
-    before = found.ledger.batch(batch_id).status
+    before = found.ledger.batches.get(batch_id).status
     if before in BATCH_TERMINAL:
         click.echo(f"Batch {batch_id} has ended already ({before}).")
         return
-    found.cancel(batch_id)
+    found.control.cancel(batch_id)
     click.echo(f"Batch {batch_id} is being cancelled. Runs that end well all the same are kept.")

@@ -10,6 +10,8 @@ from types import FrameType
 
 import click
 
+from pipeline.domain.results import results_uri
+
 
 @click.command("demo")
 @click.option(
@@ -41,14 +43,14 @@ def command(state: Path) -> None:
         for what, where in stack.places:
             click.echo(f"{what:<7} {where}")
         _use(stack.environment)
-        service = Service.from_settings(stack.settings)
+        service = Service.connect(stack.settings)
         batch_id = demo.submit(stack, service)
         batch = follow(service.ledger, batch_id, people)
         click.echo()
-        print_rows(service.ledger.items(batch_id))
+        print_rows(service.ledger.items.stream(batch_id))
         gallery = demo.bring_home(service, batch, state / "results" / batch_id)
         good = demo.ended_as_expected(service, batch_id)
-        click.echo(f"\nResults {service.results_uri(batch)}")
+        click.echo(f"\nResults {results_uri(batch)}")
         click.echo(f"Gallery file://{gallery.absolute()}  (open it in a browser)")
         if good:
             click.echo(

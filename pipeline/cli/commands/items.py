@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def command(batch_id: str, among: tuple[str, ...] | None, as_json: bool, state: Path) -> None:
     """The items of a batch, in the order of its manifest."""
     found = ledger(state)
-    found.batch(batch_id)
-    rows = found.items(batch_id, among)
+    found.batches.get(batch_id)
+    rows = found.items.stream(batch_id, among)
     if as_json:
         _print_documents(rows)
     else:

@@ -18,4 +18,4 @@ def command(state: Path) -> None:
     from pipeline.cli.descriptions import print_batches
     from pipeline.cli.terminal import console
 
-    print_batches(console(), ledger(state).batches(_NEWEST))
+    print_batches(console(), ledger(state).queries.recent_batches(_NEWEST))

@@ -35,7 +35,7 @@ def command(batch_id: str, item_id: str, state: Path) -> None:
     from pipeline.cli.terminal import escape_control_chars
     from pipeline.wiro.client import Wiro
 
-    run = ledger(state).run_of(batch_id, item_id)
+    run = ledger(state).items.run_of(batch_id, item_id)
     if run is None:
         raise NoRunYet(f"There is no run of {item_id!r} yet. `dailies items {batch_id}` says how it is doing.")
     click.echo(f"run {run.task_id}, attempt {run.attempt}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import ledger, state_option
+from pipeline.cli.options import service, state_option
 
 
 @click.command("pause")
@@ -14,12 +14,13 @@ from pipeline.cli.options import ledger, state_option
 @state_option
 def command(batch_id: str | None, state: Path) -> None:
     """Submit nothing more, of BATCH or of the whole account. What runs is collected all the same."""
-    found = ledger(state)
-    found.pause(batch_id)
+    found = service(state)
     if batch_id is None:
+        found.control.pause_account()
         click.echo("The account is paused. `dailies resume` goes on.")
         return
-    status = found.batch(batch_id).status
+    found.control.pause(batch_id)
+    status = found.ledger.batches.get(batch_id).status
     if status == "paused":
         click.echo(f"Batch {batch_id} is paused. `dailies resume {batch_id}` goes on.")
     else:

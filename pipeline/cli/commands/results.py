@@ -21,11 +21,12 @@ class NotEnded(DailiesError):
 @state_option
 def command(batch_id: str, state: Path) -> None:
     """Print results.json of a batch. Exit code 1 while it has not ended."""
+    from pipeline.domain.results import results_uri
     from pipeline.domain.states import BATCH_TERMINAL
 
     found = service(state)
-    batch = found.ledger.batch(batch_id)
-    uri = found.results_uri(batch)
+    batch = found.ledger.batches.get(batch_id)
+    uri = results_uri(batch)
     if found.storage.info(uri) is None:
         if batch.status in BATCH_TERMINAL:
             raise DailiesError(f"There is no object {uri}: it has been deleted since batch {batch_id!r} ended.")

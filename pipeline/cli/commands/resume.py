@@ -15,8 +15,9 @@ from pipeline.cli.options import service, state_option
 def command(batch_id: str | None, state: Path) -> None:
     """Go on with a paused BATCH; without one, with the account."""
     found = service(state)
-    found.resume(batch_id)
     if batch_id is None:
+        found.control.resume_account()
         click.echo("The account goes on.")
         return
-    click.echo(f"Batch {batch_id} is {found.ledger.batch(batch_id).status}.")
+    found.control.resume(batch_id)
+    click.echo(f"Batch {batch_id} is {found.ledger.batches.get(batch_id).status}.")

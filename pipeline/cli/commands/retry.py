@@ -28,7 +28,7 @@ def command(batch_id: str, among: tuple[str, ...], state: Path) -> None:
     """Let ended items of a batch go again. What is paid for already is copied again, not run again."""
     from pipeline.domain.formatting import pluralize
 
-    count = service(state).retry(batch_id, among)
+    count = service(state).control.retry(batch_id, among)
     if count:
         click.echo(f"{pluralize(count, 'item')} of {batch_id} to go again. `dailies watch {batch_id}` follows.")
     else:

@@ -34,14 +34,14 @@ def _batch(found: Ledger, batch_id: str, *, as_json: bool) -> None:
     from pipeline.domain.results import status_document
     from pipeline.domain.states import BATCH_TERMINAL
 
-    row = found.batch(batch_id)
+    row = found.batches.get(batch_id)
     if as_json:
         print_json(status_document(row))
         return
     out = console()
     print_batch(out, found, row)
     if row.status not in BATCH_TERMINAL:
-        print_account_trouble(out, found.account())
+        print_account_trouble(out, found.account.get())
 
 
 def _account(found: Ledger, *, as_json: bool) -> None:
@@ -49,7 +49,7 @@ def _account(found: Ledger, *, as_json: bool) -> None:
     from pipeline.cli.terminal import console, print_json
     from pipeline.domain.results import status_document
 
-    account, batches = found.account(), found.batches(_NEWEST)
+    account, batches = found.account.get(), found.queries.recent_batches(_NEWEST)
     if as_json:
         print_json({"account": account_document(account), "batches": [status_document(row) for row in batches]})
         return

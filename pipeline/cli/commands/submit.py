@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import json_option, settings, state_option
+from pipeline.domain.results import results_uri
 
 if TYPE_CHECKING:
     from pipeline.batches.service import Service
@@ -37,7 +38,7 @@ def command(file: str, batch_id: str | None, wait: bool, dry_run: bool, as_json:
 
         show(given.manifest, setup, as_json=as_json)
         return
-    _submit(Service.from_settings(setup), given, batch_id, wait=wait, as_json=as_json)
+    _submit(Service.connect(setup), given, batch_id, wait=wait, as_json=as_json)
 
 
 def _submit(service: Service, given: ManifestSource, batch_id: str | None, *, wait: bool, as_json: bool) -> None:
@@ -46,13 +47,13 @@ def _submit(service: Service, given: ManifestSource, batch_id: str | None, *, wa
     from pipeline.domain.results import status_document
     from pipeline.domain.states import BatchState
 
-    accepted = service.submit(given.manifest, batch_id, trigger="cli", folder=given.folder)
+    accepted = service.submission.submit(given.manifest, batch_id, trigger="cli", folder=given.folder)
     people = console(stderr=True)
     if not accepted.created:
         people.print(f"Batch {accepted.batch_id} was there already.")
-    batch = follow(service.ledger, accepted.batch_id, people) if wait else service.ledger.batch(accepted.batch_id)
+    batch = follow(service.ledger, accepted.batch_id, people) if wait else service.ledger.batches.get(accepted.batch_id)
     if wait:
-        people.print(f"Results: {service.results_uri(batch)}")
+        people.print(f"Results: {results_uri(batch)}")
     if as_json:
         print_json({**status_document(batch), "new": accepted.created})
     else:

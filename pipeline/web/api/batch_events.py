@@ -8,6 +8,7 @@ from flask import Response
 from werkzeug.exceptions import ServiceUnavailable
 
 from pipeline.batches.service import Service
+from pipeline.domain.results import results_uri
 from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.web.api.batches import BATCH
 from pipeline.web.api.endpoints import Endpoints
@@ -21,8 +22,8 @@ def add_to(endpoints: Endpoints, service: Service) -> None:
     """Add `GET /api/v1/batches/{batch_id}/events`."""
 
     def read(batch_id: str) -> tuple[str, bool]:
-        row = service.ledger.batch(batch_id)
-        document = Batch.of(row, service.results_uri(row))
+        row = service.ledger.batches.get(batch_id)
+        document = Batch.of(row, results_uri(row))
         return document.model_dump_json(), row.status in BATCH_TERMINAL
 
     subscriptions = SseSubscriptions(read, max(1, service.settings.web_threads // 2))

@@ -9,7 +9,8 @@ from typing import IO
 from flask import Response, request
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from pipeline.batches.service import INPUTS, Service
+from pipeline.batches.service import Service
+from pipeline.batches.submission import INPUTS
 from pipeline.errors import InvalidSettings
 from pipeline.storage.s3 import join
 from pipeline.web.api.endpoints import Endpoints, answer

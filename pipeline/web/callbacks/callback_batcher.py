@@ -61,7 +61,7 @@ class Bells:
             together, self._waiting = self._waiting[:MAX_CONCURRENT], self._waiting[MAX_CONCURRENT:]
         error: Exception | None = None
         try:
-            if self._ledger.record_callbacks([bell.call for bell in together]):
+            if self._ledger.runs.record_callbacks([bell.call for bell in together]):
                 self._waker.enqueue_once("collect")
         except Exception as failure:  # whatever it is, the others are not left waiting for it
             error = failure

@@ -51,7 +51,7 @@ class Receiver:
         self._bells = Bells(
             Ledger.connect(redis_url, socket_timeout_s=_ANSWER_S), JobQueue(redis_url, socket_timeout_s=_ANSWER_S)
         )
-        self._tally = Tally(service.ledger.count_callbacks)
+        self._tally = Tally(service.ledger.counters.count_callbacks)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request, as WSGI wants it."""

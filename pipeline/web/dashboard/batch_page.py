@@ -76,25 +76,25 @@ def blueprint(service: Service) -> Blueprint:
 
     @routes.get("/batches/<batch_id>")
     def page(batch_id: str) -> str:
-        batch, asked = ledger.batch(batch_id), _asked()
+        batch, asked = ledger.batches.get(batch_id), _asked()
         sheet = _item_grid(ledger, batch, asked)
         return render_template("batch.html", batch=batch, asked=asked, sheet=sheet, **_figures(ledger, batch))
 
     @routes.get("/batches/<batch_id>/sheet")
     def sheet(batch_id: str) -> str:
-        batch, asked = ledger.batch(batch_id), _asked()
+        batch, asked = ledger.batches.get(batch_id), _asked()
         return render_template("_sheet.html", batch=batch, asked=asked, sheet=_item_grid(ledger, batch, asked))
 
     @routes.get("/batches/<batch_id>/now")
     def now(batch_id: str) -> str:
-        batch = ledger.batch(batch_id)
+        batch = ledger.batches.get(batch_id)
         return render_template("_now.html", batch=batch, asked=_asked(), **_now(ledger, batch))
 
     @routes.get("/batches/<batch_id>/items/<item_id>")
     def item(batch_id: str, item_id: str) -> str:
-        row = ledger.item(batch_id, item_id)
+        row = ledger.items.get(batch_id, item_id)
         (take,) = _takes(ledger, batch_id, [row], None)
-        return render_template("item.html", batch=ledger.batch(batch_id), take=take)
+        return render_template("item.html", batch=ledger.batches.get(batch_id), take=take)
 
     return routes
 
@@ -112,7 +112,7 @@ def _asked() -> Asked:
 
 def _item_grid(ledger: Ledger, batch: BatchRow, asked: Asked) -> ItemGrid:
     states = [asked.state] if asked.state else []
-    page = ledger.item_page(batch.id, PAGE, first=asked.first, states=states, text=asked.find, mark=asked.mark)
+    page = ledger.queries.item_page(batch.id, PAGE, first=asked.first, states=states, text=asked.find, mark=asked.mark)
     takes = _takes(ledger, batch.id, page.items, None if asked.is_filtered else asked.first + 1)
     return ItemGrid(
         takes=takes,
@@ -124,7 +124,7 @@ def _item_grid(ledger: Ledger, batch: BatchRow, asked: Asked) -> ItemGrid:
 
 def _takes(ledger: Ledger, batch_id: str, rows: list[ItemRow], number: int | None) -> list[Take]:
     """The rows as takes; a take of an earlier item has that beside it."""
-    earlier = {row.take_of: ledger.item(batch_id, row.take_of) for row in rows if row.take_of}
+    earlier = {row.take_of: ledger.items.get(batch_id, row.take_of) for row in rows if row.take_of}
     return [
         Take(
             row=row,
@@ -139,7 +139,7 @@ def _takes(ledger: Ledger, batch_id: str, rows: list[ItemRow], number: int | Non
 def _figures(ledger: Ledger, batch: BatchRow) -> dict[str, Any]:
     return {
         **_now(ledger, batch),
-        "money": ledger.batch_budget(batch.id),
+        "money": ledger.batches.budget(batch.id),
         "ended": ended(batch.counts),
         "parts": progress_parts(batch.counts, batch.total),
         "states": list(ItemState),
@@ -150,7 +150,7 @@ def _figures(ledger: Ledger, batch: BatchRow) -> dict[str, Any]:
 
 def _marks(ledger: Ledger, batch: BatchRow) -> dict[str, int]:
     """How many takes are to be reviewed, and how many have which verdict."""
-    marks = ledger.marks(batch.id)
+    marks = ledger.queries.review_counts(batch.id)
     # A take that was judged before it failed again is in both counts.
     return {"none": max(0, batch.counts.get(ItemState.SUCCEEDED, 0) - sum(marks.values())), **marks}
 
@@ -159,14 +159,14 @@ def _now(ledger: Ledger, batch: BatchRow) -> dict[str, Any]:
     """What changes as time goes by: the batch's life, and whether its account takes runs."""
     now = datetime.now(UTC)
     elapsed_s = max(0.0, ((batch.finished or now) - batch.created).total_seconds())
-    timeline = ledger.timeline(batch.id, elapsed_s)
-    deadline_s = ledger.plan(batch.id).deadline_s
+    timeline = ledger.timeline.read(batch.id, elapsed_s)
+    deadline_s = ledger.batches.config(batch.id).deadline_s
     span_s = timeline.step_s * len(timeline.slices)
     return {
         "now": now,
         "is_over": batch.status in BATCH_TERMINAL,
         "elapsed_s": elapsed_s,
-        "account": ledger.account(),
+        "account": ledger.account.get(),
         "marks": _marks(ledger, batch),
         "slices": timeline_slices(timeline, batch.created),
         "shown": [what for what in (STARTED, *ItemState) if any(what in slice_ for slice_ in timeline.slices)],

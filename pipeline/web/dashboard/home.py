@@ -47,13 +47,13 @@ def _pages(service: Service, automation_views: AutomationViews) -> Blueprint:
 
     @routes.get("/")
     def home() -> str:
-        days = service.ledger.spend(SPEND_DAYS)
+        days = service.ledger.account.spend(SPEND_DAYS)
         return render_template(
             "home.html",
             page=_batches(service),
             progress_parts=progress_parts,
             ended=ended,
-            account=service.ledger.account(),
+            account=service.ledger.account.get(),
             days=days,
             bars=spend_bars(days),
             width=WIDTH,
@@ -100,6 +100,6 @@ def _places(error: InvalidManifest) -> list[dict[str, object]]:
 def _batches(service: Service) -> BatchPage:
     """A page of batches; the newest where the one that was asked from is gone."""
     try:
-        return service.ledger.batch_page(MAX_BATCHES, after=request.args.get("after"))
+        return service.ledger.queries.batch_page(MAX_BATCHES, after=request.args.get("after"))
     except NoSuchBatch:
-        return service.ledger.batch_page(MAX_BATCHES)
+        return service.ledger.queries.batch_page(MAX_BATCHES)

@@ -11,7 +11,8 @@ from flask import Blueprint, redirect, request
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from pipeline.batches.service import MANIFEST, Service
+from pipeline.batches.service import Service
+from pipeline.batches.submission import MANIFEST
 from pipeline.storage.s3 import join
 
 URL_TTL_S = 3600
@@ -27,14 +28,14 @@ def blueprint(service: Service) -> Blueprint:
 
     @routes.get("/batches/<batch_id>/items/<item_id>/picture")
     def picture(batch_id: str, item_id: str) -> AnyResponse:
-        image = ledger.item(batch_id, item_id).image or ""
+        image = ledger.items.get(batch_id, item_id).image or ""
         if not image.startswith("s3://"):
             raise NotFound("This item has no picture on S3.")
         return _to(image)
 
     @routes.get("/batches/<batch_id>/items/<item_id>/outputs/<int:number>")
     def output(batch_id: str, item_id: str, number: int) -> AnyResponse:
-        outputs = ledger.item(batch_id, item_id).outputs
+        outputs = ledger.items.get(batch_id, item_id).outputs
         if number >= len(outputs):
             raise NotFound("This item has no such output.")
         uri = outputs[number].uri
@@ -45,7 +46,7 @@ def blueprint(service: Service) -> Blueprint:
     def file(batch_id: str, name: str) -> AnyResponse:
         if name not in FILES:
             raise NotFound("A batch has no such file.")
-        uri = join(ledger.batch(batch_id).output, name)
+        uri = join(ledger.batches.get(batch_id).output, name)
         if service.storage.info(uri) is None:
             raise NotFound(f"{name} is written when the batch ends.")
         return _to(uri, save_as=f"{batch_id}-{name}")

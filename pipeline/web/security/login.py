@@ -47,7 +47,7 @@ def blueprint(tokens: Tokens, ledger: Ledger) -> Blueprint:
             return _page(401, "That is not a token of this service.")
         sign_in(tokens.mark(token))
         with suppress(Unreachable):
-            ledger.clear(address)
+            ledger.login_attempts.clear(address)
         log.info("signed_in", who=holder, address=address)
         return redirect(_within(request.form.get("next", HOME)), 303)
 
@@ -64,7 +64,7 @@ def blueprint(tokens: Tokens, ledger: Ledger) -> Blueprint:
 def _wait_s(ledger: Ledger, address: str) -> int:
     """How long `address` has to wait; 0 where Redis is away, too: tokens are too long to be guessed meanwhile."""
     try:
-        return ledger.record_attempt(address)
+        return ledger.login_attempts.record(address)
     except Unreachable:
         return 0
 

@@ -1,0 +1,77 @@
+"""Control of batches and of the account: cancel, retry, pause, resume."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pipeline.batches.decisions import DecisionLog
+from pipeline.batches.job_queue import JobQueue
+from pipeline.domain.states import BatchState, Stop
+from pipeline.ledger.ledger import Ledger
+
+_PAUSED_BY_HAND = "Paused by hand."
+
+
+class BatchControl:
+    """Changes batches that are on the ledger. Methods raise NoSuchBatch and Unreachable."""
+
+    def __init__(self, ledger: Ledger, decisions: DecisionLog, job_queue: JobQueue) -> None:
+        self._ledger = ledger
+        self._decisions = decisions
+        self._job_queue = job_queue
+
+    def cancel(self, batch_id: str) -> None:
+        """Stop a batch: what waits is cancelled here, what runs is cancelled or killed at the vendor."""
+        self.stop(batch_id, Stop.BY_HAND, [BatchState.QUEUED, BatchState.RUNNING, BatchState.PAUSED])
+
+    def stop(self, batch_id: str, reason: Stop, among: list[BatchState]) -> None:
+        """Cancel a batch for `reason` where its status is one of `among`. Raises NoSuchBatch."""
+        if not self._ledger.batches.set_status(batch_id, BatchState.CANCELLING, among=among, reason=reason):
+            return
+        if self._ledger.batches.is_loaded(batch_id):
+            self.cancel_pending(batch_id, reason)
+            self._ledger.items.poll_now(batch_id)
+            self._job_queue.enqueue_once("collect")
+        self._decisions.write(batch_id, {"do": "stop", "reason": reason})
+
+    def cancel_pending(self, batch_id: str, reason: str) -> None:
+        """End whatever waits in a batch that is being cancelled."""
+        if self._ledger.items.cancel_pending(batch_id, reason) == 0:
+            self._job_queue.enqueue_once("finish", batch_id)
+
+    def retry(self, batch_id: str, states: Collection[str]) -> int:
+        """Let ended items in `states` go again; what is paid is copied again, not run. Answers how many."""
+        reopened = self._ledger.items.retry(batch_id, states)
+        if reopened:
+            self._decisions.write(batch_id, {"do": "reopen", "states": sorted(states)})
+            self._job_queue.enqueue_once("submit")
+            self._job_queue.enqueue_once("collect")
+        return reopened
+
+    def retry_item(self, batch_id: str, item_id: str) -> bool:
+        """Let one ended item go again. False when there is nothing to try again. Raises NoSuchBatch, NoSuchItem."""
+        state = self._ledger.items.get(batch_id, item_id).status
+        reopened = self._ledger.items.retry_one(batch_id, item_id)
+        if reopened:
+            self._decisions.write(batch_id, {"do": "reopen", "states": [state], "items": [item_id]})
+            self._job_queue.enqueue_once("submit")
+            self._job_queue.enqueue_once("collect")
+        return reopened
+
+    def pause(self, batch_id: str) -> None:
+        """Submit nothing more of a batch; its active runs are collected."""
+        self._ledger.batches.pause(batch_id)
+
+    def resume(self, batch_id: str) -> None:
+        """Continue a paused batch."""
+        self._ledger.batches.resume(batch_id)
+        self._job_queue.enqueue_once("submit")
+
+    def pause_account(self) -> None:
+        """Submit nothing more of any batch; active runs are collected."""
+        self._ledger.account.pause(_PAUSED_BY_HAND)
+
+    def resume_account(self) -> None:
+        """Submit again: end a pause and a backoff of the account."""
+        self._ledger.account.resume()
+        self._job_queue.enqueue_once("submit")
