@@ -86,7 +86,8 @@ def slack_text(row: BatchRow, results: str) -> str:
     """The end of a batch in two lines."""
     took = (row.finished - row.created).total_seconds() if row.finished else 0
     counts = ", ".join(f"{number:,} {state}" for state, number in row.counts.items()) or "nothing to do"
-    text = f"*{row.id}* {row.status}: {pluralize(row.total, 'item')}, {counts} · {dollars(row.cost_usd)} · {duration(took)}"
+    total = pluralize(row.total, "item")
+    text = f"*{row.id}* {row.status}: {total}, {counts} · {dollars(row.cost_usd)} · {duration(took)}"
     reason = f"\n{row.reason}" if row.reason else ""
     return _escaped(f"{text}{reason}\n{results}")
 

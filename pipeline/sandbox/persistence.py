@@ -113,7 +113,7 @@ class ImageFolder:
 
 def _as_json(task: Task) -> dict[str, Any]:
     document = {name: getattr(task, name) for name in _TASK_FIELDS}
-    document |= {name: asdict(getattr(task, name)) for name in ("picture", "fate", "timeline")}
+    document |= {name: asdict(getattr(task, name)) for name in ("image", "fault_plan", "timeline")}
     ending = asdict(task.ending) | {"cost": str(task.ending.cost)} if task.ending else None
     return document | {"ending": ending, "deleted": task.deleted}
 
@@ -142,8 +142,8 @@ def _task(document: dict[str, Any]) -> Task:
     ending = document.pop("ending")
     return Task(
         **{name: document[name] for name in (*_TASK_FIELDS, "deleted")},
-        image=SourceImage(**document["picture"]),
-        fault_plan=FaultPlan(**document["fate"]),
+        image=SourceImage(**document["image"]),
+        fault_plan=FaultPlan(**document["fault_plan"]),
         timeline=Timeline(**document["timeline"]),
         ending=_ending(ending) if ending else None,
     )

@@ -94,10 +94,10 @@ def test_a_log_begins_anew_once_it_is_large(tmp_path: Path, wait_for: WaitFor, m
 def test_it_ends_with_the_process_that_keeps_it(tmp_path: Path, wait_for: WaitFor) -> None:
     keeper = f"""
 import os, pathlib, sys
-from pipeline.kept import KeptProcess
+from pipeline.local.managed_process import ManagedProcess
 folder = pathlib.Path({str(tmp_path)!r})
 command = [sys.executable, "-c", {STEADY!r}]
-KeptProcess("it", command, output=folder / "out.log", environment={{**os.environ, "MARK": str(folder)}})
+ManagedProcess("it", command, output=folder / "out.log", environment={{**os.environ, "MARK": str(folder)}})
 while "up" not in (folder / "out.log").read_text(): pass
 os.kill(os.getpid(), 9)
 """

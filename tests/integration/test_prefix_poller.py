@@ -103,10 +103,10 @@ def test_an_object_that_could_not_be_read_is_looked_at_again(inbox: Inbox, monke
             raise StorageError("S3 does not answer", retryable=True)
         return good(uri, count)
 
-    monkeypatch.setattr(inbox.storage, "look", away)
+    monkeypatch.setattr(inbox.storage, "get_with_info", away)
     look(inbox)
     assert len(inbox.batches()) == 1
-    monkeypatch.setattr(inbox.storage, "look", good)
+    monkeypatch.setattr(inbox.storage, "get_with_info", good)
     look(inbox)
     assert len(inbox.batches()) == 2
 

@@ -160,22 +160,23 @@ DIES_ON_SUBMIT = """
 import os, sys
 from datetime import datetime
 from pathlib import Path
-from pipeline.service import Service
+from pipeline.batches.service import Service
+from pipeline.batches.submission import Submission
 from pipeline.settings import Settings
-from pipeline.triggers.schedule_file import in_force
-from pipeline.triggers.scheduler import Scheduler
+from pipeline.schedules.schedule_loader import load_schedules
+from pipeline.schedules.scheduler import Scheduler
 
 redis_url, endpoint, output, schedules, when, now = sys.argv[1:]
 settings = Settings(redis_url=redis_url, s3_endpoint=endpoint, output=output, schedules=Path(schedules), lease_s=0.5)
-submit = Service.submit
+submit = Submission.submit
 
 def dies(self, *args, **options):
     if when == "after":
         submit(self, *args, **options)
     os._exit(9)
 
-Service.submit = dies
-Scheduler.of(Service.connect(settings)).tick(datetime.fromisoformat(now))
+Submission.submit = dies
+Scheduler.of(Service.connect(settings)).start_due(datetime.fromisoformat(now))
 """
 
 

@@ -7,8 +7,8 @@ import sys
 
 INTERRUPTED = """
 import os, signal
-from pipeline.shutdown import told_to_stop
-with told_to_stop() as told:
+from pipeline.shutdown import shutdown_requested
+with shutdown_requested() as told:
     with told._cond:  # as within `wait` or `set`
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -86,7 +86,7 @@ def progress_parts(counts: Mapping[str, int], total: int) -> list[Part]:
 
 
 def timeline_slices(timeline: Timeline, begin: datetime) -> list[Slice]:
-    """The timeline of a batch as a drawing WIDTH wide: runs that started under its middle line, items that ended over it."""
+    """Return the timeline as a drawing WIDTH wide: started runs below its middle line, ended items above it."""
     step = WIDTH / len(timeline.slices)
     most = max(max(slice_.get(STARTED, 0), _ends(slice_)) for slice_ in timeline.slices) or 1
     drawn = []
@@ -108,7 +108,8 @@ def busiest(timeline: Timeline) -> str:
     """The most that happened in a slice, in words."""
     started = max(slice_.get(STARTED, 0) for slice_ in timeline.slices)
     ends = max(map(_ends, timeline.slices))
-    return f"in {duration(timeline.step_s)} at most {pluralize(started, 'run')} started and {pluralize(ends, 'item')} ended"
+    runs, items = pluralize(started, "run"), pluralize(ends, "item")
+    return f"in {duration(timeline.step_s)} at most {runs} started and {items} ended"
 
 
 def _ends(slice_: Mapping[str, int]) -> int:
