@@ -41,7 +41,7 @@ def step(name: str, file: Path) -> None:
     from pipeline.settings import load
 
     service = Service.connect(load())
-    service.ledger.ping()
+    service.ledger.redis.ping()
     service.storage.warm()
     began = time.perf_counter()
     text = file.read_bytes()

@@ -19,7 +19,7 @@ from pipeline.domain import retry_policy
 from pipeline.domain.results import output_document
 from pipeline.domain.states import BatchState, ItemState, Stop
 from pipeline.errors import CopyFailed, StorageError
-from pipeline.ledger.records import Paid, PollLease
+from pipeline.ledger.records import Failure, PollLease, SuccessResult
 from pipeline.observability import tracing
 from pipeline.wiro.client import Task
 from pipeline.wiro.errors import TaskNotFound, WiroError
@@ -84,15 +84,15 @@ def _dispatch_status(ctx: Context, due: PollLease, task: Task) -> None:
 
 def _not_found(ctx: Context, due: PollLease, error: TaskNotFound) -> None:
     if due.failed_polls + 1 < retry_policy.MAX_POLL_ATTEMPTS:
-        _poll_later(ctx, due, retry_policy.backoff(due.failed_polls + 1, random.random()), counter="looks")
+        _poll_later(ctx, due, retry_policy.backoff(due.failed_polls + 1, random.random()), failure=Failure.POLL)
     elif due.state == ItemState.UNKNOWN:
         _poll_later(ctx, due, 0)
     else:
         fail(ctx, due, due.state, f"The vendor does not know the task any more: {error}")
 
 
-def _poll_later(ctx: Context, due: PollLease, delay_s: float, *, counter: str = "") -> None:
-    if ctx.ledger.runs.release(due, delay_s=delay_s, counter=counter):
+def _poll_later(ctx: Context, due: PollLease, delay_s: float, *, failure: Failure | None = None) -> None:
+    if ctx.ledger.runs.release(due, delay_s=delay_s, failure=failure):
         ctx.job_queue.enqueue_in("collect", delay_s)
 
 
@@ -128,7 +128,7 @@ def _stop_at_vendor(ctx: Context, due: PollLease, task: Task) -> None:
         stop(task.id, task.token)
     except WiroError as error:
         log.warning("stop_refused", **run_fields(due), error=str(error))
-    _poll_later(ctx, due, retry_policy.backoff(due.failed_polls + 1, random.random()), counter="looks")
+    _poll_later(ctx, due, retry_policy.backoff(due.failed_polls + 1, random.random()), failure=Failure.POLL)
 
 
 def _cancelled(ctx: Context, due: PollLease, task: Task) -> None:
@@ -147,10 +147,10 @@ def _end_stopped(ctx: Context, due: PollLease, how: str) -> None:
 
 def _succeeded(ctx: Context, due: PollLease, task: Task) -> None:
     paid = ctx.ledger.runs.record_success(due, task.cost_usd)
-    if paid is Paid.NOT_OURS:
+    if paid is SuccessResult.NOT_OURS:
         return
     log.info("run_succeeded", **run_fields(due), task=task.id, cost_usd=str(task.cost_usd))
-    if paid is Paid.PLACE_WANTED:
+    if paid is SuccessResult.SLOT_WANTED:
         ctx.job_queue.enqueue_once("submit")
     _copy(ctx, due, task)
 
@@ -177,7 +177,7 @@ def _copy_later(ctx: Context, due: PollLease, error: CopyFailed | StorageError) 
         fail(ctx, due, ItemState.COLLECTING, why)
     else:
         delay = retry_policy.backoff(due.failed_copies + 1, random.random())
-        _poll_later(ctx, replace(due, state=ItemState.COLLECTING), delay, counter="copies")
+        _poll_later(ctx, replace(due, state=ItemState.COLLECTING), delay, failure=Failure.COPY)
 
 
 def _purge(ctx: Context, due: PollLease, task: Task) -> None:

@@ -51,10 +51,11 @@ class Context:
 
 @lru_cache(maxsize=1)
 def context() -> Context:
-    """The context of this process, made at the first call. Raises InvalidSettings."""
+    """The context of this process, made at the first call. Raises InvalidSettings, IncompatibleSchema, Unreachable."""
     logging.configure()
     settings = load()
     service = Service.connect(settings, retry_timeout_s=RETRY_TIMEOUT_S)
+    service.ledger.check_schema()
     return Context(
         settings=settings,
         ledger=service.ledger,

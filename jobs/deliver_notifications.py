@@ -39,14 +39,14 @@ def deliver_notifications() -> None:
 
 def _deliver(ctx: Context, delivery: Delivery) -> NotificationFailed | None:
     """Tell one address. Answers why it was given up, if it was."""
-    if delivery.tries > len(RETRY_AFTER_S) + 1:
+    if delivery.attempts > len(RETRY_AFTER_S) + 1:
         return _failed(ctx, delivery, _TOO_SLOW)
     try:
         row = ctx.ledger.batches.get(delivery.batch_id)
         url = plan(delivery.batch_id).notify
         if url is not None and row.finished is not None:
             _sender().send(url, row, results_uri(row))
-            log.info("notification_sent", batch=row.id, revision=row.revision, tries=delivery.tries)
+            log.info("notification_sent", batch=row.id, revision=row.revision, tries=delivery.attempts)
     except NoSuchBatch:
         log.warning("notification_without_batch", batch=delivery.batch_id)
     except NotificationFailed as failure:
@@ -56,14 +56,14 @@ def _deliver(ctx: Context, delivery: Delivery) -> NotificationFailed | None:
 
 
 def _failed(ctx: Context, delivery: Delivery, failure: NotificationFailed) -> NotificationFailed | None:
-    log.warning("notification_failed", batch=delivery.batch_id, tries=delivery.tries, error=str(failure))
-    if failure.again and delivery.tries <= len(RETRY_AFTER_S):
-        delay = RETRY_AFTER_S[delivery.tries - 1]
+    log.warning("notification_failed", batch=delivery.batch_id, tries=delivery.attempts, error=str(failure))
+    if failure.again and delivery.attempts <= len(RETRY_AFTER_S):
+        delay = RETRY_AFTER_S[delivery.attempts - 1]
         if ctx.ledger.outbox.reschedule(delivery, delay):
             ctx.job_queue.enqueue_in("deliver_notifications", delay)
         return None
     ctx.ledger.outbox.complete(delivery)
-    why = f"Nobody was told that batch {delivery.batch_id!r} has ended, after {delivery.tries} tries: {failure}"
+    why = f"Nobody was told that batch {delivery.batch_id!r} has ended, after {delivery.attempts} tries: {failure}"
     return NotificationFailed(why, again=False)
 
 

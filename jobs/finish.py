@@ -16,7 +16,7 @@ from pipeline.domain.model import BatchRow
 from pipeline.domain.states import BatchState, batch_outcome
 from pipeline.errors import StorageError
 from pipeline.gallery import gallery_page
-from pipeline.ledger.records import Finished
+from pipeline.ledger.records import FinalizationResult
 from pipeline.storage.s3 import join
 
 log = structlog.get_logger()
@@ -96,17 +96,17 @@ def _close(ctx: Context, batch: BatchRow, lease: str) -> None:
     ended = ctx.ledger.finalization.complete(
         batch.id, lease, BatchState(batch.status), finished, batch.revision, notify=notify
     )
-    if notify and ended is not Finished.NOT_OURS:
+    if notify and ended is not FinalizationResult.NOT_OURS:
         ctx.job_queue.enqueue_once("deliver_notifications")
     match ended:
-        case Finished.DONE:
+        case FinalizationResult.DONE:
             if batch.trigger.startswith("trigger:"):
                 ctx.job_queue.enqueue_once("status_report", batch.id)
             elif batch.trigger.startswith("schedule:"):
                 # A tick may have waited for this end.
                 ctx.job_queue.enqueue_once("run_schedules")
             log.info("batch_finished", batch=batch.id, status=batch.status, revision=batch.revision)
-        case Finished.DUE_AGAIN:
+        case FinalizationResult.DUE_AGAIN:
             ctx.job_queue.enqueue_once("finish", batch.id)
-        case Finished.NOT_OURS:
+        case FinalizationResult.NOT_OURS:
             log.warning("finish_not_ours", batch=batch.id)

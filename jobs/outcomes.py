@@ -12,7 +12,7 @@ from jobs.context import Context, plan
 from jobs.leases import Leased
 from pipeline.domain import retry_policy
 from pipeline.domain.states import BatchState, ItemState, Stop
-from pipeline.ledger.records import Returned
+from pipeline.ledger.records import RequeueResult
 
 log = structlog.get_logger()
 
@@ -52,19 +52,19 @@ def retry_or_fail(ctx: Context, leased: Leased, state: ItemState, attempts_spent
 def requeue(ctx: Context, leased: Leased, state: ItemState, delay_s: float, *, spent: bool) -> bool:
     """The item waits `delay_s` for its next attempt; `spent`: this one counts. False when it is not ours."""
     returned = ctx.ledger.runs.requeue(leased.run, leased.lease, state, delay_s=delay_s, spent=spent)
-    if returned is not Returned.NOT_OURS and state == ItemState.SUBMITTING:
+    if returned is not RequeueResult.NOT_OURS and state == ItemState.SUBMITTING:
         note = {"do": "back", "item": leased.run.item, "attempt": leased.run.attempt}
         ctx.journal.note(plan(leased.run.batch).output, note)
     match returned:
-        case Returned.WAITS:
+        case RequeueResult.WAITS:
             ctx.job_queue.enqueue_in("submit", delay_s)
-        case Returned.MUST_END:
+        case RequeueResult.MUST_END:
             ctx.service.control.cancel_pending(
                 leased.run.batch, ctx.ledger.batches.get(leased.run.batch).reason or Stop.BY_HAND
             )
-        case Returned.NOT_OURS:
+        case RequeueResult.NOT_OURS:
             log.warning("item_not_ours", **run_fields(leased), state=ItemState.PENDING)
-    return returned is not Returned.NOT_OURS
+    return returned is not RequeueResult.NOT_OURS
 
 
 def run_fields(leased: Leased) -> dict[str, object]:

@@ -84,6 +84,24 @@ class Unreachable(DailiesError):
     exit_code = 3
 
 
+class IncompatibleSchema(DailiesError):
+    """Redis has data of a version that this program cannot continue."""
+
+    exit_code = 3
+
+    def __init__(self, found: str, *, oldest: int, current: int) -> None:
+        is_newer = found.isdecimal() and int(found) > current
+        super().__init__(
+            f"Redis (REDIS_URL) has data of schema version {found}; this program supports versions {oldest} to "
+            f"{current}. "
+            + (
+                "Upgrade this program to the release that wrote the data, or set REDIS_URL to another server."
+                if is_newer
+                else "Finish its batches with the release that wrote the data, or set REDIS_URL to another server."
+            )
+        )
+
+
 class NoSuchBatch(DailiesError):
     """There is no such batch."""
 

@@ -16,6 +16,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from pipeline.ledger import redis_client
+from pipeline.ledger.keys import job_enqueued_key
 
 QUEUE = "dailies"
 _PENDING_TTL_S = 15
@@ -37,7 +38,7 @@ class JobQueue:
 
     def enqueue_once(self, job: str, *args: str) -> None:
         """Have `job` run now, unless one that has not begun is on its way."""
-        if self._redis.set(_pending_key(job, *args), 1, nx=True, ex=_PENDING_TTL_S):
+        if self._redis.set(job_enqueued_key(job, *args), 1, nx=True, ex=_PENDING_TTL_S):
             self._queue.enqueue(f"jobs.{job}.{job}", *args, **_OPTIONS)
 
     def enqueue_in(self, job: str, delay_s: float, *args: str) -> None:
@@ -52,18 +53,14 @@ class JobQueue:
             return
         if not args:
             self._asked[job] = second
-        if self._redis.set(_pending_key(job, *args, f"@{second}"), 1, nx=True, ex=delay + _PENDING_TTL_S):
+        if self._redis.set(job_enqueued_key(job, *args, f"@{second}"), 1, nx=True, ex=delay + _PENDING_TTL_S):
             # At that very second, not `delay` from now: a job that comes too early finds nothing due, and cannot ask
             # for the same second again.
             self._queue.enqueue_at(datetime.fromtimestamp(second, UTC), f"jobs.{job}.{job}", *args, **_OPTIONS)
 
     def clear_pending(self, job: str, *args: str) -> None:
         """The job has begun: whoever asks from now on gets another one."""
-        self._redis.delete(_pending_key(job, *args))
+        self._redis.delete(job_enqueued_key(job, *args))
 
 
 _OPTIONS: dict[str, Any] = {"job_timeout": _JOB_TIMEOUT_S, "result_ttl": 0, "failure_ttl": _FAILURE_TTL_S}
-
-
-def _pending_key(job: str, *args: str) -> str:
-    return ":".join(("dailies:wake", job, *args))

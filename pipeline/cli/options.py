@@ -48,14 +48,18 @@ def ledger(state: Path) -> Ledger:
     """The ledger alone: for commands that need no S3."""
     from pipeline.ledger.ledger import Ledger
 
-    return Ledger.connect(settings(state).redis_url)
+    found = Ledger.connect(settings(state).redis_url)
+    found.check_schema()
+    return found
 
 
 def service(state: Path) -> Service:
     """The whole service."""
     from pipeline.batches.service import Service
 
-    return Service.connect(settings(state))
+    found = Service.connect(settings(state))
+    found.ledger.check_schema()
+    return found
 
 
 def states(allowed: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str | None], tuple[str, ...] | None]:

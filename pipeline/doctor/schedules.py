@@ -24,7 +24,7 @@ def schedules(settings: Settings) -> Iterator[Finding]:
     states = ScheduleStore.connect(settings.redis_url)
     now = states.now()
     found = load_schedules(settings.schedules, states)
-    beat = states.file().beat
+    beat = states.file().evaluated_at
     if found.trouble:
         yield wrong(
             "schedules",

@@ -1,1 +1,1 @@
-"""The only package that knows the Redis keys of batches, items and runs. Imports: domain."""
+"""The only package that knows Redis keys: the state of batches, items, runs and the account. Imports: domain."""

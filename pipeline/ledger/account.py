@@ -6,9 +6,13 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from pipeline.domain.money import from_pico
-from pipeline.ledger.keys import PREFIX
-from pipeline.ledger.records import AccountRow, moment, ms
+from pipeline.ledger import keys
+from pipeline.ledger.records import AccountRow
 from pipeline.ledger.scripts import ScriptRunner
+from pipeline.ledger.times import moment, ms
+
+_EPOCH = date(1970, 1, 1)
+_S_PER_DAY = 86_400
 
 
 class AccountStore:
@@ -19,49 +23,44 @@ class AccountStore:
         self._redis = scripts.redis
 
     def get(self) -> AccountRow:
-        """How the account is doing."""
-        concurrency_limit, paused, probe_at, until, backoff_reason = self._redis.hmget(
-            f"{PREFIX}account", "window", "paused", "probe_at", "backoff_until", "trouble"
+        """Return the state of the account."""
+        limit, paused_reason, probe_at, backoff_until, backoff_reason = self._redis.hmget(
+            keys.ACCOUNT, "window", "paused", "probe_at", "backoff_until", "trouble"
         )
-        active = int(self._redis.scard(f"{PREFIX}active"))
         return AccountRow(
-            active,
-            int(float(concurrency_limit)) if concurrency_limit else None,
-            paused,
-            moment(probe_at or 0),
-            moment(until or 0),
-            backoff_reason,
+            active=int(self._redis.scard(keys.ACTIVE)),
+            concurrency_limit=int(float(limit)) if limit else None,
+            paused_reason=paused_reason,
+            probe_at=moment(probe_at or 0),
+            backoff_until=moment(backoff_until or 0),
+            backoff_reason=backoff_reason,
         )
 
     def spend(self, days: int) -> list[tuple[date, Decimal]]:
-        """What runs cost on each of the last `days` days in UTC, oldest first, today last."""
-        today = int(self._redis.time()[0]) // 86_400
-        wanted = range(today - days + 1, today + 1)
-        costs = self._redis.hmget(f"{PREFIX}spend", wanted)
-        return [(_day(day), from_pico(cost or "0")) for day, cost in zip(wanted, costs, strict=True)]
+        """Return the cost of runs in USD on each of the last `days` days in UTC, oldest first, today last."""
+        today = int(self._redis.time()[0]) // _S_PER_DAY
+        numbers = range(today - days + 1, today + 1)
+        costs = self._redis.hmget(keys.SPEND, numbers)
+        return [
+            (_EPOCH + timedelta(days=day), from_pico(cost or "0")) for day, cost in zip(numbers, costs, strict=True)
+        ]
 
     def limit_concurrency(self, allowed: int | None) -> None:
-        """The vendor allows no more than `allowed` runs at a time (None: fewer than now)."""
-        self._scripts.run("trouble", "window", allowed or 0)
+        """Set the concurrency limit: at most `allowed` active runs; None: one fewer than now."""
+        self._scripts.run("account_concurrency", allowed or 0)
 
     def back_off(self, *, first_s: float, longest_s: float, reason: str) -> None:
-        """Submit nothing for a while, longer each time in a row."""
-        self._scripts.run("trouble", "backoff", ms(first_s), ms(longest_s), reason)
+        """Stop submissions for `first_s` seconds, doubled with each backoff in a row, at most `longest_s`."""
+        self._scripts.run("account_backoff", ms(first_s), ms(longest_s), reason)
 
     def pause(self, reason: str, *, probe_after_s: float = 0) -> None:
-        """Submit nothing until a person resumes or a probe, a single run, succeeds.
+        """Stop submissions until a person resumes them or a probe, a single run, is accepted.
 
-        The first probe is made after `probe_after_s`, later ones less and less often; 0: none is.
+        The first probe starts after `probe_after_s`, each later one after twice the wait; 0: no probes.
         """
-        self._scripts.run("trouble", "pause", reason, ms(probe_after_s))
+        self._scripts.run("account_pause", reason, ms(probe_after_s))
 
     def resume(self) -> None:
-        """Submit again: end a pause and a backoff."""
-        self._redis.hdel(
-            f"{PREFIX}account",
-            *("paused", "probe_at", "probe_wait", "probing", "backoff_until", "backoff_tries", "trouble"),
-        )
-
-
-def _day(since_1970: int) -> date:
-    return date(1970, 1, 1) + timedelta(days=since_1970)
+        """End a pause and a backoff."""
+        pause_fields = ("paused", "probe_at", "probe_wait", "probing")
+        self._redis.hdel(keys.ACCOUNT, *pause_fields, "backoff_until", "backoff_tries", "trouble")

@@ -1,4 +1,4 @@
-"""Batches of the ledger: what they are, how they are configured, their status."""
+"""Batches of the ledger: their configuration, status and budget."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pipeline.domain.model import BatchRow
 from pipeline.domain.money import from_pico, to_pico
 from pipeline.domain.states import BatchState
 from pipeline.errors import NoSuchBatch
-from pipeline.ledger.keys import PREFIX, batch_key
-from pipeline.ledger.records import BatchBudget, BatchConfig, batch_row
+from pipeline.ledger import keys
+from pipeline.ledger.decoding import batch_row
+from pipeline.ledger.keys import batch_key
+from pipeline.ledger.records import BatchBudget, BatchConfig
 from pipeline.ledger.scripts import ScriptRunner
 
 
@@ -24,16 +26,16 @@ class BatchStore:
         self._redis = scripts.redis
 
     def open(
-        self, row: BatchRow, plan: BatchConfig, *, max_active: int, budget_usd: Decimal | None, manifest_digest: str
+        self, row: BatchRow, config: BatchConfig, *, max_active: int, budget_usd: Decimal | None, manifest_digest: str
     ) -> bool:
-        """Put a batch on the ledger, once. `asked` is the digest of its manifest. False when the id is there."""
+        """Create a batch, once. `max_active` 0: no limit. Returns False if the id exists."""
         fields: dict[str, object] = {
             "name": row.name,
             "status": row.status,
             "output": row.output,
             "trigger": row.trigger,
             "revision": row.revision,
-            "plan": json.dumps({name: value for name, value in asdict(plan).items() if name != "output"}),
+            "plan": json.dumps({name: value for name, value in asdict(config).items() if name != "output"}),
             "max_active": max_active,
             "total": 0,
             "expected": row.total,
@@ -42,32 +44,33 @@ class BatchStore:
         }
         if budget_usd is not None:
             fields["budget"] = to_pico(budget_usd)
-        return bool(self._scripts.run("open_batch", row.id, *(part for pair in fields.items() for part in pair)) == 1)
+        args = [part for pair in fields.items() for part in pair]
+        return bool(self._scripts.run("open_batch", row.id, *args) == 1)
 
     def manifest_digest(self, batch_id: str) -> str | None:
-        """The digest of the manifest that the batch was opened with; None when there is no such batch."""
-        value: str | None = self._redis.hget(batch_key(batch_id), "asked")
-        return value
+        """Return the digest of the manifest that the batch was created with; None if there is no such batch."""
+        digest: str | None = self._redis.hget(batch_key(batch_id), "asked")
+        return digest
 
     def accept(self, batch_id: str) -> None:
-        """The manifest and all inputs are on S3: `start` may read them."""
+        """Record that the manifest and all inputs are on S3."""
         self._redis.hset(batch_key(batch_id), "accepted", 1)
-        self._redis.zadd(f"{PREFIX}open", {batch_id: 0}, nx=True)
+        self._redis.zadd(keys.OPEN_BATCHES, {batch_id: 0}, nx=True)
 
     def is_accepted(self, batch_id: str) -> bool:
-        """Whether `accept_batch` was called."""
+        """Return whether `accept` was called."""
         return bool(self._redis.hexists(batch_key(batch_id), "accepted"))
 
     def is_loaded(self, batch_id: str) -> bool:
-        """Whether every item is on the ledger."""
+        """Return whether all items are on the ledger."""
         return bool(self._redis.hexists(batch_key(batch_id), "loaded"))
 
     def has_ended(self, batch_id: str) -> bool:
-        """Whether every item has ended."""
+        """Return whether all items have ended."""
         return bool(self._redis.hget(batch_key(batch_id), "open") == "0")
 
     def age_s(self, batch_id: str) -> float:
-        """Seconds since the batch was created, by the server's clock. Raises NoSuchBatch."""
+        """Return the seconds since the batch was created, by the server's clock. Raises NoSuchBatch."""
         created = self._redis.hget(batch_key(batch_id), "created")
         if created is None:
             raise NoSuchBatch(batch_id)
@@ -75,46 +78,46 @@ class BatchStore:
         return float(second + microsecond / 1e6 - int(created) / 1000)
 
     def start(self, batch_id: str, *, price_usd: Decimal, max_failures: int) -> None:
-        """All items are loaded: the batch runs. `price_usd` of one run, 0 when it is not known."""
+        """Start a batch whose items are loaded. `price_usd` of one run; 0 if it is not known."""
         self._scripts.run("start_batch", batch_id, to_pico(price_usd), max_failures)
 
     def get(self, batch_id: str) -> BatchRow:
-        """One batch with its figures. Raises NoSuchBatch."""
+        """Return a batch with its counts. Raises NoSuchBatch."""
         fields = self._redis.hgetall(batch_key(batch_id))
         if not fields:
             raise NoSuchBatch(batch_id)
         return batch_row(batch_id, fields)
 
     def open_ids(self) -> list[str]:
-        """Ids of batches whose results are not written yet."""
-        ids: list[str] = self._redis.zrange(f"{PREFIX}open", 0, -1)
+        """Return the ids of batches whose results are not written yet."""
+        ids: list[str] = self._redis.zrange(keys.OPEN_BATCHES, 0, -1)
         return ids
 
     def config(self, batch_id: str) -> BatchConfig:
-        """What the items of a batch share. Raises NoSuchBatch."""
+        """Return what the items of a batch share. Raises NoSuchBatch."""
         text, output = self._redis.hmget(batch_key(batch_id), "plan", "output")
         if text is None:
             raise NoSuchBatch(batch_id)
         return BatchConfig(**json.loads(text), output=output)
 
     def budget(self, batch_id: str) -> BatchBudget:
-        """What a batch may cost and what a run of it costs. Raises NoSuchBatch."""
+        """Return the budget of a batch and the price of one run. Raises NoSuchBatch."""
         budget, price, created = self._redis.hmget(batch_key(batch_id), "budget", "price", "created")
         if created is None:
             raise NoSuchBatch(batch_id)
         return BatchBudget(from_pico(budget) if budget else None, from_pico(price) if price and price != "0" else None)
 
     def set_status(self, batch_id: str, to: BatchState, *, among: Sequence[BatchState], reason: str = "") -> bool:
-        """Change a batch's status where it is one of `among`. Raises NoSuchBatch."""
+        """Change the status of a batch if it is one of `among`. Returns whether it changed. Raises NoSuchBatch."""
         changed = self._scripts.run("set_status", batch_id, to, reason, *among)
         if changed < 0:
             raise NoSuchBatch(batch_id)
         return bool(changed == 1)
 
     def pause(self, batch_id: str) -> None:
-        """Submit nothing more of a batch. Raises NoSuchBatch."""
+        """Stop submissions of a running batch. Raises NoSuchBatch."""
         self.set_status(batch_id, BatchState.PAUSED, among=[BatchState.RUNNING], reason="Paused by hand.")
 
     def resume(self, batch_id: str) -> None:
-        """Go on with a paused batch. Raises NoSuchBatch."""
+        """Continue a paused batch. Raises NoSuchBatch."""
         self.set_status(batch_id, BatchState.RUNNING, among=[BatchState.PAUSED])

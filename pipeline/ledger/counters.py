@@ -1,13 +1,12 @@
-"""Figures of the whole ledger, for /metrics: counted by its scripts, on their way, at no round trip more.
+"""Counters of the whole service, for /metrics. The scripts count, without additional round trips.
 
-The hash `figures` holds
+The hash has the fields
 
-    ended:{state}                     items that came to this end
-    retried, refused                  attempts that came to nothing: spent, and only turned away
-    callbacks:{outcome}               `rung` at once, `held` for whoever works on the run, `stale` for one that is over;
-                                      `refused` with a token that is none, `unheard` while Redis was away
-    {step}:{bucket}, {step}:sum       how long steps took (ms): `vendor` from the claim to the end of the task, `copy`
-                                      from there to S3, `whole` both
+    ended:{state}                    items that ended in this state
+    retried, refused                 runs that came to nothing: attempts spent, and runs that the vendor only refused
+    callbacks:{name}                 callbacks by outcome; CALLBACK_OUTCOMES maps the outcomes to these names
+    {step}:{bucket}, {step}:sum      duration of steps (ms): `vendor` from the lease to the end of the task, `copy` from
+                                     there to S3, `whole` both
 """
 
 from __future__ import annotations
@@ -16,22 +15,32 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from pipeline.domain.money import from_pico
 from pipeline.domain.states import ItemState
-from pipeline.ledger.keys import PREFIX, batch_key
+from pipeline.ledger import keys
+from pipeline.ledger.keys import batch_key
 from pipeline.ledger.scripts import ScriptRunner
 
 BOUNDS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
-"""Upper bounds of the buckets; one more has no bound."""
+"""Upper bounds of the buckets; one more bucket has no bound."""
 STEPS = ("vendor", "copy", "whole")
-OUTCOMES = ("rung", "held", "stale", "refused", "unheard")
+CALLBACK_OUTCOMES = {
+    "accepted": "rung",
+    "deferred": "held",
+    "stale": "stale",
+    "rejected": "refused",
+    "unavailable": "unheard",
+}
+"""Outcome of a callback → its name in the hash. `accepted`: the run is due now; `deferred`: it is due when the worker
+that holds it releases it; `stale`: the run has ended; `rejected`: the token is invalid; `unavailable`: Redis was."""
 _MAX_BATCHES = 1000
 
 
 @dataclass(frozen=True)
 class Latencies:
-    """How often a step took how long: one count for each of BOUNDS_S, and one for what took longer."""
+    """Histogram of a step's duration: a count for each of BOUNDS_S, and one for longer durations."""
 
     counts: tuple[int, ...]
     sum_s: float
@@ -39,7 +48,7 @@ class Latencies:
 
 @dataclass(frozen=True)
 class ServiceCounters:
-    """How the service is doing. `items` are those of open batches, by state; the rest is since the beginning."""
+    """Counters of the service. `items` are those of open batches, by state; the others count from the beginning."""
 
     open_batches: int
     items: Mapping[str, int]
@@ -50,42 +59,42 @@ class ServiceCounters:
     latencies: Mapping[str, Latencies]
     spend_usd: Decimal
     due_lag_s: float
-    """How long the run that is due longest has waited to be looked at."""
+    """For how many seconds the oldest due run has been due."""
 
 
 class CounterStore:
-    """What the ledger has counted."""
+    """Reads the counters. Thread-safe."""
 
     def __init__(self, scripts: ScriptRunner) -> None:
-        self._scripts = scripts
         self._redis = scripts.redis
 
     def read(self) -> ServiceCounters:
-        """All of it, in two round trips."""
+        """Return all counters, in two round trips."""
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hgetall(f"{PREFIX}figures")
-            pipe.hvals(f"{PREFIX}spend")
-            pipe.zcard(f"{PREFIX}open")
-            pipe.zrange(f"{PREFIX}open", 0, _MAX_BATCHES - 1)
-            pipe.zrange(f"{PREFIX}due", 0, 0, withscores=True)
+            pipe.hgetall(keys.COUNTERS)
+            pipe.hvals(keys.SPEND)
+            pipe.zcard(keys.OPEN_BATCHES)
+            pipe.zrange(keys.OPEN_BATCHES, 0, _MAX_BATCHES - 1)
+            pipe.zrange(keys.DUE, 0, 0, withscores=True)
             pipe.time()
-            counted, spend, open_batches, ids, first, (second, microsecond) = pipe.execute()
-        now_ms = second * 1000 + microsecond / 1000
+            counted, spend, open_batches, ids, first_due, now = pipe.execute()
         return ServiceCounters(
             open_batches=open_batches,
             items=self._items(ids),
             ended={state: int(counted.get(f"ended:{state}", 0)) for state in ItemState if f"ended:{state}" in counted},
             retried=int(counted.get("retried", 0)),
             refused=int(counted.get("refused", 0)),
-            callbacks={outcome: int(counted.get(f"callbacks:{outcome}", 0)) for outcome in OUTCOMES},
+            callbacks={
+                outcome: int(counted.get(f"callbacks:{name}", 0)) for outcome, name in CALLBACK_OUTCOMES.items()
+            },
             latencies={step: _latencies(step, counted) for step in STEPS},
             spend_usd=from_pico(sum(map(int, spend))),
-            due_lag_s=max(0.0, (now_ms - first[0][1]) / 1000) if first else 0.0,
+            due_lag_s=_lag_s(first_due, now),
         )
 
     def count_callbacks(self, outcome: str, number: int) -> None:
-        """So many callbacks came to `outcome`, one of OUTCOMES that no script sees."""
-        self._redis.hincrby(f"{PREFIX}figures", f"callbacks:{outcome}", number)
+        """Count callbacks that reach no script. `outcome`: one of CALLBACK_OUTCOMES."""
+        self._redis.hincrby(keys.COUNTERS, f"callbacks:{CALLBACK_OUTCOMES[outcome]}", number)
 
     def _items(self, batch_ids: list[str]) -> dict[str, int]:
         states = list(ItemState)
@@ -99,9 +108,11 @@ class CounterStore:
         return dict(total)
 
 
-def latency_bounds() -> str:
-    """BOUNDS_S as the scripts know them."""
-    return f"local BOUNDS = {{{', '.join(str(int(bound * 1000)) for bound in BOUNDS_S)}}}\n"
+def _lag_s(first_due: list[tuple[Any, float]], now: tuple[int, int]) -> float:
+    if not first_due:
+        return 0.0
+    second, microsecond = now
+    return max(0.0, second + microsecond / 1e6 - first_due[0][1] / 1000)
 
 
 def _latencies(step: str, counted: Mapping[str, str]) -> Latencies:

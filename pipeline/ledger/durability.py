@@ -1,4 +1,4 @@
-"""Writes that are on the disk of the Redis server before the caller goes on."""
+"""Writes that are on the disk of the Redis server before the caller continues."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from pipeline.errors import Unreachable
 
-_DISK_S = 5.0
+_DISK_TIMEOUT_S = 5.0
 
 
 def run_durably(redis: Any, script: Any, key: str, *args: object) -> Any:
-    """Run a registered script and wait until the server's disk has what it wrote (WAITAOF, Valkey and Redis 7.2).
+    """Run a registered script and wait until its writes are on the server's disk (WAITAOF, Valkey and Redis 7.2).
 
-    Both go over one connection: the server waits for what that connection wrote. Servers without the command,
-    or without an append-only file, promise less; `doctor` says so. Raises Unreachable.
+    Both commands use one connection: the server waits for the writes of that connection. Servers without the command
+    or without an append-only file guarantee less; `doctor` reports it. Raises Unreachable.
     """
     with redis.pipeline(transaction=False) as pipe:
         pipe.evalsha(script.sha, 1, key, *args)
-        pipe.execute_command("WAITAOF", 1, 0, round(_DISK_S * 1000))
-        answer, written = pipe.execute(raise_on_error=False)
-    if isinstance(answer, NoScriptError):
+        pipe.execute_command("WAITAOF", 1, 0, round(_DISK_TIMEOUT_S * 1000))
+        result, fsynced = pipe.execute(raise_on_error=False)
+    if isinstance(result, NoScriptError):
         redis.script_load(script.script)
         return run_durably(redis, script, key, *args)
-    if isinstance(answer, ResponseError):
-        raise answer
-    if not isinstance(written, ResponseError) and written[0] < 1:
-        raise Unreachable(f"Redis did not write to its disk within {_DISK_S:.0f} s.")
-    return answer
+    if isinstance(result, ResponseError):
+        raise result
+    if not isinstance(fsynced, ResponseError) and fsynced[0] < 1:
+        raise Unreachable(
+            f"Redis did not write to its disk within {_DISK_TIMEOUT_S:.0f} s. Check the disk of the Redis server."
+        )
+    return result

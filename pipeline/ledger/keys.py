@@ -1,15 +1,159 @@
-"""Names of the keys that several modules of the ledger need; ledger.py has the table of all. Pure."""
+"""The names of all Redis keys of the service. Pure. `lua/_keys.lua` builds the same keys for the scripts.
+
+All keys begin with `dailies:`. Times are milliseconds of the Redis server's clock, money is in pico-USD (10^-12 USD).
+Some keys and fields keep the name of an earlier version, so that stored data stays readable.
+
+Service
+
+    schema                  string  version of the stored data (`schema_version.py`); absent: 1
+    figures                 hash    counters for /metrics (`counters.py`)
+    login_attempts:{addr}   string  login attempts from an address in the current minute
+    wake:{job}[:{arg}…]     string  a job is enqueued and has not begun (`batches/job_queue.py`)
+
+Account at the vendor
+
+    account                 hash    `window` (concurrency limit), `paused` (reason), `probe_at`, `probe_wait`,
+                                    `probing`, `backoff_until`, `backoff_tries` (backoffs in a row), `trouble` (reason
+                                    of the backoff)
+    active                  set     "batch item" of every run that may be active at the vendor: one slot each
+    spend                   hash    day since 1970 → cost of the runs of that day
+
+Batches
+
+    batches                 zset    batch id → created
+    open                    zset    batch id → since when; batches whose results are not written
+    turn                    zset    batch id → last served: the fairness queue of batches with pending items
+    notices                 zset    batch id → when its notification is due: the outbox
+    batch:{id}              hash    name, status, reason, output, trigger, revision, created, finished, `plan` (JSON of
+                                    BatchConfig), `asked` (digest of the manifest), accepted, loaded, `expected` and
+                                    `total` (items), `open` (items that have not ended), `n:{state}`, `marked:{mark}`,
+                                    max_active, active, budget, cost, reserved, price, `tolerated` (failures),
+                                    `finisher` and `finish_until` (lease for writing the results), `restate` (write
+                                    them again), `notice` (revision to notify about), `notice_tries`
+    batch:{id}:order        list    item ids in manifest order
+    batch:{id}:specs        hash    item id → JSON {image, prompt, params}
+    batch:{id}:pending      zset    item id → due
+    batch:{id}:ended        hash    item id → JSON of the outcome
+    batch:{id}:reviews      hash    item id → JSON {mark, note}
+    batch:{id}:life         hash    timeline (`timeline.py`)
+    batch:{id}:uploads      hash    image that several items share → its URL at the vendor, '' before the upload
+    batch:{id}:drops        hash    digest → JSON of the object versions that a trigger started the batch for
+    batch:{id}:told         string  the status files of these objects say that the batch was accepted
+
+Items and their runs
+
+    item:{batch}:{item}     hash    state, attempt (number of the run), `tries` (attempts spent), `before` (attempts
+                                    spent before a retry), refusals, lease, `posting` (marked before the request),
+                                    posted, task, token, `rung` (a callback came while the item was leased),
+                                    `hint_task` and `hint_token` (what a callback named), `looks` (failed polls in a
+                                    row), `copies` (failed copies), reserved, paid (USD text), `paid_at`
+    due                     zset    "batch item" → when the run is due for a poll or a copy, or its lease ends
+    leases                  zset    "batch item" → when the lease of a submission ends
+    adopt                   zset    "batch item" → until when the callback of an unknown run is awaited
+
+Schedules
+
+    schedules               hash    `text` (last valid schedules.yaml), `trouble` (error of a newer one), `beat` (last
+                                    time the schedules were evaluated)
+    schedule:{name}         hash    `seen` (occurrences are known up to this time), `paused` (since), lease, lease_until
+    …:waiting               zset    occurrence (`YYYYMMDDTHHMMZ`) → when it is to start
+    …:caught_up             set     occurrences that wait for the batch before them, whatever `overlap` says
+    …:tries                 hash    occurrence → failed attempts to start its batch
+    …:open                  set     ids of batches that had not ended at the last check
+    …:records               list    JSON of what was started or skipped, newest first
+
+Triggers
+
+    trigger:{name}:turn        string  a listener polls the watched prefix
+    trigger:{name}:listed      zset    listed object → last listed
+    trigger:{name}:last        string  id of the batch that the trigger started last
+    trigger:{name}:taken       zset    digest of a gathered object version → when
+    trigger:{name}:window      hash    `n` (number of the open window), `since` (when it was opened)
+    trigger:{name}:window:{n}  hash    digest → JSON of an object version
+    trigger:{name}:closed      zset    number of a closed window whose batch is not submitted → when it was closed
+"""
 
 from __future__ import annotations
 
 PREFIX = "dailies:"
 
+ACCOUNT = f"{PREFIX}account"
+ACTIVE = f"{PREFIX}active"
+BATCHES = f"{PREFIX}batches"
+COUNTERS = f"{PREFIX}figures"
+DELIVERIES = f"{PREFIX}notices"
+DUE = f"{PREFIX}due"
+OPEN_BATCHES = f"{PREFIX}open"
+SCHEDULES_FILE = f"{PREFIX}schedules"
+SCHEMA = f"{PREFIX}schema"
+SPEND = f"{PREFIX}spend"
+
 
 def batch_key(batch_id: str) -> str:
-    """The hash of a batch; its other keys begin with this."""
+    """Return the key of a batch's hash; the other keys of the batch begin with it."""
     return f"{PREFIX}batch:{batch_id}"
 
 
+def order_key(batch_id: str) -> str:
+    """Return the key of the item ids of a batch, in manifest order."""
+    return f"{batch_key(batch_id)}:order"
+
+
+def specs_key(batch_id: str) -> str:
+    """Return the key of the specs of a batch's items."""
+    return f"{batch_key(batch_id)}:specs"
+
+
+def outcomes_key(batch_id: str) -> str:
+    """Return the key of the outcomes of a batch's items."""
+    return f"{batch_key(batch_id)}:ended"
+
+
+def reviews_key(batch_id: str) -> str:
+    """Return the key of the reviews of a batch's items."""
+    return f"{batch_key(batch_id)}:reviews"
+
+
+def timeline_key(batch_id: str) -> str:
+    """Return the key of a batch's timeline."""
+    return f"{batch_key(batch_id)}:life"
+
+
+def shared_images_key(batch_id: str) -> str:
+    """Return the key of the images that several items of a batch share."""
+    return f"{batch_key(batch_id)}:uploads"
+
+
+def batch_objects_key(batch_id: str) -> str:
+    """Return the key of the object versions that a trigger started a batch for."""
+    return f"{batch_key(batch_id)}:drops"
+
+
+def status_files_written_key(batch_id: str) -> str:
+    """Return the key that is set when the status files of a batch's objects say that it was accepted."""
+    return f"{batch_key(batch_id)}:told"
+
+
 def item_key(batch_id: str, item_id: str) -> str:
-    """The hash of an item."""
+    """Return the key of an item's hash."""
     return f"{PREFIX}item:{batch_id}:{item_id}"
+
+
+def login_attempts_key(address: str) -> str:
+    """Return the key of the login attempts from an address."""
+    return f"{PREFIX}login_attempts:{address}"
+
+
+def job_enqueued_key(job: str, *args: str) -> str:
+    """Return the key that is set while a job is enqueued and has not begun."""
+    return ":".join((f"{PREFIX}wake", job, *args))
+
+
+def schedule_key(name: str, part: str = "") -> str:
+    """Return the key of a schedule's hash, or of one part of its data."""
+    return f"{PREFIX}schedule:{name}:{part}" if part else f"{PREFIX}schedule:{name}"
+
+
+def trigger_key(name: str, part: str) -> str:
+    """Return the key of one part of a trigger's data."""
+    return f"{PREFIX}trigger:{name}:{part}"

@@ -1,47 +1,44 @@
-"""Who knocks at the login page, and how often: a few tries a minute for each address.
-
-door:{address}    text  tries since the first of them; gone a minute after it
-"""
+"""Login attempts per network address: at most MAX_ATTEMPTS in WINDOW_S seconds."""
 
 from __future__ import annotations
 
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
-from pipeline.ledger.keys import PREFIX
+from pipeline.ledger.keys import login_attempts_key
 from pipeline.ledger.scripts import ScriptRunner
 
 MAX_ATTEMPTS = 10
 WINDOW_S = 60
+_IPV6_PREFIX_BITS = 64
+"""One household usually has a /64 network: all its addresses count as one."""
 
 
 class LoginAttempts:
-    """Tries are counted before they are judged, so that many at once get no further than one after the other."""
+    """Counts login attempts before the token is checked, so that parallel attempts gain nothing. Thread-safe."""
 
     def __init__(self, scripts: ScriptRunner) -> None:
-        self._scripts = scripts
         self._redis = scripts.redis
 
     def record(self, address: str) -> int:
-        """Somebody at `address` tries to come in. How many seconds they have to wait first: 0 when they may try."""
-        key = _address_key(address)
+        """Count an attempt from `address`. Returns the seconds to wait before it is allowed; 0: it is allowed now."""
+        key = login_attempts_key(_network(address))
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.set(key, 0, ex=WINDOW_S, nx=True)
             pipe.incr(key)
             pipe.ttl(key)
-            _, tries, left_s = pipe.execute()
-        return max(1, left_s) if tries > MAX_ATTEMPTS else 0
+            _, attempts, left_s = pipe.execute()
+        return max(1, left_s) if attempts > MAX_ATTEMPTS else 0
 
     def clear(self, address: str) -> None:
-        """Somebody at `address` had the key: their tries are forgotten."""
-        self._redis.delete(_address_key(address))
+        """Reset the count of `address` after a successful login."""
+        self._redis.delete(login_attempts_key(_network(address)))
 
 
-def _address_key(address: str) -> str:
-    """The key of an address; those of a network that one household has are one."""
+def _network(address: str) -> str:
     try:
         parsed = ip_address(address)
     except ValueError:
-        return f"{PREFIX}door:-"
+        return "-"
     if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
-        return f"{PREFIX}door:{IPv6Network((parsed, 64), strict=False)}"
-    return f"{PREFIX}door:{parsed}"
+        return str(IPv6Network((parsed, _IPV6_PREFIX_BITS), strict=False))
+    return str(parsed)

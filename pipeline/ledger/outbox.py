@@ -1,55 +1,56 @@
-"""Notices of the ledger: batches that have ended and whose `notify` address has not been told yet.
-
-notices           zset  batch id → when it is to be told (ms)
-batch:{id}        fields notice (the revision that is told) and notice_tries
-"""
+"""The outbox: notifications about ended batches that are not delivered yet."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.ledger.keys import PREFIX
-from pipeline.ledger.records import ms, seconds
+from pipeline.ledger import keys
 from pipeline.ledger.scripts import ScriptRunner
+from pipeline.ledger.times import ms, seconds
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One that is ours to tell for a while. `tries` counts this one."""
+    """A leased notification about `revision` of a batch's results. `attempts` includes this one."""
 
     batch_id: str
     revision: int
-    tries: int
+    attempts: int
 
 
 @dataclass(frozen=True)
 class Deliveries:
-    """What is to be told, and in how many seconds the next is (None: there is none)."""
+    """Leased notifications, and the seconds until the next one is due (None: there is none)."""
 
     due: list[Delivery]
     next_in_s: float | None
 
 
 class Outbox:
-    """Claim, then tell, then settle or put off: a worker that dies in between is followed by another."""
+    """Leases notifications for delivery. If a worker exits before it records the result, the lease expires.
+
+    Thread-safe.
+    """
 
     def __init__(self, scripts: ScriptRunner) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
 
     def has_pending(self) -> bool:
-        """Whether anybody is to be told anything, now or later."""
-        return bool(self._redis.exists(f"{PREFIX}notices"))
+        """Return whether a notification waits, due or not."""
+        return bool(self._redis.exists(keys.DELIVERIES))
 
     def claim(self, limit: int, *, lease_s: float) -> Deliveries:
-        """Claim what is to be told now."""
-        wait, claimed = self._scripts.run("claim_notices", limit, ms(lease_s))
-        return Deliveries([Delivery(batch, int(revision), tries) for batch, revision, tries in claimed], seconds(wait))
+        """Lease up to `limit` notifications that are due."""
+        wait, rows = self._scripts.run("claim_deliveries", limit, ms(lease_s))
+        deliveries = [Delivery(batch, int(revision), attempts) for batch, revision, attempts in rows]
+        return Deliveries(deliveries, seconds(wait))
 
     def complete(self, delivery: Delivery) -> bool:
-        """It was told, or given up. False when the batch has ended anew meanwhile, and that is to be told."""
-        return bool(self._scripts.run("settle_notice", delivery.batch_id, delivery.revision, -1) == 1)
+        """Remove a notification. Returns False if the batch has ended again: that end has its own notification."""
+        return bool(self._scripts.run("complete_delivery", delivery.batch_id, delivery.revision) == 1)
 
     def reschedule(self, delivery: Delivery, delay_s: float) -> bool:
-        """Try again in `delay_s`."""
-        return bool(self._scripts.run("settle_notice", delivery.batch_id, delivery.revision, ms(delay_s)) == 1)
+        """Make a notification due in `delay_s`. Returns False if the batch has ended again."""
+        args = (delivery.batch_id, delivery.revision, ms(delay_s))
+        return bool(self._scripts.run("reschedule_delivery", *args) == 1)

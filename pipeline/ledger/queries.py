@@ -1,4 +1,4 @@
-"""Reads whose work is bounded, however large a batch is."""
+"""Lists and pages of batches and items. The work of each query is bounded, however large a batch is."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from dataclasses import dataclass
 
 from pipeline.domain.model import BatchRow, ItemRow
 from pipeline.errors import NoSuchBatch
+from pipeline.ledger import keys
+from pipeline.ledger.decoding import batch_row
 from pipeline.ledger.items import read_items
-from pipeline.ledger.keys import PREFIX, batch_key
-from pipeline.ledger.records import batch_row
+from pipeline.ledger.keys import batch_key
 from pipeline.ledger.scripts import ScriptRunner
 
 MARKS = ("approved", "rejected")
 MAX_SCANNED_ITEMS = 4000
-"""As many items as one page of a filtered list looks at: a few milliseconds of the server."""
+"""Items that one page of a filtered list scans at most: a few milliseconds of the server's time."""
 
 
 @dataclass(frozen=True)
 class BatchPage:
-    """Batches, newest first; `after` of the next page, None when this is the last."""
+    """Batches, newest first; `next` is the `after` of the next page, None on the last page."""
 
     batches: list[BatchRow]
     next: str | None
@@ -28,9 +29,9 @@ class BatchPage:
 
 @dataclass(frozen=True)
 class ItemPage:
-    """Items in manifest order; the position at which the next page begins, None when this is the last.
+    """Items in manifest order; `next` is the first position of the next page, None on the last page.
 
-    A page of a filtered list may have fewer items than asked for, or none, and still not be the last.
+    A page of a filtered list may have fewer items than its limit, or none, and not be the last.
     """
 
     items: list[ItemRow]
@@ -45,28 +46,23 @@ class QueryStore:
         self._redis = scripts.redis
 
     def recent_batches(self, limit: int = 50) -> list[BatchRow]:
-        """The newest batches, newest first."""
-        ids = self._redis.zrange(f"{PREFIX}batches", 0, limit - 1, desc=True)
-        with self._redis.pipeline(transaction=False) as pipe:
-            for batch_id in ids:
-                pipe.hgetall(batch_key(batch_id))
-            answers = pipe.execute()
-        return [batch_row(batch_id, fields) for batch_id, fields in zip(ids, answers, strict=True) if fields]
+        """Return the newest batches, newest first."""
+        return self.batch_page(limit).batches
 
     def batch_page(self, limit: int, *, after: str | None = None) -> BatchPage:
-        """At most `limit` batches, newest first, those behind the batch `after`. Raises NoSuchBatch."""
+        """Return at most `limit` batches older than the batch `after`, newest first. Raises NoSuchBatch."""
         first = 0
         if after is not None:
-            rank = self._redis.zrevrank(f"{PREFIX}batches", after)
+            rank = self._redis.zrevrank(keys.BATCHES, after)
             if rank is None:
                 raise NoSuchBatch(after)
             first = rank + 1
-        ids = self._redis.zrange(f"{PREFIX}batches", first, first + limit, desc=True)
+        ids = self._redis.zrange(keys.BATCHES, first, first + limit, desc=True)
         with self._redis.pipeline(transaction=False) as pipe:
             for batch_id in ids[:limit]:
                 pipe.hgetall(batch_key(batch_id))
-            answers = pipe.execute()
-        rows = [batch_row(batch_id, fields) for batch_id, fields in zip(ids[:limit], answers, strict=True) if fields]
+            hashes = pipe.execute()
+        rows = [batch_row(batch_id, fields) for batch_id, fields in zip(ids[:limit], hashes, strict=True) if fields]
         return BatchPage(rows, ids[limit - 1] if len(ids) > limit else None)
 
     def item_page(
@@ -79,26 +75,26 @@ class QueryStore:
         text: str = "",
         mark: str = "",
     ) -> ItemPage:
-        """At most `limit` items from position `first` on, in any of `states` and with `text` in id, image or prompt.
+        """Return at most `limit` items from position `first` on. Raises NoSuchBatch.
 
-        `mark`: only with this verdict, one of MARKS, or `none`: what has succeeded and nobody has judged. Raises
-        NoSuchBatch.
+        `states`: only items in one of them; empty: all. `text`: only items with it in id, image, prompt or params.
+        `mark`: only items with this review, one of MARKS; `none`: succeeded items without a review; '': all.
         """
         if not self._redis.exists(batch_key(batch_id)):
             raise NoSuchBatch(batch_id)
-        # Specs are JSON: the text is looked for as it stands there, its ASCII letters in any case.
-        needle = _lower(json.dumps(text, ensure_ascii=False)[1:-1])
+        # Specs are stored as JSON: search for the text as JSON writes it. The case of ASCII letters is ignored.
+        needle = _ascii_lower(json.dumps(text, ensure_ascii=False)[1:-1])
         following, ids = self._scripts.run(
-            "page_items", batch_id, first, MAX_SCANNED_ITEMS, limit, needle, mark, *states
+            "item_page", batch_id, first, MAX_SCANNED_ITEMS, limit, needle, mark, *states
         )
         return ItemPage(read_items(self._redis, batch_id, ids), None if following < 0 else following)
 
     def review_counts(self, batch_id: str) -> dict[str, int]:
-        """{verdict: how many items of a batch have it}"""
+        """Return {mark: number of items with it} of a batch."""
         numbers = self._redis.hmget(batch_key(batch_id), [f"marked:{mark}" for mark in MARKS])
         return {mark: max(0, int(number or 0)) for mark, number in zip(MARKS, numbers, strict=True)}
 
 
-def _lower(text: str) -> str:
-    """Lower-case ASCII letters alone, as the server does it."""
+def _ascii_lower(text: str) -> str:
+    """Lower the ASCII letters only, as Lua does."""
     return "".join(letter.lower() if letter.isascii() else letter for letter in text)

@@ -1,26 +1,21 @@
-"""What the ledger answers: frozen rows, and how they are read from what Redis holds. Pure."""
+"""What the stores return: frozen records. Pure."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from pipeline.domain.callback_tokens import RunId
-from pipeline.domain.model import BatchRow, ItemRow
-from pipeline.domain.money import from_pico
-from pipeline.domain.results import row_from_document
-from pipeline.domain.states import BATCH_TERMINAL, ItemState
-from pipeline.errors import DailiesError
+from pipeline.domain.states import ItemState
 
 
 @dataclass(frozen=True)
 class SubmissionLease:
-    """A pending item that is ours to submit until the lease ends."""
+    """The right to submit an item until the lease expires."""
 
     run: RunId
     lease: str
@@ -32,8 +27,17 @@ class SubmissionLease:
 
 
 @dataclass(frozen=True)
+class SubmissionLeases:
+    """Leased items, the seconds until more are due (None: no item waits for a time), and batches out of budget."""
+
+    runs: list[SubmissionLease]
+    next_in_s: float | None
+    out_of_budget: list[str]
+
+
+@dataclass(frozen=True)
 class PollLease:
-    """A run that is ours to look at until the lease ends. Times are in seconds."""
+    """The right to poll a run and to copy its outputs until the lease expires."""
 
     run: RunId
     lease: str
@@ -46,21 +50,13 @@ class PollLease:
     failed_polls: int
     failed_copies: int
     hint_task: str
+    """Task id that a callback named; it is not verified."""
     hint_token: str
 
 
 @dataclass(frozen=True)
-class SubmissionLeases:
-    """What a worker got, and in how many seconds more is due (None: nothing waits for a time)."""
-
-    runs: list[SubmissionLease]
-    next_in_s: float | None
-    out_of_budget: list[str]
-
-
-@dataclass(frozen=True)
 class PollLeases:
-    """Runs to look at, and in how many seconds the next one is due (None: there is none)."""
+    """Leased runs, and the seconds until the next one is due (None: no run waits)."""
 
     runs: list[PollLease]
     next_in_s: float | None
@@ -68,7 +64,7 @@ class PollLeases:
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """What all items of a batch share: read once a batch and worker."""
+    """What all items of a batch share. It never changes."""
 
     model: str
     image_field: str
@@ -83,7 +79,7 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class BatchBudget:
-    """What a batch may cost, and what one run of it costs; None where there is no limit, or the price is not known."""
+    """The budget of a batch (None: no limit) and the price of one run (None: not known yet)."""
 
     budget_usd: Decimal | None
     price_usd: Decimal | None
@@ -100,9 +96,9 @@ class RunRef:
 
 @dataclass(frozen=True)
 class AccountRow:
-    """How the vendor's account is doing. `window` None: as many runs as we like.
+    """The state of the vendor's account. `concurrency_limit` None: no limit.
 
-    `probe_at`: when one run tries whether a paused account takes runs again; None when only a person resumes it.
+    `probe_at`: when a single run probes whether a paused account accepts runs; None if only a person can resume it.
     """
 
     active: int
@@ -113,117 +109,48 @@ class AccountRow:
     backoff_reason: str | None
 
 
-class Returned(IntEnum):
-    """What `return_run` did."""
+class Failure(StrEnum):
+    """What failed before an item was released. The value is the field that counts it."""
+
+    POLL = "looks"
+    COPY = "copies"
+
+
+class RequeueResult(IntEnum):
+    """Result of `RunStore.requeue`."""
 
     NOT_OURS = 0
     WAITS = 1
     MUST_END = 2
-    """It waits in a batch that is being cancelled."""
+    """The item is pending in a batch that is being cancelled: the caller cancels it."""
 
 
-class Paid(IntEnum):
-    """What `pay_run` did."""
+class SuccessResult(IntEnum):
+    """Result of `RunStore.record_success`."""
 
     NOT_OURS = 0
-    DONE = 1
-    PLACE_WANTED = 2
-    """Something pending waits for the place that is free now."""
+    RECORDED = 1
+    SLOT_WANTED = 2
+    """Pending items wait for the slot that is free now."""
 
 
-class Finished(IntEnum):
-    """What `finish_batch` did."""
+class FinalizationResult(IntEnum):
+    """Result of `FinalizationStore.complete`."""
 
     NOT_OURS = 0
     DONE = 1
     DUE_AGAIN = 2
-    """It has ended, but there is more to say than what was written."""
+    """The batch has ended, but its results changed while they were written."""
 
 
 @dataclass(frozen=True)
 class EndedItem:
-    """What `end_item` did. `ours` False: somebody else holds the item now, nothing was written."""
+    """Result of `RunStore.end`. `ours` False: the lease was lost and nothing was written."""
 
     ours: bool
     last: bool
+    """No other item of the batch is open."""
     too_many_failures: bool
+    """More items of the batch have failed than it tolerates."""
     paid: str
-    """What its run cost, US dollars as text; '0' when it was not billed."""
-
-
-def ms(seconds: float) -> int:
-    """Seconds as whole milliseconds."""
-    return int(seconds * 1000)
-
-
-def seconds(milliseconds: int) -> float | None:
-    """A wait in milliseconds as seconds; a negative one is None."""
-    return None if milliseconds < 0 else milliseconds / 1000
-
-
-def moment(milliseconds: object) -> datetime | None:
-    """Milliseconds of the server's clock as aware UTC; 0 is None."""
-    value = int(str(milliseconds))
-    return datetime.fromtimestamp(value / 1000, UTC) if value else None
-
-
-def batch_row(batch_id: str, fields: Mapping[str, str]) -> BatchRow:
-    """A batch from its hash."""
-    counts = {state.value: int(fields.get(f"n:{state}", 0)) for state in ItemState}
-    created = moment(fields["created"])
-    if created is None:
-        raise DailiesError(f"Batch {batch_id!r} has no time of creation: its record is damaged.")
-    return BatchRow(
-        id=batch_id,
-        name=fields["name"],
-        model=json.loads(fields["plan"])["model"],
-        status=fields["status"],
-        counts={state: count for state, count in counts.items() if count},
-        total=int(fields["total"] if "loaded" in fields else fields["expected"]),
-        cost_usd=from_pico(fields.get("cost", "0")),
-        created=created,
-        finished=moment(fields.get("finished", 0)) if fields["status"] in BATCH_TERMINAL else None,
-        output=fields["output"],
-        trigger=fields["trigger"],
-        revision=int(fields["revision"]),
-        reason=fields.get("reason"),
-    )
-
-
-LIVE_FIELDS = ("state", "tries", "before", "task", "paid")
-
-
-def item_row(item_id: str, spec: str, outcome: str | None, review: str | None, fields: Sequence[str | None]) -> ItemRow:
-    """An item from its spec, its outcome, its review (JSON texts) and its live LIVE_FIELDS."""
-    state, attempts_spent, before, task, paid = fields
-    document = {
-        "id": item_id,
-        "status": state or ItemState.PENDING,
-        "attempts": int(attempts_spent or 0) + int(before or 0),
-        "task_id": task,
-        "cost_usd": paid or "0",
-        **json.loads(spec),
-        **(json.loads(outcome) if outcome else {}),
-        "review": json.loads(review) if review else None,
-    }
-    return row_from_document(document)
-
-
-def due_row(fields: Sequence[str], lease: str) -> PollLease:
-    """A claimed run from one row of `claim_due.lua`."""
-    batch, item, status, state, attempt, attempts_spent, task, token, posted = fields[:9]
-    failed_polls, failed_copies, hint_task, hint_token, now = fields[9:]
-    return PollLease(
-        run=RunId(batch, item, int(attempt)),
-        lease=lease,
-        batch_status=status,
-        state=ItemState(state),
-        attempts_spent=int(attempts_spent),
-        task_id=task,
-        token=token,
-        age_s=(int(now) - int(posted)) / 1000,
-        failed_polls=int(failed_polls),
-        failed_copies=int(failed_copies),
-        hint_task=hint_task,
-        hint_token=hint_token,
-    )
+    """Cost of the run, USD text; '0' if it was not billed."""

@@ -1,4 +1,4 @@
-"""Runs of the ledger: leases for submission and polling, and what becomes of each run."""
+"""Runs of the ledger: leases for submission and polling, and the outcome of each run."""
 
 from __future__ import annotations
 
@@ -11,122 +11,130 @@ from uuid import uuid4
 from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.money import to_pico
 from pipeline.domain.states import ItemState
+from pipeline.ledger.decoding import poll_lease, submission_lease
 from pipeline.ledger.records import (
     EndedItem,
-    Paid,
+    Failure,
     PollLease,
     PollLeases,
-    Returned,
+    RequeueResult,
     SubmissionLease,
     SubmissionLeases,
-    due_row,
-    ms,
-    seconds,
+    SuccessResult,
 )
 from pipeline.ledger.scripts import ScriptRunner
+from pipeline.ledger.times import ms, seconds
 
 _CHUNK = 500
 
-_HELD = json.dumps(
+_HELD_OUTCOME = json.dumps(
     {
         "status": ItemState.UNKNOWN,
-        "error": "The answer to the run was lost and no callback came: the vendor may have made and billed it. "
+        "error": "The response to the run was lost and no callback came: the vendor may have made and billed it. "
         "`dailies retry BATCH --status unknown` runs it again.",
     }
 )
 
 
 class RunStore:
-    """Claims runs and records what became of them. Thread-safe."""
+    """Leases runs and records their outcomes. Thread-safe."""
 
     def __init__(self, scripts: ScriptRunner) -> None:
         self._scripts = scripts
-        self._redis = scripts.redis
 
     def claim_pending(self, limit: int, *, lease_s: float, max_active: int) -> SubmissionLeases:
-        """Claim pending items to submit: fair between batches, within window, budgets and back-off."""
+        """Lease up to `limit` pending items for submission. `max_active` runs of the account; 0: no limit.
+
+        Batches get a fair share, within concurrency limits, budgets and backoff.
+        """
         lease = uuid4().hex
-        wait, broke, claimed = self._scripts.run("claim_runs", limit, ms(lease_s), lease, max_active)
-        runs = []
-        for batch, item, attempt, attempts_spent, refusals, text in claimed:
-            spec = json.loads(text)
-            what = (spec["image"], spec["prompt"], spec["params"])
-            runs.append(
-                SubmissionLease(RunId(batch, item, int(attempt)), lease, int(attempts_spent), int(refusals), *what)
-            )
-        return SubmissionLeases(runs, seconds(wait), broke)
+        wait, out_of_budget, rows = self._scripts.run("claim_pending", limit, ms(lease_s), lease, max_active)
+        return SubmissionLeases([submission_lease(row, lease) for row in rows], seconds(wait), out_of_budget)
 
     def mark_posting(self, claims: Sequence[SubmissionLease]) -> list[SubmissionLease]:
-        """Before runs are posted: that they are, on disk where the server can say so. Answers those still ours."""
+        """Record, on the server's disk, that runs are about to be posted. Returns those whose lease is still held."""
         if not claims:
             return []
-        args = [part for claim in claims for part in (*_name(claim.run), claim.lease)]
-        ours = self._scripts.run_durably("write_down", *args)
-        return [claim for claim, is_ours in zip(claims, ours, strict=True) if is_ours]
+        args = [part for claim in claims for part in (*_key(claim.run), claim.lease)]
+        held = self._scripts.run_durably("mark_posting", *args)
+        return [claim for claim, is_held in zip(claims, held, strict=True) if is_held]
 
-    def accept(self, run: RunId, lease: str, task_id: str, token: str, look_after_s: float) -> bool:
-        """The vendor took the run. False when it is no longer ours."""
-        return bool(self._scripts.run("accept_run", *_name(run), lease, task_id, token, ms(look_after_s)) == 1)
+    def accept(self, run: RunId, lease: str, task_id: str, token: str, poll_after_s: float) -> bool:
+        """Record that the vendor accepted the run. Returns False if the lease was lost."""
+        return bool(self._scripts.run("accept_run", *_key(run), lease, task_id, token, ms(poll_after_s)) == 1)
 
-    def requeue(self, run: RunId, lease: str, state: ItemState, *, delay_s: float, spent: bool) -> Returned:
-        """The attempt came to nothing: the item waits `delay_s`. `spent`: it counts against `limits.attempts`."""
+    def requeue(self, run: RunId, lease: str, state: ItemState, *, delay_s: float, spent: bool) -> RequeueResult:
+        """Make the item pending again, due in `delay_s`. `spent`: the run counts against `limits.attempts`."""
         args = (run.batch, run.item, state, run.attempt, lease, ms(delay_s), int(spent))
-        return Returned(self._scripts.run("return_run", *args))
+        return RequeueResult(self._scripts.run("requeue_run", *args))
 
     def mark_unknown(self, run: RunId, lease: str, *, adopt_wait_s: float) -> bool:
-        """The answer to the run was lost: unknown, until a callback brings it back."""
-        return bool(self._scripts.run("lose_run", *_name(run), lease, ms(adopt_wait_s)) == 1)
+        """Record that the response to the run was lost. Returns False if the lease was lost.
+
+        A callback within `adopt_wait_s` lets the run be adopted.
+        """
+        return bool(self._scripts.run("mark_unknown", *_key(run), lease, ms(adopt_wait_s)) == 1)
 
     def revert_unposted(self, run: RunId) -> bool:
-        """A run that was given up as lost was in fact never posted. False when the item has moved on."""
-        return bool(self._scripts.run("never_posted", *_name(run)) == 1)
+        """Make an unknown run pending again that was never posted. Returns False if the item has changed meanwhile."""
+        return bool(self._scripts.run("revert_unposted", *_key(run)) == 1)
 
     def record_callback(self, run: RunId, task_id: str, token: str) -> bool:
-        """A callback came. True when there is something to look at now."""
-        return bool(self._scripts.run("ring", *_name(run), task_id, token)[1] == 1)
+        """Record a callback. Returns whether the run is due now."""
+        _, *due = self._scripts.run("record_callbacks", *_key(run), task_id, token)
+        return any(due)
 
-    def record_callbacks(self, calls: Iterable[tuple[RunId, str, str]]) -> bool:
-        """Callbacks came, each as (run, task id, token). True when a `collect` job is to be woken for them."""
-        args = [part for run, task_id, token in calls for part in (*_name(run), task_id, token)]
-        on_its_way, *rung = self._scripts.run("ring", *args)
-        return bool(any(rung) and not on_its_way)
+    def record_callbacks(self, callbacks: Iterable[tuple[RunId, str, str]]) -> bool:
+        """Record callbacks: (run, task id, token) of each. Returns whether a `collect` job must be enqueued."""
+        args = [part for run, task_id, token in callbacks for part in (*_key(run), task_id, token)]
+        is_enqueued, *due = self._scripts.run("record_callbacks", *args)
+        return any(due) and not is_enqueued
 
     def claim_due(self, limit: int, *, lease_s: float) -> PollLeases:
-        """Claim runs that are to be looked at."""
+        """Lease up to `limit` runs that are due."""
         lease = uuid4().hex
-        wait, claimed = self._scripts.run("claim_due", limit, ms(lease_s), lease)
-        return PollLeases([due_row(fields, lease) for fields in claimed], seconds(wait))
+        wait, rows = self._scripts.run("claim_due", limit, ms(lease_s), lease)
+        return PollLeases([poll_lease(row, lease) for row in rows], seconds(wait))
 
-    def renew(self, held: Iterable[tuple[RunId, str]], *, lease_s: float) -> list[bool]:
-        """Keep (run, lease) pairs for `lease_s` from now. Answers for each whether it is still ours."""
-        args = (part for run, lease in held for part in (run.batch, run.item, lease))
-        return [ours == 1 for ours in self._scripts.run("renew", ms(lease_s), *args)]
+    def renew(self, leases: Iterable[tuple[RunId, str]], *, lease_s: float) -> list[bool]:
+        """Renew (run, lease) pairs for `lease_s` from now. Returns for each whether it is still held."""
+        args = (part for run, lease in leases for part in (run.batch, run.item, lease))
+        return [held == 1 for held in self._scripts.run("renew", ms(lease_s), *args)]
 
-    def release(self, due: PollLease, *, delay_s: float, counter: str = "") -> bool:
-        """Look again in `delay_s`. `counter` is 'looks' or 'copies' when this look failed."""
+    def release(self, due: PollLease, *, delay_s: float, failure: Failure | None = None) -> bool:
+        """Release a run, due again in `delay_s`. `failure`: what failed. Returns False if the lease was lost."""
         run = due.run
-        args = (run.batch, run.item, due.state, run.attempt, due.lease, ms(delay_s), counter)
-        return bool(self._scripts.run("put_down", *args) == 1)
+        args = (run.batch, run.item, due.state, run.attempt, due.lease, ms(delay_s), failure or "")
+        return bool(self._scripts.run("release", *args) == 1)
 
-    def record_success(self, due: PollLease, cost_usd: Decimal) -> Paid:
-        """The run succeeded: its cost is on the batch, its place is free."""
-        return Paid(self._scripts.run("pay_run", *_name(due.run), due.lease, to_pico(cost_usd), str(cost_usd)))
+    def record_success(self, due: PollLease, cost_usd: Decimal) -> SuccessResult:
+        """Record that the run succeeded: its cost is on the batch, its slot is free."""
+        args = (*_key(due.run), due.lease, to_pico(cost_usd), str(cost_usd))
+        return SuccessResult(self._scripts.run("record_success", *args))
 
     def end(self, run: RunId, lease: str, state: ItemState, to: ItemState, outcome: Mapping[str, Any]) -> EndedItem:
-        """The item has ended with `outcome`, a row document without what the manifest says."""
+        """End an item. `outcome`: the row of the results without what the manifest contains."""
         text = json.dumps({"status": to, **outcome}, ensure_ascii=False)
-        answer = self._scripts.run("end_item", run.batch, run.item, state, run.attempt, lease, to, text)
-        return EndedItem(answer[0] >= 0, answer[0] == 0, answer[1] == 1, answer[2])
+        args = (run.batch, run.item, state, run.attempt, lease, to, text)
+        open_items, too_many_failures, paid = self._scripts.run("end_item", *args)
+        return EndedItem(
+            ours=open_items >= 0, last=open_items == 0, too_many_failures=too_many_failures == 1, paid=paid
+        )
 
     def expire_leases(self, *, adopt_wait_s: float, on_unknown: str) -> list[str]:
-        """Give up what time has run out for. Answers the batches in which an item was held as unknown."""
-        held: set[str] = set()
+        """Expire leases of submissions and waits for callbacks. Returns the batches with items that are now held.
+
+        `on_unknown`: 'hold' or 'resubmit' the runs whose callback did not come.
+        """
+        batches: set[str] = set()
         while True:
-            lost, kept, again, batches = self._scripts.run("expire", _CHUNK, ms(adopt_wait_s), on_unknown, _HELD)
-            held.update(batches)
-            if max(lost, kept + again) < _CHUNK:
-                return sorted(held)
+            expired, held, resubmitted, held_batches = self._scripts.run(
+                "expire_leases", _CHUNK, ms(adopt_wait_s), on_unknown, _HELD_OUTCOME
+            )
+            batches.update(held_batches)
+            if max(expired, held + resubmitted) < _CHUNK:
+                return sorted(batches)
 
 
-def _name(run: RunId) -> tuple[str, str, int]:
+def _key(run: RunId) -> tuple[str, str, int]:
     return run.batch, run.item, run.attempt

@@ -1,35 +1,38 @@
-"""Runs the Lua scripts of a package: one prelude, one call for each script."""
+"""Lua scripts of a package: loaded once, run by name."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.ledger.durability import run_durably
+from pipeline.ledger.keys import PREFIX
+
+_PRELUDE = Path(__file__).with_name("lua") / "_prelude.lua"
 
 
 class ScriptRunner:
-    """Every script of a folder, by its file name. Thread-safe. Each method may raise Unreachable.
+    """Runs the scripts of a folder by their file names. Thread-safe. Each method may raise Unreachable.
 
-    `redis`: a client of `redis_client.connect`. `prefix`: the common beginning of the keys, KEYS[1] of each script.
-    `prelude`: Lua source that stands before every script, before `_common.lua` of the folder where there is one.
+    `redis`: a client of `redis_client.connect`. `libraries`: names of Lua files of the folder that precede every
+    script, after the prelude that all packages share. `constants`: Lua source before them.
     """
 
-    def __init__(self, redis: Any, folder: Path, prefix: str, prelude: str = "") -> None:
+    def __init__(self, redis: Any, folder: Path, *, libraries: Sequence[str] = (), constants: str = "") -> None:
         self.redis = redis
-        self._prefix = prefix
-        common = folder / "_common.lua"
-        shared = prelude + (common.read_text() if common.is_file() else "")
+        sources = [_PRELUDE, *(folder / f"{name}.lua" for name in libraries)]
+        shared = constants + "".join(source.read_text() for source in sources)
         self._scripts = {
             path.stem: redis.register_script(shared + path.read_text())
             for path in folder.glob("*.lua")
             if not path.stem.startswith("_")
         }
 
-    def run(self, script: str, *args: object, prefix: str = "") -> Any:
-        """Run a script. `prefix` replaces the runner's own."""
-        return self._scripts[script](keys=[prefix or self._prefix], args=args)
+    def run(self, script: str, *args: object) -> Any:
+        """Run a script."""
+        return self._scripts[script](keys=[PREFIX], args=args)
 
-    def run_durably(self, script: str, *args: object, prefix: str = "") -> Any:
-        """Run a script and wait until what it wrote is on the server's disk."""
-        return run_durably(self.redis, self._scripts[script], prefix or self._prefix, *args)
+    def run_durably(self, script: str, *args: object) -> Any:
+        """Run a script and wait until its writes are on the server's disk."""
+        return run_durably(self.redis, self._scripts[script], PREFIX, *args)

@@ -1,9 +1,8 @@
-"""What happened over the life of a batch: at most SLOTS slices of it, however long it is and however many items it has.
+"""Timelines: what happened in each slice of a batch's duration. The size is bounded.
 
-batch:{id}:life   hash  `step`, how long a slice is (ms); {what}:{slice}, how often something happened in it: a run was
-                        `started`, or an item came to an end, which is called by its state
-
-Slices double when the batch outlives them. The scripts count, on their way.
+The hash has the field `step` (length of a slice, ms) and a field `{event}:{slice}` for each count. An event is
+`started` (a run started) or the state that an item ended in. The scripts count. When a batch outgrows MAX_SLICES
+slices, their length doubles.
 """
 
 from __future__ import annotations
@@ -12,50 +11,43 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.ledger.keys import batch_key
+from pipeline.ledger.keys import timeline_key
 from pipeline.ledger.scripts import ScriptRunner
 
-SLOTS = 64
+MAX_SLICES = 64
 FIRST_STEP_S = 1
 STARTED = "started"
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Slices of `step_s` seconds from the beginning of a batch on: {what happened: how often}, in each."""
+    """{event: count} of each slice of `step_s` seconds since the batch was created."""
 
     step_s: float
     slices: tuple[Mapping[str, int], ...]
 
 
 class TimelineStore:
-    """What the ledger knows of a batch's life."""
+    """Reads timelines. Thread-safe."""
 
     def __init__(self, scripts: ScriptRunner) -> None:
-        self._scripts = scripts
         self._redis = scripts.redis
 
     def read(self, batch_id: str, elapsed_s: float) -> Timeline:
-        """The first `elapsed_s` seconds of a batch, and whatever came after them."""
-        counted = self._redis.hgetall(f"{batch_key(batch_id)}:life")
-        return timeline_from(counted, elapsed_s)
+        """Return the timeline of a batch that was created `elapsed_s` seconds ago."""
+        return timeline_from(self._redis.hgetall(timeline_key(batch_id)), elapsed_s)
 
 
 def timeline_from(counted: Mapping[str, str], elapsed_s: float) -> Timeline:
-    """A life as the hash has it, in slices that reach over `elapsed_s`."""
-    kept_s = step_s = int(counted.get("step", FIRST_STEP_S * 1000)) / 1000
-    while elapsed_s > step_s * SLOTS:
+    """Return the timeline from its hash, in slices that cover `elapsed_s` and all events."""
+    stored_s = step_s = int(counted.get("step", FIRST_STEP_S * 1000)) / 1000
+    while elapsed_s > step_s * MAX_SLICES:
         step_s *= 2
-    slices = [Counter[str]() for _ in range(min(SLOTS, int(elapsed_s / step_s) + 1))]
-    for name, number in counted.items():
-        what, _, place = name.partition(":")
-        if place:
-            at = int(int(place) * kept_s / step_s)
-            slices += [Counter() for _ in range(len(slices), at + 1)]
-            slices[at][what] += int(number)
+    slices = [Counter[str]() for _ in range(min(MAX_SLICES, int(elapsed_s / step_s) + 1))]
+    for field, number in counted.items():
+        event, _, stored_slice = field.partition(":")
+        if stored_slice:
+            position = int(int(stored_slice) * stored_s / step_s)
+            slices += [Counter() for _ in range(len(slices), position + 1)]
+            slices[position][event] += int(number)
     return Timeline(step_s, tuple(slices))
-
-
-def timeline_constants() -> str:
-    """SLOTS and the first step as the scripts know them."""
-    return f"local SLOTS, FIRST_STEP = {SLOTS}, {FIRST_STEP_S * 1000}\n"

@@ -62,7 +62,7 @@ class ScheduleRunner:
                 break
             else:
                 starts += 1
-                self._start(occurrence, row.tries.get(occurrence.moment, 0))
+                self._start(occurrence, row.attempts.get(occurrence.moment, 0))
         self.states.release(self.schedule.name, self.lease)
         return starts == MAX_STARTS
 
@@ -102,7 +102,7 @@ class ScheduleRunner:
         self._settle(occurrence, Record(Did.SKIPPED, self.now, occurrence.moment, why=why))
 
     def _settle(self, occurrence: Occurrence, record: Record) -> None:
-        if self.states.settle(self.schedule.name, self.lease, occurrence, record):
+        if self.states.complete(self.schedule.name, self.lease, occurrence, record):
             what = {"schedule": self.schedule.name, "tick": occurrence_text(occurrence.moment)}
             log.info(f"schedule_{record.did}", **what, batch=record.batch, why=record.why)
 

@@ -53,11 +53,11 @@ def use_schedules(file: Path, states: ScheduleStore) -> LoadedSchedules:
     """As `in_force`, and the ledger is told: a good file is kept, trouble is reported, each once."""
     found = load_schedules(file, states)
     known = states.file()
-    if found.text is not None and (found.text != known.text or known.trouble):
-        states.keep_file(found.text)
+    if found.text is not None and (found.text != known.text or known.error):
+        states.record_valid_file(found.text)
         log.info("schedules_read", file=str(file), schedules=[schedule.name for schedule in found.schedules])
-    elif found.trouble and found.trouble != known.trouble:
-        states.report_file(found.trouble)
+    elif found.trouble and found.trouble != known.error:
+        states.record_file_error(found.trouble)
         log.error("schedules_not_read", file=str(file), kept=len(found.schedules), error=found.trouble)
     return found
 

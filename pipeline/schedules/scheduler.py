@@ -43,20 +43,20 @@ class Scheduler:
 
         Raises Unreachable. All else that goes wrong is logged and recorded; one schedule does not hold up the others.
         """
-        beat = self.states.file().beat
+        beat = self.states.file().evaluated_at
         found = use_schedules(self.file, self.states)
         following: list[datetime] = []
         for schedule in found.schedules:
             self._note(schedule, now, found, beat)
             following += self._start(schedule, now)
-        self.states.beat(now)
+        self.states.record_evaluation(now)
         return min(following, default=None)
 
     def run(self, name: str, now: datetime) -> Accepted:
         """Make a batch now, whatever runs or is paused. Raises NoSuchSchedule, and as `submit` does."""
         schedule = load_schedules(self.file, self.states).named(name)
         accepted = submit(self.service, schedule, self.file.parent, hand_batch_id(schedule, now), now)
-        self.states.note_by_hand(name, accepted.batch_id, now)
+        self.states.record_manual_start(name, accepted.batch_id, now)
         return accepted
 
     def pause(self, name: str, now: datetime) -> None:
@@ -74,12 +74,12 @@ class Scheduler:
             return
         since = _since(seen, now, found.written, beat)
         if not schedule.enabled:
-            self.states.note_occurrences(schedule.name, seen, now, [], None)
+            self.states.record_occurrences(schedule.name, seen, now, [], None)
             return
         new = due(schedule, since, now)
         missed = new.missed
         record = Record(Did.SKIPPED, now, missed.first, missed.last, why=missed.why) if missed else None
-        if self.states.note_occurrences(schedule.name, seen, now, new.occurrences, record) and missed:
+        if self.states.record_occurrences(schedule.name, seen, now, new.occurrences, record) and missed:
             log.warning("ticks_missed", schedule=schedule.name, first=missed.first, last=missed.last, why=missed.why)
 
     def _start(self, schedule: Schedule, now: datetime) -> Iterator[datetime]:

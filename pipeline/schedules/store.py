@@ -1,17 +1,6 @@
-"""What the ledger knows of schedules: which ticks were seen, wait, and what became of them.
+"""What schedules store: occurrences and their outcomes. `pipeline/ledger/keys.py` describes the keys.
 
-The scripts are in `lua/schedules/`. Keys, all under `dailies:`
-
-    schedules                 hash  text (of the last schedules.yaml without mistakes), trouble (what is wrong with a
-                                    newer one), beat (when the schedules were last looked at, ms)
-    schedule:{name}           hash  seen (up to when ticks were looked for, ms), paused (since, ms), lease, lease_until
-    schedule:{name}:waiting   zset  tick → when it is to start (ms)
-    schedule:{name}:caught_up set   those of them that wait for the batch before them, whatever `overlap` says
-    schedule:{name}:tries     hash  tick → how often its batch could not be made
-    schedule:{name}:open      set   batch ids that had not ended when they were last looked at
-    schedule:{name}:records   list  JSON of what was started or skipped and why, newest first
-
-A tick is written `YYYYMMDDTHHMMZ`. A schedule that is not in the file any more is forgotten after 90 days.
+Leases use the Redis server's clock. A schedule that is not in the file any more is forgotten after 90 days.
 """
 
 from __future__ import annotations
@@ -26,200 +15,193 @@ from typing import Any
 
 from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.ledger import redis_client
-from pipeline.ledger.keys import PREFIX, batch_key
-from pipeline.ledger.records import moment, ms
+from pipeline.ledger.keys import SCHEDULES_FILE, batch_key, schedule_key
+from pipeline.ledger.scripts import ScriptRunner
+from pipeline.ledger.times import moment, moment_ms, ms
 from pipeline.schedules.occurrences import Occurrence, occurrence_from_text, occurrence_text
 
 MAX_RECORDS = 50
 _KEEP_S = 90 * 86_400
 _LUA = Path(__file__).with_name("lua")
-_FILE = f"{PREFIX}schedules"
 
 
 class Did(StrEnum):
-    """What became of a tick."""
+    """Outcome of an occurrence."""
 
     STARTED = "started"
     SKIPPED = "skipped"
     FAILED = "failed"
-    """its batch could not be made"""
+    """its batch could not be started"""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What became of a tick, or of several in a row that were skipped for one reason. Times are aware UTC."""
+    """Outcome of an occurrence, or of several in a row that were skipped for one reason. Times are aware UTC."""
 
     did: Did
     at: datetime
     occurrence: datetime | None = None
-    """None: it was run by hand."""
+    """None: a person started the batch."""
     last: datetime | None = None
-    """The last of several ticks."""
+    """The last of several occurrences."""
     batch: str | None = None
     why: str | None = None
 
 
 @dataclass(frozen=True)
 class ScheduleRow:
-    """What is known of one schedule. `records` are newest first."""
+    """State of one schedule. `records` are newest first."""
 
     seen: datetime | None
+    """Up to when occurrences were recorded."""
     paused: bool
     waiting: tuple[Occurrence, ...]
     """In the order of their moments."""
-    tries: Mapping[datetime, int]
-    """How often the batch of a tick that waits could not be made."""
+    attempts: Mapping[datetime, int]
+    """Failed attempts to start the batch of a waiting occurrence."""
     records: tuple[Record, ...]
 
 
 @dataclass(frozen=True)
 class FileRow:
-    """What is known of schedules.yaml."""
+    """State of schedules.yaml."""
 
     text: str | None
-    """The last one without mistakes."""
-    trouble: str | None
-    """What is wrong with the one that is there now."""
-    beat: datetime | None
-    """When the schedules were last looked at."""
+    """The last valid one."""
+    error: str | None
+    """What is wrong with the current one."""
+    evaluated_at: datetime | None
+    """When the schedules were evaluated last."""
 
 
 class ScheduleStore:
-    """Every read and every change. Thread-safe. Times that are told are aware; leases run by the server's clock."""
+    """Reads and changes what schedules store. Thread-safe. Times are aware; leases use the server's clock."""
 
     def __init__(self, redis: Any) -> None:
         self._redis = redis
-        prelude = (_LUA / "_common.lua").read_text()
-        self._scripts = {
-            path.stem: redis.register_script(prelude + path.read_text())
-            for path in _LUA.glob("*.lua")
-            if not path.stem.startswith("_")
-        }
+        self._scripts = ScriptRunner(redis, _LUA, libraries=("_schedules",))
 
     @classmethod
     def connect(cls, redis_url: str, *, retry_timeout_s: float = 0) -> ScheduleStore:
-        """On the server at `redis_url`; nothing is sent yet. Every method may raise Unreachable."""
+        """Return the store on the server at `redis_url`. Nothing is sent yet. Every method may raise Unreachable."""
         return cls(redis_client.connect(redis_url, retry_timeout_s=retry_timeout_s))
 
-    def _run(self, script: str, *args: object) -> Any:
-        return self._scripts[script](keys=[PREFIX], args=args)
-
     def now(self) -> datetime:
-        """The time, by the server's clock: that of a worker decides nothing."""
+        """Return the time of the server's clock. The clocks of workers do not matter."""
         second, microsecond = self._redis.time()
         return datetime.fromtimestamp(second, UTC).replace(microsecond=microsecond)
 
     # The file
 
     def file(self) -> FileRow:
-        """What is known of schedules.yaml."""
-        text, trouble, beat = self._redis.hmget(_FILE, "text", "trouble", "beat")
-        return FileRow(text, trouble, moment(beat or 0))
+        """Return the state of schedules.yaml."""
+        text, error, evaluated_at = self._redis.hmget(SCHEDULES_FILE, "text", "trouble", "beat")
+        return FileRow(text, error, moment(evaluated_at or 0))
 
-    def keep_file(self, text: str) -> None:
-        """This one has no mistakes."""
+    def record_valid_file(self, text: str) -> None:
+        """Store the text of a valid schedules.yaml."""
         with self._redis.pipeline() as pipe:
-            pipe.hset(_FILE, "text", text)
-            pipe.hdel(_FILE, "trouble")
+            pipe.hset(SCHEDULES_FILE, "text", text)
+            pipe.hdel(SCHEDULES_FILE, "trouble")
             pipe.execute()
 
-    def report_file(self, trouble: str) -> None:
-        """The one that is there has mistakes."""
-        self._redis.hset(_FILE, "trouble", trouble)
+    def record_file_error(self, error: str) -> None:
+        """Store what is wrong with the current schedules.yaml."""
+        self._redis.hset(SCHEDULES_FILE, "trouble", error)
 
-    def beat(self, now: datetime) -> None:
-        """The schedules have been looked at."""
-        self._redis.hset(_FILE, "beat", _ms(now))
+    def record_evaluation(self, now: datetime) -> None:
+        """Record that the schedules were evaluated."""
+        self._redis.hset(SCHEDULES_FILE, "beat", moment_ms(now))
 
-    # Ticks
+    # Occurrences
 
     def read(self, name: str) -> ScheduleRow:
-        """What is known of a schedule; one that was never seen is blank."""
-        key = _key(name)
+        """Return the state of a schedule; it is empty before the first evaluation."""
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(key, "seen", "paused")
-            pipe.zrange(f"{key}:waiting", 0, -1, withscores=True)
-            pipe.smembers(f"{key}:caught_up")
-            pipe.hgetall(f"{key}:tries")
-            pipe.lrange(f"{key}:records", 0, -1)
-            (seen, paused), waiting, caught_up, tries, records = pipe.execute()
+            pipe.hmget(schedule_key(name), "seen", "paused")
+            pipe.zrange(schedule_key(name, "waiting"), 0, -1, withscores=True)
+            pipe.smembers(schedule_key(name, "caught_up"))
+            pipe.hgetall(schedule_key(name, "tries"))
+            pipe.lrange(schedule_key(name, "records"), 0, -1)
+            (seen, paused), waiting, caught_up, attempts, records = pipe.execute()
         occurrences = [_occurrence(text, score, text in caught_up) for text, score in waiting]
         return ScheduleRow(
-            moment(seen or 0),
-            paused is not None,
-            tuple(sorted(occurrences, key=lambda occurrence: occurrence.moment)),
-            {occurrence_from_text(text): int(number) for text, number in tries.items()},
-            tuple(map(_record, records)),
+            seen=moment(seen or 0),
+            paused=paused is not None,
+            waiting=tuple(sorted(occurrences, key=lambda occurrence: occurrence.moment)),
+            attempts={occurrence_from_text(text): int(number) for text, number in attempts.items()},
+            records=tuple(map(_decode_record, records)),
         )
 
-    def note_occurrences(
+    def record_occurrences(
         self, name: str, seen: datetime | None, now: datetime, occurrences: Iterable[Occurrence], missed: Record | None
     ) -> bool:
-        """The time from `seen` to `now` was looked at: `ticks` wait from here on. False when somebody else did so."""
-        told = _text(missed) if missed else ""
+        """Store the occurrences between the evaluations `seen` and `now`: they wait from now on.
+
+        Returns False if another process has evaluated that time.
+        """
         args = [
             part
             for occurrence in occurrences
-            for part in (occurrence_text(occurrence.moment), _ms(occurrence.start_at), int(occurrence.caught_up))
+            for part in (occurrence_text(occurrence.moment), moment_ms(occurrence.start_at), int(occurrence.caught_up))
         ]
-        before = _ms(seen) if seen else ""
-        return bool(self._run("note_ticks", name, before, _ms(now), _KEEP_S, MAX_RECORDS, told, *args) == 1)
+        window = (moment_ms(seen) if seen else "", moment_ms(now))
+        missed_text = _encode_record(missed) if missed else ""
+        result = self._scripts.run("record_occurrences", name, *window, _KEEP_S, MAX_RECORDS, missed_text, *args)
+        return bool(result == 1)
 
     def claim(self, name: str, lease: str, *, lease_s: float) -> bool:
-        """Claim the starting of a schedule's ticks, or keep the claim. False when somebody else has it."""
-        return bool(self._run("claim", name, lease, ms(lease_s)) == 1)
+        """Lease a schedule or renew the lease. Returns False if another process holds it."""
+        return bool(self._scripts.run("claim", name, lease, ms(lease_s)) == 1)
 
-    def settle(self, name: str, lease: str, occurrence: Occurrence, record: Record) -> bool:
-        """A tick is done with. False when the claim was lost: somebody else sees to it."""
-        args = (occurrence_text(occurrence.moment), record.batch or "", _text(record), MAX_RECORDS)
-        return bool(self._run("settle", name, lease, *args) == 1)
+    def complete(self, name: str, lease: str, occurrence: Occurrence, record: Record) -> bool:
+        """Complete an occurrence. Returns False if the lease was lost or the occurrence was completed."""
+        args = (occurrence_text(occurrence.moment), record.batch or "", _encode_record(record), MAX_RECORDS)
+        return bool(self._scripts.run("complete_occurrence", name, lease, *args) == 1)
 
     def defer(self, name: str, lease: str, occurrence: Occurrence, until: datetime) -> int:
-        """A tick's batch could not be made for now. Answers how often that was; 0 when the claim was lost."""
-        return int(self._run("defer", name, lease, occurrence_text(occurrence.moment), _ms(until)))
+        """Make an occurrence due at `until` whose batch could not be started.
+
+        Returns the number of failed attempts; 0 if the lease was lost or the occurrence was completed.
+        """
+        args = (occurrence_text(occurrence.moment), moment_ms(until))
+        return int(self._scripts.run("defer_occurrence", name, lease, *args))
 
     def release(self, name: str, lease: str) -> None:
-        """Let a claimed schedule go."""
-        self._run("release", name, lease)
+        """Release a leased schedule."""
+        self._scripts.run("release", name, lease)
 
     def running(self, name: str) -> list[str]:
-        """Batches of the schedule that have not ended, oldest first."""
-        key = f"{_key(name)}:open"
+        """Return the batches of the schedule that have not ended, oldest first."""
+        key = schedule_key(name, "open")
         ids = sorted(self._redis.smembers(key))
         with self._redis.pipeline(transaction=False) as pipe:
             for batch_id in ids:
                 pipe.hget(batch_key(batch_id), "status")
-            found = dict(zip(ids, pipe.execute(), strict=True))
-        if ended := [batch_id for batch_id, status in found.items() if status is None or status in BATCH_TERMINAL]:
+            statuses = dict(zip(ids, pipe.execute(), strict=True))
+        if ended := [batch_id for batch_id, status in statuses.items() if status is None or status in BATCH_TERMINAL]:
             self._redis.srem(key, *ended)
         return [batch_id for batch_id in ids if batch_id not in ended]
 
-    def note_by_hand(self, name: str, batch_id: str, now: datetime) -> None:
-        """A batch was started by hand."""
-        self._run("record", name, batch_id, _text(Record(Did.STARTED, now, batch=batch_id)), MAX_RECORDS)
+    def record_manual_start(self, name: str, batch_id: str, now: datetime) -> None:
+        """Record a batch that a person started."""
+        record = _encode_record(Record(Did.STARTED, now, batch=batch_id))
+        self._scripts.run("record_manual_start", name, batch_id, record, MAX_RECORDS)
 
     def pause(self, name: str, now: datetime) -> None:
-        """Start nothing more of this schedule."""
-        self._redis.hsetnx(_key(name), "paused", _ms(now))
+        """Stop a schedule: it starts no batches."""
+        self._redis.hsetnx(schedule_key(name), "paused", moment_ms(now))
 
     def resume(self, name: str) -> None:
-        """Go on from the next tick."""
-        self._redis.hdel(_key(name), "paused")
-
-
-def _key(name: str) -> str:
-    return f"{PREFIX}schedule:{name}"
-
-
-def _ms(when: datetime) -> int:
-    return round(when.timestamp() * 1000)
+        """Continue a paused schedule from the next occurrence."""
+        self._redis.hdel(schedule_key(name), "paused")
 
 
 def _occurrence(text: str, start_ms: float, caught_up: bool) -> Occurrence:
     return Occurrence(occurrence_from_text(text), datetime.fromtimestamp(start_ms / 1000, UTC), caught_up)
 
 
-def _text(record: Record) -> str:
+def _encode_record(record: Record) -> str:
     last = record.last or record.occurrence
     document = {
         "did": record.did,
@@ -232,7 +214,7 @@ def _text(record: Record) -> str:
     return json.dumps({name: value for name, value in document.items() if value is not None}, ensure_ascii=False)
 
 
-def _record(text: str) -> Record:
+def _decode_record(text: str) -> Record:
     document = json.loads(text)
     at, occurrence, last = (_time(document.get(name)) for name in ("at", "tick", "last"))
     if at is None:

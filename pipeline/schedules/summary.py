@@ -50,7 +50,7 @@ def summary(
     """Look at all schedules, or at the first `most`. Raises Unreachable."""
     found = load_schedules(file, states)
     views = tuple(_view(schedule, states, ledger, now) for schedule in found.schedules[:limit])
-    return ScheduleSummary(views, found.trouble or (states.file().trouble if found.text is None else None))
+    return ScheduleSummary(views, found.trouble or (states.file().error if found.text is None else None))
 
 
 def document(found: ScheduleSummary) -> dict[str, Any]:

@@ -121,7 +121,7 @@ class Dispatcher:
 
     def _submit(self, rule: Rule, taken: Sequence[ObjectVersion], manifest: Manifest) -> EventOutcome:
         batch_id = object_version.batch_id(rule.name, taken)
-        self.memory.note_objects(batch_id, taken)
+        self.memory.record_objects(batch_id, taken)
         try:
             accepted = self.service.submission.submit(manifest, batch_id, trigger=f"trigger:{rule.name}", folder=None)
         except BatchOnlyOnS3 as error:
@@ -132,8 +132,8 @@ class Dispatcher:
         with ThreadPoolExecutor(_MAX_CONCURRENT_STATUS_WRITES) as hands:
             # Going through the answers raises what a hand has raised.
             list(hands.map(lambda drop: self.statuses.accepted(drop, batch_id, accepted.output), taken))
-        self.memory.note_reported(batch_id)
-        self.memory.note_last(rule.name, batch_id)
+        self.memory.mark_reported(batch_id)
+        self.memory.record_last_batch(rule.name, batch_id)
         return EventOutcome.STARTED if accepted.created else EventOutcome.KNOWN
 
     def _reject(self, rule: Rule, drop: ObjectVersion, problems: Sequence[Problem]) -> EventOutcome:

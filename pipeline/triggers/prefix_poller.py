@@ -49,7 +49,7 @@ class PrefixPoller:
             list(self._executor.map(lambda info: self._see_to(info, dispatcher, stopping), new))
             if stopping.is_set():
                 return
-        memory.forget_gone(rule.name, began)
+        memory.forget_missing(rule.name, began)
 
     def close(self) -> None:
         """There will be no further step."""
@@ -69,7 +69,7 @@ class PrefixPoller:
             # The next look finds it again.
             log.warning("object_left", trigger=self._rule.name, object=info.uri, error=str(error))
         else:
-            dispatcher.memory.note_listed(self._rule.name, info, time.time())
+            dispatcher.memory.record_listed(self._rule.name, info, time.time())
 
 
 def _chunks(objects: Iterable[ObjectInfo], size: int) -> Iterator[list[ObjectInfo]]:

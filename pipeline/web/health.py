@@ -8,7 +8,7 @@ import time
 from flask import Blueprint, Response, jsonify
 
 from pipeline.batches.service import Service
-from pipeline.errors import StorageError, Unreachable
+from pipeline.errors import IncompatibleSchema, StorageError, Unreachable
 from pipeline.web.security.authentication import open_to_all
 
 FRESH_S = 1.0
@@ -56,9 +56,11 @@ class _Readiness:
 
 def _redis(service: Service) -> str:
     try:
-        service.ledger.ping()
+        service.ledger.check_schema()
     except Unreachable:
         return "does not answer"
+    except IncompatibleSchema:
+        return "has data of an incompatible version"
     return "ok"
 
 

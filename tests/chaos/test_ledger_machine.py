@@ -22,7 +22,7 @@ from pipeline.domain.model import BatchRow, Review
 from pipeline.domain.states import TERMINAL, BatchState, ItemState, Stop
 from pipeline.ledger.keys import PREFIX
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import BatchConfig, PollLease, Returned, SubmissionLease
+from pipeline.ledger.records import BatchConfig, PollLease, RequeueResult, SubmissionLease
 
 PRICE = Decimal("0.09")
 BUDGET = Decimal("0.40")
@@ -92,7 +92,7 @@ class Machine(RuleBasedStateMachine):
         run = claim.run
         if fault_plan == "refused":
             answer = self.ledger.runs.requeue(run, claim.lease, ItemState.SUBMITTING, delay_s=0, spent=False)
-            assert answer in Returned
+            assert answer in RequeueResult
             return
         self._vendor_takes(run)
         if fault_plan == "accepted":
@@ -277,7 +277,7 @@ class Machine(RuleBasedStateMachine):
             assert self.redis.hget(f"{PREFIX}item:{batch}:{item}", "state") == "succeeded"
 
 
-def test_the_ledger_keeps_its_promises_whatever_happens(valkey: str) -> None:
+def test_the_ledger_stays_consistent_under_random_interleavings(valkey: str) -> None:
     Machine.url = valkey
     state = Machine.TestCase.settings
     Machine.TestCase.settings = settings(

@@ -32,7 +32,7 @@ def test_a_batch_by_hand_ends_and_the_tick_that_waited_for_it_starts(up: Up, tmp
     states = ScheduleStore.connect(up.environment["REDIS_URL"])
     first = up.run("schedules", "run", "yearly").splitlines()[-1]
     waits = Occurrence(states.now() - timedelta(minutes=1), states.now())
-    states.note_occurrences("yearly", None, states.now(), [waits], None)
+    states.record_occurrences("yearly", None, states.now(), [waits], None)
     until(lambda: up.status(first)["status"] == "succeeded", "the batch by hand")
     second = f"yearly-{occurrence_text(waits.moment)}"
     ledger = Ledger.connect(up.environment["REDIS_URL"])

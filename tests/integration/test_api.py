@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
-from test_ledger import FAILED, RUNNING, dues, running, succeed
+from support.ledger_fixtures import FAILED, RUNNING, dues, running, succeed
 from werkzeug.test import TestResponse
 
 from pipeline.ledger.ledger import Ledger

@@ -16,8 +16,8 @@ from uuid import uuid4
 
 import pytest
 import urllib3
+from support.ledger_fixtures import a_batch, running
 from support.waiting import WaitFor
-from test_ledger import a_batch, running
 
 from pipeline.domain.states import BatchState
 from pipeline.ledger.ledger import Ledger

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from test_ledger import FAILED, SUBMITTING, SUCCEEDED, a_batch, claims, dues, running, succeed
+from support.ledger_fixtures import FAILED, SUBMITTING, SUCCEEDED, a_batch, claims, dues, running, succeed
 
 from pipeline.cli.main import main
 from pipeline.domain.states import BatchState

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from test_ledger import a_batch
+from support.ledger_fixtures import a_batch
 
 from pipeline.cli.main import main
 from pipeline.ledger.ledger import Ledger

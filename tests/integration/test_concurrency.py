@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 import pytest
-from test_ledger import a_batch, claims
+from support.ledger_fixtures import a_batch, claims
 
 from jobs import concurrency
 from jobs.leases import LeaseKeeper

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
-from test_ledger import COLLECTING, FAILED, RUNNING, SUCCEEDED, a_batch, dues, running, succeed
+from support.ledger_fixtures import COLLECTING, FAILED, RUNNING, SUCCEEDED, a_batch, dues, running, succeed
 
 from pipeline.batches.job_queue import QUEUE
 from pipeline.batches.queue_monitor import QueueMonitor
@@ -291,5 +291,5 @@ def test_triggers_are_shown_with_the_batch_they_started_last(
         "triggers: [{name: inbox, source: listing, watch: 's3://bucket/inbox/', start: manifest, every_s: 10}]"
     )
     assert "looks every 10 s. No batch yet." in page(client, "/")
-    TriggerStore.connect(redis_url).note_last("inbox", "inbox-0123456789ab")
+    TriggerStore.connect(redis_url).record_last_batch("inbox", "inbox-0123456789ab")
     assert "/batches/inbox-0123456789ab" in page(client, "/")

@@ -244,7 +244,7 @@ def test_a_listener_that_dies_between_the_window_and_the_batch_loses_and_doubles
         raise Dies
 
     dying = inbox.another()
-    for step in ("note_objects", "note_reported", "forget_window"):
+    for step in ("record_objects", "mark_reported", "forget_window"):
         monkeypatch.setattr(dying.memory, step, die)
         with pytest.raises(Dies):
             dying.submit_gathered(rule)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from redis import Redis
-from test_ledger import a_batch
+from support.ledger_fixtures import a_batch
 from werkzeug.serving import make_server
 
 from pipeline.cli.main import main

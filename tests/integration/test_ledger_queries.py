@@ -1,14 +1,12 @@
-"""Pages of the ledger, and one item that goes again, against a real server."""
+"""Pages of batches and items, with bounded work."""
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import pytest
-from test_ledger import CANCELLED, COLLECTING, FAILED, PENDING, RUNNING, a_batch, counts, dues, running, succeed
+from support.ledger_fixtures import PENDING, RUNNING, a_batch, dues, running, succeed
 
 from pipeline.domain.model import Review
-from pipeline.errors import NoSuchBatch, NoSuchItem
+from pipeline.errors import NoSuchBatch
 from pipeline.ledger import queries
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.queries import ItemPage
@@ -31,12 +29,12 @@ def test_batches_come_in_pages_newest_first(ledger: Ledger) -> None:
     assert third.next is None
 
 
-def test_a_page_behind_an_unknown_batch_is_an_error(ledger: Ledger) -> None:
+def test_a_page_after_an_unknown_batch_is_an_error(ledger: Ledger) -> None:
     with pytest.raises(NoSuchBatch):
         ledger.queries.batch_page(2, after="nope")
 
 
-def test_takes_are_found_by_their_verdicts_and_counted(ledger: Ledger) -> None:
+def test_items_are_found_by_review_and_counted(ledger: Ledger) -> None:
     a_batch(ledger, items=5)
     running(ledger, 4)
     for due in dues(ledger):
@@ -74,7 +72,7 @@ def test_items_are_found_by_state_and_text(ledger: Ledger) -> None:
     assert ids(ledger.queries.item_page("b", 10, text='"')) == []
 
 
-def test_a_filtered_page_looks_at_so_many_items_and_no_more(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_filtered_page_scans_a_bounded_number_of_items(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queries, "MAX_SCANNED_ITEMS", 500)
     a_batch(ledger, items=1200)
     page = ledger.queries.item_page("b", 10, text="p1199")
@@ -83,46 +81,3 @@ def test_a_filtered_page_looks_at_so_many_items_and_no_more(ledger: Ledger, monk
     page = ledger.queries.item_page("b", 10, text="p1199", first=1000)
     assert ids(page) == ["i1199"]
     assert page.next is None
-
-
-def test_one_item_is_answered_by_its_name(ledger: Ledger) -> None:
-    a_batch(ledger, items=2)
-    assert ledger.items.get("b", "i1").prompt == "p1"
-    with pytest.raises(NoSuchItem):
-        ledger.items.get("b", "nope")
-    with pytest.raises(NoSuchBatch):
-        ledger.items.get("nope", "i1")
-
-
-def test_one_failed_item_goes_again_alone(ledger: Ledger) -> None:
-    a_batch(ledger, items=2)
-    running(ledger, 2)
-    for due in dues(ledger):
-        assert ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": "no"}).ours
-    assert ledger.items.retry_one("b", "i1")
-    assert not ledger.items.retry_one("b", "i1")
-    assert counts(ledger) == {FAILED: 1, PENDING: 1}
-    with pytest.raises(NoSuchItem):
-        ledger.items.retry_one("b", "nope")
-
-
-def test_one_item_whose_run_is_paid_is_copied_again_not_run(ledger: Ledger) -> None:
-    a_batch(ledger, items=1)
-    running(ledger, 1)
-    [due] = dues(ledger)
-    assert ledger.runs.record_success(due, Decimal("0.09"))
-    assert ledger.runs.end(due.run, due.lease, COLLECTING, FAILED, {"error": "no copy"}).ours
-    assert ledger.items.retry_one("b", "i0")
-    assert counts(ledger) == {COLLECTING: 1}
-
-
-def test_what_has_succeeded_or_not_ended_does_not_go_again(ledger: Ledger) -> None:
-    a_batch(ledger, items=2)
-    running(ledger, 1)
-    [due] = dues(ledger)
-    succeed(ledger, due)
-    assert not ledger.items.retry_one("b", "i0")
-    assert not ledger.items.retry_one("b", "i1")
-    assert ledger.items.cancel_pending("b", "by hand") == 0
-    assert counts(ledger)[CANCELLED] == 1
-    assert ledger.items.retry_one("b", "i1")

@@ -9,9 +9,9 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
+from support.ledger_fixtures import PENDING, RUNNING, SUBMITTING, SUCCEEDED, a_batch, claims, dues, running, succeed
 from support.processes import ROOT
 from support.waiting import WaitFor
-from test_ledger import PENDING, RUNNING, SUBMITTING, SUCCEEDED, a_batch, claims, dues, running, succeed
 
 from pipeline.batches.job_queue import JobQueue
 from pipeline.batches.queue_monitor import QueueMonitor
@@ -104,14 +104,16 @@ def test_a_run_that_is_held_as_unknown_has_ended_so(client: FlaskClient, ledger:
 
 def test_callbacks_are_counted_by_what_came_of_them(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=1)
-    [claim] = running(ledger, 1, look_after_s=60)
+    [claim] = running(ledger, 1, poll_after_s=60)
     assert ledger.runs.record_callback(claim.run, "", "")
     [due] = dues(ledger)
     ledger.runs.record_callback(due.run, "", "")
     ledger.runs.record_callback(RunId("b", "i0", 99), "", "")
     client.post("/callbacks/wiro/forged")
     found = seen(client)
-    assert [found["dailies_callbacks_total", outcome] for outcome in ("rung", "held", "stale", "refused")] == [1] * 4
+    assert [found["dailies_callbacks_total", outcome] for outcome in ("accepted", "deferred", "stale", "rejected")] == [
+        1
+    ] * 4
 
 
 def test_steps_are_timed(client: FlaskClient, ledger: Ledger) -> None:

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pydantic import SecretStr
 from standardwebhooks import Webhook
+from support.ledger_fixtures import FAILED, RUNNING, a_batch_config, a_row, dues, running
 from support.waiting import WaitFor
-from test_ledger import FAILED, RUNNING, a_batch_config, a_row, dues, running
 
 import jobs.deliver_notifications
 from jobs.context import context, plan
@@ -23,7 +23,7 @@ from pipeline.domain.states import BatchState
 from pipeline.errors import NotificationFailed
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.outbox import Delivery
-from pipeline.ledger.records import Finished
+from pipeline.ledger.records import FinalizationResult
 from pipeline.notifications.sender import RETRY_AFTER_S, NotificationSender
 from pipeline.settings import Settings
 
@@ -103,7 +103,7 @@ def end_again(ledger: Ledger, notify: str | None, batch_id: str = "b") -> None:
     ended = ledger.finalization.complete(
         batch_id, lease, BatchState.FAILED, datetime.now(UTC), revision, notify=notify is not None
     )
-    assert ended is Finished.DONE
+    assert ended is FinalizationResult.DONE
 
 
 def due_now(ledger: Ledger) -> None:

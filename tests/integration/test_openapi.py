@@ -11,7 +11,7 @@ from flask import Flask
 from hypothesis import settings
 from pydantic import SecretStr
 from schemathesis.config import SchemathesisConfig
-from test_ledger import a_batch, dues, running, succeed
+from support.ledger_fixtures import a_batch, dues, running, succeed
 
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env

@@ -119,7 +119,7 @@ def test_objects_that_are_gone_are_forgotten(inbox: Inbox) -> None:
     redis = inbox.dispatcher.memory._redis
     look(inbox)
     assert redis.zcard("dailies:trigger:inbox:listed") == 2
-    inbox.dispatcher.memory.forget_gone("inbox", _after_a_day(redis))
+    inbox.dispatcher.memory.forget_missing("inbox", _after_a_day(redis))
     assert redis.zcard("dailies:trigger:inbox:listed") == 1
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
-from test_ledger import a_batch, dues, running
+from support.ledger_fixtures import a_batch, dues, running
 
 from pipeline.batches.job_queue import JobQueue
 from pipeline.batches.queue_monitor import QueueMonitor
@@ -41,7 +41,7 @@ def address(run: RunId, secret: str = SECRET) -> str:
 
 def some_running(ledger: Ledger, items: int = 1) -> list[RunId]:
     a_batch(ledger, items=items)
-    return [claim.run for claim in running(ledger, items, look_after_s=600)]
+    return [claim.run for claim in running(ledger, items, poll_after_s=600)]
 
 
 @pytest.mark.parametrize(

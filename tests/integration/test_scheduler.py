@@ -227,9 +227,9 @@ def test_what_was_written_under_a_lost_claim_is_refused(house: House, wait_for: 
     house.states.claim("nightly", "slow", lease_s=0.001)
     wait_for(lambda: house.states.claim("nightly", "quick", lease_s=60), "the claim of the slow one to run out")
     record = Record(Did.SKIPPED, MIDNIGHT, occurrence.moment, why="slow")
-    assert not house.states.settle("nightly", "slow", occurrence, record)
+    assert not house.states.complete("nightly", "slow", occurrence, record)
     assert house.states.defer("nightly", "slow", occurrence, MIDNIGHT) == 0
-    assert house.states.settle("nightly", "quick", occurrence, record)
+    assert house.states.complete("nightly", "quick", occurrence, record)
 
 
 def test_a_submission_that_was_cut_off_is_taken_up(house: House) -> None:
@@ -373,7 +373,7 @@ def test_a_broken_edit_leaves_the_last_good_one_in_force_also_after_a_restart(ho
     house.file.unlink()
     house.scheduler().start_due(MIDNIGHT + MINUTE)
     assert len(house.batches()) == 2
-    assert "is not there" in str(house.states.file().trouble)
+    assert "is not there" in str(house.states.file().error)
     house.file.write_text("")
     house.scheduler().start_due(MIDNIGHT + 2 * MINUTE)
     assert len(house.batches()) == 3
@@ -383,7 +383,7 @@ def test_a_broken_edit_leaves_the_last_good_one_in_force_also_after_a_restart(ho
     house.schedules()
     house.scheduler().start_due(MIDNIGHT + 3 * MINUTE)
     assert len(house.batches()) == 3
-    assert house.states.file().trouble is None
+    assert house.states.file().error is None
 
 
 def test_an_edit_takes_effect_without_a_restart(house: House) -> None:
@@ -486,7 +486,7 @@ def test_an_s3_server_that_is_away_is_tried_again_and_not_for_ever(house: House)
 
 def test_what_is_kept_of_a_schedule_has_a_bound(house: House) -> None:
     for minute in range(MAX_RECORDS + 10):
-        house.states.note_by_hand("often", f"often-{minute}", MIDNIGHT)
+        house.states.record_manual_start("often", f"often-{minute}", MIDNIGHT)
     assert [record.batch for record in house.records("often")][:2] == ["often-59", "often-58"]
     assert len(house.records("often")) == MAX_RECORDS
     assert house.states.running("often") == []

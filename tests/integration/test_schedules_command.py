@@ -142,7 +142,7 @@ def findings() -> list[tuple[str, str]]:
 
 def test_doctor_reads_each_manifest_as_the_next_tick_would(folder: Path, redis_url: str) -> None:
     states = ScheduleStore.connect(redis_url)
-    states.beat(states.now())
+    states.record_evaluation(states.now())
     ((verdict, told),) = findings()
     assert verdict == "ok"
     assert re.fullmatch(r"schedule often: next \S+ \d\d:\d\d JST: of-20\d\d-\d\d-\d\d, 1 item", told)
@@ -156,6 +156,6 @@ def test_doctor_reads_each_manifest_as_the_next_tick_would(folder: Path, redis_u
 def test_doctor_tells_when_nobody_looks_at_the_schedules(folder: Path, redis_url: str) -> None:
     assert ("note", "schedules: nobody has looked at them yet.") in findings()
     states = ScheduleStore.connect(redis_url)
-    states.beat(states.now() - timedelta(hours=1))
+    states.record_evaluation(states.now() - timedelta(hours=1))
     verdict, told = findings()[-1]
     assert (verdict, told[:43]) == ("wrong", "schedules: nobody has looked at them since ")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from test_ledger import CANCELLED, FAILED, PENDING, RUNNING, SUBMITTING, claims, dues, running, succeed
+from support.ledger_fixtures import CANCELLED, FAILED, PENDING, RUNNING, SUBMITTING, claims, dues, running, succeed
 
 from pipeline.cli.main import main
 from pipeline.domain.model import BatchRow

@@ -1,11 +1,10 @@
--- Ends pending items as cancelled, some at a time.
--- KEYS: prefix. ARGV: batch, most items, outcome (JSON).
--- Answers {how many, open items of the batch}.
-local batch = ARGV[1]
-local pending = P .. 'batch:' .. batch .. ':pending'
-local items = redis.call('ZRANGE', pending, 0, ARGV[2] - 1)
+-- Ends some pending items as cancelled.
+-- ARGV: batch, max items, outcome (JSON).
+-- Returns {items ended, items of the batch that are still open}.
+local batch, max_items, outcome = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local items = redis.call('ZRANGE', pending_key(batch), 0, max_items - 1)
 for _, item in ipairs(items) do
-  redis.call('ZREM', pending, item)
-  end_item(batch, item, 'pending', 'cancelled', ARGV[3])
+  redis.call('ZREM', pending_key(batch), item)
+  end_item(batch, item, 'pending', 'cancelled', outcome)
 end
 return {#items, tonumber(redis.call('HGET', batch_key(batch), 'open') or 0)}

@@ -1,23 +1,32 @@
--- Claims runs that are to be looked at: rung, to be polled, or left by a worker whose lease ran out.
--- KEYS: prefix. ARGV: most items, lease (ms), lease token.
--- Answers {ms until the next one is due or -1, claimed {{batch, item, batch status, state, attempt,
--- tries, task, token, posted (ms), looks, copies, hint task, hint token, server's time (ms)} …}}.
-local now, lease_ms = now_ms(), tonumber(ARGV[2])
-local claimed = {}
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now, 'LIMIT', 0, ARGV[1])) do
-  local batch, item = name:match('^(%S+) (%S+)$')
+-- Leases runs that are due: a callback came, it is time to poll, or the lease of another worker expired.
+-- ARGV: max runs, lease (ms), lease token.
+-- Returns {ms until the next one is due or -1, leases {{batch, item, batch status, state, attempt, attempts spent,
+-- task, token, posted (ms), failed polls, failed copies, hint task, hint token, now (ms)} …}}.
+local max_runs, lease_ms, lease = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local now = now_ms()
+
+-- Return the row of a leased run; nil if nothing is to be done with it.
+local function claim(batch, item)
   local key = item_key(batch, item)
-  local f = redis.call('HMGET', key, 'state', 'attempt', 'tries', 'task', 'token', 'posted', 'looks', 'copies',
-                       'hint_task', 'hint_token')
-  if f[1] == 'running' or f[1] == 'collecting' or f[1] == 'unknown' then
-    redis.call('HSET', key, 'lease', ARGV[3])
-    redis.call('HDEL', key, 'rung')
-    redis.call('ZADD', P .. 'due', now + lease_ms, name)
-    claimed[#claimed + 1] = {batch, item, redis.call('HGET', batch_key(batch), 'status') or '', f[1], f[2], f[3],
-      f[4] or '', f[5] or '', f[6], f[7] or '0', f[8] or '0', f[9] or '', f[10] or '', tostring(now)}
+  local state, attempt, attempts_spent, task, token, posted, failed_polls, failed_copies, hint_task, hint_token =
+    read_fields(key, 'state', 'attempt', 'tries', 'task', 'token', 'posted', 'looks', 'copies', 'hint_task',
+                'hint_token')
+  if state ~= 'running' and state ~= 'collecting' and state ~= 'unknown' then return nil end
+  redis.call('HSET', key, 'lease', lease)
+  redis.call('HDEL', key, 'rung')
+  local batch_status = redis.call('HGET', batch_key(batch), 'status')
+  return {batch, item, batch_status or '', state, attempt, attempts_spent, task or '', token or '', posted,
+          failed_polls or '0', failed_copies or '0', hint_task or '', hint_token or '', tostring(now)}
+end
+
+local leases = {}
+for _, member in ipairs(due_members(DUE, now, max_runs)) do
+  local row = claim(parse_member(member))
+  if row then
+    redis.call('ZADD', DUE, now + lease_ms, member)
+    leases[#leases + 1] = row
   else
-    redis.call('ZREM', P .. 'due', name)
+    redis.call('ZREM', DUE, member)
   end
 end
-local first = redis.call('ZRANGE', P .. 'due', 0, 0, 'WITHSCORES')
-return {#first == 0 and -1 or math.max(0, math.ceil(tonumber(first[2]) - now)), claimed}
+return {ms_until_first(DUE, now), leases}

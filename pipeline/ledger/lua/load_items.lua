@@ -1,22 +1,22 @@
--- Puts items on a batch, in manifest order. An item that is there already is left as it is, so that a `start`
--- which was cut off is simply run again.
--- KEYS: prefix. ARGV: batch id, then item id, spec (JSON), item id, spec …
--- Answers how many were new.
-local batch, added = ARGV[1], 0
-local base = P .. 'batch:' .. batch
--- Microseconds keep the manifest's order among items that are due at the same moment.
-local first = redis.call('LLEN', base .. ':order')
-local created = tonumber(redis.call('HGET', base, 'created'))
-for i = 2, #ARGV, 2 do
-  if redis.call('HSETNX', base .. ':specs', ARGV[i], ARGV[i + 1]) == 1 then
-    redis.call('RPUSH', base .. ':order', ARGV[i])
-    redis.call('ZADD', base .. ':pending', string.format('%.3f', created + (first + added) / 1000), ARGV[i])
+-- Adds items to a batch, in manifest order. An item that exists stays as it is, so an interrupted load can be repeated.
+-- ARGV: batch, then item, spec (JSON) of each item.
+-- Returns how many were new.
+local batch = ARGV[1]
+local key, order, pending = batch_key(batch), order_key(batch), pending_key(batch)
+local position = redis.call('LLEN', order)
+local created = tonumber(redis.call('HGET', key, 'created'))
+local added = 0
+for _, row in ipairs(argv_rows(2, 'item', 'spec')) do
+  if redis.call('HSETNX', specs_key(batch), row.item, row.spec) == 1 then
+    redis.call('RPUSH', order, row.item)
+    -- Items with the same due time keep the order of the manifest: each is one microsecond later.
+    redis.call('ZADD', pending, string.format('%.3f', created + (position + added) / 1000), row.item)
     added = added + 1
   end
 end
 if added > 0 then
-  redis.call('HINCRBY', base, 'n:pending', added)
-  redis.call('HINCRBY', base, 'total', added)
-  redis.call('HINCRBY', base, 'open', added)
+  redis.call('HINCRBY', key, 'n:pending', added)
+  redis.call('HINCRBY', key, 'total', added)
+  redis.call('HINCRBY', key, 'open', added)
 end
 return added

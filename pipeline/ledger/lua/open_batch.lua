@@ -1,8 +1,8 @@
--- Opens a batch, once. Does nothing where the id is known.
--- KEYS: prefix. ARGV: batch id, then field, value, field, value … of the batch.
--- Answers 1 when it was opened, 0 when it was there.
-local key = batch_key(ARGV[1])
-if redis.call('EXISTS', key) == 1 then return 0 end
-redis.call('HSET', key, 'created', now_ms(), unpack(ARGV, 2))
-redis.call('ZADD', P .. 'batches', now_ms(), ARGV[1])
+-- Creates a batch, once.
+-- ARGV: batch, then field, value of each field.
+-- Returns 1; 0 if the id exists.
+local batch = ARGV[1]
+if redis.call('EXISTS', batch_key(batch)) == 1 then return 0 end
+redis.call('HSET', batch_key(batch), 'created', now_ms(), unpack(ARGV, 2))
+redis.call('ZADD', BATCHES, now_ms(), batch)
 return 1

@@ -1,8 +1,9 @@
--- Claims a schedule: one starts its ticks at a time. Who holds it already keeps it for longer.
--- KEYS: prefix. ARGV: schedule, lease, ms until it ends.
--- Answers 1; 0 when somebody else holds it.
-local key = schedule_key(ARGV[1])
-local f = redis.call('HMGET', key, 'lease', 'lease_until')
-if f[1] and f[1] ~= ARGV[2] and tonumber(f[2]) > now_ms() then return 0 end
-redis.call('HSET', key, 'lease', ARGV[2], 'lease_until', now_ms() + ARGV[3])
+-- Leases a schedule, or renews the lease: one process at a time starts its batches.
+-- ARGV: schedule, lease token, lease (ms).
+-- Returns 1; 0 if another process holds the lease.
+local name, lease, lease_ms = ARGV[1], ARGV[2], ARGV[3]
+local key, now = schedule_key(name), now_ms()
+local held_lease, leased_until = read_fields(key, 'lease', 'lease_until')
+if held_lease and held_lease ~= lease and tonumber(leased_until) > now then return 0 end
+redis.call('HSET', key, 'lease', lease, 'lease_until', now + lease_ms)
 return 1

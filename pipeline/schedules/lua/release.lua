@@ -1,6 +1,8 @@
--- Lets a schedule go.
--- KEYS: prefix. ARGV: schedule, lease.
--- Answers 1; 0 when the lease was lost.
-if not holds(ARGV[1], ARGV[2]) then return 0 end
-redis.call('HDEL', schedule_key(ARGV[1]), 'lease', 'lease_until')
+-- Releases a schedule.
+-- ARGV: schedule, lease token.
+-- Returns 1; 0 if the lease was lost.
+local name, lease = ARGV[1], ARGV[2]
+local key = schedule_key(name)
+if redis.call('HGET', key, 'lease') ~= lease then return 0 end
+redis.call('HDEL', key, 'lease', 'lease_until')
 return 1

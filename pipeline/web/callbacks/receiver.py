@@ -60,10 +60,10 @@ class Receiver:
             return self._others(environ, start_response)
         run = self._signer.verify(path[len(PATH) :]) if self._signer else None
         if run is None:
-            self._tally.count("refused")
+            self._tally.count("rejected")
             return _problem(start_response, "404 Not Found", "No run has this token.")
         if not self._ring(run, _body(environ)):
-            self._tally.count("unheard")
+            self._tally.count("unavailable")
             return _problem(start_response, "503 Service Unavailable", "It was not heard. Try again.")
         start_response("200 OK", _HEARD)
         return ()

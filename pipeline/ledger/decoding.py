@@ -1,0 +1,96 @@
+"""Decodes stored hashes and results of scripts into records. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.domain.callback_tokens import RunId
+from pipeline.domain.model import BatchRow, ItemRow
+from pipeline.domain.money import from_pico
+from pipeline.domain.results import row_from_document
+from pipeline.domain.states import BATCH_TERMINAL, ItemState
+from pipeline.errors import DailiesError
+from pipeline.ledger.records import PollLease, SubmissionLease
+from pipeline.ledger.times import moment
+
+LIVE_FIELDS = ("state", "tries", "before", "task", "paid")
+"""Fields of an item's hash that `item_row` needs, in this order."""
+
+
+def batch_row(batch_id: str, fields: Mapping[str, str]) -> BatchRow:
+    """Return a batch from its hash. Raises DailiesError if the hash is damaged."""
+    counts = {state.value: int(fields.get(f"n:{state}", 0)) for state in ItemState}
+    created = moment(fields["created"])
+    if created is None:
+        raise DailiesError(
+            f"The record of batch {batch_id!r} in Redis has no creation time. Rebuild it: `dailies recover` with its "
+            "folder on S3."
+        )
+    return BatchRow(
+        id=batch_id,
+        name=fields["name"],
+        model=json.loads(fields["plan"])["model"],
+        status=fields["status"],
+        counts={state: count for state, count in counts.items() if count},
+        total=int(fields["total"] if "loaded" in fields else fields["expected"]),
+        cost_usd=from_pico(fields.get("cost", "0")),
+        created=created,
+        finished=moment(fields.get("finished", 0)) if fields["status"] in BATCH_TERMINAL else None,
+        output=fields["output"],
+        trigger=fields["trigger"],
+        revision=int(fields["revision"]),
+        reason=fields.get("reason"),
+    )
+
+
+def item_row(item_id: str, spec: str, outcome: str | None, review: str | None, fields: Sequence[str | None]) -> ItemRow:
+    """Return an item from its spec, outcome and review (JSON texts) and the values of LIVE_FIELDS."""
+    state, attempts_spent, attempts_before, task, paid = fields
+    document = {
+        "id": item_id,
+        "status": state or ItemState.PENDING,
+        "attempts": int(attempts_spent or 0) + int(attempts_before or 0),
+        "task_id": task,
+        "cost_usd": paid or "0",
+        **json.loads(spec),
+        **(json.loads(outcome) if outcome else {}),
+        "review": json.loads(review) if review else None,
+    }
+    return row_from_document(document)
+
+
+def submission_lease(row: Sequence[Any], lease: str) -> SubmissionLease:
+    """Return a lease from a row of `claim_pending.lua`."""
+    batch, item, attempt, attempts_spent, refusals, spec_text = row
+    spec = json.loads(spec_text)
+    return SubmissionLease(
+        run=RunId(batch, item, int(attempt)),
+        lease=lease,
+        attempts_spent=int(attempts_spent),
+        refusals=int(refusals),
+        image=spec["image"],
+        prompt=spec["prompt"],
+        params=spec["params"],
+    )
+
+
+def poll_lease(row: Sequence[str], lease: str) -> PollLease:
+    """Return a lease from a row of `claim_due.lua`."""
+    batch, item, batch_status, state, attempt, attempts_spent, task, token, posted = row[:9]
+    failed_polls, failed_copies, hint_task, hint_token, now = row[9:]
+    return PollLease(
+        run=RunId(batch, item, int(attempt)),
+        lease=lease,
+        batch_status=batch_status,
+        state=ItemState(state),
+        attempts_spent=int(attempts_spent),
+        task_id=task,
+        token=token,
+        age_s=(int(now) - int(posted)) / 1000,
+        failed_polls=int(failed_polls),
+        failed_copies=int(failed_copies),
+        hint_task=hint_task,
+        hint_token=hint_token,
+    )

@@ -1,0 +1,83 @@
+-- Items and their runs. LEGAL_TRANSITIONS (from -> {to = true}) comes from constants.py.
+
+-- Change the state of an item and the counts of its batch. No other function changes a state.
+local function change_state(batch, item, from, to)
+  if not (LEGAL_TRANSITIONS[from] and LEGAL_TRANSITIONS[from][to]) then
+    error('illegal transition ' .. from .. ' -> ' .. to)
+  end
+  redis.call('HSET', item_key(batch, item), 'state', to)
+  redis.call('HINCRBY', batch_key(batch), 'n:' .. from, -1)
+  redis.call('HINCRBY', batch_key(batch), 'n:' .. to, 1)
+end
+
+-- Make an item pending; its next attempt is due in `delay` ms.
+local function queue_item(batch, item, delay)
+  redis.call('ZADD', pending_key(batch), now_ms() + delay, item)
+  redis.call('ZADD', FAIRNESS_QUEUE, 'NX', 0, batch)
+end
+
+-- Count a batch's item as open again if it had an outcome. The batch keeps the reason why it was stopped.
+local function reopen_ended_item(batch, item)
+  if redis.call('HDEL', outcomes_key(batch), item) == 0 then return end
+  redis.call('HINCRBY', batch_key(batch), 'open', 1)
+  reopen_batch(batch, redis.call('HGET', batch_key(batch), 'reason'))
+end
+
+-- Make an item pending again whose run was never posted. The attempt does not count against the limit.
+local function return_unposted(batch, item, from)
+  redis.call('HINCRBY', item_key(batch, item), 'tries', -1)
+  change_state(batch, item, from, 'pending')
+  release_slot(batch, item)
+  queue_item(batch, item, 0)
+end
+
+-- Return whether the caller holds the item: same state, same attempt, same lease.
+local function holds_lease(batch, item, state, attempt, lease)
+  local held_state, held_attempt, held_lease = read_fields(item_key(batch, item), 'state', 'attempt', 'lease')
+  return held_state == state and held_attempt == attempt and held_lease == lease
+end
+
+-- Make a run unknown whose response was lost: wait for its callback until `adopt_until`. If a callback has named its
+-- task already, it is due at once.
+local function mark_run_unknown(batch, item, now, adopt_until)
+  local key, member = item_key(batch, item), member_of(batch, item)
+  change_state(batch, item, 'submitting', 'unknown')
+  redis.call('HDEL', key, 'lease')
+  redis.call('ZADD', ADOPT, adopt_until, member)
+  if redis.call('HEXISTS', key, 'hint_task') == 1 then redis.call('ZADD', DUE, now, member) end
+end
+
+-- End an item with `outcome` (JSON). Returns how many items of the batch are still open.
+local function end_item(batch, item, from, to, outcome)
+  local member = member_of(batch, item)
+  change_state(batch, item, from, to)
+  release_slot(batch, item)
+  redis.call('ZREM', DUE, member)
+  redis.call('ZREM', LEASES, member)
+  redis.call('ZREM', ADOPT, member)
+  redis.call('HDEL', item_key(batch, item), 'lease', 'rung')
+  redis.call('HSET', outcomes_key(batch), item, outcome)
+  count('ended:' .. to)
+  count_in_timeline(batch, to)
+  return redis.call('HINCRBY', batch_key(batch), 'open', -1)
+end
+
+-- Retry an item that has ended in one of `states` ({state = true}). If its run is paid, only the copy is repeated;
+-- otherwise it waits for a new run. Returns whether it is retried.
+local function retry_item(batch, item, states)
+  local key = item_key(batch, item)
+  local state, paid = read_fields(key, 'state', 'paid')
+  if not state or not states[state] or redis.call('HDEL', outcomes_key(batch), item) == 0 then return false end
+  redis.call('HDEL', key, 'lease', 'rung', 'looks', 'copies', 'refusals')
+  redis.call('HINCRBY', batch_key(batch), 'open', 1)
+  if paid and state == 'failed' then
+    change_state(batch, item, state, 'collecting')
+    redis.call('ZADD', DUE, now_ms(), member_of(batch, item))
+  else
+    redis.call('HINCRBY', key, 'before', redis.call('HGET', key, 'tries') or 0)
+    redis.call('HSET', key, 'tries', 0)
+    change_state(batch, item, state, 'pending')
+    queue_item(batch, item, 0)
+  end
+  return true
+end

@@ -1,0 +1,26 @@
+-- Keys of the ledger; pipeline/ledger/keys.py describes them. Some keep an older name for the sake of stored data.
+local ACCOUNT = PREFIX .. 'account'
+local ACTIVE = PREFIX .. 'active'
+local ADOPT = PREFIX .. 'adopt'
+local BATCHES = PREFIX .. 'batches'
+local COUNTERS = PREFIX .. 'figures'
+local DELIVERIES = PREFIX .. 'notices'
+local DUE = PREFIX .. 'due'
+local FAIRNESS_QUEUE = PREFIX .. 'turn'
+local LEASES = PREFIX .. 'leases'
+local OPEN_BATCHES = PREFIX .. 'open'
+local SCHEMA = PREFIX .. 'schema'
+local SPEND = PREFIX .. 'spend'
+local COLLECT_ENQUEUED = PREFIX .. 'wake:collect'
+
+local function order_key(batch) return batch_key(batch) .. ':order' end
+local function specs_key(batch) return batch_key(batch) .. ':specs' end
+local function pending_key(batch) return batch_key(batch) .. ':pending' end
+local function outcomes_key(batch) return batch_key(batch) .. ':ended' end
+local function reviews_key(batch) return batch_key(batch) .. ':reviews' end
+local function timeline_key(batch) return batch_key(batch) .. ':life' end
+local function item_key(batch, item) return PREFIX .. 'item:' .. batch .. ':' .. item end
+
+-- The member of DUE, LEASES, ADOPT and ACTIVE that stands for an item.
+local function member_of(batch, item) return batch .. ' ' .. item end
+local function parse_member(member) return member:match('^(%S+) (%S+)$') end

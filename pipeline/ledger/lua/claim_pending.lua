@@ -1,0 +1,131 @@
+-- Leases pending items for submission: fairly between batches, within concurrency limits, budgets and backoff.
+-- ARGV: max items, lease (ms), lease token, max active runs of the account (0: no limit of ours).
+-- Returns {ms until the next item is due or -1, batches out of budget {id …}, leases {{batch, item, attempt,
+-- attempts spent, refusals, spec} …}}.
+local max_items, lease_ms, lease, max_active = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local now = now_ms()
+-- If more batches have pending items, they are considered in rotation.
+local MAX_BATCHES = 50
+
+local function read_account()
+  local paused, probe_at, backoff_until, backoff_attempts, limit =
+    read_fields(ACCOUNT, 'paused', 'probe_at', 'backoff_until', 'backoff_tries', 'window')
+  return {
+    paused = paused,
+    probe_at = tonumber(probe_at),
+    backoff_until = tonumber(backoff_until) or 0,
+    backoff_attempts = tonumber(backoff_attempts) or 0,
+    limit = limit and math.floor(tonumber(limit)),
+  }
+end
+
+-- Return the ms until the account takes submissions: 0 if it does now, -1 if a person must resume it.
+local function account_wait(account)
+  if account.paused and not account.probe_at then return -1 end
+  if account.paused and account.probe_at > now then return account.probe_at - now end
+  return math.max(0, account.backoff_until - now)
+end
+
+-- Return how many runs the account may start now. After a refusal a single run probes until one is accepted.
+local function free_slots(account)
+  local limit = max_active
+  if account.limit and (limit == 0 or account.limit < limit) then limit = account.limit end
+  local free = max_items
+  if limit > 0 then free = math.min(free, limit - redis.call('SCARD', ACTIVE)) end
+  if account.paused or account.backoff_attempts > 0 then free = math.min(free, 1) end
+  return free
+end
+
+-- Return how many runs `money` pays for, and whether the budget is spent.
+local function affordable_runs(money, price, reserved, active)
+  if price > 0 then
+    local runs = math.floor(money / price)
+    -- A reservation may be returned: while there is one, the budget is not spent.
+    return runs, runs <= 0 and reserved == 0
+  end
+  -- The price is unknown: a single run finds out.
+  return money > 0 and 1 - active or 0, money <= 0
+end
+
+-- Return how many runs a batch may start now, and whether its budget is spent.
+local function batch_slots(batch)
+  local status, limit, active, budget, cost, reserved, price =
+    read_fields(batch_key(batch), 'status', 'max_active', 'active', 'budget', 'cost', 'reserved', 'price')
+  if status ~= 'running' then return 0, false end
+  active, reserved = tonumber(active or 0), tonumber(reserved or 0)
+  limit = tonumber(limit or 0)
+  local slots = limit > 0 and limit - active or max_items
+  if not budget then return slots, false end
+  local money = tonumber(budget) - tonumber(cost or 0) - reserved
+  local affordable, out_of_budget = affordable_runs(money, tonumber(price or 0), reserved, active)
+  return math.min(slots, affordable), out_of_budget
+end
+
+-- Return the batches with pending items, those with the smallest demand first, and the ids of those out of budget.
+local function read_demand(free)
+  local batches, out_of_budget = {}, {}
+  for position, id in ipairs(redis.call('ZRANGE', FAIRNESS_QUEUE, 0, MAX_BATCHES - 1)) do
+    local slots, is_out_of_budget = batch_slots(id)
+    if is_out_of_budget then out_of_budget[#out_of_budget + 1] = id end
+    local demand = 0
+    if slots > 0 then demand = math.min(slots, free, redis.call('ZCOUNT', pending_key(id), '-inf', now)) end
+    batches[position] = {id = id, slots = slots, demand = demand, position = position}
+  end
+  table.sort(batches, function(a, b)
+    return a.demand < b.demand or (a.demand == b.demand and a.position < b.position)
+  end)
+  return batches, out_of_budget
+end
+
+-- Lease one item; returns its row.
+local function claim_item(batch, item)
+  local key = item_key(batch, item)
+  local attempts_spent, refusals = read_fields(key, 'tries', 'refusals')
+  attempts_spent = tonumber(attempts_spent or 0) + 1
+  local attempt = redis.call('HINCRBY', key, 'attempt', 1)
+  redis.call('HSET', key, 'tries', attempts_spent, 'lease', lease, 'posted', now)
+  redis.call('HDEL', key, 'posting', 'task', 'token', 'rung', 'hint_task', 'hint_token', 'looks', 'copies')
+  change_state(batch, item, 'pending', 'submitting')
+  acquire_slot(batch, item)
+  redis.call('ZADD', LEASES, now + lease_ms, member_of(batch, item))
+  local spec = redis.call('HGET', specs_key(batch), item)
+  return {batch, item, attempt, attempts_spent, tonumber(refusals or 0), spec}
+end
+
+-- Take up to `share` due items off the pending queue of a batch.
+local function take_due(batch, share)
+  if share <= 0 then return {} end
+  local items = due_members(pending_key(batch), now, share)
+  redis.call('ZREM', pending_key(batch), unpack(items))
+  return items
+end
+
+-- Lease up to `share` items of a batch. Returns ms until its next item is due; -1 if it waits for something else.
+local function claim_share(batch, share, is_rotated, rows)
+  local items = take_due(batch.id, share)
+  if share > 0 or is_rotated then redis.call('ZADD', FAIRNESS_QUEUE, now, batch.id) end
+  for _, item in ipairs(items) do rows[#rows + 1] = claim_item(batch.id, item) end
+  local wait = ms_until_first(pending_key(batch.id), now)
+  if wait < 0 then redis.call('ZREM', FAIRNESS_QUEUE, batch.id) end
+  return batch.slots > #items and wait or -1
+end
+
+local account = read_account()
+local wait = account_wait(account)
+if wait ~= 0 then return {wait, {}, {}} end
+local free = free_slots(account)
+if free <= 0 then return {-1, {}, {}} end
+
+local next_due, rows = -1, {}
+local batches, out_of_budget = read_demand(free)
+for i, batch in ipairs(batches) do
+  -- Batches with a small demand come first: the others share what these leave.
+  local share = math.min(batch.demand, math.ceil((free - #rows) / (#batches - i + 1)))
+  local batch_wait = claim_share(batch, share, #batches == MAX_BATCHES, rows)
+  if batch_wait >= 0 and (next_due < 0 or batch_wait < next_due) then next_due = batch_wait end
+end
+if account.paused and #rows > 0 then
+  -- One probe at a time: its result sets when the next one starts.
+  redis.call('HSET', ACCOUNT, 'probe_at', now + lease_ms, 'probing', 1)
+end
+return {next_due, out_of_budget, rows}

@@ -1,0 +1,61 @@
+-- Ends leases and waits whose time is over. A submission that was not marked as posting goes back to pending; one that
+-- was marked is an unknown run. An unknown run that no callback named in time is held as unknown, or submitted again.
+-- ARGV: max items of each kind, ms to wait for a callback, 'hold' | 'resubmit', outcome of a held item (JSON).
+-- Returns {expired submissions, held, resubmitted, batches of held items {id …}}.
+local max_items, adopt_wait, on_unknown, held_outcome = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local now = now_ms()
+
+local function expire_submission(member)
+  local batch, item = parse_member(member)
+  redis.call('ZREM', LEASES, member)
+  local state, posting = read_fields(item_key(batch, item), 'state', 'posting')
+  if state ~= 'submitting' then return 0 end
+  if posting then
+    mark_run_unknown(batch, item, now, now + adopt_wait)
+  else
+    redis.call('HDEL', item_key(batch, item), 'lease', 'rung')
+    return_unposted(batch, item, 'submitting')
+  end
+  return 1
+end
+
+-- The state stays `unknown`; the item counts as ended.
+local function hold(batch, item)
+  redis.call('HSET', outcomes_key(batch), item, held_outcome)
+  redis.call('HINCRBY', batch_key(batch), 'open', -1)
+  count('ended:unknown')
+  count_in_timeline(batch, 'unknown')
+end
+
+-- Returns what was done with the run: 'held', 'resubmitted' or nil, and its batch.
+local function expire_adoption(member)
+  local batch, item = parse_member(member)
+  local key = item_key(batch, item)
+  redis.call('ZREM', ADOPT, member)
+  if redis.call('HGET', key, 'state') ~= 'unknown' then return nil, batch end
+  if redis.call('ZSCORE', DUE, member) then
+    -- A callback named its task: the run is adopted as soon as the vendor responds.
+    redis.call('ZADD', ADOPT, now + adopt_wait, member)
+    return nil, batch
+  end
+  redis.call('HDEL', key, 'lease', 'rung')
+  release_slot(batch, item)
+  if on_unknown ~= 'resubmit' then
+    hold(batch, item)
+    return 'held', batch
+  end
+  change_state(batch, item, 'unknown', 'pending')
+  queue_item(batch, item, 0)
+  return 'resubmitted', batch
+end
+
+local expired, done, batches = 0, {held = 0, resubmitted = 0}, {}
+for _, member in ipairs(due_members(LEASES, now, max_items)) do
+  expired = expired + expire_submission(member)
+end
+for _, member in ipairs(due_members(ADOPT, now, max_items)) do
+  local action, batch = expire_adoption(member)
+  if action then done[action] = done[action] + 1 end
+  if action == 'held' then batches[#batches + 1] = batch end
+end
+return {expired, done.held, done.resubmitted, batches}

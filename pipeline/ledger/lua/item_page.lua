@@ -1,0 +1,36 @@
+-- Finds the items of one page, in manifest order. The work is bounded.
+-- ARGV: batch, first position, max items to scan, max items to return, text in id or spec ('' for any; lower case, as
+-- it stands in JSON), mark ('' for any, 'none' for succeeded items without a review), then states (none for any).
+-- Returns {position of the next page or -1 at the end, {item id …}}.
+local batch, first, max_scanned = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local max_items, text, mark = tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local states, is_any_state = argv_set(7), #ARGV < 7
+local CHUNK = 500
+
+local function has_state(item)
+  return is_any_state or states[redis.call('HGET', item_key(batch, item), 'state') or 'pending']
+end
+
+local function has_mark(item)
+  if mark == '' then return true end
+  local review = redis.call('HGET', reviews_key(batch), item)
+  if mark == 'none' then return not review and redis.call('HGET', item_key(batch, item), 'state') == 'succeeded' end
+  return review and cjson.decode(review).mark == mark
+end
+
+local function has_text(item)
+  if text == '' or item:lower():find(text, 1, true) then return true end
+  return (redis.call('HGET', specs_key(batch), item) or ''):lower():find(text, 1, true)
+end
+
+local found, position = {}, first
+while position < first + max_scanned do
+  local items = redis.call('LRANGE', order_key(batch), position, position + CHUNK - 1)
+  for _, item in ipairs(items) do
+    if #found == max_items then return {position, found} end
+    position = position + 1
+    if has_state(item) and has_mark(item) and has_text(item) then found[#found + 1] = item end
+  end
+  if #items < CHUNK then return {-1, found} end
+end
+return {position, found}

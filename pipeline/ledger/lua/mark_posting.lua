@@ -1,0 +1,12 @@
+-- Records that runs are about to be posted: from now on a lost response makes them unknown. Repeating it is harmless.
+-- ARGV: batch, item, attempt, lease of each run.
+-- Returns 1 or 0 for each: whether the caller still holds it.
+local held = {}
+for i, run in ipairs(argv_rows(1, 'batch', 'item', 'attempt', 'lease')) do
+  held[i] = 0
+  if holds_lease(run.batch, run.item, 'submitting', run.attempt, run.lease) then
+    redis.call('HSET', item_key(run.batch, run.item), 'posting', 1)
+    held[i] = 1
+  end
+end
+return held
