@@ -15,6 +15,7 @@ from jobs.concurrency import work
 from jobs.context import Context, context, plan
 from jobs.outcomes import end, fail, retry_or_fail, run_fields
 from jobs.output_copy import copy_outputs
+from pipeline.batches.job_queue import Job
 from pipeline.domain import retry_policy
 from pipeline.domain.results import output_document
 from pipeline.domain.states import BatchState, ItemState, Stop
@@ -30,18 +31,18 @@ log = structlog.get_logger()
 def collect() -> None:
     """Look at every run that is due: rung, to be polled, or left behind by a worker that died."""
     ctx = context()
-    ctx.job_queue.clear_pending("collect")
+    ctx.job_queue.clear_pending(Job.COLLECT)
     if work(lambda limit: _claim(ctx, limit), lambda due: _poll(ctx, due), ctx.leases):
-        ctx.job_queue.enqueue_once("collect")
+        ctx.job_queue.enqueue_once(Job.COLLECT)
 
 
 def _claim(ctx: Context, limit: int) -> Sequence[PollLease]:
     dues = ctx.ledger.runs.claim_due(limit, lease_s=ctx.settings.lease_s)
     if len(dues.runs) == limit:
         # There may be more than these hands can do: another worker may help.
-        ctx.job_queue.enqueue_once("collect")
+        ctx.job_queue.enqueue_once(Job.COLLECT)
     elif dues.next_in_s is not None:
-        ctx.job_queue.enqueue_in("collect", dues.next_in_s)
+        ctx.job_queue.enqueue_in(Job.COLLECT, dues.next_in_s)
     return dues.runs
 
 
@@ -93,7 +94,7 @@ def _not_found(ctx: Context, due: PollLease, error: TaskNotFound) -> None:
 
 def _poll_later(ctx: Context, due: PollLease, delay_s: float, *, counter: str = "") -> None:
     if ctx.ledger.runs.release(due, delay_s=delay_s, counter=counter):
-        ctx.job_queue.enqueue_in("collect", delay_s)
+        ctx.job_queue.enqueue_in(Job.COLLECT, delay_s)
 
 
 def _adopt(ctx: Context, due: PollLease, task: Task) -> None:
@@ -104,7 +105,7 @@ def _adopt(ctx: Context, due: PollLease, task: Task) -> None:
         _poll_later(ctx, due, 0)
     elif ctx.ledger.runs.accept(due.run, due.lease, task.id, task.token, 0):
         log.info("run_adopted", **run_fields(due), task=task.id)
-        ctx.job_queue.enqueue_once("collect")
+        ctx.job_queue.enqueue_once(Job.COLLECT)
 
 
 def _still_running(ctx: Context, due: PollLease, task: Task) -> None:
@@ -151,7 +152,7 @@ def _succeeded(ctx: Context, due: PollLease, task: Task) -> None:
         return
     log.info("run_succeeded", **run_fields(due), task=task.id, cost_usd=str(task.cost_usd))
     if paid is Paid.PLACE_WANTED:
-        ctx.job_queue.enqueue_once("submit")
+        ctx.job_queue.enqueue_once(Job.SUBMIT)
     _copy(ctx, due, task)
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 import structlog
 
 from jobs.context import Context, context, plan
+from pipeline.batches.job_queue import Job
 from pipeline.domain.results import results_uri
 from pipeline.errors import NoSuchBatch, NotificationFailed
 from pipeline.ledger.outbox import Delivery
@@ -24,7 +25,7 @@ _TOO_SLOW = NotificationFailed("It takes too long to answer.", again=False)
 def deliver_notifications() -> None:
     """Tell what is to be told now. What was given up is raised, for RQ to keep as a dead letter."""
     ctx = context()
-    ctx.job_queue.clear_pending("deliver_notifications")
+    ctx.job_queue.clear_pending(Job.DELIVER_NOTIFICATIONS)
     deliveries = ctx.ledger.outbox.claim(_MAX_CONCURRENT, lease_s=_LEASE_S)
     told, late = wait([_executor().submit(_deliver, ctx, delivery) for delivery in deliveries.due], timeout=_MAX_S)
     if late:
@@ -32,7 +33,7 @@ def deliver_notifications() -> None:
         log.warning("notifications_too_slow", number=len(late))
     given_up = [failure for future in told if (failure := future.result())]
     if deliveries.next_in_s is not None:
-        ctx.job_queue.enqueue_in("deliver_notifications", deliveries.next_in_s)
+        ctx.job_queue.enqueue_in(Job.DELIVER_NOTIFICATIONS, deliveries.next_in_s)
     if given_up:
         raise given_up[0]
 
@@ -60,7 +61,7 @@ def _failed(ctx: Context, delivery: Delivery, failure: NotificationFailed) -> No
     if failure.again and delivery.tries <= len(RETRY_AFTER_S):
         delay = RETRY_AFTER_S[delivery.tries - 1]
         if ctx.ledger.outbox.reschedule(delivery, delay):
-            ctx.job_queue.enqueue_in("deliver_notifications", delay)
+            ctx.job_queue.enqueue_in(Job.DELIVER_NOTIFICATIONS, delay)
         return None
     ctx.ledger.outbox.complete(delivery)
     why = f"Nobody was told that batch {delivery.batch_id!r} has ended, after {delivery.tries} tries: {failure}"

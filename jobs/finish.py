@@ -11,6 +11,7 @@ from typing import BinaryIO
 import structlog
 
 from jobs.context import Context, context, plan
+from pipeline.batches.job_queue import Job
 from pipeline.domain import results
 from pipeline.domain.model import BatchRow
 from pipeline.domain.states import BatchState, batch_outcome
@@ -27,7 +28,7 @@ _REPORT_AGAIN_S = 30.0
 def finish(batch_id: str) -> None:
     """Write the results of a batch. Doing it twice, or twice at once, makes one results.json."""
     ctx = context()
-    ctx.job_queue.clear_pending("finish", batch_id)
+    ctx.job_queue.clear_pending(Job.FINISH, batch_id)
     lease = ctx.ledger.finalization.claim(batch_id, lease_s=ctx.settings.lease_s)
     if lease is None:
         return
@@ -91,22 +92,22 @@ def _close(ctx: Context, batch: BatchRow, lease: str) -> None:
     finished = batch.finished or datetime.now(UTC)
     if batch.trigger.startswith("trigger:"):
         # Should we die before it is asked for below: telling it twice changes nothing.
-        ctx.job_queue.enqueue_in("status_report", _REPORT_AGAIN_S, batch.id)
+        ctx.job_queue.enqueue_in(Job.WRITE_STATUS_FILES, _REPORT_AGAIN_S, batch.id)
     notify = plan(batch.id).notify is not None
     ended = ctx.ledger.finalization.complete(
         batch.id, lease, BatchState(batch.status), finished, batch.revision, notify=notify
     )
     if notify and ended is not Finished.NOT_OURS:
-        ctx.job_queue.enqueue_once("deliver_notifications")
+        ctx.job_queue.enqueue_once(Job.DELIVER_NOTIFICATIONS)
     match ended:
         case Finished.DONE:
             if batch.trigger.startswith("trigger:"):
-                ctx.job_queue.enqueue_once("status_report", batch.id)
+                ctx.job_queue.enqueue_once(Job.WRITE_STATUS_FILES, batch.id)
             elif batch.trigger.startswith("schedule:"):
                 # A tick may have waited for this end.
-                ctx.job_queue.enqueue_once("run_schedules")
+                ctx.job_queue.enqueue_once(Job.RUN_SCHEDULES)
             log.info("batch_finished", batch=batch.id, status=batch.status, revision=batch.revision)
         case Finished.DUE_AGAIN:
-            ctx.job_queue.enqueue_once("finish", batch.id)
+            ctx.job_queue.enqueue_once(Job.FINISH, batch.id)
         case Finished.NOT_OURS:
             log.warning("finish_not_ours", batch=batch.id)

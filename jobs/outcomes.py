@@ -10,6 +10,7 @@ import structlog
 
 from jobs.context import Context, plan
 from jobs.leases import Leased
+from pipeline.batches.job_queue import Job
 from pipeline.domain import retry_policy
 from pipeline.domain.states import BatchState, ItemState, Stop
 from pipeline.ledger.records import Returned
@@ -30,9 +31,9 @@ def end(ctx: Context, leased: Leased, state: ItemState, to: ItemState, outcome: 
         ctx.service.control.stop(leased.run.batch, Stop.FAILURES, [BatchState.RUNNING, BatchState.PAUSED])
     if state in (ItemState.SUBMITTING, ItemState.RUNNING):
         # Its place at the vendor is free.
-        ctx.job_queue.enqueue_once("submit")
+        ctx.job_queue.enqueue_once(Job.SUBMIT)
     if ended.last:
-        ctx.job_queue.enqueue_once("finish", leased.run.batch)
+        ctx.job_queue.enqueue_once(Job.FINISH, leased.run.batch)
 
 
 def fail(ctx: Context, leased: Leased, state: ItemState, why: str) -> None:
@@ -57,7 +58,7 @@ def requeue(ctx: Context, leased: Leased, state: ItemState, delay_s: float, *, s
         ctx.journal.note(plan(leased.run.batch).output, note)
     match returned:
         case Returned.WAITS:
-            ctx.job_queue.enqueue_in("submit", delay_s)
+            ctx.job_queue.enqueue_in(Job.SUBMIT, delay_s)
         case Returned.MUST_END:
             ctx.service.control.cancel_pending(
                 leased.run.batch, ctx.ledger.batches.get(leased.run.batch).reason or Stop.BY_HAND

@@ -10,6 +10,7 @@ import structlog
 from jobs.context import Context, context
 from jobs.input_files import stored_image
 from jobs.submit import submit_due
+from pipeline.batches.job_queue import Job
 from pipeline.domain.retry_policy import Tolerance
 from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import DailiesError, StorageError
@@ -22,7 +23,7 @@ log = structlog.get_logger()
 def start(batch_id: str) -> None:
     """Make ready what the runs of a batch share and let it run. Doing it twice changes nothing."""
     ctx = context()
-    ctx.job_queue.clear_pending("start", batch_id)
+    ctx.job_queue.clear_pending(Job.START, batch_id)
     if not ctx.ledger.batches.is_accepted(batch_id):
         return
     shared = ctx.ledger.batches.config(batch_id)

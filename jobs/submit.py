@@ -12,6 +12,7 @@ from jobs.concurrency import work
 from jobs.context import Context, context, plan
 from jobs.input_files import stored_image
 from jobs.outcomes import fail, requeue, retry_or_fail, run_fields
+from pipeline.batches.job_queue import Job
 from pipeline.domain import retry_policy
 from pipeline.domain.states import BatchState, ItemState, Stop
 from pipeline.errors import StorageError
@@ -35,14 +36,14 @@ log = structlog.get_logger()
 def submit() -> None:
     """Post runs for pending items, as many at once as window, budgets and hands allow."""
     ctx = context()
-    ctx.job_queue.clear_pending("submit")
+    ctx.job_queue.clear_pending(Job.SUBMIT)
     submit_due(ctx)
 
 
 def submit_due(ctx: Context) -> None:
     """What `submit` does."""
     if work(lambda limit: _claim(ctx, limit), lambda claim: _submit_one(ctx, claim), ctx.leases):
-        ctx.job_queue.enqueue_once("submit")
+        ctx.job_queue.enqueue_once(Job.SUBMIT)
 
 
 def _claim(ctx: Context, limit: int) -> Sequence[SubmissionLease]:
@@ -52,9 +53,9 @@ def _claim(ctx: Context, limit: int) -> Sequence[SubmissionLease]:
         ctx.service.control.stop(batch_id, Stop.BUDGET, [BatchState.RUNNING])
     if len(claims.runs) == limit:
         # There may be more than these hands can do: another worker may help.
-        ctx.job_queue.enqueue_once("submit")
+        ctx.job_queue.enqueue_once(Job.SUBMIT)
     elif claims.next_in_s is not None:
-        ctx.job_queue.enqueue_in("submit", claims.next_in_s)
+        ctx.job_queue.enqueue_in(Job.SUBMIT, claims.next_in_s)
     return _record_attempts(ctx, claims.runs)
 
 
@@ -138,10 +139,10 @@ def _accepted(ctx: Context, claim: SubmissionLease, run: Run) -> None:
         plan(claim.run.batch).output, {**_intent(claim), "do": "task", "task": run.task_id, "token": run.token}
     )
     if ctx.ledger.runs.accept(claim.run, claim.lease, run.task_id, run.token, wait):
-        ctx.job_queue.enqueue_in("collect", wait)
+        ctx.job_queue.enqueue_in(Job.COLLECT, wait)
     elif ctx.ledger.runs.record_callback(claim.run, run.task_id, run.token):
         # The lease ran out while the vendor was thinking: what it answered is a hint like a callback's.
-        ctx.job_queue.enqueue_once("collect")
+        ctx.job_queue.enqueue_once(Job.COLLECT)
 
 
 def _refused(ctx: Context, claim: SubmissionLease, error: WiroError) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 
 from jobs.context import Context, context, plan
+from pipeline.batches.job_queue import Job
 from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import NoSuchBatch
 
@@ -22,19 +23,19 @@ def sweep() -> None:
         except NoSuchBatch:
             log.warning("open_batch_is_gone", batch=batch_id)
     if ctx.ledger.outbox.has_pending():
-        ctx.job_queue.enqueue_once("deliver_notifications")
-    ctx.job_queue.enqueue_once("submit")
-    ctx.job_queue.enqueue_once("collect")
+        ctx.job_queue.enqueue_once(Job.DELIVER_NOTIFICATIONS)
+    ctx.job_queue.enqueue_once(Job.SUBMIT)
+    ctx.job_queue.enqueue_once(Job.COLLECT)
 
 
 def _sweep_batch(ctx: Context, batch_id: str) -> None:
     if not ctx.ledger.batches.is_loaded(batch_id):
-        ctx.job_queue.enqueue_once("start", batch_id)
+        ctx.job_queue.enqueue_once(Job.START, batch_id)
         return
     batch = ctx.ledger.batches.get(batch_id)
     if batch.status == BatchState.CANCELLING:
         ctx.service.control.cancel_pending(batch_id, batch.reason or Stop.BY_HAND)
     elif ctx.ledger.batches.has_ended(batch_id):
-        ctx.job_queue.enqueue_once("finish", batch_id)
+        ctx.job_queue.enqueue_once(Job.FINISH, batch_id)
     elif (deadline := plan(batch_id).deadline_s) and ctx.ledger.batches.age_s(batch_id) > deadline:
         ctx.service.control.stop(batch_id, Stop.DEADLINE, [BatchState.RUNNING, BatchState.PAUSED])

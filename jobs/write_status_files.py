@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from jobs.context import Context, context
+from pipeline.batches.job_queue import Job
 from pipeline.domain.model import BatchRow
 from pipeline.domain.results import results_uri
 from pipeline.errors import StorageError
@@ -21,10 +22,10 @@ _MAX_ATTEMPTS = 8
 _FIRST_WAIT_S = 5.0
 
 
-def status_report(batch_id: str, tries: str = "0") -> None:
+def write_status_files(batch_id: str, tries: str = "0") -> None:
     """Write the status of every drop of a batch that has ended. Doing it twice changes nothing."""
     ctx = context()
-    ctx.job_queue.clear_pending("status_report", batch_id)
+    ctx.job_queue.clear_pending(Job.WRITE_STATUS_FILES, batch_id)
     batch = ctx.ledger.batches.get(batch_id)
     if batch.finished is None:
         # It was opened again meanwhile: its next end is told.
@@ -35,7 +36,7 @@ def status_report(batch_id: str, tries: str = "0") -> None:
     if all(told):
         log.info("batch_reported", batch=batch_id, objects=len(objects))
     elif int(tries) < _MAX_ATTEMPTS:
-        ctx.job_queue.enqueue_in("status_report", _FIRST_WAIT_S * 2 ** int(tries), batch_id, str(int(tries) + 1))
+        ctx.job_queue.enqueue_in(Job.WRITE_STATUS_FILES, _FIRST_WAIT_S * 2 ** int(tries), batch_id, str(int(tries) + 1))
 
 
 def _tell(ctx: Context, version: ObjectVersion, batch: BatchRow) -> bool:
