@@ -64,7 +64,7 @@ class NonForkingWorker(SimpleWorker):
 
     def work(self, *args: Any, **options: Any) -> bool:
         """Work until told to stop. Everything a job needs is made before the first one comes."""
-        context().storage.warm()
+        context().service.storage.warm()
         threading.Thread(target=_exit_after_grace, name="last-call", daemon=True).start()
         try:
             return super().work(*args, **options)
@@ -113,6 +113,6 @@ def _exit_after_grace() -> None:
 
 def _write_journal() -> None:
     try:
-        context().journal.flush()
+        context().service.journal.flush()
     except StorageError as error:
         log.warning("journal_not_written", error=str(error))
