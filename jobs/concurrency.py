@@ -1,7 +1,7 @@
-"""Work on many things at once: claim a handful whenever that many hands are free, until nothing is due.
+"""Concurrent work on claimed items: a job claims items whenever slots are free, until nothing is due.
 
-The hands are those of the process. A job does not wait for ever for the slowest thing it began, a vendor that hangs or
-a large copy: that goes on beside the jobs that follow, its lease kept.
+The slots belong to the process. A job does not wait until its slowest item is done: if the vendor hangs or an output
+is large, the item keeps its slot and its lease while other jobs run.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from jobs.context import stopping
 from jobs.leases import Leased, LeaseKeeper
 
 MAX_CONCURRENT_ITEMS = 64
-"""Things one worker works on at a time."""
+"""Items that one worker works on at a time."""
 MIN_FREE_SLOTS = 16
-"""Hands that must be free before busy ones claim more: claiming and writing down cost the same for one as for many."""
+"""Free slots before a busy worker claims again: a claim and its writes cost the same for one item as for many."""
 TIME_BUDGET_S = 1.0
-"""How long one job goes on claiming before it makes room for other kinds of work."""
-
+"""How long one job claims items before other kinds of jobs may run."""
 DRAIN_WAIT_S = 0.1
-"""How long a job then waits for what is still at work before it leaves it to itself."""
+"""How long a job then waits for its items. Items that take longer continue in the background."""
 
 LeasedT = TypeVar("LeasedT", bound=Leased)
 
@@ -34,16 +33,16 @@ log = structlog.get_logger()
 
 
 def work(claim: Callable[[int], Sequence[LeasedT]], do: Callable[[LeasedT], None], leases: LeaseKeeper) -> bool:
-    """Claim and do until nothing is due, the slice is over or the worker stops. True when more may be due.
+    """Claim items and work on them until nothing is due, the time budget is spent or the worker stops.
 
-    `claim(n)` answers at most n things; `do` works on one, in a thread, its lease kept. What was claimed is always
-    finished, though perhaps not before this returns. If `do` raised meanwhile, the first error is raised: a fault of
-    ours, for RQ to show; the lease of that thing runs out.
+    `claim(n)` returns at most n leases. `do` works on one of them, in a thread, while its lease is renewed. Every
+    claimed item is finished, but perhaps after this function has returned. Return whether more items may be due.
+    Raises the first error that `do` raised before the return: a bug, which RQ shows. The lease of that item expires.
     """
 
-    def hold(thing: LeasedT, claimed_at: float) -> None:
-        with leases.keep(thing, claimed_at):
-            do(thing)
+    def hold(lease: LeasedT, claimed_at: float) -> None:
+        with leases.hold(lease, claimed_at):
+            do(lease)
 
     slots = JobSlots()
     ends = time.monotonic() + TIME_BUDGET_S
@@ -52,33 +51,33 @@ def work(claim: Callable[[int], Sequence[LeasedT]], do: Callable[[LeasedT], None
         while time.monotonic() < ends and not stopping.is_set():
             claimed_at = time.monotonic()
             free = MAX_CONCURRENT_ITEMS - _slots.busy
-            for thing in claim(free) if free > 0 else ():
-                slots.start(partial(hold, thing, claimed_at))
+            for lease in claim(free) if free > 0 else ():
+                slots.start(partial(hold, lease, claimed_at))
             if slots.busy == 0 and free > 0:
                 more = False
                 break
             _slots.wait_until(min(_slots.busy - 1, MAX_CONCURRENT_ITEMS - MIN_FREE_SLOTS), ends)
     finally:
-        slots.leave()
+        slots.detach()
     if slots.errors:
         raise slots.errors[0]
     return more
 
 
 def wait_for_all() -> None:
-    """Wait until every hand of this process is free. What they do has time limits of its own."""
+    """Wait until every slot of this process is free. All work on items has time limits."""
     _slots.wait_until(0, None)
 
 
 class SlotPool:
-    """All hands of this process. `busy` of them have something in them."""
+    """All slots of this process. `busy`: how many are in use."""
 
     def __init__(self) -> None:
         self.busy = 0
         self.changed = threading.Condition()
 
     def wait_until(self, busy: int, ends: float | None) -> None:
-        """Wait until no more than `busy` hands are; at most until `ends` (time.monotonic)."""
+        """Wait until at most `busy` slots are in use, but not longer than until `ends` (time.monotonic)."""
         with self.changed:
             self.changed.wait_for(lambda: self.busy <= busy, None if ends is None else ends - time.monotonic())
 
@@ -87,32 +86,34 @@ _slots = SlotPool()
 
 
 class JobSlots:
-    """The hands that one job has set to work."""
+    """The slots that one job uses."""
 
     def __init__(self) -> None:
         self.busy = 0
         self.errors: list[Exception] = []
-        self._left = False
+        self._is_detached = False
 
-    def start(self, job: Callable[[], None]) -> None:
+    def start(self, task: Callable[[], None]) -> None:
+        """Run `task` in a slot."""
         with _slots.changed:
             self.busy += 1
             _slots.busy += 1
-        _executor().submit(self._run, job)
+        _executor().submit(self._run, task)
 
-    def leave(self) -> None:
-        """The job ends. What takes long goes on without it."""
+    def detach(self) -> None:
+        """End the job. Tasks that take longer than DRAIN_WAIT_S continue in the background."""
         with _slots.changed:
             _slots.changed.wait_for(lambda: self.busy == 0, DRAIN_WAIT_S)
-            self._left = self.busy > 0
+            self._is_detached = self.busy > 0
 
-    def _run(self, job: Callable[[], None]) -> None:
+    def _run(self, task: Callable[[], None]) -> None:
         try:
-            job()
+            task()
         except Exception as error:
             self.errors.append(error)
-            if self._left:
-                log.exception("hand_failed")
+            if self._is_detached:
+                # The job has returned: nothing else reports the error.
+                log.exception("background_item_failed")
         finally:
             with _slots.changed:
                 self.busy -= 1
@@ -122,4 +123,4 @@ class JobSlots:
 
 @lru_cache(maxsize=1)
 def _executor() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(MAX_CONCURRENT_ITEMS, thread_name_prefix="hand")
+    return ThreadPoolExecutor(MAX_CONCURRENT_ITEMS, thread_name_prefix="item")

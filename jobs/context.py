@@ -1,85 +1,78 @@
-"""What every job needs, made once a process: settings, clients and their warm connections."""
+"""The clients of a worker process: connected at the first call and shared by all jobs."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from jobs.leases import LeaseKeeper
-from pipeline.batches.job_queue import JobQueue
 from pipeline.batches.service import Service
+from pipeline.domain import retry_policy
 from pipeline.domain.callback_tokens import CallbackSigner, RunId
 from pipeline.errors import InvalidSettings
-from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import BatchConfig
 from pipeline.net.download import Downloader
 from pipeline.observability import logging
 from pipeline.settings import Settings, load
-from pipeline.storage.journal import Journal
-from pipeline.storage.s3 import Storage
 from pipeline.wiro.client import Wiro
 
 RETRY_TIMEOUT_S = 300.0
-"""How long a worker waits for Redis to come back before it lets go of what it holds."""
+"""How long a worker retries requests to Redis before it raises Unreachable."""
+_MAX_CACHED_CONFIGS = 1024
 
 stopping = threading.Event()
-"""Set when this worker was asked to end: jobs claim nothing more and finish what they hold."""
+"""Set when this worker must stop: jobs claim nothing more and finish the items that they hold."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """The clients of one worker process. All are thread-safe."""
+    """What jobs need besides the service. All parts are thread-safe."""
 
-    settings: Settings
-    ledger: Ledger
-    storage: Storage
+    service: Service
     wiro: Wiro
     downloader: Downloader
-    job_queue: JobQueue
-    service: Service
     leases: LeaseKeeper
-    journal: Journal
-    signer: CallbackSigner | None
+    callback_url: Callable[[RunId], str | None]
+    """The URL that the vendor posts to when a run ends; None without a public URL."""
+    batch_config: Callable[[str], BatchConfig]
+    """The configuration of a batch, by its id. It never changes, so it is cached."""
 
-    def callback_url(self, run: RunId) -> str | None:
-        """Where the vendor is to call when `run` ends; None without a public URL."""
-        if self.signer is None or self.settings.public_url is None:
-            return None
-        return self.signer.url(self.settings.public_url, run)
+    def poll_delay_s(self, age_s: float) -> float:
+        """Return the delay in seconds before the next poll of a run that was posted `age_s` seconds ago."""
+        settings = self.service.settings
+        return retry_policy.poll_delay(
+            age_s, expects_callback=settings.public_url is not None, poll_after_s=settings.poll_after_s
+        )
 
 
 @lru_cache(maxsize=1)
 def context() -> Context:
-    """The context of this process, made at the first call. Raises InvalidSettings, IncompatibleSchema, Unreachable."""
+    """Return the context of this process, made at the first call.
+
+    Raises InvalidSettings, IncompatibleSchema and Unreachable.
+    """
     logging.configure()
     settings = load()
     service = Service.connect(settings, retry_timeout_s=RETRY_TIMEOUT_S)
     service.ledger.check_schema()
     return Context(
-        settings=settings,
-        ledger=service.ledger,
-        storage=service.storage,
+        service=service,
         wiro=Wiro.from_settings(settings),
         downloader=Downloader(settings.fetch_hosts, max_bytes=settings.max_output_mb * 1_000_000),
-        job_queue=service.job_queue,
-        service=service,
         leases=LeaseKeeper(service.ledger, settings.lease_s),
-        journal=service.journal,
-        signer=_signer(settings),
+        callback_url=_callback_url(settings),
+        batch_config=lru_cache(_MAX_CACHED_CONFIGS)(service.ledger.batches.config),
     )
 
 
-@lru_cache(maxsize=1024)
-def plan(batch_id: str) -> BatchConfig:
-    """What the items of a batch share: it never changes."""
-    return context().ledger.batches.config(batch_id)
-
-
-def _signer(settings: Settings) -> CallbackSigner | None:
-    if settings.public_url is None:
-        return None
+def _callback_url(settings: Settings) -> Callable[[RunId], str | None]:
+    public_url = settings.public_url
+    if public_url is None:
+        return lambda run: None
     secret = settings.secret.get_secret_value()
     if not secret:
         raise InvalidSettings("PIPELINE_PUBLIC_URL is set, so callback URLs must be signed: set PIPELINE_SECRET.")
-    return CallbackSigner(secret)
+    signer = CallbackSigner(secret)
+    return lambda run: signer.url(public_url, run)

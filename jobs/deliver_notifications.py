@@ -1,4 +1,4 @@
-"""`notify`: those who wanted to know are told that their batch has ended."""
+"""The `deliver_notifications` job: sends the webhooks of batches that have ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from functools import lru_cache
 
 import structlog
 
-from jobs.context import Context, context, plan
+from jobs.context import Context, context
+from pipeline.batches.job_queue import Job
 from pipeline.domain.results import results_uri
 from pipeline.errors import NoSuchBatch, NotificationFailed
 from pipeline.ledger.outbox import Delivery
@@ -16,55 +17,58 @@ from pipeline.notifications.sender import RETRY_AFTER_S, NotificationSender
 log = structlog.get_logger()
 
 _MAX_CONCURRENT = 8
-_MAX_S = 45.0
+_TIME_BUDGET_S = 45.0
 _LEASE_S = 60.0
-_TOO_SLOW = NotificationFailed("It takes too long to answer.", again=False)
+_TIMED_OUT = NotificationFailed("The response takes too long.", again=False)
 
 
 def deliver_notifications() -> None:
-    """Tell what is to be told now. What was given up is raised, for RQ to keep as a dead letter."""
+    """Send every notification that is due. Raise the first one that failed for good, so that RQ shows the failure."""
     ctx = context()
-    ctx.job_queue.clear_pending("deliver_notifications")
-    deliveries = ctx.ledger.outbox.claim(_MAX_CONCURRENT, lease_s=_LEASE_S)
-    told, late = wait([_executor().submit(_deliver, ctx, delivery) for delivery in deliveries.due], timeout=_MAX_S)
-    if late:
-        # Whoever answers a byte at a time is left to it; the lease runs out and the next try counts.
-        log.warning("notifications_too_slow", number=len(late))
-    given_up = [failure for future in told if (failure := future.result())]
+    job_queue = ctx.service.job_queue
+    job_queue.clear_pending(Job.DELIVER_NOTIFICATIONS)
+    deliveries = ctx.service.ledger.outbox.claim(_MAX_CONCURRENT, lease_s=_LEASE_S)
+    futures = [_executor().submit(_deliver, ctx, delivery) for delivery in deliveries.due]
+    ended, running = wait(futures, timeout=_TIME_BUDGET_S)
+    if running:
+        # A receiver may send its response byte by byte. The lease expires, and the next claim counts as an attempt.
+        log.warning("notifications_timed_out", number=len(running))
+    failures = [failure for future in ended if (failure := future.result())]
     if deliveries.next_in_s is not None:
-        ctx.job_queue.enqueue_in("deliver_notifications", deliveries.next_in_s)
-    if given_up:
-        raise given_up[0]
+        job_queue.enqueue_in(Job.DELIVER_NOTIFICATIONS, deliveries.next_in_s)
+    if failures:
+        raise failures[0]
 
 
 def _deliver(ctx: Context, delivery: Delivery) -> NotificationFailed | None:
-    """Tell one address. Answers why it was given up, if it was."""
+    """Send one notification. Return the failure if there is no further attempt."""
     if delivery.attempts > len(RETRY_AFTER_S) + 1:
-        return _failed(ctx, delivery, _TOO_SLOW)
+        return _retry_or_fail(ctx, delivery, _TIMED_OUT)
     try:
-        row = ctx.ledger.batches.get(delivery.batch_id)
-        url = plan(delivery.batch_id).notify
+        row = ctx.service.ledger.batches.get(delivery.batch_id)
+        url = ctx.batch_config(delivery.batch_id).notify
         if url is not None and row.finished is not None:
             _sender().send(url, row, results_uri(row))
-            log.info("notification_sent", batch=row.id, revision=row.revision, tries=delivery.attempts)
+            log.info("notification_sent", batch=row.id, revision=row.revision, attempts=delivery.attempts)
     except NoSuchBatch:
-        log.warning("notification_without_batch", batch=delivery.batch_id)
+        log.warning("notification_batch_missing", batch=delivery.batch_id)
     except NotificationFailed as failure:
-        return _failed(ctx, delivery, failure)
-    ctx.ledger.outbox.complete(delivery)
+        return _retry_or_fail(ctx, delivery, failure)
+    ctx.service.ledger.outbox.complete(delivery)
     return None
 
 
-def _failed(ctx: Context, delivery: Delivery, failure: NotificationFailed) -> NotificationFailed | None:
-    log.warning("notification_failed", batch=delivery.batch_id, tries=delivery.attempts, error=str(failure))
+def _retry_or_fail(ctx: Context, delivery: Delivery, failure: NotificationFailed) -> NotificationFailed | None:
+    log.warning("notification_failed", batch=delivery.batch_id, attempts=delivery.attempts, error=str(failure))
+    outbox = ctx.service.ledger.outbox
     if failure.again and delivery.attempts <= len(RETRY_AFTER_S):
-        delay = RETRY_AFTER_S[delivery.attempts - 1]
-        if ctx.ledger.outbox.reschedule(delivery, delay):
-            ctx.job_queue.enqueue_in("deliver_notifications", delay)
+        delay_s = RETRY_AFTER_S[delivery.attempts - 1]
+        if outbox.reschedule(delivery, delay_s):
+            ctx.service.job_queue.enqueue_in(Job.DELIVER_NOTIFICATIONS, delay_s)
         return None
-    ctx.ledger.outbox.complete(delivery)
-    why = f"Nobody was told that batch {delivery.batch_id!r} has ended, after {delivery.attempts} tries: {failure}"
-    return NotificationFailed(why, again=False)
+    outbox.complete(delivery)
+    message = f"The notification that batch {delivery.batch_id!r} has ended failed {delivery.attempts} times: {failure}"
+    return NotificationFailed(message, again=False)
 
 
 @lru_cache(maxsize=1)
@@ -74,4 +78,4 @@ def _executor() -> ThreadPoolExecutor:
 
 @lru_cache(maxsize=1)
 def _sender() -> NotificationSender:
-    return NotificationSender(context().settings)
+    return NotificationSender(context().service.settings)

@@ -1,4 +1,4 @@
-"""`finish`: when every item of a batch has ended, its results are written, and results.json last of all."""
+"""The `finish` job: writes the results of a batch whose items have all ended, `results.json` last."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 import structlog
 
-from jobs.context import Context, context, plan
+from jobs.context import Context, context
+from pipeline.batches.job_queue import Job
 from pipeline.domain import results
 from pipeline.domain.model import BatchRow
 from pipeline.domain.states import BatchState, batch_outcome
@@ -21,53 +22,54 @@ from pipeline.storage.s3 import join
 
 log = structlog.get_logger()
 
-_REPORT_AGAIN_S = 30.0
+_STATUS_FILES_DELAY_S = 30.0
 
 
 def finish(batch_id: str) -> None:
-    """Write the results of a batch. Doing it twice, or twice at once, makes one results.json."""
+    """Write the results of a batch. Two calls, also at the same time, write one results.json."""
     ctx = context()
-    ctx.job_queue.clear_pending("finish", batch_id)
-    lease = ctx.ledger.finalization.claim(batch_id, lease_s=ctx.settings.lease_s)
+    ctx.service.job_queue.clear_pending(Job.FINISH, batch_id)
+    lease = ctx.service.ledger.finalization.claim(batch_id, lease_s=ctx.service.settings.lease_s)
     if lease is None:
         return
-    row = ctx.ledger.batches.get(batch_id)
+    row = ctx.service.ledger.batches.get(batch_id)
     finished = row.finished or datetime.now(UTC).replace(microsecond=0)
     batch = replace(row, status=batch_outcome(row.counts, row.reason), finished=finished)
     try:
-        written = _write(ctx, batch, lease)
+        is_written = _write_results(ctx, batch, lease)
     except StorageError as error:
-        # The claim runs out and the sweep asks again.
+        # The lease expires and the sweep enqueues this job again.
         log.warning("results_not_written", batch=batch_id, error=str(error))
     else:
-        if written:
-            _tidy(ctx, batch)
-            _close(ctx, batch, lease)
+        if is_written:
+            _abort_uploads(ctx, batch)
+            _close(ctx, batch, lease, finished)
 
 
-def _write(ctx: Context, batch: BatchRow, lease: str) -> bool:
-    """Write all four files. False when somebody else writes them now."""
+def _write_results(ctx: Context, batch: BatchRow, lease: str) -> bool:
+    """Write all four files. Return False if the lease was lost or another worker has written results.json."""
+    storage, items = ctx.service.storage, ctx.service.ledger.items
     uri = join(batch.output, results.RESULTS)
-    before = ctx.storage.info(uri)
-    if before and results.revision_of(ctx.storage.head(uri, results.HEAD_BYTES) or b"") >= batch.revision:
+    before = storage.info(uri)
+    if before and results.revision_of(storage.head(uri, results.HEAD_BYTES) or b"") >= batch.revision:
         return True
-    page = (piece.encode("utf-8", "replace") for piece in gallery_page.page(batch, ctx.ledger.items.stream(batch.id)))
+    page = (piece.encode("utf-8", "replace") for piece in gallery_page.page(batch, items.stream(batch.id)))
     files: list[tuple[str, str, Iterable[bytes]]] = [
-        ("results.jsonl", "application/x-ndjson", results.as_jsonl(ctx.ledger.items.stream(batch.id))),
-        ("results.csv", "text/csv; charset=utf-8", results.as_csv(ctx.ledger.items.stream(batch.id))),
+        ("results.jsonl", "application/x-ndjson", results.as_jsonl(items.stream(batch.id))),
+        ("results.csv", "text/csv; charset=utf-8", results.as_csv(items.stream(batch.id))),
         ("index.html", "text/html; charset=utf-8", page),
     ]
     for name, content_type, pieces in files:
         with tempfile.TemporaryFile() as file:
             _fill(file, pieces)
-            if not ctx.ledger.finalization.renew(batch.id, lease, lease_s=ctx.settings.lease_s):
+            if not _renew(ctx, batch, lease):
                 return False
-            ctx.storage.put_file(join(batch.output, name), file, content_type)
+            storage.put_file(join(batch.output, name), file, content_type)
     with tempfile.TemporaryFile() as file:
-        _fill(file, results.as_json(batch, ctx.ledger.items.stream(batch.id)))
-        if not ctx.ledger.finalization.renew(batch.id, lease, lease_s=ctx.settings.lease_s):
+        _fill(file, results.as_json(batch, items.stream(batch.id)))
+        if not _renew(ctx, batch, lease):
             return False
-        return ctx.storage.put_if_match(uri, file, "application/json", before.etag if before else None)
+        return storage.put_if_match(uri, file, "application/json", before.etag if before else None)
 
 
 def _fill(file: BinaryIO, pieces: Iterable[bytes]) -> None:
@@ -75,38 +77,44 @@ def _fill(file: BinaryIO, pieces: Iterable[bytes]) -> None:
     file.seek(0)
 
 
-def _tidy(ctx: Context, batch: BatchRow) -> None:
-    """No output is under way any more: what uploads were left unfinished go."""
+def _renew(ctx: Context, batch: BatchRow, lease: str) -> bool:
+    return ctx.service.ledger.finalization.renew(batch.id, lease, lease_s=ctx.service.settings.lease_s)
+
+
+def _abort_uploads(ctx: Context, batch: BatchRow) -> None:
+    """Abort unfinished multipart uploads of outputs. No output of the batch is being copied any more."""
     try:
-        aborted = ctx.storage.abort_uploads(join(batch.output, "items/"))
+        aborted = ctx.service.storage.abort_uploads(join(batch.output, "items/"))
     except StorageError as error:
-        # It costs a little, and a bucket's rule may do it too; keys need not allow it.
+        # Unfinished uploads cost little, a bucket rule can abort them, and the keys need no permission for it.
         log.warning("uploads_not_aborted", batch=batch.id, error=str(error))
     else:
         if aborted:
             log.info("uploads_aborted", batch=batch.id, uploads=aborted)
 
 
-def _close(ctx: Context, batch: BatchRow, lease: str) -> None:
-    finished = batch.finished or datetime.now(UTC)
-    if batch.trigger.startswith("trigger:"):
-        # Should we die before it is asked for below: telling it twice changes nothing.
-        ctx.job_queue.enqueue_in("status_report", _REPORT_AGAIN_S, batch.id)
-    notify = plan(batch.id).notify is not None
-    ended = ctx.ledger.finalization.complete(
+def _close(ctx: Context, batch: BatchRow, lease: str, finished: datetime) -> None:
+    """Mark the batch as ended, and enqueue what follows its end."""
+    job_queue = ctx.service.job_queue
+    is_triggered = batch.trigger.startswith("trigger:")
+    if is_triggered:
+        # If this worker crashes after `complete`, no other job writes the status files. A second write is harmless.
+        job_queue.enqueue_in(Job.WRITE_STATUS_FILES, _STATUS_FILES_DELAY_S, batch.id)
+    notify = ctx.batch_config(batch.id).notify is not None
+    completed = ctx.service.ledger.finalization.complete(
         batch.id, lease, BatchState(batch.status), finished, batch.revision, notify=notify
     )
-    if notify and ended is not FinalizationResult.NOT_OURS:
-        ctx.job_queue.enqueue_once("deliver_notifications")
-    match ended:
-        case FinalizationResult.DONE:
-            if batch.trigger.startswith("trigger:"):
-                ctx.job_queue.enqueue_once("status_report", batch.id)
-            elif batch.trigger.startswith("schedule:"):
-                # A tick may have waited for this end.
-                ctx.job_queue.enqueue_once("run_schedules")
-            log.info("batch_finished", batch=batch.id, status=batch.status, revision=batch.revision)
-        case FinalizationResult.DUE_AGAIN:
-            ctx.job_queue.enqueue_once("finish", batch.id)
-        case FinalizationResult.NOT_OURS:
-            log.warning("finish_not_ours", batch=batch.id)
+    if completed is FinalizationResult.NOT_OURS:
+        log.warning("finish_lease_lost", batch=batch.id)
+        return
+    if notify:
+        job_queue.enqueue_once(Job.DELIVER_NOTIFICATIONS)
+    if completed is FinalizationResult.DUE_AGAIN:
+        job_queue.enqueue_once(Job.FINISH, batch.id)
+        return
+    if is_triggered:
+        job_queue.enqueue_once(Job.WRITE_STATUS_FILES, batch.id)
+    elif batch.trigger.startswith("schedule:"):
+        # An occurrence of the schedule may wait for this end.
+        job_queue.enqueue_once(Job.RUN_SCHEDULES)
+    log.info("batch_finished", batch=batch.id, status=batch.status, revision=batch.revision)

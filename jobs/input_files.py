@@ -1,4 +1,4 @@
-"""Images of ours on S3, as files for the vendor: streamed, never whole in memory."""
+"""Images on S3 as files for the vendor: streamed, never whole in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.wiro.client import FileSource
 
 
 def stored_image(storage: Storage, uri: str) -> FileSource:
-    """The object at `uri` as a file to send. Raises StorageError when it is not there or empty."""
+    """Return the object at `uri` as a file to upload. Raises StorageError if it is missing or empty."""
     info = storage.info(uri)
     if info is None:
         raise StorageError(f"There is no image at {uri}.", retryable=False)

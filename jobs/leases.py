@@ -1,7 +1,7 @@
-"""Leases of what this process works on, renewed while it lives.
+"""Renewal of the leases that this process holds.
 
-A worker that is killed or paused stops renewing: what it held is due again after `lease_s`, and what it writes
-afterwards is refused. A worker that was paused sees by its own clock that its leases have run out.
+A worker that is killed or paused stops renewing. Its items are due again after `lease_s`, and the ledger refuses what
+it writes afterwards. A worker that was paused detects by its own clock that its leases have expired.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class Leased(Protocol):
-    """A claimed run."""
+    """A run that a worker has claimed."""
 
     @property
     def run(self) -> RunId: ...
@@ -31,52 +31,57 @@ class Leased(Protocol):
     def lease(self) -> str: ...
 
 
+def run_fields(leased: Leased) -> dict[str, object]:
+    """Return the fields that identify a run in a log line."""
+    return {"batch": leased.run.batch, "item": leased.run.item, "attempt": leased.run.attempt}
+
+
 class LeaseKeeper:
-    """Renews every lease that is held, three times within `lease_s` seconds. Thread-safe."""
+    """Renews every held lease three times within `lease_s` seconds. Thread-safe."""
 
     def __init__(self, ledger: Ledger, lease_s: float) -> None:
         self._ledger = ledger
         self._lease_s = lease_s
         self._held: dict[int, Leased] = {}
-        self._until: dict[int, float] = {}
-        self._changing = threading.Lock()
-        self._beat: threading.Thread | None = None
+        self._expires_at: dict[int, float] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
 
     @contextmanager
-    def keep(self, leased: Leased, claimed_at: float) -> Iterator[None]:
-        """Renew the lease of `held`, claimed at `claimed_at` (time.monotonic), until the block ends."""
-        with self._changing:
+    def hold(self, leased: Leased, claimed_at: float) -> Iterator[None]:
+        """Renew the lease of `leased` until the block ends. `claimed_at`: time.monotonic() before the claim."""
+        with self._lock:
             self._held[id(leased)] = leased
-            self._until[id(leased)] = claimed_at + self._lease_s
-            if self._beat is None:
-                self._beat = threading.Thread(target=self._renew, name="leases", daemon=True)
-                self._beat.start()
+            self._expires_at[id(leased)] = claimed_at + self._lease_s
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._renew_periodically, name="leases", daemon=True)
+                self._thread.start()
         try:
             yield
         finally:
-            with self._changing:
-                del self._held[id(leased)], self._until[id(leased)]
+            with self._lock:
+                del self._held[id(leased)], self._expires_at[id(leased)]
 
-    def is_ours(self, leased: Leased) -> bool:
-        """Whether the lease of something kept has surely not run out."""
-        return time.monotonic() < self._until.get(id(leased), 0)
+    def is_valid(self, leased: Leased) -> bool:
+        """Return whether the lease is held and cannot have expired."""
+        return time.monotonic() < self._expires_at.get(id(leased), 0)
 
-    def _renew(self) -> None:
+    def _renew_periodically(self) -> None:
         pause = threading.Event()
         while not pause.wait(self._lease_s / 3):
-            with self._changing:
-                leased = list(self._held.items())
-            if not leased:
-                continue
-            asked_at = time.monotonic()
-            try:
-                renewed = self._ledger.runs.renew(
-                    [(thing.run, thing.lease) for _, thing in leased], lease_s=self._lease_s
-                )
-            except Unreachable as error:
-                log.warning("leases_not_renewed", leased=len(leased), error=str(error))
-                continue
-            with self._changing:
-                for (key, _), ours in zip(leased, renewed, strict=True):
-                    if ours and key in self._until:
-                        self._until[key] = asked_at + self._lease_s
+            with self._lock:
+                held = list(self._held.items())
+            if held:
+                self._renew(held)
+
+    def _renew(self, held: list[tuple[int, Leased]]) -> None:
+        requested_at = time.monotonic()
+        try:
+            renewed = self._ledger.runs.renew([(leased.run, leased.lease) for _, leased in held], lease_s=self._lease_s)
+        except Unreachable as error:
+            log.warning("leases_not_renewed", leases=len(held), error=str(error))
+            return
+        with self._lock:
+            for (key, _), is_ours in zip(held, renewed, strict=True):
+                if is_ours and key in self._expires_at:
+                    self._expires_at[key] = requested_at + self._lease_s

@@ -1,72 +1,280 @@
-"""How an attempt, and an item, comes to its end."""
+"""Classification of posts, polls and copies: a response or an error → what happens to the run and the account. Pure.
+
+`jobs.transitions` applies the outcomes. Delays are in seconds. `random_share` is in [0, 1) and spreads the delays.
+"""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
-from jobs.context import Context, plan
-from jobs.leases import Leased
 from pipeline.domain import retry_policy
+from pipeline.domain.model import Output
+from pipeline.domain.results import output_document
 from pipeline.domain.states import BatchState, ItemState, Stop
-from pipeline.ledger.records import RequeueResult
+from pipeline.errors import CopyFailed, StorageError
+from pipeline.ledger.records import Failure, PollLease, SubmissionLease
+from pipeline.wiro import errors
+from pipeline.wiro.client import Run, Task
 
-log = structlog.get_logger()
-
-
-def end(ctx: Context, leased: Leased, state: ItemState, to: ItemState, outcome: Mapping[str, Any]) -> None:
-    """The item has ended. `outcome` is what became of it: error, elapsed_s, outputs."""
-    ended = ctx.ledger.runs.end(leased.run, leased.lease, state, to, outcome)
-    if not ended.ours:
-        log.warning("item_not_ours", **run_fields(leased), state=to)
-        return
-    log.info("item_ended", **run_fields(leased), state=to, error=outcome.get("error"))
-    note = {"do": "end", "item": leased.run.item, "attempt": leased.run.attempt, "cost_usd": ended.paid}
-    ctx.journal.note(plan(leased.run.batch).output, {**note, "outcome": {"status": to, **outcome}})
-    if ended.too_many_failures:
-        ctx.service.control.stop(leased.run.batch, Stop.FAILURES, [BatchState.RUNNING, BatchState.PAUSED])
-    if state in (ItemState.SUBMITTING, ItemState.RUNNING):
-        # Its place at the vendor is free.
-        ctx.job_queue.enqueue_once("submit")
-    if ended.last:
-        ctx.job_queue.enqueue_once("finish", leased.run.batch)
+_FIRST_BACKOFF_S = 1.0
+_FIRST_PLACE_WAIT_S = 0.5
+_SHORT_OUTAGE_ATTEMPT = 3
+"""Requests that fail without a counter are repeated after the delay of a third attempt: 2 to 4 s."""
 
 
-def fail(ctx: Context, leased: Leased, state: ItemState, why: str) -> None:
-    """The item has failed and is not tried again by itself."""
-    end(ctx, leased, state, ItemState.FAILED, {"error": why})
+@dataclass(frozen=True)
+class Accept:
+    """The vendor took the run."""
+
+    task_id: str
+    token: str
 
 
-def retry_or_fail(ctx: Context, leased: Leased, state: ItemState, attempts_spent: int, why: str) -> None:
-    """An attempt has failed: the item waits for the next one, or has failed when it was the last."""
-    if attempts_spent >= plan(leased.run.batch).attempts:
-        fail(ctx, leased, state, why)
-        return
-    log.info("attempt_failed", **run_fields(leased), error=why)
-    requeue(ctx, leased, state, retry_policy.backoff(attempts_spent, random.random()), spent=True)
+@dataclass(frozen=True)
+class MarkUnknown:
+    """The response to the post was lost: the vendor may have taken the run. It is not posted again."""
 
 
-def requeue(ctx: Context, leased: Leased, state: ItemState, delay_s: float, *, spent: bool) -> bool:
-    """The item waits `delay_s` for its next attempt; `spent`: this one counts. False when it is not ours."""
-    returned = ctx.ledger.runs.requeue(leased.run, leased.lease, state, delay_s=delay_s, spent=spent)
-    if returned is not RequeueResult.NOT_OURS and state == ItemState.SUBMITTING:
-        note = {"do": "back", "item": leased.run.item, "attempt": leased.run.attempt}
-        ctx.journal.note(plan(leased.run.batch).output, note)
-    match returned:
-        case RequeueResult.WAITS:
-            ctx.job_queue.enqueue_in("submit", delay_s)
-        case RequeueResult.MUST_END:
-            ctx.service.control.cancel_pending(
-                leased.run.batch, ctx.ledger.batches.get(leased.run.batch).reason or Stop.BY_HAND
-            )
-        case RequeueResult.NOT_OURS:
-            log.warning("item_not_ours", **run_fields(leased), state=ItemState.PENDING)
-    return returned is not RequeueResult.NOT_OURS
+@dataclass(frozen=True)
+class Requeue:
+    """The item waits for its next run. `error`: why the attempt failed; None if the run spends no attempt."""
+
+    delay_s: float
+    error: str | None = None
 
 
-def run_fields(leased: Leased) -> dict[str, object]:
-    """The fields that name a run in a log line."""
-    return {"batch": leased.run.batch, "item": leased.run.item, "attempt": leased.run.attempt}
+@dataclass(frozen=True)
+class End:
+    """The item ends in state `to`. `result`: error, elapsed_s and outputs, as in a row of the results."""
+
+    to: ItemState
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EndStopped:
+    """The run of a batch that is being cancelled ends: the batch's reason decides the item's state."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """The run is polled again after `delay_s`. `failure`: what failed, to be counted."""
+
+    delay_s: float
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class StopTask:
+    """The vendor must cancel or kill the task. The run is polled again after `delay_s`."""
+
+    task: Task
+    delay_s: float
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """A run with a lost response is found: it continues with this task."""
+
+    task_id: str
+    token: str
+
+
+@dataclass(frozen=True)
+class RejectHint:
+    """A callback named a task whose callback URL belongs to another run: the run stays unknown."""
+
+    task_id: str
+
+
+@dataclass(frozen=True)
+class RecordSuccess:
+    """The task succeeded: record its cost, then copy its outputs."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
+class CopyOutputs:
+    """The success is recorded already: copy the outputs of the task."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
+class LimitConcurrency:
+    """The account allows no more than `allowed` runs at a time; None: fewer than now."""
+
+    allowed: int | None
+
+
+@dataclass(frozen=True)
+class BackOff:
+    """All submissions wait: `first_s` seconds at first, longer after each further refusal."""
+
+    first_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Pause:
+    """All submissions stop until a probe succeeds or a person resumes the account."""
+
+    reason: str
+
+
+PostTransition = Accept | MarkUnknown | Requeue | End
+PollTransition = (
+    Requeue | End | EndStopped | Release | StopTask | Adopt | RejectHint | RecordSuccess | CopyOutputs
+)  # fmt: skip
+AccountEffect = LimitConcurrency | BackOff | Pause
+
+
+@dataclass(frozen=True)
+class PostOutcome:
+    """What a post means for the run, and for the account that all runs share."""
+
+    transition: PostTransition
+    account_effect: AccountEffect | None = None
+
+
+def classify_post(
+    lease: SubmissionLease,
+    result: Run | errors.WiroError | StorageError,
+    *,
+    attempts_allowed: int,
+    random_share: float,
+) -> PostOutcome:
+    """Classify the result of a post. `attempts_allowed`: `limits.attempts` of the batch."""
+    if isinstance(result, Run):
+        return PostOutcome(Accept(result.task_id, result.token))
+    error = str(result)
+    match result:
+        case errors.AnswerLost():
+            return PostOutcome(MarkUnknown())
+        case errors.TooManyTasks():
+            # A slot is free when one of our runs ends, and `limits.deadline` ends the batch: this fails no item.
+            return PostOutcome(Requeue(_place_wait_s(lease, random_share)), LimitConcurrency(result.allowed))
+        case errors.RateLimited():
+            back_off = BackOff(result.retry_after_s or _FIRST_BACKOFF_S, error)
+            return PostOutcome(_requeue_refused(lease, error, random_share), back_off)
+        case errors.NotSent():
+            return PostOutcome(_requeue_refused(lease, error, random_share), BackOff(_FIRST_BACKOFF_S, error))
+        case errors.InsufficientBalance() | errors.NotAuthorized():
+            return PostOutcome(_requeue_refused(lease, error, random_share), Pause(error))
+        case errors.VendorFault():
+            retry = _retry_or_fail(lease.attempts_spent, attempts_allowed, error, random_share)
+            return PostOutcome(retry, BackOff(_FIRST_BACKOFF_S, error))
+        case StorageError(retryable=True):
+            return PostOutcome(_retry_or_fail(lease.attempts_spent, attempts_allowed, error, random_share))
+        case _:
+            return PostOutcome(_fail(error))
+
+
+def classify_unposted(random_share: float) -> PostOutcome:
+    """Return the outcome of a run that is not posted because the journal could not be written."""
+    return PostOutcome(Requeue(retry_policy.backoff(_SHORT_OUTAGE_ATTEMPT, random_share)))
+
+
+def classify_poll(
+    lease: PollLease,
+    result: Task | errors.WiroError,
+    *,
+    attempts_allowed: int,
+    poll_delay_s: float,
+    expected_callback_url: str | None,
+    random_share: float,
+) -> PollTransition:
+    """Classify the result of a poll.
+
+    `poll_delay_s`: the delay before the next poll of a task that still runs. `expected_callback_url`: the callback
+    URL of the run, which a task must have to be adopted; None without callbacks.
+    """
+    if isinstance(result, errors.TaskNotFound):
+        return _task_not_found(lease, result, random_share)
+    if isinstance(result, errors.WiroError):
+        return Release(retry_policy.backoff(_SHORT_OUTAGE_ATTEMPT, random_share))
+    if lease.state == ItemState.UNKNOWN:
+        return _adopt(result, expected_callback_url)
+    if lease.state == ItemState.COLLECTING:
+        return CopyOutputs(result)
+    is_cancelling = lease.batch_status == BatchState.CANCELLING
+    if not result.ended:
+        return _stop_task(lease, result, random_share) if is_cancelling else Release(poll_delay_s)
+    if result.succeeded:
+        return RecordSuccess(result)
+    if is_cancelling:
+        return EndStopped("Stopped at the vendor.")
+    if result.cancelled:
+        return End(ItemState.CANCELLED, {"error": "The task was cancelled at the vendor."})
+    return _retry_or_fail(lease.attempts_spent, attempts_allowed, result.why_failed, random_share)
+
+
+def classify_copy_error(lease: PollLease, error: CopyFailed | StorageError, *, random_share: float) -> Release | End:
+    """Classify a failed copy of the outputs of a run that is paid."""
+    if error.retryable and lease.failed_copies + 1 < retry_policy.MAX_COPY_ATTEMPTS:
+        return Release(retry_policy.backoff(lease.failed_copies + 1, random_share), failure=Failure.COPY)
+    return _fail(
+        f"The run succeeded and is paid, but its output was not copied: {error} `dailies retry` copies it again."
+    )
+
+
+def end_copied(task: Task, outputs: list[Output]) -> End:
+    """Return the end of an item whose outputs are on S3."""
+    elapsed_s = None if task.elapsed_s is None else str(task.elapsed_s)
+    result = {"elapsed_s": elapsed_s, "outputs": [output_document(output) for output in outputs]}
+    return End(ItemState.SUCCEEDED, result)
+
+
+def end_stopped(reason: str | None, detail: str) -> End:
+    """Return the end of an item whose batch was stopped for `reason`: failed after the deadline, else cancelled."""
+    reason = reason or Stop.BY_HAND
+    to = ItemState.FAILED if reason == Stop.DEADLINE else ItemState.CANCELLED
+    return End(to, {"error": f"{reason} {detail}"})
+
+
+def _fail(error: str) -> End:
+    return End(ItemState.FAILED, {"error": error})
+
+
+def _retry_or_fail(attempts_spent: int, attempts_allowed: int, error: str, random_share: float) -> Requeue | End:
+    if attempts_spent >= attempts_allowed:
+        return _fail(error)
+    return Requeue(retry_policy.backoff(attempts_spent, random_share), error=error)
+
+
+def _requeue_refused(lease: SubmissionLease, error: str, random_share: float) -> Requeue | End:
+    """The vendor refused the run for now: it spends no attempt."""
+    if lease.refusals >= retry_policy.MAX_REFUSALS:
+        return _fail(error)
+    return Requeue(retry_policy.backoff(lease.refusals + 1, random_share))
+
+
+def _place_wait_s(lease: SubmissionLease, random_share: float) -> float:
+    delay_s = retry_policy.backoff(lease.refusals + 1, random_share, first_s=_FIRST_PLACE_WAIT_S)
+    return min(delay_s, retry_policy.MAX_PLACE_WAIT_S)
+
+
+def _task_not_found(lease: PollLease, error: errors.TaskNotFound, random_share: float) -> Release | End:
+    if lease.failed_polls + 1 < retry_policy.MAX_POLL_ATTEMPTS:
+        return Release(retry_policy.backoff(lease.failed_polls + 1, random_share), failure=Failure.POLL)
+    if lease.state == ItemState.UNKNOWN:
+        return Release(0)
+    return _fail(f"The vendor no longer has the task: {error}")
+
+
+def _stop_task(lease: PollLease, task: Task, random_share: float) -> StopTask | EndStopped:
+    if lease.failed_polls + 1 >= retry_policy.MAX_POLL_ATTEMPTS:
+        return EndStopped("The vendor did not confirm that the task was stopped.")
+    return StopTask(task, retry_policy.backoff(lease.failed_polls + 1, random_share))
+
+
+def _adopt(task: Task, expected_callback_url: str | None) -> Adopt | RejectHint:
+    """A callback's body is not trusted: the task must have the callback URL of the run."""
+    if task.callback_url and expected_callback_url and task.callback_url != expected_callback_url:
+        return RejectHint(task.id)
+    return Adopt(task.id, task.token)

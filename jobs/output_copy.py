@@ -1,4 +1,4 @@
-"""Outputs of a task copied to S3: streamed, hashed, checked against what was announced."""
+"""Copies of a task's outputs to S3: streamed, hashed, and checked against the announced size and type."""
 
 from __future__ import annotations
 
@@ -6,47 +6,47 @@ import hashlib
 import mimetypes
 import re
 
-from jobs.context import Context
 from pipeline.domain.model import Output
 from pipeline.errors import CopyFailed
-from pipeline.storage.s3 import join
+from pipeline.net.download import Downloader
+from pipeline.storage.s3 import Storage, join
 from pipeline.wiro.client import Task, TaskOutput
 
 _SUFFIX = re.compile(r"\.([A-Za-z0-9]{1,8})$")
+_TEXT_TYPE = "text/plain; charset=utf-8"
 
 
-def copy_outputs(ctx: Context, folder: str, item_id: str, task: Task) -> list[Output]:
-    """Copy every output to `{folder}items/{item}/{n}.{ext}`. `folder` is the batch's, on S3.
+def copy_outputs(storage: Storage, downloader: Downloader, folder: str, item_id: str, task: Task) -> list[Output]:
+    """Copy every output of `task` to `{folder}items/{item}/{n}.{ext}` and return the copies.
 
-    Raises CopyFailed, StorageError; copying again writes the same objects.
+    `folder`: the batch's folder on S3. A second copy writes the same objects. Raises CopyFailed, StorageError.
     """
     if not task.outputs:
-        raise CopyFailed("The task succeeded without any output.", retryable=True)
+        raise CopyFailed("The task succeeded but has no output.", retryable=True)
     return [
-        _copy(ctx, join(folder, "items/", f"{item_id}/", f"{n}.{_suffix(output)}"), output)
+        _copy(storage, downloader, join(folder, "items/", f"{item_id}/", f"{n}.{_suffix(output)}"), output)
         for n, output in enumerate(task.outputs)
     ]
 
 
-def _copy(ctx: Context, uri: str, output: TaskOutput) -> Output:
+def _copy(storage: Storage, downloader: Downloader, uri: str, output: TaskOutput) -> Output:
     if not output.url:
-        return _store_text(ctx, uri, output.content or "")
-    with ctx.downloader.open(output.url, content_type=output.content_type, size=output.size) as download:
-        size = ctx.storage.put_stream(uri, download, download.content_type)
+        # Models that generate text return it in the task itself.
+        return _store_text(storage, uri, output.content or "")
+    with downloader.open(output.url, content_type=output.content_type, size=output.size) as download:
+        size = storage.put_stream(uri, download, download.content_type)
         return Output(uri, download.content_type, size, download.sha256)
 
 
-def _store_text(ctx: Context, uri: str, text: str) -> Output:
-    """Models that answer with text give it in the task itself."""
+def _store_text(storage: Storage, uri: str, text: str) -> Output:
     data = text.encode("utf-8", "replace")
-    content_type = "text/plain; charset=utf-8"
-    ctx.storage.put(uri, data, content_type)
-    return Output(uri, content_type, len(data), hashlib.sha256(data).hexdigest())
+    storage.put(uri, data, _TEXT_TYPE)
+    return Output(uri, _TEXT_TYPE, len(data), hashlib.sha256(data).hexdigest())
 
 
 def _suffix(output: TaskOutput) -> str:
     if not output.url:
         return "txt"
-    if found := _SUFFIX.search(output.name):
-        return found[1].lower()
+    if suffix := _SUFFIX.search(output.name):
+        return suffix[1].lower()
     return (mimetypes.guess_extension(output.content_type) or ".bin")[1:]

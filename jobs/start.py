@@ -1,4 +1,4 @@
-"""`start`: a batch that was taken in may run."""
+"""The `start` job: starts a batch that was accepted."""
 
 from __future__ import annotations
 
@@ -9,59 +9,64 @@ import structlog
 
 from jobs.context import Context, context
 from jobs.input_files import stored_image
-from jobs.submit import submit_due
+from jobs.submit import submit_pending
+from pipeline.batches.job_queue import Job
 from pipeline.domain.retry_policy import Tolerance
 from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import DailiesError, StorageError
 from pipeline.ledger.records import BatchConfig
 from pipeline.wiro.errors import WiroError
 
+_MAX_CONCURRENT_UPLOADS = 8
+
 log = structlog.get_logger()
 
 
 def start(batch_id: str) -> None:
-    """Make ready what the runs of a batch share and let it run. Doing it twice changes nothing."""
+    """Prepare what the runs of a batch share, and start the batch. A second call changes nothing."""
     ctx = context()
-    ctx.job_queue.clear_pending("start", batch_id)
-    if not ctx.ledger.batches.is_accepted(batch_id):
+    ctx.service.job_queue.clear_pending(Job.START, batch_id)
+    batches = ctx.service.ledger.batches
+    if not batches.is_accepted(batch_id):
         return
-    shared = ctx.ledger.batches.config(batch_id)
+    config = batches.config(batch_id)
     _upload_shared_images(ctx, batch_id)
-    row = ctx.ledger.batches.get(batch_id)
-    tolerance = Tolerance.of(shared.tolerated_failures, row.total)
-    ctx.ledger.batches.start(batch_id, price_usd=_price(ctx, shared), max_failures=tolerance.limit)
+    row = batches.get(batch_id)
+    tolerance = Tolerance.of(config.tolerated_failures, row.total)
+    batches.start(batch_id, price_usd=_price(ctx, config), max_failures=tolerance.limit)
     log.info("batch_started", batch=batch_id, items=row.total)
-    if ctx.ledger.batches.get(batch_id).status == BatchState.CANCELLING:
+    if batches.get(batch_id).status == BatchState.CANCELLING:
         ctx.service.control.cancel_pending(batch_id, row.reason or Stop.BY_HAND)
     else:
-        # The same hands go on: another job would only cost its start.
-        submit_due(ctx)
+        # In this job: another one would only add its start to the latency of the batch.
+        submit_pending(ctx)
 
 
 def _upload_shared_images(ctx: Context, batch_id: str) -> None:
-    """An image of ours that several items use goes to the vendor once and is then passed by URL.
+    """Upload each image on S3 that several items use to the vendor once; their runs pass its URL.
 
-    Where that fails each item sends the image itself.
+    If that fails, each run uploads the image itself.
     """
-    shared = [image for image, url in ctx.ledger.shared_images.urls(batch_id).items() if not url]
-    if not shared:
+    shared_images = ctx.service.ledger.shared_images
+    missing = [image for image, url in shared_images.urls(batch_id).items() if not url]
+    if not missing:
         return
     try:
         folder = ctx.wiro.create_folder(batch_id.replace(".", "-"))
-        with ThreadPoolExecutor(8) as pool:
-            urls = pool.map(lambda image: ctx.wiro.upload(stored_image(ctx.storage, image), folder), shared)
-            for image, url in zip(shared, urls, strict=True):
-                ctx.ledger.shared_images.record_url(batch_id, image, url)
+        with ThreadPoolExecutor(_MAX_CONCURRENT_UPLOADS) as pool:
+            urls = pool.map(lambda image: ctx.wiro.upload(stored_image(ctx.service.storage, image), folder), missing)
+            for image, url in zip(missing, urls, strict=True):
+                shared_images.record_url(batch_id, image, url)
     except (WiroError, StorageError) as error:
         log.warning("shared_images_not_uploaded", batch=batch_id, error=str(error))
 
 
-def _price(ctx: Context, shared: BatchConfig) -> Decimal:
-    """What one run costs, 0 when it is not known; only a budget needs it."""
-    if not shared.budgeted:
+def _price(ctx: Context, config: BatchConfig) -> Decimal:
+    """Return the price of one run in US dollars, 0 if it is unknown. Only batches with a budget need it."""
+    if not config.budgeted:
         return Decimal(0)
     try:
-        return ctx.wiro.tool(shared.model).per_run_usd or Decimal(0)
+        return ctx.wiro.tool(config.model).per_run_usd or Decimal(0)
     except DailiesError as error:
-        log.warning("price_unknown", model=shared.model, error=str(error))
+        log.warning("price_unknown", model=config.model, error=str(error))
         return Decimal(0)

@@ -1,10 +1,11 @@
-"""`sweep`: the safety net, run by the clock. What no callback and no wake-up has moved is moved by it."""
+"""The `sweep` job: runs periodically and continues all work that no callback and no other job continues."""
 
 from __future__ import annotations
 
 import structlog
 
-from jobs.context import Context, context, plan
+from jobs.context import Context, context
+from pipeline.batches.job_queue import Job
 from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import NoSuchBatch
 
@@ -12,29 +13,30 @@ log = structlog.get_logger()
 
 
 def sweep() -> None:
-    """Give up leases that ran out and waits that are over; wake every kind of work that may have been forgotten."""
+    """Expire leases and waits that are over, check every open batch and enqueue each kind of work that may be due."""
     ctx = context()
-    settings = ctx.settings
-    ctx.ledger.runs.expire_leases(adopt_wait_s=settings.adopt_wait_s, on_unknown=settings.on_unknown)
-    for batch_id in ctx.ledger.batches.open_ids():
+    service, settings = ctx.service, ctx.service.settings
+    service.ledger.runs.expire_leases(adopt_wait_s=settings.adopt_wait_s, on_unknown=settings.on_unknown)
+    for batch_id in service.ledger.batches.open_ids():
         try:
             _sweep_batch(ctx, batch_id)
         except NoSuchBatch:
-            log.warning("open_batch_is_gone", batch=batch_id)
-    if ctx.ledger.outbox.has_pending():
-        ctx.job_queue.enqueue_once("deliver_notifications")
-    ctx.job_queue.enqueue_once("submit")
-    ctx.job_queue.enqueue_once("collect")
+            log.warning("open_batch_missing", batch=batch_id)
+    if service.ledger.outbox.has_pending():
+        service.job_queue.enqueue_once(Job.DELIVER_NOTIFICATIONS)
+    service.job_queue.enqueue_once(Job.SUBMIT)
+    service.job_queue.enqueue_once(Job.COLLECT)
 
 
 def _sweep_batch(ctx: Context, batch_id: str) -> None:
-    if not ctx.ledger.batches.is_loaded(batch_id):
-        ctx.job_queue.enqueue_once("start", batch_id)
+    batches, control, job_queue = ctx.service.ledger.batches, ctx.service.control, ctx.service.job_queue
+    if not batches.is_loaded(batch_id):
+        job_queue.enqueue_once(Job.START, batch_id)
         return
-    batch = ctx.ledger.batches.get(batch_id)
+    batch = batches.get(batch_id)
     if batch.status == BatchState.CANCELLING:
-        ctx.service.control.cancel_pending(batch_id, batch.reason or Stop.BY_HAND)
-    elif ctx.ledger.batches.has_ended(batch_id):
-        ctx.job_queue.enqueue_once("finish", batch_id)
-    elif (deadline := plan(batch_id).deadline_s) and ctx.ledger.batches.age_s(batch_id) > deadline:
-        ctx.service.control.stop(batch_id, Stop.DEADLINE, [BatchState.RUNNING, BatchState.PAUSED])
+        control.cancel_pending(batch_id, batch.reason or Stop.BY_HAND)
+    elif batches.has_ended(batch_id):
+        job_queue.enqueue_once(Job.FINISH, batch_id)
+    elif (deadline_s := ctx.batch_config(batch_id).deadline_s) and batches.age_s(batch_id) > deadline_s:
+        control.stop(batch_id, Stop.DEADLINE, [BatchState.RUNNING, BatchState.PAUSED])

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import structlog
 from rq import SimpleWorker
 from rq.exceptions import StopRequested
+from rq.job import Job
 from rq.worker.base import WorkerStatus
 
 from jobs import concurrency
 from jobs.context import context, stopping
-from pipeline.errors import StorageError
+from jobs.table import FUNCTIONS
+from pipeline.errors import DailiesError, StorageError
 from pipeline.shutdown import signal_safe_setter
 
 GRACE_S = 25.0
@@ -26,15 +29,42 @@ _SCHEDULER_S = 5.0
 log = structlog.get_logger()
 
 
+class JobRefused(DailiesError):
+    """The job is not in jobs.table: it was not run."""
+
+
+class ListedJob(Job):
+    """A job that runs only functions of `jobs.table`: a name that Redis holds is never imported."""
+
+    @property
+    def func(self) -> Callable[..., None]:
+        """Return the function of this job. Raises JobRefused, and RQ moves the job to its failed jobs."""
+        name = str(self.func_name)
+        if name not in FUNCTIONS:
+            log.error("job_refused", job=self.id, function=name)
+            raise JobRefused(f"Job {self.id} names {name!r}, which is not in jobs.table: it was not run. Delete it.")
+        return FUNCTIONS[name]
+
+    # RQ imports callbacks by the names that the job's hash holds. No job of this service has callbacks.
+    success_callback = failure_callback = stopped_callback = None
+
+
 class NonForkingWorker(SimpleWorker):
     """Runs jobs in its own process. Asked to stop, it lets the handful at work finish.
 
     A job cannot hurt the worker that a fork would save: it holds no state, and every wait has a time limit.
     """
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # `rq worker` passes RQ's own class. The queues' class is used when RQ cleans up the jobs of a crashed worker.
+        self.job_class = ListedJob
+        for queue in self.queues:
+            queue.job_class = ListedJob
+
     def work(self, *args: Any, **options: Any) -> bool:
         """Work until told to stop. Everything a job needs is made before the first one comes."""
-        context().storage.warm()
+        context().service.storage.warm()
         threading.Thread(target=_exit_after_grace, name="last-call", daemon=True).start()
         try:
             return super().work(*args, **options)
@@ -83,6 +113,6 @@ def _exit_after_grace() -> None:
 
 def _write_journal() -> None:
     try:
-        context().journal.flush()
+        context().service.journal.flush()
     except StorageError as error:
         log.warning("journal_not_written", error=str(error))

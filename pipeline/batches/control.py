@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pipeline.batches.decisions import DecisionLog
-from pipeline.batches.job_queue import JobQueue
+from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.domain.states import BatchState, Stop
 from pipeline.ledger.ledger import Ledger
 
@@ -31,21 +31,21 @@ class BatchControl:
         if self._ledger.batches.is_loaded(batch_id):
             self.cancel_pending(batch_id, reason)
             self._ledger.items.poll_now(batch_id)
-            self._job_queue.enqueue_once("collect")
+            self._job_queue.enqueue_once(Job.COLLECT)
         self._decisions.write(batch_id, {"do": "stop", "reason": reason})
 
     def cancel_pending(self, batch_id: str, reason: str) -> None:
         """End whatever waits in a batch that is being cancelled."""
         if self._ledger.items.cancel_pending(batch_id, reason) == 0:
-            self._job_queue.enqueue_once("finish", batch_id)
+            self._job_queue.enqueue_once(Job.FINISH, batch_id)
 
     def retry(self, batch_id: str, states: Collection[str]) -> int:
         """Let ended items in `states` go again; what is paid is copied again, not run. Answers how many."""
         reopened = self._ledger.items.retry(batch_id, states)
         if reopened:
             self._decisions.write(batch_id, {"do": "reopen", "states": sorted(states)})
-            self._job_queue.enqueue_once("submit")
-            self._job_queue.enqueue_once("collect")
+            self._job_queue.enqueue_once(Job.SUBMIT)
+            self._job_queue.enqueue_once(Job.COLLECT)
         return reopened
 
     def retry_item(self, batch_id: str, item_id: str) -> bool:
@@ -54,8 +54,8 @@ class BatchControl:
         reopened = self._ledger.items.retry_one(batch_id, item_id)
         if reopened:
             self._decisions.write(batch_id, {"do": "reopen", "states": [state], "items": [item_id]})
-            self._job_queue.enqueue_once("submit")
-            self._job_queue.enqueue_once("collect")
+            self._job_queue.enqueue_once(Job.SUBMIT)
+            self._job_queue.enqueue_once(Job.COLLECT)
         return reopened
 
     def pause(self, batch_id: str) -> None:
@@ -65,7 +65,7 @@ class BatchControl:
     def resume(self, batch_id: str) -> None:
         """Continue a paused batch."""
         self._ledger.batches.resume(batch_id)
-        self._job_queue.enqueue_once("submit")
+        self._job_queue.enqueue_once(Job.SUBMIT)
 
     def pause_account(self) -> None:
         """Submit nothing more of any batch; active runs are collected."""
@@ -74,4 +74,4 @@ class BatchControl:
     def resume_account(self) -> None:
         """Submit again: end a pause and a backoff of the account."""
         self._ledger.account.resume()
-        self._job_queue.enqueue_once("submit")
+        self._job_queue.enqueue_once(Job.SUBMIT)

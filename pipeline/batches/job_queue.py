@@ -1,8 +1,7 @@
-"""Wake-ups: RQ jobs without state, at most one of a kind under way.
+"""The job queue: enqueues stateless RQ jobs, at most one pending job of each kind.
 
-A thousand callbacks in a second ask for one `collect` job, not for a thousand: a flag in Redis says that one is on
-its way, and the job takes the flag down before it looks at the ledger. A flag whose job died ends by itself, and the
-sweep asks again.
+A thousand callbacks in a second enqueue one `collect` job. A flag in Redis marks a job as pending, and the job clears
+the flag before it reads the ledger. The flag of a job that crashed expires, and the sweep enqueues the job again.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from rq import Queue
@@ -22,10 +22,24 @@ QUEUE = "dailies"
 _PENDING_TTL_S = 15
 _JOB_TIMEOUT_S = 600
 _FAILURE_TTL_S = 86_400
+_OPTIONS: dict[str, Any] = {"job_timeout": _JOB_TIMEOUT_S, "result_ttl": 0, "failure_ttl": _FAILURE_TTL_S}
+
+
+class Job(StrEnum):
+    """Every job that workers run. The value is the path of its function, as RQ stores it; see `jobs.table`."""
+
+    START = "jobs.start.start"
+    SUBMIT = "jobs.submit.submit"
+    COLLECT = "jobs.collect.collect"
+    FINISH = "jobs.finish.finish"
+    SWEEP = "jobs.sweep.sweep"
+    DELIVER_NOTIFICATIONS = "jobs.deliver_notifications.deliver_notifications"
+    RUN_SCHEDULES = "jobs.run_schedules.run_schedules"
+    WRITE_STATUS_FILES = "jobs.write_status_files.write_status_files"
 
 
 class JobQueue:
-    """Asks workers to do a kind of work. `job` is a module of `jobs` and its function of the same name."""
+    """Enqueues jobs in RQ. Thread-safe."""
 
     def __init__(
         self, redis_url: str, *, retry_timeout_s: float = 0, socket_timeout_s: float = redis_client.SOCKET_TIMEOUT_S
@@ -33,34 +47,33 @@ class JobQueue:
         self._redis: Any = redis_client.connect(
             redis_url, decode=False, retry_timeout_s=retry_timeout_s, socket_timeout_s=socket_timeout_s
         )
-        self._asked: dict[str, int] = {}
+        self._last_delayed: dict[Job, int] = {}
         self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
 
-    def enqueue_once(self, job: str, *args: str) -> None:
-        """Have `job` run now, unless one that has not begun is on its way."""
-        if self._redis.set(job_enqueued_key(job, *args), 1, nx=True, ex=_PENDING_TTL_S):
-            self._queue.enqueue(f"jobs.{job}.{job}", *args, **_OPTIONS)
+    def enqueue_once(self, job: Job, *args: str) -> None:
+        """Enqueue `job` to run now, unless the same job with the same `args` is pending."""
+        if self._redis.set(job_enqueued_key(job.name.lower(), *args), 1, nx=True, ex=_PENDING_TTL_S):
+            self._queue.enqueue(job.value, *args, **_OPTIONS)
 
-    def enqueue_in(self, job: str, delay_s: float, *args: str) -> None:
-        """Have `job` run in `delay_s` seconds, rounded up; once for all that ask for the same second."""
+    def enqueue_in(self, job: Job, delay_s: float, *args: str) -> None:
+        """Enqueue `job` to run in `delay_s` seconds, rounded up to a whole second: one job for each second."""
         if delay_s <= 0:
             self.enqueue_once(job, *args)
             return
         delay = math.ceil(delay_s)
         second = math.ceil(time.time() + delay_s)
-        if not args and self._asked.get(job) == second:
-            # Asked for by this process already: many runs in a row wait equally long.
+        if not args and self._last_delayed.get(job) == second:
+            # Many runs in a row have the same delay: skip the request to Redis.
             return
         if not args:
-            self._asked[job] = second
-        if self._redis.set(job_enqueued_key(job, *args, f"@{second}"), 1, nx=True, ex=delay + _PENDING_TTL_S):
-            # At that very second, not `delay` from now: a job that comes too early finds nothing due, and cannot ask
+            self._last_delayed[job] = second
+        if self._redis.set(
+            job_enqueued_key(job.name.lower(), *args, f"@{second}"), 1, nx=True, ex=delay + _PENDING_TTL_S
+        ):
+            # At that second, not `delay` from now: a job that runs too early finds nothing due and cannot be enqueued
             # for the same second again.
-            self._queue.enqueue_at(datetime.fromtimestamp(second, UTC), f"jobs.{job}.{job}", *args, **_OPTIONS)
+            self._queue.enqueue_at(datetime.fromtimestamp(second, UTC), job.value, *args, **_OPTIONS)
 
-    def clear_pending(self, job: str, *args: str) -> None:
-        """The job has begun: whoever asks from now on gets another one."""
-        self._redis.delete(job_enqueued_key(job, *args))
-
-
-_OPTIONS: dict[str, Any] = {"job_timeout": _JOB_TIMEOUT_S, "result_ttl": 0, "failure_ttl": _FAILURE_TTL_S}
+    def clear_pending(self, job: Job, *args: str) -> None:
+        """Mark `job` as begun: from now on `enqueue_once` enqueues another one."""
+        self._redis.delete(job_enqueued_key(job.name.lower(), *args))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 from pipeline.batches.decisions import DecisionLog
-from pipeline.batches.job_queue import JobQueue
+from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.domain.model import Review
 from pipeline.ledger.ledger import Ledger
 
@@ -30,7 +30,7 @@ class Reviews:
         verdict = {"mark": review.mark, "note": review.note} if review else {"mark": None}
         self._decisions.write(batch_id, {"do": "review", "item": item_id, **verdict})
         if due:
-            self._job_queue.enqueue_in("finish", REWRITE_DELAY_S, batch_id)
+            self._job_queue.enqueue_in(Job.FINISH, REWRITE_DELAY_S, batch_id)
 
     def create_take(self, batch_id: str, item_id: str, prompt: str) -> str:
         """Another take of an item, with another prompt, in the same batch. Answers the new item's id.
@@ -43,5 +43,5 @@ class Reviews:
             if self._ledger.items.add(batch_id, new_id, spec):
                 break
         self._decisions.write(batch_id, {"do": "add", "item": new_id, "spec": spec})
-        self._job_queue.enqueue_once("submit")
+        self._job_queue.enqueue_once(Job.SUBMIT)
         return new_id

@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pipeline.batches.job_queue import JobQueue
+from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.domain.model import BatchRow, Item, Manifest
 from pipeline.domain.states import BatchState
 from pipeline.errors import BatchOnlyOnS3, InvalidBatchId, InvalidSettings
@@ -81,7 +81,7 @@ class Submission:
         if stopped:
             self._ledger.batches.set_status(batch_id, BatchState.CANCELLING, among=[BatchState.QUEUED], reason=stopped)
         self._ledger.batches.accept(batch_id)
-        self._job_queue.enqueue_once("start", batch_id)
+        self._job_queue.enqueue_once(Job.START, batch_id)
 
     def open(
         self,

@@ -84,7 +84,7 @@ def test_what_is_dropped_becomes_videos_and_says_so_beside_it(
     assert all(batch in up.run("list") for batch in gathered)
     # A worker that dies between the end of a batch and its report leaves the report to be made all the same.
     assert {(job.func_name, *job.args) for job in later(up)} >= {
-        ("jobs.status_report.status_report", batch) for batch in (status["batch_id"], *gathered)
+        ("jobs.write_status_files.write_status_files", batch) for batch in (status["batch_id"], *gathered)
     }
 
 

@@ -15,7 +15,7 @@ from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 from support.ledger_fixtures import COLLECTING, FAILED, RUNNING, SUCCEEDED, a_batch, dues, running, succeed
 
-from pipeline.batches.job_queue import QUEUE
+from pipeline.batches.job_queue import QUEUE, Job
 from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.domain.model import Review
 from pipeline.ledger import redis_client
@@ -225,7 +225,7 @@ def test_pages_need_a_token(redis_url: str) -> None:
 
 def test_a_dead_letter_is_shown_run_again_and_forgotten(client: FlaskClient, redis_url: str) -> None:
     queue = Queue(QUEUE, connection=redis_client.connect(redis_url, decode=False), serializer=JSONSerializer)
-    job = queue.enqueue("jobs.collect.collect")
+    job = queue.enqueue(Job.COLLECT.value)
     queue.remove(job)
     queue.failed_job_registry.add(job, ttl=60)
     assert "Forget collect" in page(client, "/")
@@ -242,7 +242,7 @@ def test_a_worker_whose_job_has_just_ended_is_shown_all_the_same(client: FlaskCl
     queue = Queue(QUEUE, connection=redis_client.connect(redis_url, decode=False), serializer=JSONSerializer)
     worker = SimpleWorker([queue], name="the-worker", connection=queue.connection, serializer=JSONSerializer)
     worker.register_birth()  # type: ignore[no-untyped-call]  # as RQ has it
-    job = queue.enqueue("jobs.collect.collect")
+    job = queue.enqueue(Job.COLLECT.value)
     worker.prepare_execution(job)
     assert [row.job for row in QueueMonitor(redis_url).workers()] == ["collect"]
     queue.connection.delete(job.key)

@@ -8,7 +8,7 @@ import pytest
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from pipeline.batches.job_queue import QUEUE, JobQueue
+from pipeline.batches.job_queue import QUEUE, Job, JobQueue
 from pipeline.ledger import redis_client
 
 
@@ -20,17 +20,17 @@ def queue(redis_url: str) -> Queue:
 def test_a_wake_up_that_has_not_begun_is_enough_for_all_who_ask(redis_url: str, queue: Queue) -> None:
     job_queue = JobQueue(redis_url)
     for _ in range(5):
-        job_queue.enqueue_once("collect")
+        job_queue.enqueue_once(Job.COLLECT)
     assert queue.count == 1
-    job_queue.clear_pending("collect")
-    job_queue.enqueue_once("collect")
+    job_queue.clear_pending(Job.COLLECT)
+    job_queue.enqueue_once(Job.COLLECT)
     assert queue.count == 2
 
 
 @pytest.mark.parametrize("delay_s", [0.01, 1.0, 1.999])
 def test_a_delayed_wake_up_never_comes_before_its_time(redis_url: str, queue: Queue, delay_s: float) -> None:
     due = time.time() + delay_s
-    JobQueue(redis_url).enqueue_in("collect", delay_s)
+    JobQueue(redis_url).enqueue_in(Job.COLLECT, delay_s)
     (job_id,) = queue.scheduled_job_registry.get_job_ids()
     comes = queue.scheduled_job_registry.get_scheduled_time(job_id).timestamp()
     assert comes >= due

@@ -13,7 +13,7 @@ from support.ledger_fixtures import PENDING, RUNNING, SUBMITTING, SUCCEEDED, a_b
 from support.processes import ROOT
 from support.waiting import WaitFor
 
-from pipeline.batches.job_queue import JobQueue
+from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.states import ItemState
@@ -145,8 +145,8 @@ def test_a_copy_that_is_done_again_is_not_timed_again(ledger: Ledger) -> None:
 
 def test_jobs_that_wait_are_counted_with_their_age(client: FlaskClient, redis_url: str, wait_for: WaitFor) -> None:
     job_queue = JobQueue(redis_url)
-    job_queue.enqueue_once("collect")
-    job_queue.enqueue_in("submit", 60)
+    job_queue.enqueue_once(Job.COLLECT)
+    job_queue.enqueue_in(Job.SUBMIT, 60)
     found = seen(client)
     assert (found["dailies_queue_jobs", ""], found["dailies_delayed_jobs", ""]) == (1, 1)
     assert found["dailies_workers", ""] == 0

@@ -16,7 +16,7 @@ from support.ledger_fixtures import FAILED, RUNNING, a_batch_config, a_row, dues
 from support.waiting import WaitFor
 
 import jobs.deliver_notifications
-from jobs.context import context, plan
+from jobs.context import context
 from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.domain.model import Review
 from pipeline.domain.states import BatchState
@@ -74,10 +74,10 @@ def _worker(redis_url: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("PIPELINE_NOTIFY_SECRET", SECRET)
     monkeypatch.setenv("PIPELINE_FETCH_HOSTS", f"127.0.0.1:{receiver.port}")
-    for cache in (context, plan, jobs.deliver_notifications._sender):
+    for cache in (context, jobs.deliver_notifications._sender):
         cache.cache_clear()
     yield
-    for cache in (context, plan, jobs.deliver_notifications._sender):
+    for cache in (context, jobs.deliver_notifications._sender):
         cache.cache_clear()
 
 
@@ -179,7 +179,7 @@ def test_an_address_that_never_ends_its_answer_holds_up_nobody_and_is_given_up(
 ) -> None:
     goes_on = threading.Event()
     receiver.before_answer = goes_on.wait
-    monkeypatch.setattr(jobs.deliver_notifications, "_MAX_S", 0.05)
+    monkeypatch.setattr(jobs.deliver_notifications, "_TIME_BUDGET_S", 0.05)
     end(ledger, receiver.url)
     for _ in range(len(RETRY_AFTER_S) + 1):
         ledger.outbox.claim(8, lease_s=0)

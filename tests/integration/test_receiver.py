@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from support.ledger_fixtures import a_batch, dues, running
 
-from pipeline.batches.job_queue import JobQueue
+from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.domain.callback_tokens import CallbackSigner, RunId
 from pipeline.errors import Unreachable
@@ -76,7 +76,7 @@ def test_a_callback_that_comes_after_the_workers_began_wakes_them_again(
 ) -> None:
     first, second = some_running(ledger, 2)
     client.post(address(first), json=TASK)
-    JobQueue(redis_url).clear_pending("collect")
+    JobQueue(redis_url).clear_pending(Job.COLLECT)
     client.post(address(second), json=TASK)
     assert QueueMonitor(redis_url).figures().waiting == 2
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 
-from pipeline.batches.job_queue import JobQueue
+from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.domain.callback_tokens import RunId
 from pipeline.errors import Unreachable
 from pipeline.ledger.ledger import Ledger
@@ -62,7 +62,7 @@ class Bells:
         error: Exception | None = None
         try:
             if self._ledger.runs.record_callbacks([bell.call for bell in together]):
-                self._waker.enqueue_once("collect")
+                self._waker.enqueue_once(Job.COLLECT)
         except Exception as failure:  # whatever it is, the others are not left waiting for it
             error = failure
         with self._changing:

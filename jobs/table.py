@@ -1,0 +1,31 @@
+"""The functions that workers run. A worker refuses every other job in the queue: it neither imports nor calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from jobs.collect import collect
+from jobs.deliver_notifications import deliver_notifications
+from jobs.finish import finish
+from jobs.run_schedules import run_schedules
+from jobs.start import start
+from jobs.submit import submit
+from jobs.sweep import sweep
+from jobs.write_status_files import write_status_files
+from pipeline.batches.job_queue import Job
+
+FUNCTIONS: Mapping[str, Callable[..., None]] = {
+    Job.START: start,
+    Job.SUBMIT: submit,
+    Job.COLLECT: collect,
+    Job.FINISH: finish,
+    Job.SWEEP: sweep,
+    Job.DELIVER_NOTIFICATIONS: deliver_notifications,
+    Job.RUN_SCHEDULES: run_schedules,
+    Job.WRITE_STATUS_FILES: write_status_files,
+    # The release before names three jobs differently, and a rolling upgrade can find them in the queue.
+    # `jobs.tick.tick` and `jobs.notify.notify` are refused: cron and the sweep enqueue their work again.
+    # Nothing enqueues a status report again, so its old name stays valid.
+    "jobs.report.report": write_status_files,
+}
+"""Path of the function, as RQ stores it → the function."""

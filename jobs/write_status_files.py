@@ -1,0 +1,54 @@
+"""The `write_status_files` job: writes how a batch ended into `KEY.status.json`, beside each object that started it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from jobs.context import context
+from pipeline.batches.job_queue import Job
+from pipeline.domain.model import BatchRow
+from pipeline.domain.results import results_uri
+from pipeline.errors import StorageError
+from pipeline.storage.s3 import Storage
+from pipeline.triggers.object_version import ObjectVersion
+from pipeline.triggers.status_files import StatusFiles
+from pipeline.triggers.store import TriggerStore
+
+log = structlog.get_logger()
+
+_MAX_CONCURRENT = 8
+_MAX_RETRIES = 8
+_FIRST_RETRY_S = 5.0
+
+
+def write_status_files(batch_id: str, retries: str = "0") -> None:
+    """Write the status file of every object that started the batch. A second call writes the same files.
+
+    `retries`: how often this job has been enqueued again for the batch because S3 failed.
+    """
+    service = context().service
+    service.job_queue.clear_pending(Job.WRITE_STATUS_FILES, batch_id)
+    batch = service.ledger.batches.get(batch_id)
+    if batch.finished is None:
+        # The batch was opened again: the job runs after its next end.
+        return
+    objects = TriggerStore.connect(service.settings.redis_url).objects(batch_id)
+    with ThreadPoolExecutor(_MAX_CONCURRENT) as executor:
+        written = list(executor.map(lambda version: _write(service.storage, version, batch), objects))
+    if all(written):
+        log.info("status_files_written", batch=batch_id, objects=len(objects))
+    elif int(retries) < _MAX_RETRIES:
+        delay_s = _FIRST_RETRY_S * 2 ** int(retries)
+        service.job_queue.enqueue_in(Job.WRITE_STATUS_FILES, delay_s, batch_id, str(int(retries) + 1))
+
+
+def _write(storage: Storage, version: ObjectVersion, batch: BatchRow) -> bool:
+    """Write one status file. Return False if a retry may succeed."""
+    try:
+        StatusFiles(storage).ended(version, batch, results_uri(batch))
+    except StorageError as error:
+        log.warning("trigger_status_not_written", batch=batch.id, object=version.uri, error=str(error))
+        return not error.retryable
+    return True

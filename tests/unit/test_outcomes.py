@@ -1,0 +1,226 @@
+"""Classification of posts, polls and copies: every error class of the vendor has its line in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from jobs.outcomes import (
+    Accept,
+    Adopt,
+    BackOff,
+    CopyOutputs,
+    End,
+    EndStopped,
+    LimitConcurrency,
+    MarkUnknown,
+    Pause,
+    PollTransition,
+    PostOutcome,
+    RecordSuccess,
+    RejectHint,
+    Release,
+    Requeue,
+    StopTask,
+    classify_copy_error,
+    classify_poll,
+    classify_post,
+    end_stopped,
+)
+from pipeline.domain import retry_policy
+from pipeline.domain.callback_tokens import RunId
+from pipeline.domain.states import BatchState, ItemState, Stop
+from pipeline.errors import CopyFailed, OutputGone, StorageError
+from pipeline.ledger.records import Failure, PollLease, SubmissionLease
+from pipeline.wiro import errors
+from pipeline.wiro.client import Run, Task
+
+SUBMISSION = SubmissionLease(RunId("b", "i", 2), "lease", 2, 0, image=None, prompt="p", params={})
+POLL = PollLease(
+    run=RunId("b", "i", 2),
+    lease="lease",
+    batch_status=BatchState.RUNNING,
+    state=ItemState.RUNNING,
+    attempts_spent=2,
+    task_id="t",
+    token="token",
+    age_s=10,
+    failed_polls=0,
+    failed_copies=0,
+    hint_task="",
+    hint_token="",
+)
+UNKNOWN = replace(POLL, state=ItemState.UNKNOWN)
+COLLECTING = replace(POLL, state=ItemState.COLLECTING)
+CANCELLING = replace(POLL, batch_status=BatchState.CANCELLING)
+TASK = Task(
+    id="t",
+    token="token",
+    status="task_postprocess_end",
+    pexit="0",
+    cost_usd=Decimal("0.09"),
+    elapsed_s=Decimal(6),
+    created=datetime(2026, 1, 1, tzinfo=UTC),
+    started=None,
+    finished=None,
+    callback_url="https://x/ours",
+    outputs=(),
+    why_failed="no face",
+)
+ACTIVE = replace(TASK, status="task_start")
+FAILED_TASK = replace(TASK, pexit="1")
+CANCELLED_TASK = replace(TASK, status="task_cancel")
+FAILED = End(ItemState.FAILED, {"error": "m"})
+BACK_OFF = BackOff(1.0, "m")
+
+POSTS: dict[Exception, PostOutcome] = {
+    errors.AnswerLost("m"): PostOutcome(MarkUnknown()),
+    errors.TooManyTasks("m", 3): PostOutcome(Requeue(0.25), LimitConcurrency(3)),
+    errors.TooManyTasks("m"): PostOutcome(Requeue(0.25), LimitConcurrency(None)),
+    errors.RateLimited("m"): PostOutcome(Requeue(0.5), BACK_OFF),
+    errors.RateLimited("m", 90.0): PostOutcome(Requeue(0.5), BackOff(90.0, "m")),
+    errors.NotSent("m"): PostOutcome(Requeue(0.5), BACK_OFF),
+    errors.InsufficientBalance("m"): PostOutcome(Requeue(0.5), Pause("m")),
+    errors.NotAuthorized("m"): PostOutcome(Requeue(0.5), Pause("m")),
+    errors.VendorFault("m"): PostOutcome(Requeue(1.0, error="m"), BACK_OFF),
+    errors.Invalid("m"): PostOutcome(FAILED),
+    errors.NotFound("m"): PostOutcome(FAILED),
+    errors.TaskNotFound("m"): PostOutcome(FAILED),
+    errors.NoSuchEndpoint("m"): PostOutcome(FAILED),
+    # `Wiro.run` raises AnswerLost in its place.
+    errors.NoAnswer("m"): PostOutcome(FAILED),
+    errors.WiroError("m"): PostOutcome(FAILED),
+    StorageError("m", retryable=True): PostOutcome(Requeue(1.0, error="m")),
+    StorageError("m", retryable=False): PostOutcome(FAILED),
+}
+
+
+def post(lease: SubmissionLease, result: object, attempts_allowed: int = 3) -> PostOutcome:
+    return classify_post(lease, result, attempts_allowed=attempts_allowed, random_share=0)  # type: ignore[arg-type]
+
+
+def poll(lease: PollLease, result: Task | errors.WiroError, attempts_allowed: int = 3) -> PollTransition:
+    return classify_poll(
+        lease,
+        result,
+        attempts_allowed=attempts_allowed,
+        poll_delay_s=110,
+        expected_callback_url="https://x/ours",
+        random_share=0,
+    )
+
+
+def error_classes(base: type[errors.WiroError] = errors.WiroError) -> Iterator[type[errors.WiroError]]:
+    yield base
+    for derived in base.__subclasses__():
+        yield from error_classes(derived)
+
+
+def test_the_table_of_posts_has_every_error_class() -> None:
+    assert {*error_classes()} == {type(error) for error in POSTS} - {StorageError}
+
+
+@pytest.mark.parametrize(("error", "outcome"), POSTS.items(), ids=lambda value: type(value).__name__)
+def test_every_error_of_a_post_has_its_outcome(error: Exception, outcome: PostOutcome) -> None:
+    assert post(SUBMISSION, error) == outcome
+
+
+def test_an_accepted_run_continues_with_its_task() -> None:
+    assert post(SUBMISSION, Run("t", "token")) == PostOutcome(Accept("t", "token"))
+
+
+@pytest.mark.parametrize("error", [error for error, outcome in POSTS.items() if outcome.transition == FAILED])
+def test_an_error_that_fails_an_item_never_slows_down_other_items(error: Exception) -> None:
+    assert post(SUBMISSION, error).account_effect is None
+
+
+@pytest.mark.parametrize("error", [errors.VendorFault("m"), StorageError("m", retryable=True)], ids=str)
+def test_the_last_attempt_that_fails_is_the_end_of_the_item(error: Exception) -> None:
+    assert post(SUBMISSION, error, attempts_allowed=2).transition == FAILED
+
+
+@pytest.mark.parametrize(
+    "error", [errors.RateLimited("m"), errors.NotSent("m"), errors.InsufficientBalance("m"), errors.NotAuthorized("m")]
+)
+def test_refusals_spend_no_attempt_but_are_limited(error: errors.WiroError) -> None:
+    limited = replace(SUBMISSION, refusals=retry_policy.MAX_REFUSALS)
+    assert post(SUBMISSION, error, attempts_allowed=1).transition == Requeue(0.5)
+    assert post(limited, error).transition == FAILED
+
+
+def test_a_full_account_never_fails_an_item_and_waits_at_most_ten_seconds() -> None:
+    refused_often = replace(SUBMISSION, refusals=10_000)
+    outcome = classify_post(refused_often, errors.TooManyTasks("m"), attempts_allowed=1, random_share=0.99)
+    assert outcome.transition == Requeue(retry_policy.MAX_PLACE_WAIT_S)
+
+
+@pytest.mark.parametrize("error", list(error_classes()), ids=lambda error: error.__name__)
+def test_an_error_of_a_poll_changes_nothing_but_the_time_of_the_next_poll(error: type[errors.WiroError]) -> None:
+    is_missing = error is errors.TaskNotFound
+    for lease in (POLL, COLLECTING, UNKNOWN, CANCELLING):
+        assert poll(lease, error("m")) == (Release(0.5, Failure.POLL) if is_missing else Release(2.0))
+
+
+def test_a_task_that_stays_missing_fails_its_run_but_not_an_unknown_one() -> None:
+    missing, last = errors.TaskNotFound("m"), retry_policy.MAX_POLL_ATTEMPTS - 1
+    for lease in (POLL, COLLECTING):
+        ended = poll(replace(lease, failed_polls=last), missing)
+        assert ended == End(ItemState.FAILED, {"error": "The vendor no longer has the task: m"})
+    assert poll(replace(UNKNOWN, failed_polls=last), missing) == Release(0)
+
+
+@pytest.mark.parametrize(
+    ("lease", "task", "transition"),
+    [
+        (POLL, ACTIVE, Release(110)),
+        (POLL, TASK, RecordSuccess(TASK)),
+        (POLL, FAILED_TASK, Requeue(1.0, error="no face")),
+        (POLL, CANCELLED_TASK, End(ItemState.CANCELLED, {"error": "The task was cancelled at the vendor."})),
+        (CANCELLING, ACTIVE, StopTask(ACTIVE, 0.5)),
+        (CANCELLING, TASK, RecordSuccess(TASK)),
+        (CANCELLING, FAILED_TASK, EndStopped("Stopped at the vendor.")),
+        (CANCELLING, CANCELLED_TASK, EndStopped("Stopped at the vendor.")),
+        (COLLECTING, TASK, CopyOutputs(TASK)),
+        (replace(COLLECTING, batch_status=BatchState.CANCELLING), TASK, CopyOutputs(TASK)),
+        (UNKNOWN, ACTIVE, Adopt("t", "token")),
+        (UNKNOWN, replace(TASK, callback_url=""), Adopt("t", "token")),
+        (UNKNOWN, replace(TASK, callback_url="https://x/other"), RejectHint("t")),
+    ],
+)
+def test_the_state_of_the_task_decides(lease: PollLease, task: Task, transition: PollTransition) -> None:
+    assert poll(lease, task) == transition
+
+
+def test_the_last_attempt_whose_task_failed_is_the_end_of_the_item() -> None:
+    assert poll(POLL, FAILED_TASK, attempts_allowed=2) == End(ItemState.FAILED, {"error": "no face"})
+
+
+def test_a_task_that_the_vendor_does_not_stop_ends_after_the_last_poll() -> None:
+    last = replace(CANCELLING, failed_polls=retry_policy.MAX_POLL_ATTEMPTS - 1)
+    assert poll(last, ACTIVE) == EndStopped("The vendor did not confirm that the task was stopped.")
+
+
+@pytest.mark.parametrize("error", [OutputGone("m"), StorageError("m", retryable=True)], ids=str)
+def test_a_copy_that_can_succeed_later_is_repeated_until_the_last_attempt(error: CopyFailed | StorageError) -> None:
+    assert classify_copy_error(COLLECTING, error, random_share=0) == Release(0.5, Failure.COPY)
+    last = replace(COLLECTING, failed_copies=retry_policy.MAX_COPY_ATTEMPTS - 1)
+    ended = classify_copy_error(last, error, random_share=0)
+    assert isinstance(ended, End)
+    assert ended.to == ItemState.FAILED
+    assert "is paid" in ended.result["error"]
+
+
+def test_a_copy_that_cannot_succeed_is_not_repeated() -> None:
+    assert isinstance(classify_copy_error(COLLECTING, CopyFailed("m", retryable=False), random_share=0), End)
+
+
+@pytest.mark.parametrize(
+    ("reason", "to"),
+    [(None, "cancelled"), (Stop.BY_HAND, "cancelled"), (Stop.BUDGET, "cancelled"), (Stop.DEADLINE, "failed")],
+)
+def test_the_reason_of_a_stopped_batch_decides_the_state_of_its_items(reason: str | None, to: str) -> None:
+    assert end_stopped(reason, "d.") == End(ItemState(to), {"error": f"{reason or Stop.BY_HAND} d."})
