@@ -79,7 +79,7 @@ def _dispatch_status(ctx: Context, due: PollLease, task: Task) -> None:
     elif task.cancelled or due.batch_status == BatchState.CANCELLING:
         _cancelled(ctx, due, task)
     else:
-        retry_or_fail(ctx, due, ItemState.RUNNING, due.attempts_spent, task.why_failed)
+        retry_or_fail(ctx, due, ItemState.RUNNING, due.attempts_spent, task.failure_reason)
 
 
 def _not_found(ctx: Context, due: PollLease, error: TaskNotFound) -> None:

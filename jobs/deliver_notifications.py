@@ -18,7 +18,7 @@ log = structlog.get_logger()
 _MAX_CONCURRENT = 8
 _MAX_S = 45.0
 _LEASE_S = 60.0
-_TOO_SLOW = NotificationFailed("It takes too long to answer.", again=False)
+_TOO_SLOW = NotificationFailed("It takes too long to answer.", retryable=False)
 
 
 def deliver_notifications() -> None:
@@ -57,14 +57,14 @@ def _deliver(ctx: Context, delivery: Delivery) -> NotificationFailed | None:
 
 def _failed(ctx: Context, delivery: Delivery, failure: NotificationFailed) -> NotificationFailed | None:
     log.warning("notification_failed", batch=delivery.batch_id, tries=delivery.tries, error=str(failure))
-    if failure.again and delivery.tries <= len(RETRY_AFTER_S):
+    if failure.retryable and delivery.tries <= len(RETRY_AFTER_S):
         delay = RETRY_AFTER_S[delivery.tries - 1]
         if ctx.ledger.outbox.reschedule(delivery, delay):
             ctx.job_queue.enqueue_in("deliver_notifications", delay)
         return None
     ctx.ledger.outbox.complete(delivery)
     why = f"Nobody was told that batch {delivery.batch_id!r} has ended, after {delivery.tries} tries: {failure}"
-    return NotificationFailed(why, again=False)
+    return NotificationFailed(why, retryable=False)
 
 
 @lru_cache(maxsize=1)

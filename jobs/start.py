@@ -61,7 +61,7 @@ def _price(ctx: Context, shared: BatchConfig) -> Decimal:
     if not shared.budgeted:
         return Decimal(0)
     try:
-        return ctx.wiro.tool(shared.model).per_run_usd or Decimal(0)
+        return ctx.wiro.model_schema(shared.model).per_run_usd or Decimal(0)
     except DailiesError as error:
         log.warning("price_unknown", model=shared.model, error=str(error))
         return Decimal(0)

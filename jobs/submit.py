@@ -19,11 +19,11 @@ from pipeline.ledger.records import SubmissionLease
 from pipeline.observability import tracing
 from pipeline.wiro.client import FileSource, Run
 from pipeline.wiro.errors import (
-    AnswerLost,
     InsufficientBalance,
     NotAuthorized,
     NotSent,
     RateLimited,
+    ResponseLost,
     TooManyTasks,
     VendorFault,
     WiroError,
@@ -146,7 +146,7 @@ def _accepted(ctx: Context, claim: SubmissionLease, run: Run) -> None:
 
 def _refused(ctx: Context, claim: SubmissionLease, error: WiroError) -> None:
     match error:
-        case AnswerLost():
+        case ResponseLost():
             ctx.ledger.runs.mark_unknown(claim.run, claim.lease, adopt_wait_s=ctx.settings.adopt_wait_s)
         case TooManyTasks():
             # Its end is the end of a run of ours, or the batch's deadline: it never fails an item.
@@ -169,7 +169,7 @@ def _refused(ctx: Context, claim: SubmissionLease, error: WiroError) -> None:
 
 
 def _place_wait_s(claim: SubmissionLease) -> float:
-    return min(retry_policy.backoff(claim.refusals + 1, random.random(), first_s=0.5), retry_policy.MAX_PLACE_WAIT_S)
+    return min(retry_policy.backoff(claim.refusals + 1, random.random(), first_s=0.5), retry_policy.MAX_SLOT_WAIT_S)
 
 
 def _back_off(ctx: Context, error: WiroError, first_s: float) -> None:

@@ -21,7 +21,7 @@ def account(settings: Settings) -> Iterator[Finding]:
         return
     kind = "signature" if settings.wiro_api_secret else "key only"
     try:
-        price = Wiro.from_settings(settings).tool(DEFAULT_MODEL).per_run_usd
+        price = Wiro.from_settings(settings).model_schema(DEFAULT_MODEL).per_run_usd
     except NotAuthorized as error:
         yield wrong("Wiro", f"{settings.wiro_api_url} ({kind}): {error}", "Check WIRO_API_KEY and WIRO_API_SECRET.")
     except DailiesError as error:
