@@ -49,7 +49,7 @@ def _write(ctx: Context, batch: BatchRow, lease: str) -> bool:
     """Write all four files. False when somebody else writes them now."""
     uri = join(batch.output, results.RESULTS)
     before = ctx.storage.info(uri)
-    if before and results.revision_of(ctx.storage.head(uri, results.HEAD_BYTES) or b"") >= batch.revision:
+    if before and results.revision_of(ctx.storage.read_prefix(uri, results.HEAD_BYTES) or b"") >= batch.revision:
         return True
     page = (piece.encode("utf-8", "replace") for piece in gallery_page.page(batch, ctx.ledger.items.stream(batch.id)))
     files: list[tuple[str, str, Iterable[bytes]]] = [
@@ -62,7 +62,7 @@ def _write(ctx: Context, batch: BatchRow, lease: str) -> bool:
             _fill(file, pieces)
             if not ctx.ledger.finalization.renew(batch.id, lease, lease_s=ctx.settings.lease_s):
                 return False
-            ctx.storage.put_file(join(batch.output, name), file, content_type)
+            ctx.storage.put(join(batch.output, name), file, content_type)
     with tempfile.TemporaryFile() as file:
         _fill(file, results.as_json(batch, ctx.ledger.items.stream(batch.id)))
         if not ctx.ledger.finalization.renew(batch.id, lease, lease_s=ctx.settings.lease_s):
