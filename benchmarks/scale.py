@@ -42,7 +42,7 @@ def step(name: str, file: Path) -> None:
 
     service = Service.connect(load())
     service.ledger.redis.ping()
-    service.storage.warm()
+    service.storage.connect()
     began = time.perf_counter()
     text = file.read_bytes()
     if name == "loader":

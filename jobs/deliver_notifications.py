@@ -19,7 +19,7 @@ log = structlog.get_logger()
 _MAX_CONCURRENT = 8
 _TIME_BUDGET_S = 45.0
 _LEASE_S = 60.0
-_TIMED_OUT = NotificationFailed("The response takes too long.", again=False)
+_TIMED_OUT = NotificationFailed("The response takes too long.", retryable=False)
 
 
 def deliver_notifications() -> None:
@@ -61,14 +61,14 @@ def _deliver(ctx: Context, delivery: Delivery) -> NotificationFailed | None:
 def _retry_or_fail(ctx: Context, delivery: Delivery, failure: NotificationFailed) -> NotificationFailed | None:
     log.warning("notification_failed", batch=delivery.batch_id, attempts=delivery.attempts, error=str(failure))
     outbox = ctx.service.ledger.outbox
-    if failure.again and delivery.attempts <= len(RETRY_AFTER_S):
+    if failure.retryable and delivery.attempts <= len(RETRY_AFTER_S):
         delay_s = RETRY_AFTER_S[delivery.attempts - 1]
         if outbox.reschedule(delivery, delay_s):
             ctx.service.job_queue.enqueue_in(Job.DELIVER_NOTIFICATIONS, delay_s)
         return None
     outbox.complete(delivery)
     message = f"The notification that batch {delivery.batch_id!r} has ended failed {delivery.attempts} times: {failure}"
-    return NotificationFailed(message, again=False)
+    return NotificationFailed(message, retryable=False)
 
 
 @lru_cache(maxsize=1)

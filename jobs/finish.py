@@ -51,7 +51,7 @@ def _write_results(ctx: Context, batch: BatchRow, lease: str) -> bool:
     storage, items = ctx.service.storage, ctx.service.ledger.items
     uri = join(batch.output, results.RESULTS)
     before = storage.info(uri)
-    if before and results.revision_of(storage.head(uri, results.HEAD_BYTES) or b"") >= batch.revision:
+    if before and results.revision_of(storage.read_prefix(uri, results.HEAD_BYTES) or b"") >= batch.revision:
         return True
     page = (piece.encode("utf-8", "replace") for piece in gallery_page.page(batch, items.stream(batch.id)))
     files: list[tuple[str, str, Iterable[bytes]]] = [
@@ -64,7 +64,7 @@ def _write_results(ctx: Context, batch: BatchRow, lease: str) -> bool:
             _fill(file, pieces)
             if not _renew(ctx, batch, lease):
                 return False
-            storage.put_file(join(batch.output, name), file, content_type)
+            storage.put(join(batch.output, name), file, content_type)
     with tempfile.TemporaryFile() as file:
         _fill(file, results.as_json(batch, items.stream(batch.id)))
         if not _renew(ctx, batch, lease):

@@ -154,7 +154,7 @@ def classify_post(
         return PostOutcome(Accept(result.task_id, result.token))
     error = str(result)
     match result:
-        case errors.AnswerLost():
+        case errors.ResponseLost():
             return PostOutcome(MarkUnknown())
         case errors.TooManyTasks():
             # A slot is free when one of our runs ends, and `limits.deadline` ends the batch: this fails no item.
@@ -211,7 +211,7 @@ def classify_poll(
         return EndStopped("Stopped at the vendor.")
     if result.cancelled:
         return End(ItemState.CANCELLED, {"error": "The task was cancelled at the vendor."})
-    return _retry_or_fail(lease.attempts_spent, attempts_allowed, result.why_failed, random_share)
+    return _retry_or_fail(lease.attempts_spent, attempts_allowed, result.failure_reason, random_share)
 
 
 def classify_copy_error(lease: PollLease, error: CopyFailed | StorageError, *, random_share: float) -> Release | End:
@@ -256,7 +256,7 @@ def _requeue_refused(lease: SubmissionLease, error: str, random_share: float) ->
 
 def _place_wait_s(lease: SubmissionLease, random_share: float) -> float:
     delay_s = retry_policy.backoff(lease.refusals + 1, random_share, first_s=_FIRST_PLACE_WAIT_S)
-    return min(delay_s, retry_policy.MAX_PLACE_WAIT_S)
+    return min(delay_s, retry_policy.MAX_SLOT_WAIT_S)
 
 
 def _task_not_found(lease: PollLease, error: errors.TaskNotFound, random_share: float) -> Release | End:

@@ -66,7 +66,7 @@ def _price(ctx: Context, config: BatchConfig) -> Decimal:
     if not config.budgeted:
         return Decimal(0)
     try:
-        return ctx.wiro.tool(config.model).per_run_usd or Decimal(0)
+        return ctx.wiro.model_schema(config.model).per_run_usd or Decimal(0)
     except DailiesError as error:
         log.warning("price_unknown", model=config.model, error=str(error))
         return Decimal(0)

@@ -64,7 +64,7 @@ class NonForkingWorker(SimpleWorker):
 
     def work(self, *args: Any, **options: Any) -> bool:
         """Work until told to stop. Everything a job needs is made before the first one comes."""
-        context().service.storage.warm()
+        context().service.storage.connect()
         threading.Thread(target=_exit_after_grace, name="last-call", daemon=True).start()
         try:
             return super().work(*args, **options)

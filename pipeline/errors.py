@@ -1,4 +1,8 @@
-"""What can go wrong, named after what the caller can do about it. A docstring is the message for people."""
+"""Exceptions, named after what the caller can do. A class without a message uses its docstring as the message.
+
+`exit_code` is the exit code of a command that fails with the exception. `retryable` is whether the same call may
+succeed later.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,10 @@ from dataclasses import dataclass
 
 
 class DailiesError(Exception):
-    """Something went wrong."""
+    """The operation failed."""
 
     exit_code = 1
+    retryable: bool = False
 
     def __str__(self) -> str:
         return super().__str__() or (type(self).__doc__ or "").strip()
@@ -16,7 +21,7 @@ class DailiesError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in a file. `line` and `column` count from 1; `message` says what would be right."""
+    """One error in a file. `line` and `column` count from 1. `message` describes what is wrong and what is valid."""
 
     file: str
     line: int
@@ -27,61 +32,38 @@ class Problem:
         return f"{self.file}:{self.line}:{self.column}: {self.message}"
 
 
-class InvalidManifest(DailiesError):
-    """The manifest has mistakes."""
+class InvalidFile(DailiesError):
+    """A file has errors. `problems` lists all of them."""
 
     exit_code = 2
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+
+
+class InvalidManifest(InvalidFile):
+    """The manifest has errors."""
+
+
+class InvalidSchedules(InvalidFile):
+    """The schedules file has errors."""
+
+
+class InvalidTriggers(InvalidFile):
+    """The triggers file has errors."""
 
 
 class CannotRead(DailiesError):
-    """A file that was named cannot be read."""
+    """A file cannot be read. Check its path and permissions."""
 
     exit_code = 2
-
-
-class InvalidSchedules(DailiesError):
-    """The schedules have mistakes."""
-
-    exit_code = 2
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
-        self.problems = problems
-
-
-class NoSuchSchedule(DailiesError):
-    """There is no such schedule."""
-
-    exit_code = 4
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"There is no schedule {name!r}. `dailies schedules` shows those that there are.")
-
-
-class InvalidTriggers(DailiesError):
-    """The triggers have mistakes."""
-
-    exit_code = 2
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
-        self.problems = problems
 
 
 class InvalidSettings(DailiesError):
-    """A setting is wrong or missing."""
+    """A setting is missing or invalid."""
 
     exit_code = 2
-
-
-class Unreachable(DailiesError):
-    """A service that is needed does not answer."""
-
-    exit_code = 3
 
 
 class IncompatibleSchema(DailiesError):
@@ -102,89 +84,100 @@ class IncompatibleSchema(DailiesError):
         )
 
 
-class NoSuchBatch(DailiesError):
-    """There is no such batch."""
-
-    exit_code = 4
-
-    def __init__(self, batch_id: str) -> None:
-        super().__init__(f"There is no batch {batch_id!r}. `dailies list` shows those that there are.")
-
-
-class NoSuchItem(DailiesError):
-    """There is no such item."""
-
-    exit_code = 4
-
-    def __init__(self, batch_id: str, item_id: str) -> None:
-        super().__init__(f"Batch {batch_id!r} has no item {item_id!r}. `dailies items {batch_id}` lists them.")
-
-
 class InvalidBatchId(DailiesError):
-    """A batch id is not one that can be a folder's name."""
+    """The batch id cannot be used as a folder name."""
 
     exit_code = 2
 
     def __init__(self, batch_id: str) -> None:
         super().__init__(
-            f"{batch_id!r} cannot be a batch id: up to 128 letters, digits, '.', '_' and '-', beginning with a letter "
-            "or a digit, without '..'."
-        )
-
-
-class SubmissionInterrupted(DailiesError):
-    """A batch was begun with another manifest, and what began it did not come to an end."""
-
-    def __init__(self, batch_id: str) -> None:
-        super().__init__(
-            f"Batch {batch_id!r} is being submitted with another manifest, or that was cut off. "
-            f"If it stays so: `dailies cancel {batch_id}`."
+            f"{batch_id!r} is not a valid batch id. Use up to 128 letters, digits, '.', '_' and '-'. Start with a "
+            "letter or a digit, and do not use '..'."
         )
 
 
 class BatchOnlyOnS3(DailiesError):
-    """S3 knows this batch id, the ledger does not."""
+    """The batch id is used on S3 but is not in the ledger. Run `dailies recover`, or use another id."""
 
     exit_code = 2
 
 
-class NoBatchThere(DailiesError):
-    """S3 has no batch at this address."""
+class SubmissionInterrupted(DailiesError):
+    """The submission of this batch with another manifest has not finished."""
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(
+            f"Another submission of batch {batch_id!r}, with another manifest, is running or was interrupted. "
+            f"If it does not finish, run `dailies cancel {batch_id}`."
+        )
+
+
+class NoSuchBatch(DailiesError):
+    """The batch does not exist. `dailies list` shows all batches."""
+
+    exit_code = 4
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"There is no batch {batch_id!r}. `dailies list` shows all batches.")
+
+
+class NoSuchItem(DailiesError):
+    """The item does not exist. `dailies items BATCH` lists all items."""
+
+    exit_code = 4
+
+    def __init__(self, batch_id: str, item_id: str) -> None:
+        super().__init__(f"Batch {batch_id!r} has no item {item_id!r}. `dailies items {batch_id}` lists all items.")
+
+
+class NoSuchSchedule(DailiesError):
+    """The schedule does not exist. `dailies schedules` shows all schedules."""
+
+    exit_code = 4
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no schedule {name!r}. `dailies schedules` shows all schedules.")
+
+
+class NoBatchOnS3(DailiesError):
+    """The folder on S3 contains no batch."""
 
     exit_code = 4
 
     def __init__(self, folder: str) -> None:
-        super().__init__(f"{folder} has no manifest.yaml: give the folder of a batch, s3://bucket/prefix/BATCH/.")
+        super().__init__(f"{folder} has no manifest.yaml. Give the folder of a batch: s3://bucket/prefix/BATCH/.")
 
 
-class StorageError(DailiesError):
-    """S3 refused or failed. `retryable` says whether the same call may succeed later."""
+class Unreachable(DailiesError):
+    """A required service does not answer."""
 
     exit_code = 3
 
-    def __init__(self, message: str, *, retryable: bool) -> None:
-        super().__init__(message)
-        self.retryable = retryable
 
-
-class CopyFailed(DailiesError):
-    """An output could not be copied to S3. `retryable` says whether the same copy may succeed later."""
+class OperationFailed(DailiesError):
+    """An operation on another service failed. `retryable` is set for each failure."""
 
     def __init__(self, message: str, *, retryable: bool) -> None:
         super().__init__(message)
         self.retryable = retryable
 
 
-class NotificationFailed(DailiesError):
-    """An address could not be told that a batch has ended. `again` says whether the same may work later."""
+class StorageError(OperationFailed):
+    """S3 refused a request or failed."""
 
-    def __init__(self, message: str, *, again: bool) -> None:
-        super().__init__(message)
-        self.again = again
+    exit_code = 3
+
+
+class CopyFailed(OperationFailed):
+    """An output was not copied to S3."""
 
 
 class OutputGone(CopyFailed):
-    """The address of an output does not work (any more): the vendor is asked for a fresh one."""
+    """The URL of an output has expired or never worked. Get a new one from the vendor."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retryable=True)
+
+
+class NotificationFailed(OperationFailed):
+    """A notification was not delivered."""

@@ -1,4 +1,4 @@
-"""Settings: defaults < `config/pipeline.yaml` < environment. Read once, passed down."""
+"""Settings. The environment overrides `config/pipeline.yaml`, which overrides the defaults. Loaded once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from pipeline.errors import InvalidSettings
 
-_PLAIN_NAMES = {
+CONFIG = Path("config/pipeline.yaml")
+"""The settings file, unless PIPELINE_CONFIG names another one."""
+_UNPREFIXED_NAMES = {
     "redis_url": "REDIS_URL",
     "wiro_api_key": "WIRO_API_KEY",
     "wiro_api_secret": "WIRO_API_SECRET",
@@ -21,59 +23,66 @@ _PLAIN_NAMES = {
     "wiro_socket_url": "WIRO_SOCKET_URL",
     "s3_endpoint": "AWS_ENDPOINT_URL_S3",
 }
-
-CONFIG = Path("config/pipeline.yaml")
-"""Where settings lie unless PIPELINE_CONFIG says otherwise."""
-_MIN_KEY = 24
+_MIN_NOTIFY_KEY_BYTES = 24
 
 Seconds = Annotated[float, Field(gt=0)]
 
 
 class Settings(BaseModel):
-    """Every setting of the service, typed. Durations are in seconds. Secrets print as stars."""
+    """All settings, typed and frozen. Names that end with `_s` are in seconds. Secrets print as stars."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     redis_url: str = "redis://127.0.0.1:6379/0"
+    """Redis or Valkey: `redis://`, `rediss://` (TLS) or `unix://`."""
     wiro_api_key: SecretStr = SecretStr("")
+    """API key of the Wiro project."""
     wiro_api_secret: SecretStr | None = None
+    """API secret of a Wiro project with signatures. Unset for a project that uses the key only."""
     wiro_api_url: str = "https://api.wiro.ai/v1"
+    """Base URL of Wiro's API."""
     wiro_socket_url: str = "wss://socket.wiro.ai/v1"
+    """URL of Wiro's WebSocket, for the messages of a running task."""
     s3_endpoint: str | None = None
+    """URL of an S3 server that is not AWS. boto3 reads its other `AWS_…` variables itself."""
 
     output: str | None = None
-    """Where outputs go unless a manifest says otherwise: `s3://bucket/prefix/`."""
+    """Default folder of outputs, `s3://bucket/prefix/`. A manifest can name its own."""
     public_url: str | None = None
-    """Base of callback URLs; unset: no callbacks, runs are polled."""
+    """Base of callback URLs. Unset: no callbacks, runs are polled."""
     secret: SecretStr = SecretStr("")
-    """Signs callback URLs. Several, separated by commas, while a key is rotated: the first signs, all are accepted."""
+    """Key that signs callback URLs and sessions. During a rotation: `NEW,OLD`. The first key signs, all verify."""
     api_token: SecretStr | None = None
+    """Bearer token of API and dashboard, or several as `NAME:TOKEN,NAME:TOKEN`."""
     buckets: tuple[str, ...] = ()
-    """Buckets, besides that of `output`, which manifests sent by HTTP or found on S3 may read and write."""
+    """Buckets that manifests from HTTP or S3 may read and write, besides the bucket of `output`."""
     schedules: Path = Path("config/schedules.yaml")
-    """Which batches start by the clock."""
+    """File of the schedules."""
     triggers: Path = Path("config/triggers.yaml")
-    """Which objects on S3 start batches."""
+    """File of the trigger rules."""
     events_token: SecretStr | None = None
-    """Token of those who post S3 events to /events/s3, besides `api_token`; it opens nothing else."""
+    """Token that may only post S3 events to /events/s3. `api_token` may do that too."""
     web_threads: Annotated[int, Field(ge=2)] = 16
-    """Threads of a web process. Half of them may be taken by pages that watch a batch."""
+    """Threads of a web process. At most half of them serve live progress pages."""
     notify_secret: SecretStr | None = None
-    """Signs notifications (`whsec_…`); several, separated by commas, while one is rotated. Unset: one
-    made from `secret` (docs/notifications.md)."""
+    """Key that signs notifications, `whsec_…`. During a rotation: `NEW,OLD`. Unset: derived from `secret`."""
     fetch_hosts: tuple[str, ...] = ("*.wiro.ai",)
-    """Hosts, `*.` patterns or `host:port`, that outputs may be fetched from."""
+    """Hosts, `*.` patterns or `host:port` that outputs are downloaded from. A private address must be named."""
 
     poll_after_s: Seconds = 120
-    """Silence after which a run that should have called back is polled."""
+    """Seconds without a callback after which a run is polled."""
     sweep_every_s: Annotated[int, Field(gt=0)] = 30
+    """Seconds between two sweeps, which expire leases and poll silent runs."""
     adopt_wait_s: Seconds = 900
+    """Seconds that a run whose response was lost waits for its callback."""
     lease_s: Seconds = 120
+    """Seconds after which the items of a crashed worker are due again."""
     on_unknown: Literal["hold", "resubmit"] = "hold"
+    """After `adopt_wait_s`: `hold` the item for a person, or `resubmit` it, which may buy it twice."""
     max_active: Annotated[int, Field(ge=0)] = 0
-    """Most runs in flight for the account; 0: as many as the account allows."""
+    """Maximum active runs of the account. 0: as many as the account allows."""
     max_output_mb: Annotated[int, Field(gt=0)] = 4096
-    """The largest output that is copied, in megabytes (10^6 bytes)."""
+    """Largest output that is copied, in megabytes (10^6 bytes)."""
     purge_source: bool = False
     """After the copy, delete inputs and outputs at the vendor."""
 
@@ -84,19 +93,19 @@ class Settings(BaseModel):
 
     @field_validator("notify_secret")
     @classmethod
-    def _is_whsec(cls, value: SecretStr | None) -> SecretStr | None:
-        for secret in value.get_secret_value().split(",") if value else ():
+    def _check_notify_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        for key in value.get_secret_value().split(",") if value else ():
             try:
-                key = base64.b64decode(secret.strip().removeprefix("whsec_"), validate=True)
+                decoded = base64.b64decode(key.strip().removeprefix("whsec_"), validate=True)
             except ValueError:
-                key = b""
-            if len(key) < _MIN_KEY:
-                raise ValueError("must be whsec_ and at least 24 bytes in base64, or several of them")
+                decoded = b""
+            if len(decoded) < _MIN_NOTIFY_KEY_BYTES:
+                raise ValueError("must be whsec_ and at least 24 bytes in base64, or several separated by commas")
         return value
 
     @field_validator("output")
     @classmethod
-    def _is_s3(cls, value: str | None) -> str | None:
+    def _check_output(cls, value: str | None) -> str | None:
         if not value:
             return None
         if not value.startswith("s3://") or not value.removeprefix("s3://").strip("/"):
@@ -105,35 +114,34 @@ class Settings(BaseModel):
 
     @field_validator("public_url", "wiro_api_url", "wiro_socket_url")
     @classmethod
-    def _no_slash(cls, value: str | None) -> str | None:
+    def _strip_slash(cls, value: str | None) -> str | None:
         return value.rstrip("/") if value else None
 
 
 def environment_name(field: str) -> str:
-    """The environment variable that sets `field`."""
-    return _PLAIN_NAMES.get(field, f"PIPELINE_{field.upper()}")
+    """Return the environment variable that sets `field`."""
+    return _UNPREFIXED_NAMES.get(field, f"PIPELINE_{field.upper()}")
 
 
 def load(environ: Mapping[str, str] | None = None, file: Path | None = None) -> Settings:
-    """Read the settings. `file` defaults to `PIPELINE_CONFIG`, then `config/pipeline.yaml` where there is one.
+    """Load the settings from `environ` (default: os.environ) and `file` (default: PIPELINE_CONFIG, else CONFIG).
 
-    An empty environment variable counts as not set.
-
-    Raises InvalidSettings, naming each wrong setting and where it was set.
+    The file may be missing. An empty environment variable counts as not set.
+    Raises InvalidSettings, which names each invalid setting and its source, but never a value.
     """
     environ = os.environ if environ is None else environ
     file = file or Path(environ.get("PIPELINE_CONFIG") or CONFIG)
     values = _from_file(file)
-    source = dict.fromkeys(values, str(file))
+    sources = dict.fromkeys(values, str(file))
     for name in Settings.model_fields:
         variable = environment_name(name)
         if environ.get(variable):
             values[name] = environ[variable]
-            source[name] = variable
+            sources[name] = variable
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        lines = [f"{source.get(str(e['loc'][0]), file)}: {e['loc'][0]}: {e['msg']}" for e in error.errors()]
+        lines = [f"{sources.get(str(e['loc'][0]), file)}: {e['loc'][0]}: {e['msg']}" for e in error.errors()]
         raise InvalidSettings("\n".join(lines)) from None
 
 
@@ -143,9 +151,12 @@ def _from_file(file: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise InvalidSettings(f"{file}: not YAML: {error}") from None
+        # The message of PyYAML quotes the file, which may hold a secret.
+        mark = getattr(error, "problem_mark", None)
+        place = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
+        raise InvalidSettings(f"{place}: This is not valid YAML. Correct the file.") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise InvalidSettings(f"{file}: must be a mapping of settings")
+        raise InvalidSettings(f"{file}: The file must contain `name: value` lines.")
     return values

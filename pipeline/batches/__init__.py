@@ -1,3 +1,3 @@
-"""The application: submission, control, review, recovery and the job queue.
+"""The application: submission, control, reviews, recovery and the job queue.
 
 Imports: ledger, storage, manifest, domain."""

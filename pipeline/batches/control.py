@@ -1,4 +1,4 @@
-"""Control of batches and of the account: cancel, retry, pause, resume."""
+"""Commands for batches and for the account: cancel, retry, pause, resume."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PAUSED_BY_HAND = "Paused by hand."
 
 
 class BatchControl:
-    """Changes batches that are on the ledger. Methods raise NoSuchBatch and Unreachable."""
+    """Changes batches in the ledger. All methods raise Unreachable, and NoSuchBatch for an unknown batch."""
 
     def __init__(self, ledger: Ledger, decisions: DecisionLog, job_queue: JobQueue) -> None:
         self._ledger = ledger
@@ -21,11 +21,11 @@ class BatchControl:
         self._job_queue = job_queue
 
     def cancel(self, batch_id: str) -> None:
-        """Stop a batch: what waits is cancelled here, what runs is cancelled or killed at the vendor."""
+        """Cancel a batch: its pending items at once, its active runs at the vendor."""
         self.stop(batch_id, Stop.BY_HAND, [BatchState.QUEUED, BatchState.RUNNING, BatchState.PAUSED])
 
     def stop(self, batch_id: str, reason: Stop, among: list[BatchState]) -> None:
-        """Cancel a batch for `reason` where its status is one of `among`. Raises NoSuchBatch."""
+        """Cancel a batch for `reason` if its status is one of `among`."""
         if not self._ledger.batches.set_status(batch_id, BatchState.CANCELLING, among=among, reason=reason):
             return
         if self._ledger.batches.is_loaded(batch_id):
@@ -35,43 +35,45 @@ class BatchControl:
         self._decisions.write(batch_id, {"do": "stop", "reason": reason})
 
     def cancel_pending(self, batch_id: str, reason: str) -> None:
-        """End whatever waits in a batch that is being cancelled."""
+        """Cancel the pending items of a batch that is being cancelled."""
         if self._ledger.items.cancel_pending(batch_id, reason) == 0:
             self._job_queue.enqueue_once(Job.FINISH, batch_id)
 
     def retry(self, batch_id: str, states: Collection[str]) -> int:
-        """Let ended items in `states` go again; what is paid is copied again, not run. Answers how many."""
+        """Reopen the ended items in `states` and return their number. A paid run is copied again, not bought again."""
         reopened = self._ledger.items.retry(batch_id, states)
         if reopened:
             self._decisions.write(batch_id, {"do": "reopen", "states": sorted(states)})
-            self._job_queue.enqueue_once(Job.SUBMIT)
-            self._job_queue.enqueue_once(Job.COLLECT)
+            self._enqueue_runs()
         return reopened
 
     def retry_item(self, batch_id: str, item_id: str) -> bool:
-        """Let one ended item go again. False when there is nothing to try again. Raises NoSuchBatch, NoSuchItem."""
+        """Reopen one ended item. Return False if it cannot be retried. Raises NoSuchItem."""
         state = self._ledger.items.get(batch_id, item_id).status
         reopened = self._ledger.items.retry_one(batch_id, item_id)
         if reopened:
             self._decisions.write(batch_id, {"do": "reopen", "states": [state], "items": [item_id]})
-            self._job_queue.enqueue_once(Job.SUBMIT)
-            self._job_queue.enqueue_once(Job.COLLECT)
+            self._enqueue_runs()
         return reopened
 
     def pause(self, batch_id: str) -> None:
-        """Submit nothing more of a batch; its active runs are collected."""
+        """Stop submitting runs of a batch. Its active runs are still collected."""
         self._ledger.batches.pause(batch_id)
 
     def resume(self, batch_id: str) -> None:
-        """Continue a paused batch."""
+        """Submit runs of a paused batch again."""
         self._ledger.batches.resume(batch_id)
         self._job_queue.enqueue_once(Job.SUBMIT)
 
     def pause_account(self) -> None:
-        """Submit nothing more of any batch; active runs are collected."""
+        """Stop submitting runs of all batches. Active runs are still collected."""
         self._ledger.account.pause(_PAUSED_BY_HAND)
 
     def resume_account(self) -> None:
-        """Submit again: end a pause and a backoff of the account."""
+        """End a pause and a backoff of the account."""
         self._ledger.account.resume()
         self._job_queue.enqueue_once(Job.SUBMIT)
+
+    def _enqueue_runs(self) -> None:
+        self._job_queue.enqueue_once(Job.SUBMIT)
+        self._job_queue.enqueue_once(Job.COLLECT)

@@ -1,4 +1,4 @@
-"""Reviews and takes: what a person decides about the output of an item."""
+"""Reviews of items, and takes: new items with a changed prompt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.domain.model import Review
 from pipeline.ledger.ledger import Ledger
 
 REWRITE_DELAY_S = 3.0
-"""How long reviews of an ended batch are collected before its results are written again, in seconds."""
+"""Seconds in which reviews of an ended batch are collected before its results are written again."""
 
 
 class Reviews:
@@ -22,21 +22,15 @@ class Reviews:
         self._job_queue = job_queue
 
     def review(self, batch_id: str, item_id: str, review: Review | None) -> None:
-        """Note a person's verdict on an item, None takes it back; results that are written are written anew.
-
-        Raises NoSuchBatch, NoSuchItem.
-        """
-        due = self._ledger.items.review(batch_id, item_id, review)
-        verdict = {"mark": review.mark, "note": review.note} if review else {"mark": None}
-        self._decisions.write(batch_id, {"do": "review", "item": item_id, **verdict})
-        if due:
+        """Record a review of an item; None removes it. If the batch has ended, its results are written again."""
+        rewrite_results = self._ledger.items.review(batch_id, item_id, review)
+        fields = {"mark": review.mark, "note": review.note} if review else {"mark": None}
+        self._decisions.write(batch_id, {"do": "review", "item": item_id, **fields})
+        if rewrite_results:
             self._job_queue.enqueue_in(Job.FINISH, REWRITE_DELAY_S, batch_id)
 
     def create_take(self, batch_id: str, item_id: str, prompt: str) -> str:
-        """Another take of an item, with another prompt, in the same batch. Answers the new item's id.
-
-        Raises NoSuchBatch, NoSuchItem.
-        """
+        """Add an item with the image and parameters of `item_id` and another prompt. Return its id."""
         spec = {**self._ledger.items.spec(batch_id, item_id), "prompt": prompt, "take_of": item_id}
         for number in count(2):
             new_id = f"{item_id}-take{number}"

@@ -1,4 +1,4 @@
-"""The application as one frozen object: the only place that wires its parts together."""
+"""The application as one frozen object. Only this module wires its parts together."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Service:
 
     @classmethod
     def connect(cls, settings: Settings, *, retry_timeout_s: float = 0, storage: Storage | None = None) -> Service:
-        """The application on the servers of `settings`; nothing is sent yet.
+        """Return the application for the servers of `settings`. Nothing is sent yet.
 
-        `retry_timeout_s`: how many seconds Redis may be away before Unreachable is raised. Commands and requests
-        use 0, because a person or a caller waits; a worker holds what was paid for and waits longer.
-        `storage`: an S3 client to share, None for one of its own.
+        `retry_timeout_s`: seconds to retry if Redis is unavailable, before Unreachable is raised. Commands and
+        requests use 0, because a caller waits. Workers use more, because they hold paid runs.
+        `storage`: an S3 client to share, None to create one.
         """
         ledger = Ledger.connect(settings.redis_url, retry_timeout_s=retry_timeout_s)
         storage = storage or Storage(settings.s3_endpoint)

@@ -46,7 +46,7 @@ def show(manifest: Manifest, settings: Settings, *, as_json: bool) -> None:
 
 def _price(settings: Settings, model: str) -> tuple[Decimal | None, str]:
     try:
-        price = Wiro.from_settings(settings).tool(model).per_run_usd
+        price = Wiro.from_settings(settings).model_schema(model).per_run_usd
     except DailiesError as error:
         return None, str(error)
     return price, "" if price is not None else "the vendor does not charge this model by the run."

@@ -1,4 +1,4 @@
-"""The schedules: their file, each one's manifest as the next tick would find it, and whether somebody looks at them."""
+"""The schedules: their file, the manifest of each one's next occurrence, and the process that runs them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from pipeline.batches.service import Service
-from pipeline.doctor import Finding, note, ok, wrong
+from pipeline.doctor.findings import Finding, note, ok, one_line, wrong
 from pipeline.domain.formatting import pluralize, when
 from pipeline.errors import DailiesError
 from pipeline.schedules.occurrences import next_times
@@ -16,49 +16,43 @@ from pipeline.schedules.schedule_loader import load_schedules
 from pipeline.schedules.store import ScheduleStore
 from pipeline.settings import Settings
 
-_SILENCE = timedelta(minutes=5)
+_MAX_SILENCE = timedelta(minutes=5)
 
 
-def schedules(settings: Settings) -> Iterator[Finding]:
-    """Whether batches will start by the clock."""
-    states = ScheduleStore.connect(settings.redis_url)
-    now = states.now()
-    found = load_schedules(settings.schedules, states)
-    beat = states.file().evaluated_at
-    if found.trouble:
+def check_schedules(settings: Settings) -> Iterator[Finding]:
+    """Check that the schedules will start batches."""
+    store = ScheduleStore.connect(settings.redis_url)
+    now = store.now()
+    loaded = load_schedules(settings.schedules, store)
+    if loaded.trouble:
+        errors = "; ".join(loaded.trouble.splitlines())
         yield wrong(
             "schedules",
-            f"the file is broken, what it said before is in force. {_on_one_line(found.trouble)}",
-            "Mend the file: it is read again within a minute.",
+            f"The file has errors, so its last valid version is used. {errors}",
+            "Correct the file. It is loaded again within a minute.",
         )
-    for schedule in found.schedules:
-        yield _schedule(settings, schedule, now)
-    if found.schedules:
-        yield from _watch(beat, now)
+    for schedule in loaded.schedules:
+        yield _check_schedule(settings, schedule, now)
+    if loaded.schedules:
+        yield from _check_last_run(store.file().evaluated_at, now)
 
 
-def _watch(beat: datetime | None, now: datetime) -> Iterator[Finding]:
-    fix = "Start the cron process of the Procfile, and a worker: they come every minute."
-    if beat is None:
-        yield note("schedules", "nobody has looked at them yet.", fix)
-    elif now - beat > _SILENCE:
-        yield wrong("schedules", f"nobody has looked at them since {when(beat)}.", fix)
+def _check_last_run(last_run: datetime | None, now: datetime) -> Iterator[Finding]:
+    fix = "Start the cron process of the Procfile and a worker. They run the schedules every minute."
+    if last_run is None:
+        yield note("schedules", "The schedules have never run.", fix)
+    elif now - last_run > _MAX_SILENCE:
+        yield wrong("schedules", f"The schedules have not run since {when(last_run)}.", fix)
 
 
-def _schedule(settings: Settings, schedule: Schedule, now: datetime) -> Finding:
+def _check_schedule(settings: Settings, schedule: Schedule, now: datetime) -> Finding:
     subject = f"schedule {schedule.name}"
     if not schedule.enabled:
         return note(subject, "not enabled")
     (occurrence,) = next_times(schedule, now, 1)
     try:
-        given = read_manifest(Service.connect(settings), schedule, settings.schedules.parent, occurrence)
+        manifest = read_manifest(Service.connect(settings), schedule, settings.schedules.parent, occurrence).manifest
     except DailiesError as error:
-        return wrong(subject, _on_one_line(str(error)), "Its next batch would fail for this.")
-    return ok(
-        subject,
-        f"next {occurrence:%Y-%m-%d %H:%M %Z}: {given.manifest.name}, {pluralize(len(given.manifest.items), 'item')}",
-    )
-
-
-def _on_one_line(text: str) -> str:
-    return "; ".join(text.splitlines())
+        return wrong(subject, one_line(error), "Correct this, or its next batch fails.")
+    items = pluralize(len(manifest.items), "item")
+    return ok(subject, f"next {occurrence:%Y-%m-%d %H:%M %Z}: {manifest.name}, {items}")

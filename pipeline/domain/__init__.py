@@ -1,3 +1,3 @@
-"""The nouns and rules of the domain: states, retry policy, money, results, callback tokens.
+"""The data and rules of the domain: model, states, retry policy, money, results, callback tokens.
 
-Pure: imports nothing of the project."""
+All modules are pure. They import nothing else of the project and no client library."""

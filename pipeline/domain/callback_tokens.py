@@ -1,8 +1,7 @@
-"""Callback URLs: who may ring, and for which run. Pure.
+"""Signed callback URLs. Pure.
 
-The vendor's callbacks carry no signature, so the URL itself does: it names batch, item and attempt, signed
-(HMAC-SHA256 through itsdangerous) with a key only we have. A token is good for ringing that one run's bell
-and for nothing else.
+The vendor does not sign its callbacks, so the URL carries a signed token (HMAC-SHA256, by itsdangerous) with batch,
+item and attempt. A token only triggers a status check of that one run.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _MAX_TOKEN_CHARS = 1024
 
 @dataclass(frozen=True)
 class RunId:
-    """One attempt at one item: what a callback token stands for."""
+    """The identity of a run: batch id, item id and attempt, which counts from 1."""
 
     batch: str
     item: str
@@ -27,26 +26,26 @@ class RunId:
 class CallbackSigner:
     """Signs and verifies callback tokens.
 
-    `secret` is one key or several separated by commas: the first signs, every one is accepted, so that a key can
-    be rotated without losing the callbacks of runs in flight.
+    `secret` is one key, or several keys separated by commas. The first key signs. All keys verify, so a key can be
+    rotated while runs are active. Raises ValueError if `secret` has no key.
     """
 
     def __init__(self, secret: str) -> None:
         keys = [key.strip() for key in secret.split(",") if key.strip()]
         if not keys:
-            raise ValueError("a callback signer needs a secret")
+            raise ValueError("The callback secret is empty. Set PIPELINE_SECRET.")
         # itsdangerous signs with the last key of its list.
         self._serializer = URLSafeSerializer(
             list(reversed(keys)), salt="dailies.callback", signer_kwargs={"digest_method": hashlib.sha256}
         )
 
     def url(self, public_url: str, run: RunId) -> str:
-        """The URL which the vendor is to call when `run` ends. `public_url` has no closing slash."""
+        """Return the callback URL of `run`. `public_url` has no slash at its end."""
         token = self._serializer.dumps([run.batch, run.item, run.attempt])
         return f"{public_url}/callbacks/wiro/{token if isinstance(token, str) else token.decode()}"
 
     def verify(self, token: str) -> RunId | None:
-        """The run that `token` was signed for; None for any other text."""
+        """Return the run that `token` was signed for, None if the token is not valid."""
         if len(token) > _MAX_TOKEN_CHARS:
             return None
         try:

@@ -1,4 +1,4 @@
-"""Figures as people read them, the same on every page. Pure."""
+"""Numbers, money and times as text for commands and pages. Pure."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from decimal import Decimal
 
 
 def dollars(usd: Decimal) -> str:
-    """US dollars: `$0`, `$1.50`, and more digits only where cents would hide them (`$0.0035`)."""
+    """Format US dollars: `$0`, `$1.50`, and fractions of a cent with all their digits (`$0.0035`)."""
     if usd == usd.quantize(Decimal("0.01")):
         return f"${usd:,.2f}" if usd else "$0"
     return f"${usd.normalize():,f}"
 
 
 def duration(seconds: float | Decimal) -> str:
-    """A duration in its two largest units: `6.2 s`, `2 min 4 s`, `3 h 20 min`, `2 d 3 h`."""
+    """Format a duration in its two largest units: `6.2 s`, `2 min 4 s`, `3 h 20 min`, `2 d 3 h`."""
     if seconds < 59.95:
         return f"{float(seconds):.1f}".removesuffix(".0") + " s"
     whole = round(seconds)
-    for size, name, size_of_next, next_name in _UNITS:
+    for size, name, next_size, next_name in _UNITS:
         if whole >= size:
-            rest = whole % size // size_of_next
+            rest = whole % size // next_size
             return f"{whole // size:,} {name}" + (f" {rest} {next_name}" if rest else "")
     return f"{whole} s"
 
@@ -29,18 +29,18 @@ _UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
 def pluralize(count: int, noun: str) -> str:
-    """`1 item`, `2 items`, `100,000 items`."""
+    """Format a count with its noun: `1 item`, `2 items`, `100,000 items`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
-def when(moment: datetime) -> str:
-    """A moment in UTC, to the minute."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+def when(time: datetime) -> str:
+    """Format an aware time in UTC, to the minute."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def ago(moment: datetime, now: datetime) -> str:
-    """How long before `now` a moment was: `just now`, `4 min ago`, `2 d ago`."""
-    seconds = (now - moment).total_seconds()
+def ago(time: datetime, now: datetime) -> str:
+    """Format the time that has passed since `time`: `just now`, `4 min ago`, `2 d ago`."""
+    seconds = (now - time).total_seconds()
     if seconds < 10:
         return "just now"
     for size, name, *_ in _UNITS:

@@ -1,4 +1,4 @@
-"""The nouns of the domain, as frozen data. Pure: no client library, no clock."""
+"""Manifests, items, outputs and batches as frozen data. Pure."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Limits:
-    """What a batch may use. `deadline_s` is in seconds from the batch's creation."""
+    """The limits of a batch. `deadline_s`: seconds from the creation of the batch. None: no limit."""
 
     max_active: int | None = None
     budget_usd: Decimal | None = None
     attempts: int = 3
+    """Maximum number of runs for each item."""
     tolerated_failures: str | None = None
-    """A number of items ("10") or a share of the batch ("10%"); more failures than that stop it."""
+    """A number of items ("10") or a share of the batch ("10%"). More failures stop the batch."""
     deadline_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture and prompt, as the manifest has it."""
+    """One image and prompt of a manifest."""
 
     id: str
     image: str | None
-    """`http(s)://…`, `s3://bucket/key`, a path as written in the manifest, or None for a model without images."""
+    """`http(s)://…`, `s3://bucket/key`, a path as in the manifest, or None for a model without images."""
     prompt: str | None
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A batch as somebody wants it: validated, expanded (matrix and rows are items), defaults filled in."""
+    """A manifest that was validated, expanded (matrix and rows are items) and completed with defaults."""
 
     name: str
     model: str
     output: str | None
-    """`s3://bucket/prefix/` with its closing slash, or None for the service's own."""
+    """`s3://bucket/prefix/` with a slash at its end, or None for the default of the service."""
     image_field: str
     params: Mapping[str, Any]
     limits: Limits
@@ -49,7 +50,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Output:
-    """One file of an item on S3. `size` is in bytes."""
+    """One output file on S3. `size` is in bytes."""
 
     uri: str
     content_type: str
@@ -59,7 +60,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Review:
-    """A person's verdict on an item. `mark` is `approved` or `rejected`."""
+    """A person's review of an item. `mark` is `approved` or `rejected`."""
 
     mark: str
     note: str = ""
@@ -67,7 +68,7 @@ class Review:
 
 @dataclass(frozen=True)
 class ItemRow:
-    """One item with what became of it: a row of `results.jsonl`. Times are aware UTC."""
+    """One item with its result: a row of `results.jsonl`."""
 
     id: str
     status: str
@@ -82,12 +83,12 @@ class ItemRow:
     outputs: tuple[Output, ...] = ()
     review: Review | None = None
     take_of: str | None = None
-    """The item of which this is another take, with another prompt."""
+    """The id of the item that this take was made from."""
 
 
 @dataclass(frozen=True)
 class BatchRow:
-    """One batch with its figures. `counts` is {item state: number}, only states that occur."""
+    """One batch. `counts` is {item state: number of items}, without zeros. Times are aware UTC."""
 
     id: str
     name: str
@@ -99,9 +100,10 @@ class BatchRow:
     created: datetime
     finished: datetime | None
     output: str
-    """`s3://bucket/prefix/{batch id}/`: the folder of this batch."""
+    """The folder of the batch: `s3://bucket/prefix/{batch id}/`."""
     trigger: str
-    """What started it: `cli`, `api`, `schedule:NAME`, `trigger:NAME`."""
+    """What started the batch: `cli`, `api`, `schedule:NAME`, `trigger:NAME`."""
     revision: int = 1
+    """Revision of the results. It grows each time an ended batch is reopened."""
     reason: str | None = None
-    """Why it was stopped or does not go on, in words; None when all is well."""
+    """Why the batch was stopped or is paused, as text. None if it was not."""

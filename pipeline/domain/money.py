@@ -1,4 +1,4 @@
-"""Money: exact sums of US dollars. Pure."""
+"""Money as whole pico-dollars, so that sums are exact. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _PICO = Decimal(10) ** 12
 
 
 def to_pico(usd: Decimal) -> int:
-    """US dollars as whole pico-dollars, rounded up: what the ledger adds up without losing a digit."""
+    """Convert US dollars to whole pico-dollars (10^-12), rounded up. The ledger adds these."""
     return int((usd * _PICO).to_integral_value(rounding=ROUND_UP))
 
 
 def from_pico(pico: int | str) -> Decimal:
-    """Whole pico-dollars as US dollars."""
+    """Convert whole pico-dollars to US dollars."""
     return Decimal(pico) / _PICO

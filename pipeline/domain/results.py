@@ -1,7 +1,7 @@
-"""Rows as documents: results.json, results.jsonl, results.csv, and the answers of the commands. Pure.
+"""results.json, results.jsonl, results.csv, and the JSON of commands and API. Pure.
 
-Money is decimal text, times are RFC 3339 UTC, sizes are bytes. A batch may have 100,000 items: everything that
-names them all comes in pieces.
+Money is decimal text, times are RFC 3339 UTC, sizes are bytes. A batch may have 100,000 items, so documents of all
+items are iterators of bytes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,6 @@ from pipeline.domain.model import BatchRow, ItemRow, Output, Review
 VERSION = 1
 RESULTS = "results.json"
 
-
-def results_uri(batch: BatchRow) -> str:
-    """Where the results manifest of a batch is, once it has ended: `s3://…/results.json`."""
-    return f"{batch.output}{RESULTS}"
-
-
 _COLUMNS = (
     "id", "status", "image", "prompt", "params", "task_id", "attempts", "cost_usd", "elapsed_s", "error", "outputs",
     "review", "note", "take_of",
@@ -33,21 +27,26 @@ _COLUMNS = (
 _LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 _REVISION = re.compile(rb'^\{"version":1,"revision":(\d{1,9}),')
 HEAD_BYTES = 64
-"""As much of results.json as tells its revision."""
+"""Number of first bytes of results.json that contain its revision."""
+
+
+def results_uri(batch: BatchRow) -> str:
+    """Return the URI of the results manifest, which exists after the batch has ended: `s3://…/results.json`."""
+    return f"{batch.output}{RESULTS}"
 
 
 def money(usd: Decimal) -> str:
-    """US dollars as decimal text, without needless zeros."""
+    """Format US dollars as decimal text, without trailing zeros."""
     return format(usd.normalize(), "f") if usd else "0"
 
 
-def timestamp(when: datetime | None) -> str | None:
-    """RFC 3339 in UTC, to the second."""
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if when else None
+def timestamp(time: datetime | None) -> str | None:
+    """Format an aware time as RFC 3339 in UTC, to the second."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else None
 
 
 def status_document(row: BatchRow) -> dict[str, Any]:
-    """What `status --json` and the API say of a batch."""
+    """Return the JSON of a batch for `status --json` and the API."""
     return {
         "id": row.id,
         "name": row.name,
@@ -62,7 +61,7 @@ def status_document(row: BatchRow) -> dict[str, Any]:
 
 
 def item_document(row: ItemRow) -> dict[str, Any]:
-    """One line of results.jsonl. `review` and `take_of` are there where there is something to say."""
+    """Return the JSON of an item: one line of results.jsonl. `review` and `take_of` are only present if set."""
     document = {
         "id": row.id,
         "status": row.status,
@@ -84,7 +83,7 @@ def item_document(row: ItemRow) -> dict[str, Any]:
 
 
 def output_document(output: Output) -> dict[str, Any]:
-    """One file of an item."""
+    """Return the JSON of one output file."""
     return {
         "uri": output.uri,
         "content_type": output.content_type,
@@ -94,7 +93,7 @@ def output_document(output: Output) -> dict[str, Any]:
 
 
 def row_from_document(document: Mapping[str, Any]) -> ItemRow:
-    """The row that `item_document` was made from."""
+    """Return the row that `item_document` was made from."""
     elapsed = document.get("elapsed_s")
     return ItemRow(
         id=document["id"],
@@ -114,13 +113,13 @@ def row_from_document(document: Mapping[str, Any]) -> ItemRow:
 
 
 def as_jsonl(rows: Iterable[ItemRow]) -> Iterator[bytes]:
-    """results.jsonl, a line an item."""
+    """Yield results.jsonl, one line for each item."""
     for row in rows:
         yield _json(item_document(row)) + b"\n"
 
 
 def as_csv(rows: Iterable[ItemRow]) -> Iterator[bytes]:
-    """results.csv, with a header line; `params` is JSON, `outputs` are URIs with spaces between them."""
+    """Yield results.csv, with a header line. `params` is JSON; `outputs` are URIs separated by spaces."""
     yield _csv_line(_COLUMNS)
     for row in rows:
         document = item_document(row)
@@ -133,7 +132,7 @@ def as_csv(rows: Iterable[ItemRow]) -> Iterator[bytes]:
 
 
 def as_json(batch: BatchRow, rows: Iterable[ItemRow]) -> Iterator[bytes]:
-    """results.json of an ended batch. Its revision stands at its beginning: see `revision_of`."""
+    """Yield results.json of an ended batch. It starts with version and revision, see `revision_of`."""
     head = {
         "version": VERSION,
         "revision": batch.revision,
@@ -149,27 +148,27 @@ def as_json(batch: BatchRow, rows: Iterable[ItemRow]) -> Iterator[bytes]:
         "trigger": batch.trigger,
     }
     yield _json(head)[:-1] + b',"items":['
-    between = b"\n"
+    separator = b"\n"
     for row in rows:
-        yield between + _json(item_document(row))
-        between = b",\n"
+        yield separator + _json(item_document(row))
+        separator = b",\n"
     yield b"\n]}\n"
 
 
 def revision_of(head: bytes) -> int:
-    """The revision of a results.json, from its first HEAD_BYTES; 0 when it is not one of ours."""
-    found = _REVISION.match(head)
-    return int(found[1]) if found else 0
+    """Return the revision of a results.json from its first HEAD_BYTES, 0 if Dailies did not write it."""
+    match = _REVISION.match(head)
+    return int(match[1]) if match else 0
 
 
 def _json(document: Mapping[str, Any]) -> bytes:
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    # JSON allows them as they are; a reader that splits a text into lines would split at them too.
+    # JSON allows these characters, but some readers split lines at them.
     return text.translate(_LINE_ENDS).encode("utf-8", "replace")
 
 
 def _cell(value: object) -> str:
-    """A cell that a spreadsheet shows and does not run: text that would be a formula gets a leading quote."""
+    """Return the text of a cell. A leading quote stops spreadsheets from running text as a formula."""
     text = "" if value is None else str(value)
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 

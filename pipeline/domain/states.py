@@ -1,4 +1,4 @@
-"""States of items and batches, and the legal transitions between them. Pure."""
+"""States of items and batches, and the allowed transitions. Pure."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from enum import StrEnum
 
 
 class ItemState(StrEnum):
-    """Where one item is on its way from manifest to outputs."""
+    """State of an item."""
 
     PENDING = "pending"
-    """waits for a place in the window, or for its next attempt"""
+    """waits for a free slot, or for its next attempt"""
     SUBMITTING = "submitting"
-    """claimed by a worker that is about to post, or has posted, its run"""
+    """leased by a worker that posts its run"""
     RUNNING = "running"
-    """the vendor has taken the run; its task token is on the ledger"""
+    """the vendor accepted the run; the ledger has its task token"""
     COLLECTING = "collecting"
-    """the run succeeded and is paid; its outputs are being copied"""
+    """the run succeeded and is paid; its outputs are copied to S3"""
     SUCCEEDED = "succeeded"
-    """its outputs are on S3"""
+    """all outputs are on S3"""
     FAILED = "failed"
-    """it will not be tried again unless a person asks"""
+    """no attempt is left; only `retry` starts another one"""
     CANCELLED = "cancelled"
-    """a person or a limit stopped it"""
+    """stopped by a person or a limit"""
     UNKNOWN = "unknown"
-    """the answer to its run was lost: the vendor may or may not have taken it"""
+    """the response to its run was lost: the vendor may or may not have accepted the run"""
 
 
 class BatchState(StrEnum):
-    """Where a batch is."""
+    """State of a batch."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -41,7 +41,7 @@ class BatchState(StrEnum):
 
 
 TERMINAL = frozenset({ItemState.SUCCEEDED, ItemState.FAILED, ItemState.CANCELLED, ItemState.UNKNOWN})
-"""States in which an item counts as ended. `unknown` does so only once its wait for a callback is over."""
+"""States in which an item has ended. `unknown` counts only after the adoption wait."""
 
 BATCH_TERMINAL = frozenset({BatchState.SUCCEEDED, BatchState.PARTIAL, BatchState.FAILED, BatchState.CANCELLED})
 
@@ -57,11 +57,11 @@ TRANSITIONS: dict[ItemState, frozenset[ItemState]] = {
     ItemState.CANCELLED: frozenset({ItemState.PENDING, ItemState.RUNNING}),
     ItemState.SUCCEEDED: frozenset(),
 }
-"""state → the states it may change to. The ledger refuses everything else."""
+"""{state: states that it may change to}. The ledger refuses all other changes."""
 
 
 class Stop(StrEnum):
-    """Why a batch was stopped before its end, in words for people."""
+    """Why a batch was stopped before its end. The values are the texts that people read and that the ledger stores."""
 
     BY_HAND = "Cancelled by hand."
     FAILURES = "Stopped: more items failed than limits.tolerated_failures allows."
@@ -70,9 +70,9 @@ class Stop(StrEnum):
 
 
 def batch_outcome(counts: Mapping[str, int], stopped: str | None) -> BatchState:
-    """What a batch is called once every item has ended.
+    """Return the final state of a batch whose items have all ended.
 
-    `counts` is {item state: number of items}; `stopped` is the Stop that ended it early, if one did.
+    `counts` is {item state: number of items}; `stopped` is the Stop that ended it early, or None.
     """
     if stopped == Stop.BY_HAND:
         return BatchState.CANCELLED

@@ -1,1 +1,1 @@
-"""Guarded HTTP: allow-list, address checks when a socket opens, streaming download. Imports: domain."""
+"""Guarded HTTP: allow-list, address checks, streaming download. Imports: domain."""

@@ -1,8 +1,8 @@
-"""Which hosts and addresses outputs may be fetched from. Pure.
+"""The allow-list of hosts that the service may send requests to. Pure.
 
-An entry of the allow-list is a host (`cdn.example.com`), a pattern (`*.wiro.ai`: anything below, not itself) or
-`host:port`. What is named exactly may also be plain http. What is named by its address, as `localhost` or with its
-port may be private; behind any other name only public addresses are connected to.
+An entry is a host (`cdn.example.com`), a pattern (`*.wiro.ai`: every subdomain, not the domain itself) or
+`host:port`. An exact entry also allows plain http. An entry that is an IP address, is `localhost` or has a port also
+allows private addresses. All other entries allow public addresses only.
 """
 
 from __future__ import annotations
@@ -17,52 +17,50 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Permission:
-    """An allowed place. `private`: its address may be a private one."""
+    """An allowed host. `private`: its IP address may be a private one."""
 
     host: str
-    port: int
-    tls: bool
     private: bool
 
 
 class AllowList:
-    """The hosts that outputs may be fetched from."""
+    """The hosts that requests may be sent to. `entries`: see the module."""
 
     def __init__(self, entries: Iterable[str]) -> None:
         self._entries = [entry.strip().lower() for entry in entries if entry.strip()]
 
     def check(self, url: str) -> Permission | str:
-        """The permission to fetch `url`, or why there is none, in words."""
+        """Return the permission to request `url`, or the reason for the refusal as text."""
         try:
             parts = urlsplit(url)
             scheme, host, port = parts.scheme, (parts.hostname or "").rstrip("."), parts.port
         except ValueError:
-            return "the address is not a URL"
+            return "the URL is not valid"
         if scheme not in _DEFAULT_PORTS or not host or parts.username is not None:
-            return "only https:// addresses without a user name are fetched"
+            return "only https:// URLs without a user name are allowed"
         port = port or _DEFAULT_PORTS[scheme]
         entry = next((entry for entry in self._entries if _matches(entry, host, port)), None)
         if entry is None:
-            return f"{host}:{port} is not among PIPELINE_FETCH_HOSTS"
+            return f"{host}:{port} is not in PIPELINE_FETCH_HOSTS"
         if scheme == "http" and entry.startswith("*."):
-            return f"{host} is allowed over https only: PIPELINE_FETCH_HOSTS names it by a pattern"
-        return Permission(host, port, scheme == "https", private=_may_be_private(entry, host))
+            return f"{host} is allowed over https only, because PIPELINE_FETCH_HOSTS has it as a pattern"
+        return Permission(host, private=_may_be_private(entry, host))
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is a public unicast one. IPv4 inside IPv6 is judged as what it is."""
+    """Return whether an IP address is public unicast. For IPv4 embedded in IPv6, the IPv4 address decides."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or _nat64(ip)
-        if inner is not None:
-            return is_public(str(inner))
+        embedded = ip.ipv4_mapped or ip.sixtofour or _nat64(ip)
+        if embedded is not None:
+            return is_public(str(embedded))
         if ip.teredo is not None:
             return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
 def _nat64(ip: IPv6Address) -> IPv4Address | None:
-    # RFC 6052: the well-known prefix 64:ff9b::/96 ends in an IPv4 address.
+    # RFC 6052: an address with the well-known prefix 64:ff9b::/96 ends in an IPv4 address.
     return IPv4Address(int(ip) & 0xFFFFFFFF) if int(ip) >> 32 == 0x64FF9B << 64 else None
 
 

@@ -1,8 +1,8 @@
 """Guarded, streaming downloads of outputs.
 
-Where an output lies is told by the vendor, so it is judged: host by the allow-list, every redirect again, and the
-address at the moment the socket opens, so that no name can change its meaning in between. Nothing is whole in
-memory; what came is counted, hashed and compared with what was announced.
+The vendor names the URL of an output, so the URL is not trusted: the allow-list checks its host, also after each
+redirect, and `guarded_http` checks the address. Bytes are streamed, counted, hashed and compared with the announced
+size.
 """
 
 from __future__ import annotations
@@ -18,79 +18,80 @@ from urllib3.exceptions import HTTPError
 
 from pipeline.errors import CopyFailed, OutputGone
 from pipeline.net.allowlist import AllowList, Permission
-from pipeline.net.guarded_http import AddressRefused, pool
+from pipeline.net.guarded_http import AddressRefused, GuardedHttp
 
 GRACE_S = 30.0
 MIN_BYTES_PER_S = 4096
-"""A download slower than this on the average, once GRACE_S have passed, is given up."""
+"""A download whose average speed is below this after GRACE_S fails."""
 MAX_S = 3600.0
-"""No download takes longer than this."""
+"""A download that takes longer than this fails."""
 _MAX_REDIRECTS = 5
-_ANY_TYPE = {"", "application/octet-stream", "binary/octet-stream"}
+_READ_BYTES = 64 * 1024
+_UNSPECIFIC_TYPES = {"", "application/octet-stream", "binary/octet-stream"}
+_NOT_FETCHED = "The output is not fetched: {}. Correct PIPELINE_FETCH_HOSTS if it should be."
 
 
 class Downloader:
-    """Opens outputs for reading. Thread-safe, connections are reused."""
+    """Opens outputs for reading. Thread-safe; connections are reused."""
 
     def __init__(self, allowed_hosts: Iterable[str], *, max_bytes: int) -> None:
         self._allowed = AllowList(allowed_hosts)
-        self._most_bytes = max_bytes
-        self._public = pool(private=False)
-        self._private = pool(private=True)
+        self._max_bytes = max_bytes
+        self._public = GuardedHttp(private=False)
+        self._private = GuardedHttp(private=True)
 
     def open(self, url: str, *, content_type: str, size: int | None) -> Download:
-        """Begin to fetch `url`, which the vendor announced as `content_type` and `size` bytes ('' and None: not said).
+        """Start to download `url`.
 
-        Raises CopyFailed; OutputGone when the address does not work (any more).
+        `content_type` and `size` (bytes): what the vendor announced, '' and None if it announced nothing.
+        Raises CopyFailed; OutputGone if the URL has expired or never worked.
         """
         for _ in range(_MAX_REDIRECTS + 1):
             permission = self._check_url(url)
             response = self._get(url, permission)
             if response.status not in (301, 302, 303, 307, 308):
-                return Download(response, permission.host, content_type, size, self._most_bytes)
+                return Download(response, permission.host, content_type, size, self._max_bytes)
             location = response.headers.get("Location", "")
             response.release_conn()
             url = urljoin(url, location)
         raise CopyFailed(f"{permission.host} redirects more than {_MAX_REDIRECTS} times.", retryable=False)
 
     def _check_url(self, url: str) -> Permission:
-        verdict = self._allowed.check(url)
-        if isinstance(verdict, str):
-            raise CopyFailed(f"The output is not fetched: {verdict}.", retryable=False)
-        return verdict
+        permission = self._allowed.check(url)
+        if isinstance(permission, str):
+            raise CopyFailed(_NOT_FETCHED.format(permission), retryable=False)
+        return permission
 
     def _get(self, url: str, permission: Permission) -> urllib3.BaseHTTPResponse:
-        connections = self._private if permission.private else self._public
+        http = self._private if permission.private else self._public
         try:
-            return connections.request(
-                "GET", url, preload_content=False, redirect=False, headers={"Accept-Encoding": "identity"}
-            )
+            return http.request("GET", url, headers={"Accept-Encoding": "identity"})
         except AddressRefused as error:
-            raise CopyFailed(f"The output is not fetched: {error}", retryable=False) from None
+            raise CopyFailed(_NOT_FETCHED.format(str(error).rstrip(".")), retryable=False) from None
         except HTTPError as error:
             raise CopyFailed(f"{permission.host} does not answer: {type(error).__name__}.", retryable=True) from None
 
 
 class Download:
-    """An output on its way. Read it to its end: the last read raises CopyFailed unless all of it came."""
+    """An open download. Read it to its end: the last read raises CopyFailed if the output is not complete."""
 
     def __init__(
         self, response: urllib3.BaseHTTPResponse, host: str, content_type: str, size: int | None, max_bytes: int
     ) -> None:
         self._response = response
         self._host = host
-        self._sizes = [known for known in (size, _announced(response)) if known]
-        self._most_bytes = max_bytes
+        self._sizes = [known for known in (size, _content_length(response)) if known]
+        self._max_bytes = max_bytes
         self._hash = hashlib.sha256()
-        self._began = time.monotonic()
+        self._started = time.monotonic()
         self.received = 0
         """Bytes read so far."""
         try:
             self._check_status()
             self.content_type = self._agreed_type(content_type)
-            self._check_size()
+            self._check_announced_size()
         except CopyFailed:
-            self._drop()
+            self._response.close()
             raise
 
     def __enter__(self) -> Download:
@@ -100,20 +101,20 @@ class Download:
         if kind is None:
             self._response.release_conn()
         else:
-            self._drop()
+            self._response.close()
 
     @property
     def sha256(self) -> str:
-        """Hex digest of what was read."""
+        """Hex digest of the bytes read so far."""
         return self._hash.hexdigest()
 
     def read(self, amount: int = -1, /) -> bytes:
-        """At most `amount` bytes; b'' at the end."""
+        """Return at most `amount` bytes, b'' at the end. Raises CopyFailed."""
         try:
-            data = self._response.read1(amount if amount > 0 else 65536)
+            data = self._response.read1(amount if amount > 0 else _READ_BYTES)
         except (HTTPError, OSError) as error:
-            why = f"The connection to {self._host} broke after {self.received:,} bytes: {type(error).__name__}."
-            raise CopyFailed(why, retryable=True) from None
+            reason = f"The connection to {self._host} broke after {self.received:,} bytes: {type(error).__name__}."
+            raise CopyFailed(reason, retryable=True) from None
         self._hash.update(data)
         self.received += len(data)
         if not data:
@@ -127,51 +128,48 @@ class Download:
             return
         if status in (408, 425, 429) or status >= 500:
             raise CopyFailed(f"{self._host} answers HTTP {status}.", retryable=True)
-        raise OutputGone(f"{self._host} answers HTTP {status}: the address has expired or never worked.")
+        raise OutputGone(f"{self._host} answers HTTP {status}: the URL has expired or never worked.")
 
     def _agreed_type(self, announced: str) -> str:
-        given = self._response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        sent = self._response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if self._response.headers.get("Content-Encoding", "identity") != "identity":
-            raise CopyFailed(f"{self._host} sends the output compressed, which nobody asked for.", retryable=True)
-        if announced in _ANY_TYPE:
-            return given or "application/octet-stream"
-        if given not in _ANY_TYPE and given.partition("/")[0] != announced.partition("/")[0]:
-            raise CopyFailed(f"{self._host} sends {given} where {announced} was announced.", retryable=True)
+            raise CopyFailed(f"{self._host} sends a compressed output against Accept-Encoding.", retryable=True)
+        if announced in _UNSPECIFIC_TYPES:
+            return sent or "application/octet-stream"
+        if sent not in _UNSPECIFIC_TYPES and sent.partition("/")[0] != announced.partition("/")[0]:
+            raise CopyFailed(f"{self._host} sends {sent}, but the vendor announced {announced}.", retryable=True)
         return announced
 
-    def _check_size(self) -> None:
+    def _check_announced_size(self) -> None:
         if len(set(self._sizes)) > 1:
-            first, second = self._sizes
-            why = f"{self._host} announces {second:,} bytes, the vendor {first:,}."
-            raise CopyFailed(why, retryable=True)
-        if self._sizes and self._sizes[0] > self._most_bytes:
-            raise CopyFailed(_too_large(self._most_bytes), retryable=False)
+            vendor, host = self._sizes
+            reason = f"{self._host} announces {host:,} bytes, the vendor {vendor:,}."
+            raise CopyFailed(reason, retryable=True)
+        if self._sizes and self._sizes[0] > self._max_bytes:
+            raise self._too_large()
 
     def _check_limits(self) -> None:
-        if self.received > self._most_bytes:
-            raise CopyFailed(_too_large(self._most_bytes), retryable=False)
+        if self.received > self._max_bytes:
+            raise self._too_large()
         if self._sizes and self.received > self._sizes[0]:
-            raise CopyFailed(f"{self._host} sends more than the {self._sizes[0]:,} bytes announced.", retryable=True)
-        seconds = time.monotonic() - self._began
+            raise CopyFailed(f"{self._host} sends more than the announced {self._sizes[0]:,} bytes.", retryable=True)
+        seconds = time.monotonic() - self._started
         if seconds > MAX_S or (seconds > GRACE_S and self.received / seconds < MIN_BYTES_PER_S):
-            why = f"{self._host} sends too slowly: {self.received:,} bytes in {seconds:.0f} s."
-            raise CopyFailed(why, retryable=True)
+            reason = f"{self._host} sends too slowly: {self.received:,} bytes in {seconds:.0f} s."
+            raise CopyFailed(reason, retryable=True)
 
     def _check_complete(self) -> None:
         if self._sizes and self.received != self._sizes[0]:
-            why = f"{self._host} sent {self.received:,} bytes of {self._sizes[0]:,}."
-            raise CopyFailed(why, retryable=True)
+            reason = f"{self._host} sent {self.received:,} bytes of {self._sizes[0]:,}."
+            raise CopyFailed(reason, retryable=True)
         if self.received == 0:
             raise CopyFailed(f"{self._host} sent an empty file.", retryable=True)
 
-    def _drop(self) -> None:
-        self._response.close()
+    def _too_large(self) -> CopyFailed:
+        limit = f"{self._max_bytes / 1e6:,.0f} MB"
+        return CopyFailed(f"The output is larger than {limit}. Raise max_output_mb to copy it.", retryable=False)
 
 
-def _announced(response: urllib3.BaseHTTPResponse) -> int | None:
+def _content_length(response: urllib3.BaseHTTPResponse) -> int | None:
     text = response.headers.get("Content-Length", "")
     return int(text) if text.isdigit() else None
-
-
-def _too_large(max_bytes: int) -> str:
-    return f"The output is larger than {max_bytes / 1e6:,.0f} MB (max_output_mb)."

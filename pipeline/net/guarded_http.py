@@ -1,76 +1,89 @@
-"""Connections whose address is judged at the moment the socket opens: the very one that is connected to.
+"""HTTP requests whose IP address is checked before the connection opens.
 
-No name can change its meaning between the judgement and the connection.
+The name is resolved once. The checked address itself is connected to, so DNS rebinding cannot replace it in between.
+TLS still verifies the certificate against the name.
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
+from collections.abc import Mapping
 from typing import Any
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.util import Url, parse_url
 
 from pipeline.net.allowlist import is_public
 
-CONNECT_S = 10.0
-READ_S = 30.0
+TIMEOUT = urllib3.Timeout(connect=10, read=30)
+"""Seconds for each address to accept the connection, and between two pieces of the response."""
+_MAX_POOLS = 64
+_MAX_IDLE_CONNECTIONS = 64
 
 
-class AddressRefused(NewConnectionError):
-    """An address that may not be connected to."""
+class HostUnknown(HTTPError):
+    """The host name has no address in DNS."""
 
 
-def pool(*, private: bool) -> urllib3.PoolManager:
-    """Connections to public addresses, with `private` to any. Nothing is tried twice, everything has time limits."""
-    connections = urllib3.PoolManager(
-        num_pools=32, maxsize=64, timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S), retries=False
-    )
-    if not private:
-        classes: dict[str, Any] = {"http": _PublicHTTPPool, "https": _PublicHTTPSPool}
-        connections.pool_classes_by_scheme = classes
-    return connections
+class AddressRefused(HTTPError):
+    """The host has no address that may be connected to."""
 
 
-def _connect(connection: HTTPConnection, *, private: bool) -> socket.socket:
-    """A socket to an address that was judged: the very one that is connected to."""
-    try:
-        found = socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise NewConnectionError(connection, f"{connection.host} is not known.") from None
-    addresses = [entry for entry in found if private or is_public(str(entry[4][0]))]
-    if not addresses:
-        raise AddressRefused(connection, f"{connection.host} has no public address.")
-    problem: OSError | None = None
-    for family, kind, protocol, _, address in addresses:
+class GuardedHttp:
+    """Sends requests to public addresses only, with `private` to any address. Thread-safe; connections are reused."""
+
+    def __init__(self, *, private: bool) -> None:
+        self._private = private
+        # One TLS context for all connections: creating one reads every root certificate.
+        self._pools = urllib3.PoolManager(
+            _MAX_POOLS, maxsize=_MAX_IDLE_CONNECTIONS, retries=False, ssl_context=ssl.create_default_context()
+        )
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        timeout: urllib3.Timeout = TIMEOUT,
+    ) -> urllib3.BaseHTTPResponse:
+        """Send one request; follow no redirect and repeat nothing. The caller reads and releases the response.
+
+        Raises AddressRefused, and urllib3's HTTPError if the host does not respond.
+        """
+        target = parse_url(url)
+        error: HTTPError = AddressRefused(f"{target.host} has no public address.")
+        for address in self._addresses(target):
+            try:
+                return self._pool(target, address).urlopen(
+                    method,
+                    target.request_uri,
+                    body=body,
+                    headers={"Host": target.netloc or "", **headers},
+                    timeout=timeout,
+                    redirect=False,
+                    preload_content=False,
+                )
+            except (NewConnectionError, ConnectTimeoutError) as failure:
+                error = failure
+        raise error
+
+    def _addresses(self, target: Url) -> list[str]:
+        host = (target.host or "").strip("[]")
         try:
-            sock = socket.socket(family, kind, protocol)
-            sock.settimeout(CONNECT_S)
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            problem = error
-        else:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return sock
-    raise NewConnectionError(connection, f"{connection.host} refuses connections: {problem}")
+            resolved = socket.getaddrinfo(host, _port(target), type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            raise HostUnknown(f"{host} has no address.") from None
+        addresses = [str(entry[4][0]) for entry in resolved]
+        return [address for address in addresses if self._private or is_public(address)]
+
+    def _pool(self, target: Url, address: str) -> urllib3.HTTPConnectionPool:
+        tls: dict[str, Any] = {"server_hostname": (target.host or "").strip("[]")} if target.scheme == "https" else {}
+        return self._pools.connection_from_host(address, _port(target), target.scheme, pool_kwargs=tls)
 
 
-class _PublicHTTP(HTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        return _connect(self, private=False)
-
-
-class _PublicHTTPS(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _connect(self, private=False)
-
-
-class _PublicHTTPPool(HTTPConnectionPool):
-    ConnectionCls = _PublicHTTP
-
-
-class _PublicHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _PublicHTTPS
+def _port(target: Url) -> int:
+    return target.port or (443 if target.scheme == "https" else 80)

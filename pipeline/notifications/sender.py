@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError
 from pipeline.domain.model import BatchRow
 from pipeline.errors import NotificationFailed
 from pipeline.net.allowlist import AllowList
-from pipeline.net.guarded_http import AddressRefused, pool
+from pipeline.net.guarded_http import AddressRefused, GuardedHttp
 from pipeline.notifications.message import is_slack, keys_of, message
 from pipeline.settings import Settings
 
@@ -27,8 +27,8 @@ class NotificationSender:
         notify = settings.notify_secret.get_secret_value() if settings.notify_secret else ""
         self._keys = keys_of(notify, settings.secret.get_secret_value())
         self._allowed = AllowList(settings.fetch_hosts)
-        self._public = pool(private=False)
-        self._private = pool(private=True)
+        self._public = GuardedHttp(private=False)
+        self._private = GuardedHttp(private=True)
 
     def send(self, url: str, row: BatchRow, results: str) -> None:
         """Tell `url` that the batch has ended. Raises NotificationFailed.
@@ -37,7 +37,7 @@ class NotificationSender:
         """
         host = urlsplit(url).hostname or "the address"
         if not self._keys and not is_slack(url):
-            raise NotificationFailed("Nothing signs it: set PIPELINE_NOTIFY_SECRET or PIPELINE_SECRET.", again=True)
+            raise NotificationFailed("Nothing signs it: set PIPELINE_NOTIFY_SECRET or PIPELINE_SECRET.", retryable=True)
         connections = self._check_url(url, host)
         sent = message(url, row, results, self._keys, datetime.now(UTC))
         try:
@@ -47,20 +47,18 @@ class NotificationSender:
                 body=sent.body,
                 headers={**sent.headers, "User-Agent": "dailies"},
                 timeout=_TIMEOUT,
-                redirect=False,
-                preload_content=False,
             )
             # The status is all of interest.
             answer.close()
         except AddressRefused:
-            raise NotificationFailed(f"{host} has no public address.", again=False) from None
+            raise NotificationFailed(f"{host} has no public address.", retryable=False) from None
         except HTTPError as error:
-            raise NotificationFailed(f"{host} does not answer: {type(error).__name__}.", again=True) from None
+            raise NotificationFailed(f"{host} does not answer: {type(error).__name__}.", retryable=True) from None
         if not 200 <= answer.status < 300:
             # 410 Gone: whoever was there wants no more of it.
-            raise NotificationFailed(f"{host} answers HTTP {answer.status}.", again=answer.status != 410)
+            raise NotificationFailed(f"{host} answers HTTP {answer.status}.", retryable=answer.status != 410)
 
-    def _check_url(self, url: str, host: str) -> urllib3.PoolManager:
+    def _check_url(self, url: str, host: str) -> GuardedHttp:
         """The connections that `url` may be reached by."""
         permission = self._allowed.check(url)
         if not isinstance(permission, str):
@@ -68,5 +66,5 @@ class NotificationSender:
         parts = urlsplit(url)
         if parts.scheme != "https" or parts.username is not None:
             why = f"{host} is told over https only, unless PIPELINE_FETCH_HOSTS names it."
-            raise NotificationFailed(why, again=False)
+            raise NotificationFailed(why, retryable=False)
         return self._public

@@ -1,1 +1,1 @@
-"""The only package that speaks to S3: objects and the write-ahead journal. Imports: domain."""
+"""The only package that sends requests to S3: objects, multipart uploads, the write-ahead journal. Imports: domain."""

@@ -1,1 +1,1 @@
-"""The only package that speaks to Wiro: client, transport, responses, errors. Imports: domain."""
+"""The only package that sends requests to Wiro: client, transport, responses, errors. Imports: domain."""

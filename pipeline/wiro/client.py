@@ -1,4 +1,4 @@
-"""The only module that speaks to Wiro: every endpoint as a method, typed answers, one error class a refusal."""
+"""The client of Wiro: a method for each endpoint, typed results, an exception class for each refusal."""
 
 from __future__ import annotations
 
@@ -13,31 +13,35 @@ from urllib.parse import quote
 from pipeline.settings import Settings
 from pipeline.wiro import progress_stream, responses
 from pipeline.wiro.errors import (
-    AnswerLost,
-    NoAnswer,
+    NoResponse,
     NotAuthorized,
     NotFound,
+    ResponseLost,
     TaskNotFound,
     WiroError,
     is_refusal,
     refusal,
 )
+from pipeline.wiro.model_schema import ModelSchema, parse_model_schema
 from pipeline.wiro.multipart import Body, FileSource, form_body, json_body
-from pipeline.wiro.responses import ProgressMessage, Run, Task, TaskOutput, Tool
-from pipeline.wiro.transport import Answer, Http
+from pipeline.wiro.progress_message import ProgressMessage
+from pipeline.wiro.responses import Run
+from pipeline.wiro.tasks import Task, TaskOutput, parse_task
+from pipeline.wiro.transport import Response, Transport
 
-__all__ = ["FileSource", "ProgressMessage", "Run", "Task", "TaskOutput", "Tool", "Wiro"]
+__all__ = ["FileSource", "ModelSchema", "ProgressMessage", "Run", "Task", "TaskOutput", "Wiro"]
 
 RUN_READ_S = 60.0
 READ_S = 20.0
-_MIN_SECRET = 6
+_MIN_SECRET_CHARS = 6
+_NONCE_BITS = 63
 
 
 class Wiro:
-    """One project at the vendor. Thread-safe; connections are reused.
+    """A client of one project at the vendor. Thread-safe; connections are reused.
 
-    With a secret requests are signed, without one the key alone is sent. Every method raises WiroError; NotSent when
-    the request did not reach the vendor.
+    With a secret, requests are signed. Without one, only the key is sent. All methods raise WiroError, and its
+    subclass NotSent if the request did not reach the vendor. `read_s` and `run_read_s` are response timeouts.
     """
 
     def __init__(
@@ -50,7 +54,7 @@ class Wiro:
         run_read_s: float = RUN_READ_S,
         read_s: float = READ_S,
     ) -> None:
-        self._http = Http(api_url)
+        self._transport = Transport(api_url)
         self._key = api_key.strip()
         self._secret = api_secret.strip()
         self._socket_url = socket_url
@@ -60,7 +64,7 @@ class Wiro:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Wiro:
-        """The project that the settings name."""
+        """Return a client with the keys and URLs of `settings`."""
         secret = settings.wiro_api_secret
         return cls(
             settings.wiro_api_url,
@@ -79,118 +83,118 @@ class Wiro:
         image_file: FileSource | None = None,
         callback_url: str | None = None,
     ) -> Run:
-        """Post a run of `model` ("owner/name"). With an `image_field` the image goes as a file or by its URL.
+        """Post a run of `model` ("owner/name"). With `image_field`, send an image as a file or by its URL.
 
-        Raises AnswerLost when the vendor may have taken the run: it must not be posted again. Every other error says
-        that it was not taken; StorageError that the file could not be read.
+        Raises ResponseLost if the vendor may have accepted the run: it must not be posted again. Any other error
+        means that it was not accepted; StorageError: the file could not be read.
         """
         fields = {**params, "callbackUrl": callback_url} if callback_url else dict(params)
         body = json_body(fields) if image_field is None else _image_form(fields, image_field, image_url, image_file)
         try:
-            return self._taken(self._post(f"/Run/{quote(model)}", body, self._run_read_s))
-        except NoAnswer as error:
-            raise AnswerLost(str(error)) from None
+            return self._accepted_run(self._post(f"/Run/{quote(model)}", body, self._run_read_s))
+        except NoResponse as error:
+            raise ResponseLost(str(error)) from None
 
     def task(self, *, token: str = "", task_id: str = "") -> Task:
-        """A task as it is now, by its token or else its id. Raises TaskNotFound."""
+        """Return the current task, by its token or else by its id. Raises TaskNotFound."""
         if not token and not task_id:
             raise TaskNotFound
-        asked = {"tasktoken": token} if token else {"taskid": task_id}
+        fields = {"tasktoken": token} if token else {"taskid": task_id}
         try:
-            document = self._call("/Task/Detail", json_body(asked))
+            document = self._call("/Task/Detail", json_body(fields))
         except NotFound as error:
             raise TaskNotFound(str(error)) from None
-        return responses.read_task(document, token=token, task_id="" if token else task_id)
+        return parse_task(document, token=token, task_id="" if token else task_id)
 
     def cancel(self, task_id: str, token: str) -> None:
-        """Take a task out of the queue. Raises NotFound when it is not in it (any more)."""
-        self._call("/Task/Cancel", json_body(_both(task_id, token)))
+        """Remove a task from the vendor's queue. Raises NotFound if it is not in the queue."""
+        self._call("/Task/Cancel", json_body(_task_fields(task_id, token)))
 
     def kill(self, task_id: str, token: str) -> None:
-        """Stop a task that runs. Raises NotFound when it does not."""
-        self._call("/Task/Kill", json_body(_both(task_id, token)))
+        """Stop a running task. Raises NotFound if it does not run."""
+        self._call("/Task/Kill", json_body(_task_fields(task_id, token)))
 
     def delete_files(self, token: str) -> None:
-        """Delete inputs and outputs of a task that has ended; again is no error."""
+        """Delete the inputs and outputs of an ended task. May be repeated."""
         self._call("/Task/InputOutputDelete", json_body({"tasktoken": token}))
 
     def create_folder(self, name: str) -> str:
-        """Make a folder; its id. `name`: letters, digits, '-' and '_'."""
-        return responses.read_folder(self._call("/File/FolderCreate", json_body({"name": name})))
+        """Create a folder and return its id. `name`: letters, digits, '-' and '_'."""
+        return responses.parse_folder(self._call("/File/FolderCreate", json_body({"name": name})))
 
     def upload(self, file: FileSource, folder: str = "") -> str:
-        """Store a file of at most 100 MB; its URL, which can be a run's input."""
+        """Upload a file of at most 100 MB and return its URL, which can be the input of a run."""
         body = form_body({"folderid": folder} if folder else {}, "file", file)
-        return responses.read_file_url(self._call("/File/Upload", body, self._run_read_s))
+        return responses.parse_file_url(self._call("/File/Upload", body, self._run_read_s))
 
-    def tool(self, model: str) -> Tool:
-        """What the vendor says of a model ("owner/name"): its price, its parameters. Raises NotFound."""
+    def model_schema(self, model: str) -> ModelSchema:
+        """Return price and parameters of a model ("owner/name"). Raises NotFound."""
         owner, _, name = model.partition("/")
         document = self._call("/Tool/Detail", json_body({"slugowner": owner, "slugproject": name}))
-        return responses.read_tool(document, model)
+        return parse_model_schema(document, model)
 
     def progress(self, token: str, *, silence_s: float = progress_stream.SILENCE_S) -> Iterator[ProgressMessage]:
-        """What a task says from now until it ends. One that has ended already may say nothing: ask `task` first.
+        """Yield the messages of a task from now until it ends. An ended task may have none: check `task` first.
 
-        Raises NoAnswer when the messages break off, also when none comes for `silence_s`.
+        Raises NoResponse if the connection breaks, or if no message comes for `silence_s` seconds.
         """
         return progress_stream.messages(self._socket_url, token, silence_s=silence_s)
 
     def close(self) -> None:
-        """Give up the idle connections."""
-        self._http.close()
+        """Close the idle connections."""
+        self._transport.close()
 
-    def _taken(self, answer: Answer) -> Run:
-        document = responses.read_document(answer.body)
-        if document is not None and not is_refusal(document) and (run := responses.read_run(document)):
-            # Whatever the status: a run that has a task was taken.
+    def _accepted_run(self, response: Response) -> Run:
+        document = responses.parse_document(response.body)
+        if document is not None and not is_refusal(document) and (run := responses.parse_run(document)):
+            # With any status: a run that has a task was accepted.
             return run
-        raise self._refusal(answer, document) or NoAnswer("The vendor's answer names no task.")
+        raise self._refusal(response, document) or NoResponse("The vendor's response names no task.")
 
     def _call(self, path: str, body: Body, read_s: float | None = None) -> Mapping[str, Any]:
-        answer = self._post(path, body, read_s or self._read_s)
-        document = responses.read_document(answer.body)
-        if error := self._refusal(answer, document):
+        response = self._post(path, body, read_s or self._read_s)
+        document = responses.parse_document(response.body)
+        if error := self._refusal(response, document):
             raise error
         return document or {}
 
-    def _post(self, path: str, body: Body, read_s: float) -> Answer:
+    def _post(self, path: str, body: Body, read_s: float) -> Response:
         if not self._key:
-            raise NotAuthorized("There is no key for the vendor: set WIRO_API_KEY.")
+            raise NotAuthorized("The key for the vendor is missing. Set WIRO_API_KEY.")
         if not self._key.isascii():
-            raise NotAuthorized("WIRO_API_KEY has letters that no key has.")
+            raise NotAuthorized("WIRO_API_KEY contains a character that is not ASCII. Correct it.")
         headers = self._signature() | {"Content-Type": body.content_type, "Content-Length": str(body.length)}
         with body.opened() as data:
-            return self._http.post(path, data, headers, read_s=read_s)
+            return self._transport.post(path, data, headers, read_s=read_s)
 
     def _signature(self) -> dict[str, str]:
         if not self._secret:
             return {"x-api-key": self._key}
-        # Never the same twice, whichever thread, process or host asks: no clock, no counter.
-        nonce = str(secrets.randbits(63))
+        # Random, because a clock or a counter could repeat a nonce in another thread, process or host.
+        nonce = str(secrets.randbits(_NONCE_BITS))
         mac = self._mac.copy()
         mac.update(nonce.encode())
         return {"x-api-key": self._key, "x-nonce": nonce, "x-signature": mac.hexdigest()}
 
-    def _refusal(self, answer: Answer, document: Mapping[str, Any] | None) -> WiroError | None:
-        error = refusal(answer.status, answer.headers, document, datetime.now(UTC))
+    def _refusal(self, response: Response, document: Mapping[str, Any] | None) -> WiroError | None:
+        error = refusal(response.status, response.headers, document, datetime.now(UTC))
         if error is not None:
-            # What a vendor's message may quote must not get into a log.
+            # The vendor may quote a secret in its message, which is logged.
             text = str(error)
             for secret in (self._key, self._secret):
-                text = text.replace(secret, "***") if len(secret) >= _MIN_SECRET else text
+                text = text.replace(secret, "***") if len(secret) >= _MIN_SECRET_CHARS else text
             error.args = (text,)
         return error
 
 
 def _image_form(fields: Mapping[str, Any], field: str, url: str | None, file: FileSource | None) -> Body:
-    """A file in `field` or a URL in `{field}Url`; the vendor wants the other one too, empty."""
+    """Return a form with a file in `field` or a URL in `{field}Url`. The vendor needs the other one too, empty."""
     rest = {name: value for name, value in fields.items() if name not in (field, f"{field}Url")}
     if file is not None:
         return form_body({f"{field}Url": "", **rest}, field, file)
     return form_body({field: "", f"{field}Url": url or "", **rest})
 
 
-def _both(task_id: str, token: str) -> dict[str, str]:
-    # The model page says taskid, the docs say tasktoken.
+def _task_fields(task_id: str, token: str) -> dict[str, str]:
+    # The model page documents taskid, the API documentation tasktoken.
     return {name: value for name, value in (("taskid", task_id), ("tasktoken", token)) if value}

@@ -1,4 +1,4 @@
-"""Bodies of requests to the vendor: JSON and multipart forms, large files streamed."""
+"""Request bodies: JSON and multipart forms. Large files are streamed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, BinaryIO
 
 from pipeline.errors import StorageError
 
-_READ_WHOLE_BYTES = 1_000_000
+_MAX_BUFFERED_BYTES = 1_000_000
 _PIECE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
 class FileSource:
-    """A file to send. `open` gives its `size` bytes from the start, each time it is called."""
+    """A file to send. Each call of `open` returns a stream of its `size` bytes."""
 
     name: str
     content_type: str
@@ -27,7 +27,7 @@ class FileSource:
 
 @dataclass(frozen=True)
 class Body:
-    """A request's body: `head`, then the file, then `tail`."""
+    """A request body: `head`, then the file, then `tail`."""
 
     content_type: str
     head: bytes
@@ -36,21 +36,21 @@ class Body:
 
     @property
     def length(self) -> int:
-        """Bytes in all."""
+        """Total bytes."""
         return len(self.head) + (self.file.size if self.file else 0) + len(self.tail)
 
     @contextmanager
     def opened(self) -> Iterator[bytes | Iterator[bytes]]:
-        """The bytes to send: whole where they are few, else piece by piece. A file is opened before anything is sent.
+        """Open the body: as bytes if it is small, else as an iterator of bytes. The file opens before anything is sent.
 
-        Raises StorageError, also while pieces are read: what was sent by then is no whole request.
+        Raises StorageError, also from the iterator: the request is then incomplete and the vendor rejects it.
         """
         if self.file is None:
             yield self.head
             return
         with self.file.open() as stream:
             pieces = self._pieces(self.file, stream)
-            yield b"".join(pieces) if self.file.size <= _READ_WHOLE_BYTES else pieces
+            yield b"".join(pieces) if self.file.size <= _MAX_BUFFERED_BYTES else pieces
 
     def _pieces(self, file: FileSource, stream: BinaryIO) -> Iterator[bytes]:
         yield self.head
@@ -60,18 +60,18 @@ class Body:
             yield piece
         if left or stream.read(1):
             raise StorageError(
-                f"{file.name} is not the {file.size:,} bytes that it was: it has changed.", retryable=True
+                f"{file.name} has changed: its size is not {file.size:,} bytes any more.", retryable=True
             )
         yield self.tail
 
 
 def json_body(fields: Mapping[str, Any]) -> Body:
-    """The fields as a JSON object."""
+    """Return the fields as a JSON object."""
     return Body("application/json", json.dumps(fields, default=str, separators=(",", ":")).encode())
 
 
 def form_body(fields: Mapping[str, Any], file_field: str | None = None, file: FileSource | None = None) -> Body:
-    """The fields as a multipart form; those that are no text as text or JSON. The file comes last."""
+    """Return the fields as a multipart form, with the file last. Values that are not text become text or JSON."""
     boundary = secrets.token_hex(16)
     head = "".join(f"--{boundary}\r\n{_disposition(name)}\r\n\r\n{_text(value)}\r\n" for name, value in fields.items())
     end = f"--{boundary}--\r\n"
@@ -90,7 +90,7 @@ def _disposition(name: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    """A name within quotes, as browsers write it."""
+    """Escape a name for quotes, as browsers do."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 

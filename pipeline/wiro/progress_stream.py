@@ -1,4 +1,4 @@
-"""The vendor's WebSocket: what a task says while it runs."""
+"""The vendor's WebSocket: messages about a task while it runs."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from collections.abc import Iterator
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from pipeline.wiro.errors import NoAnswer, NotFound
-from pipeline.wiro.responses import ProgressMessage, read_progress
+from pipeline.wiro.errors import NoResponse, NotFound
+from pipeline.wiro.progress_message import ProgressMessage, parse_progress
 
 CONNECT_S = 10.0
 SILENCE_S = 600.0
-"""A task that says nothing for so long is not listened to any more."""
+"""Default seconds without a message after which the stream fails."""
 _MAX_MESSAGE_BYTES = 4 * 2**20
 
 
 def messages(url: str, token: str, *, silence_s: float = SILENCE_S) -> Iterator[ProgressMessage]:
-    """The messages of the task with this token until it ends.
+    """Yield the messages of the task with this token until it ends.
 
-    Raises NoAnswer when they break off, NotFound when the vendor has no such task.
+    Raises NoResponse if the connection breaks or no message comes for `silence_s` seconds, NotFound if the vendor
+    has no such task.
     """
     try:
         with connect(
@@ -34,20 +35,20 @@ def messages(url: str, token: str, *, silence_s: float = SILENCE_S) -> Iterator[
             proxy=None,
         ) as connection:
             connection.send(json.dumps({"type": "task_info", "tasktoken": token}))
-            yield from _until_the_end(connection, token, silence_s)
+            yield from _receive(connection, token, silence_s)
     except (WebSocketException, OSError, ValueError) as error:
-        raise NoAnswer(f"The vendor's messages broke off: {type(error).__name__}.") from None
+        raise NoResponse(f"The stream of the vendor's messages broke: {type(error).__name__}.") from None
 
 
-def _until_the_end(connection: ClientConnection, token: str, silence_s: float) -> Iterator[ProgressMessage]:
-    heard = time.monotonic()
-    while (left := heard + silence_s - time.monotonic()) > 0:
-        message = read_progress(connection.recv(timeout=left), token)
+def _receive(connection: ClientConnection, token: str, silence_s: float) -> Iterator[ProgressMessage]:
+    last_message = time.monotonic()
+    while (left_s := last_message + silence_s - time.monotonic()) > 0:
+        message = parse_progress(connection.recv(timeout=left_s), token)
         if message is None:
             continue
         if message.status == "error":
             raise NotFound(message.text)
-        heard = time.monotonic()
+        last_message = time.monotonic()
         yield message
         if message.ended:
             return

@@ -1,7 +1,7 @@
-"""Requests to the vendor: one pool of warm connections a process, everything bounded, nothing repeated by itself.
+"""HTTP requests to the vendor: one pool of connections, bounded responses, no automatic retries.
 
-What matters most is to tell apart a request that never left from one whose answer is lost: the first may be sent
-again, the second may have been paid for.
+A request that was not sent may be sent again. A request whose response is lost may have been paid for. The transport
+tells the two apart.
 """
 
 from __future__ import annotations
@@ -18,48 +18,48 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-from pipeline.wiro.errors import NoAnswer, NotSent
+from pipeline.wiro.errors import NoResponse, NotSent
 
 CONNECT_S = 10.0
 MAX_IDLE_S = 1.0
-"""A connection idle for longer is not used again. One that the vendor gives up just as we write to it fails as if the
-answer were lost, and a Run must then not be repeated; servers wait at least two seconds before they give one up."""
-MAX_ANSWER_BYTES = 16 * 2**20
-_CONNECTIONS = 64
-_PIECE_BYTES = 64 * 1024
+"""Maximum idle time of a connection that is reused. If the vendor closes a connection while a Run is written, the
+response counts as lost and the Run must not be repeated. Servers keep idle connections for at least two seconds."""
+MAX_RESPONSE_BYTES = 16 * 2**20
+_MAX_CONNECTIONS = 64
+_READ_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back: any status, the whole body."""
+class Response:
+    """A complete response with any status."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-class Http:
+class Transport:
     """The vendor's API at one base URL. Thread-safe."""
 
     def __init__(self, base_url: str) -> None:
         parts = urlsplit(base_url)
         self._path = parts.path.rstrip("/")
-        self._name = parts.hostname or base_url
+        self._host = parts.hostname or base_url
         if parts.scheme == "https":
-            # One TLS context for all connections: making one reads every root certificate.
+            # One TLS context for all connections: creating one reads every root certificate.
             self._pool: urllib3.HTTPConnectionPool = _TLSPool(
-                self._name, parts.port, maxsize=_CONNECTIONS, ssl_context=ssl.create_default_context()
+                self._host, parts.port, maxsize=_MAX_CONNECTIONS, ssl_context=ssl.create_default_context()
             )
         else:
-            self._pool = _Pool(self._name, parts.port, maxsize=_CONNECTIONS)
+            self._pool = _Pool(self._host, parts.port, maxsize=_MAX_CONNECTIONS)
 
-    def post(self, path: str, body: bytes | Iterable[bytes], headers: Mapping[str, str], *, read_s: float) -> Answer:
-        """POST and read the answer. `headers` has a Content-Length where the body is no bytes. `read_s`: how long to
-        wait for the answer to begin, and then for the rest of it.
+    def post(self, path: str, body: bytes | Iterable[bytes], headers: Mapping[str, str], *, read_s: float) -> Response:
+        """POST and return the response. If `body` is an iterator, `headers` must have a Content-Length.
 
-        Raises NotSent when nothing of it left, NoAnswer when the vendor may have heard it.
+        `read_s`: seconds until the response starts, and again until it is complete.
+        Raises NotSent if nothing was sent, NoResponse if the vendor may have received the request.
         """
-        _wire.used = False
+        _request.sent = False
         try:
             response = self._pool.urlopen(
                 "POST",
@@ -73,63 +73,65 @@ class Http:
                 timeout=urllib3.Timeout(connect=CONNECT_S, read=read_s),
             )
         except HTTPError as error:
-            why = f"{self._name} does not answer: {type(error).__name__}."
-            raise (NoAnswer(why) if _wire.used else NotSent(why)) from None
-        return Answer(response.status, response.headers, self._read(response, read_s))
+            reason = f"{self._host} does not answer: {type(error).__name__}."
+            raise (NoResponse(reason) if _request.sent else NotSent(reason)) from None
+        return Response(response.status, response.headers, self._read(response, read_s))
 
     def close(self) -> None:
-        """Give up the idle connections."""
+        """Close the idle connections."""
         self._pool.close()
 
     def _read(self, response: urllib3.BaseHTTPResponse, read_s: float) -> bytes:
-        ends = time.monotonic() + read_s
-        pieces: list[bytes] = []
-        size = 0
+        deadline = time.monotonic() + read_s
+        body = bytearray()
         try:
-            while piece := response.read1(_PIECE_BYTES):
-                pieces.append(piece)
-                size += len(piece)
-                if size > MAX_ANSWER_BYTES:
-                    raise NoAnswer(f"{self._name} answers with more than {MAX_ANSWER_BYTES:,} bytes.")
-                if time.monotonic() > ends:
-                    raise NoAnswer(f"{self._name} answers too slowly.")
+            while piece := response.read1(_READ_BYTES):
+                body += piece
+                if len(body) > MAX_RESPONSE_BYTES:
+                    raise NoResponse(f"{self._host} sends more than {MAX_RESPONSE_BYTES:,} bytes.")
+                if time.monotonic() > deadline:
+                    raise NoResponse(f"{self._host} sends its response too slowly.")
         except HTTPError as error:
             response.close()
-            raise NoAnswer(f"The answer of {self._name} broke off: {type(error).__name__}.") from None
-        except NoAnswer:
+            raise NoResponse(f"The response of {self._host} broke off: {type(error).__name__}.") from None
+        except NoResponse:
             response.close()
             raise
         response.release_conn()
-        return b"".join(pieces)
+        return bytes(body)
 
 
-class _Wire(threading.local):
-    """Whether anything of this thread's request has been written to a socket."""
+class _RequestState(threading.local):
+    """Whether a byte of this thread's current request was written to a socket."""
 
-    used = False
+    sent = False
 
 
-_wire = _Wire()
+_request = _RequestState()
 
 
 class _Connection(HTTPConnection):
-    """A connection that says when it is first written to, and is not used again once it was idle for long."""
+    """A connection that records when it is written to, and that is not reused after MAX_IDLE_S.
 
-    _used_at = 0.0
+    urllib3's exceptions do not tell whether a byte was sent. `ConnectionCls` is urllib3's documented hook, and the
+    methods overridden here are public in http.client and urllib3.
+    """
+
+    _last_response = 0.0
 
     @property
     def is_connected(self) -> bool:
-        return time.monotonic() - self._used_at < MAX_IDLE_S and super().is_connected
+        return time.monotonic() - self._last_response < MAX_IDLE_S and super().is_connected
 
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
-        _wire.used = True
+        _request.sent = True
         super().send(data)
 
     def getresponse(self) -> Any:
         response = super().getresponse()
-        self._used_at = time.monotonic()
+        self._last_response = time.monotonic()
         return response
 
 

@@ -1,4 +1,4 @@
-"""`doctor`: what is wrong is found, named, and how to mend it is told; no secret is shown."""
+"""`doctor` finds each problem and shows no secret."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.ledger_fixtures import a_batch
 from werkzeug.serving import make_server
 
 from pipeline.cli.main import main
-from pipeline.doctor import Verdict
+from pipeline.doctor.findings import Verdict
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
 from pipeline.sandbox.process_handle import SandboxHandle
@@ -33,7 +33,7 @@ def _service(
     sandbox: SandboxHandle,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All is configured, as it should be; no process runs."""
+    """A complete and correct configuration; no process runs."""
     environment = {
         **sandbox.environment(),
         "REDIS_URL": redis_url,
@@ -48,7 +48,7 @@ def _service(
 
 @pytest.fixture
 def receiver() -> Iterator[str]:
-    """The web process, as it would be with the settings of this test; answers its URL."""
+    """Run the web process with the settings of this test; yield its URL."""
     server = make_server("127.0.0.1", 0, create_app(load()), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -58,104 +58,104 @@ def receiver() -> Iterator[str]:
     server.server_close()
 
 
-def found(code: int) -> dict[str, str]:
-    """{what is wrong: how it is said}, from a run that ends with `code`."""
-    answer = CliRunner().invoke(main, ["doctor"])
-    assert answer.exit_code == code, answer.output
+def problems(exit_code: int) -> dict[str, str]:
+    """Run `doctor`, expect `exit_code`, and return {subject: message} of all problems."""
+    result = CliRunner().invoke(main, ["doctor"])
+    assert result.exit_code == exit_code, result.output
     for secret in SECRETS:
-        assert secret not in answer.output
-    lines = [line.split(None, 1)[1] for line in answer.stdout.splitlines() if line.startswith(Verdict.WRONG)]
+        assert secret not in result.output
+    lines = [line.split(None, 1)[1] for line in result.stdout.splitlines() if line.startswith(Verdict.WRONG)]
     return dict(line.split(": ", 1) for line in lines)
 
 
-def test_a_service_that_is_all_right_has_nothing_to_mend(
+def test_a_correct_configuration_has_no_problems(
     receiver: str, storage: Storage, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIPELINE_PUBLIC_URL", receiver)
-    assert found(0) == {}
+    assert problems(0) == {}
     assert list(storage.list(bucket)) == []
 
 
-def test_redis_that_is_away_is_one_finding_and_the_rest_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_redis_is_unavailable_the_other_checks_still_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://:planted-secret@127.0.0.1:1/0")
-    assert list(found(1)) == ["Redis"]
+    assert list(problems(1)) == ["Redis"]
 
 
-def test_a_server_that_throws_keys_away_is_found(redis_url: str) -> None:
+def test_a_server_that_evicts_keys_is_a_problem(redis_url: str) -> None:
     with Redis.from_url(redis_url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         try:
-            assert "allkeys-lru" in found(1)["Redis' memory"]
+            assert "allkeys-lru" in problems(1)["Redis memory"]
         finally:
             client.config_set("maxmemory-policy", "noeviction")
 
 
-def test_without_an_append_only_file_it_is_said_what_is_promised(redis_url: str) -> None:
+def test_a_missing_append_only_file_is_a_note(redis_url: str) -> None:
     with Redis.from_url(redis_url) as client:
         client.config_set("appendonly", "no")
         try:
-            answer = CliRunner().invoke(main, ["doctor"])
+            result = CliRunner().invoke(main, ["doctor"])
         finally:
             client.config_set("appendonly", "yes")
-    assert answer.exit_code == 0
-    assert "Redis' disk: The append-only file is off." in answer.stdout
+    assert result.exit_code == 0
+    assert "Redis disk: The append-only file is off." in result.stdout
 
 
-def test_batches_without_workers_are_found(ledger: Ledger) -> None:
+def test_open_batches_without_workers_are_a_problem(ledger: Ledger) -> None:
     a_batch(ledger)
-    missing = found(1)
+    missing = problems(1)
     assert "1 batch open" in missing["workers"]
     assert "scheduler" in missing
 
 
-def test_wrong_keys_for_s3_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_s3_keys_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-key")
-    assert "SignatureDoesNotMatch" in found(1)["S3"]
+    assert "SignatureDoesNotMatch" in problems(1)["S3"]
 
 
-def test_a_signature_that_the_vendor_refuses_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signature_that_the_vendor_rejects_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WIRO_API_SECRET", "planted-key")
-    assert "signature" in found(1)["Wiro"]
+    assert "signature" in problems(1)["Wiro"]
 
 
-def test_no_key_for_the_vendor_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_vendor_key_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WIRO_API_KEY", "")
-    assert "WIRO_API_KEY" in found(1)["Wiro"]
+    assert "WIRO_API_KEY" in problems(1)["Wiro"]
 
 
-def test_a_public_url_that_does_not_answer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_public_url_that_does_not_result_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPELINE_PUBLIC_URL", "http://127.0.0.1:1")
-    assert "does not answer" in found(1)["callbacks"]
+    assert "does not answer" in problems(1)["callbacks"]
 
 
-def test_a_public_url_of_something_else_is_found(sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_public_url_of_another_service_is_a_problem(sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPELINE_PUBLIC_URL", f"http://{sandbox.place}")
-    assert "/healthz" in found(1)["callbacks"]
+    assert "/healthz" in problems(1)["callbacks"]
 
 
-def test_a_public_url_without_a_secret_is_found(receiver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_public_url_without_a_secret_is_a_problem(receiver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPELINE_PUBLIC_URL", receiver)
     monkeypatch.setenv("PIPELINE_SECRET", "")
-    assert "PIPELINE_SECRET" in found(1)["callbacks"]
+    assert "PIPELINE_SECRET" in problems(1)["callbacks"]
 
 
-def test_a_private_public_url_for_the_real_vendor_is_found(receiver: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.doctor.web import public_url
+def test_a_private_public_url_for_the_real_vendor_is_a_problem(receiver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.doctor.public_url import check_public_url
 
     monkeypatch.setenv("PIPELINE_PUBLIC_URL", receiver)
     monkeypatch.setenv("WIRO_API_URL", "https://api.wiro.ai/v1")
-    last = list(public_url(load()))[-1]
+    last = list(check_public_url(load()))[-1]
     assert last.verdict is Verdict.WRONG
     assert "Wiro cannot call it" in last.message
 
 
-def test_a_host_for_outputs_that_is_not_there_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_for_outputs_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPELINE_FETCH_HOSTS", "*.wiro.ai,no-such-host.invalid:8080")
-    assert "no-such-host.invalid" in found(1)["outputs"]
+    assert "no-such-host.invalid" in problems(1)["outputs"]
 
 
-def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_invalid_setting_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PIPELINE_LEASE_S", "soon")
-    answer = CliRunner().invoke(main, ["doctor", "--state", str(tmp_path)])
-    assert answer.exit_code == 1
-    assert "PIPELINE_LEASE_S" in answer.stdout
+    result = CliRunner().invoke(main, ["doctor", "--state", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "PIPELINE_LEASE_S" in result.stdout

@@ -225,7 +225,7 @@ def test_private_addresses_and_plain_http_are_not_told(ledger: Ledger, url: str)
     notifier = NotificationSender(Settings(notify_secret=SecretStr(SECRET)))
     with pytest.raises(NotificationFailed) as caught:
         notifier.send(url, a_row("b", 1), "s3://bucket/b/results.json")
-    assert not caught.value.again
+    assert not caught.value.retryable
 
 
 def test_the_wake_up_waits_for_the_next_try(ledger: Ledger, receiver: Receiver, redis_url: str) -> None:

@@ -111,9 +111,9 @@ def test_sample_pictures_are_served(wiro: Wiro, sandbox: SandboxHandle, wait_for
 
 def test_a_picture_that_is_none_fails_and_is_not_billed(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any) -> None:
     file = FileSource("x.jpg", "image/jpeg", 4, lambda: io.BytesIO(b"oops"))
-    assert "cannot identify image" in an_output(wiro, wait_for, image_file=file).why_failed
+    assert "cannot identify image" in an_output(wiro, wait_for, image_file=file).failure_reason
     gone = an_output(wiro, wait_for, image_file=None, image_url=f"http://{sandbox.place}/samples/nobody.jpg")
-    assert "404" in gone.why_failed
+    assert "404" in gone.failure_reason
     assert sandbox.stats()["billed_tasks"] == 0
 
 

@@ -17,7 +17,7 @@ from redis import Redis
 from rq.cron import CronScheduler
 
 from pipeline.cli.main import main
-from pipeline.doctor.schedules import schedules
+from pipeline.doctor.schedules import check_schedules
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
 from pipeline.schedules.store import ScheduleStore
@@ -137,7 +137,7 @@ def test_the_heart_beat_of_rq_starts_what_is_due(
 
 
 def findings() -> list[tuple[str, str]]:
-    return [(found.verdict, f"{found.subject}: {found.message}") for found in schedules(load())]
+    return [(found.verdict, f"{found.subject}: {found.message}") for found in check_schedules(load())]
 
 
 def test_doctor_reads_each_manifest_as_the_next_tick_would(folder: Path, redis_url: str) -> None:
@@ -154,8 +154,8 @@ def test_doctor_reads_each_manifest_as_the_next_tick_would(folder: Path, redis_u
 
 
 def test_doctor_tells_when_nobody_looks_at_the_schedules(folder: Path, redis_url: str) -> None:
-    assert ("note", "schedules: nobody has looked at them yet.") in findings()
+    assert ("note", "schedules: The schedules have never run.") in findings()
     states = ScheduleStore.connect(redis_url)
     states.record_evaluation(states.now() - timedelta(hours=1))
     verdict, told = findings()[-1]
-    assert (verdict, told[:43]) == ("wrong", "schedules: nobody has looked at them since ")
+    assert (verdict, told[:45]) == ("wrong", "schedules: The schedules have not run since 2")

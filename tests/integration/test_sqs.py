@@ -12,8 +12,8 @@ from support.inbox import Inbox
 from support.sqs_queues import Sqs
 from support.waiting import WaitFor
 
-from pipeline.doctor import Verdict
-from pipeline.doctor.triggers import triggers
+from pipeline.doctor.findings import Verdict
+from pipeline.doctor.triggers import check_triggers
 from pipeline.errors import StorageError
 from pipeline.triggers import sqs
 from pipeline.triggers.dispatch import Dispatcher
@@ -175,12 +175,12 @@ def test_the_doctor_looks_at_the_bucket_and_the_queue(inbox: Inbox, queue: Sqs) 
         f"- {{name: bad, source: sqs, queue_url: '{queue.url}-none', watch: '{inbox.watch}', start: manifest}}\n"
         f"- {{name: worse, source: listing, watch: 's3://no-such-bucket/', start: manifest}}\n"
     )
-    good, bad, worse = triggers(inbox.settings)
+    good, bad, worse = check_triggers(inbox.settings)
     assert [finding.verdict for finding in (good, bad, worse)] == [Verdict.OK, Verdict.WRONG, Verdict.WRONG]
     assert "queue answers" in good.message
     assert "NonExistentQueue" in bad.message
     assert list(inbox.storage.list(inbox.watch)) == []
     inbox.settings.triggers.write_text("triggers: [{name: x}]\n")
-    (broken,) = triggers(inbox.settings)
+    (broken,) = check_triggers(inbox.settings)
     assert broken.verdict is Verdict.WRONG
     assert ":1:" in broken.message

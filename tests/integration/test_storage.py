@@ -1,4 +1,4 @@
-"""S3 as the service uses it, against a real server."""
+"""The S3 client against a real S3 server."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import pytest
 import urllib3
 
 from pipeline.errors import StorageError
-from pipeline.storage.s3 import PART_BYTES, SMALL_BYTES, Storage, split
+from pipeline.storage.multipart_upload import PART_BYTES
+from pipeline.storage.s3 import SMALL_BYTES, Storage, split
 
 
-class Torn(io.BytesIO):
-    """A source that breaks after its bytes."""
+class Broken(io.BytesIO):
+    """A source whose connection breaks after its bytes."""
 
     def read(self, amount: int | None = -1, /) -> bytes:
         data = super().read(amount)
         if not data:
-            raise ConnectionResetError("torn")
+            raise ConnectionResetError("broken")
         return data
 
 
@@ -28,13 +29,13 @@ def uploads_left(storage: Storage, bucket: str) -> int:
     return len(storage._s3.list_multipart_uploads(Bucket=name).get("Uploads", []))
 
 
-def test_what_is_put_reads_back_with_its_type(storage: Storage, bucket: str) -> None:
+def test_an_object_has_its_bytes_and_its_type(storage: Storage, bucket: str) -> None:
     storage.put(f"{bucket}a b/ü.txt", b"hello", "text/plain")
     assert storage.get(f"{bucket}a b/ü.txt") == b"hello"
     info = storage.info(f"{bucket}a b/ü.txt")
     assert info is not None
     assert (info.size, info.content_type) == (5, "text/plain")
-    assert storage.head(f"{bucket}a b/ü.txt", 2) == b"he"
+    assert storage.read_prefix(f"{bucket}a b/ü.txt", 2) == b"he"
 
 
 def test_a_missing_object_is_none(storage: Storage, bucket: str) -> None:
@@ -44,13 +45,13 @@ def test_a_missing_object_is_none(storage: Storage, bucket: str) -> None:
         storage.open(f"{bucket}none")
 
 
-def test_an_object_is_put_once_where_it_must_not_be_there(storage: Storage, bucket: str) -> None:
+def test_put_if_absent_writes_once(storage: Storage, bucket: str) -> None:
     assert storage.put_if_absent(f"{bucket}m", b"1", "text/plain")
     assert not storage.put_if_absent(f"{bucket}m", b"2", "text/plain")
     assert storage.get(f"{bucket}m") == b"1"
 
 
-def test_of_two_that_write_over_the_same_object_one_does(storage: Storage, bucket: str) -> None:
+def test_of_two_conditional_writes_one_succeeds(storage: Storage, bucket: str) -> None:
     with tempfile.TemporaryFile() as file:
         file.write(b"new")
         file.seek(0)
@@ -64,7 +65,7 @@ def test_of_two_that_write_over_the_same_object_one_does(storage: Storage, bucke
 
 
 @pytest.mark.parametrize("size", [0, 1, SMALL_BYTES, SMALL_BYTES + 1, PART_BYTES, 2 * PART_BYTES + 5])
-def test_a_stream_of_any_size_arrives_as_it_was(storage: Storage, bucket: str, size: int) -> None:
+def test_a_stream_of_any_size_is_stored_unchanged(storage: Storage, bucket: str, size: int) -> None:
     data = os.urandom(size)
     assert storage.put_stream(f"{bucket}s", io.BytesIO(data), "video/mp4") == size
     with storage.open(f"{bucket}s") as source:
@@ -74,14 +75,14 @@ def test_a_stream_of_any_size_arrives_as_it_was(storage: Storage, bucket: str, s
     assert info.content_type == "video/mp4"
 
 
-def test_a_stream_that_breaks_leaves_no_object_and_no_upload(storage: Storage, bucket: str) -> None:
+def test_a_broken_stream_leaves_no_object_and_no_upload(storage: Storage, bucket: str) -> None:
     with pytest.raises(ConnectionResetError):
-        storage.put_stream(f"{bucket}torn", Torn(bytes(PART_BYTES + 1)), "video/mp4")
-    assert storage.info(f"{bucket}torn") is None
+        storage.put_stream(f"{bucket}broken", Broken(bytes(PART_BYTES + 1)), "video/mp4")
+    assert storage.info(f"{bucket}broken") is None
     assert uploads_left(storage, bucket) == 0
 
 
-def test_objects_are_listed_under_their_prefix(storage: Storage, bucket: str) -> None:
+def test_objects_are_listed_by_prefix(storage: Storage, bucket: str) -> None:
     for name in ("x/1", "x/2", "y/3"):
         storage.put(f"{bucket}{name}", b".", "text/plain")
     assert [info.uri for info in storage.list(f"{bucket}x/")] == [f"{bucket}x/1", f"{bucket}x/2"]
@@ -90,12 +91,12 @@ def test_objects_are_listed_under_their_prefix(storage: Storage, bucket: str) ->
     assert [info.uri for info in storage.list(f"{bucket}x/")] == [f"{bucket}x/2"]
 
 
-def test_the_check_leaves_nothing_behind(storage: Storage, bucket: str) -> None:
+def test_the_check_leaves_no_object(storage: Storage, bucket: str) -> None:
     storage.check(bucket)
     assert list(storage.list(bucket)) == []
 
 
-def test_a_wrong_key_is_said_with_what_to_do(storage: Storage, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key_is_reported_with_advice(storage: Storage, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sesame")
     with pytest.raises(StorageError, match=r"Check the AWS_") as caught:
         Storage(storage._endpoint).put(f"{bucket}x", b"", "text/plain")
@@ -103,21 +104,21 @@ def test_a_wrong_key_is_said_with_what_to_do(storage: Storage, bucket: str, monk
     assert "sesame" not in str(caught.value)
 
 
-def test_a_server_that_is_away_may_come_back(bucket: str, storage: Storage) -> None:
+def test_an_unavailable_server_is_retryable(bucket: str, storage: Storage) -> None:
     with pytest.raises(StorageError, match="does not answer") as caught:
         Storage("http://127.0.0.1:1").get(f"{bucket}x")
     assert caught.value.retryable
 
 
-def test_what_is_no_s3_address_is_refused() -> None:
+def test_other_uris_are_refused() -> None:
     for uri in ("https://x/y", "s3://", "s3://bucket"):
         with pytest.raises(StorageError, match="not an s3"):
             split(uri)
 
 
-def test_a_presigned_url_needs_no_keys_and_names_the_file(storage: Storage, bucket: str) -> None:
+def test_a_presigned_url_needs_no_keys_and_has_a_file_name(storage: Storage, bucket: str) -> None:
     storage.put(f"{bucket}odd name #1.txt", b"hello", "text/plain")
-    url = storage.presign(f"{bucket}odd name #1.txt", lasts_s=60, save_as='takes "1" ü.txt')
-    answer = urllib3.request("GET", url)
-    assert (answer.status, answer.data) == (200, b"hello")
-    assert answer.headers["Content-Disposition"] == "attachment; filename*=UTF-8''takes%20%221%22%20%C3%BC.txt"
+    url = storage.presign(f"{bucket}odd name #1.txt", expires_s=60, save_as='takes "1" ü.txt')
+    response = urllib3.request("GET", url)
+    assert (response.status, response.data) == (200, b"hello")
+    assert response.headers["Content-Disposition"] == "attachment; filename*=UTF-8''takes%20%221%22%20%C3%BC.txt"

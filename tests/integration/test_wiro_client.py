@@ -17,7 +17,7 @@ from pipeline.wiro.client import FileSource, Run, Task, Wiro
 from pipeline.wiro.errors import (
     InsufficientBalance,
     Invalid,
-    NoAnswer,
+    NoResponse,
     NotAuthorized,
     NotFound,
     RateLimited,
@@ -60,7 +60,7 @@ def test_a_file_becomes_a_video(wiro: Wiro, sandbox: SandboxHandle, wait_for: An
     assert sandbox.tasks()[0]["image_sha256"] == hashlib.sha256(PORTRAIT.read_bytes()).hexdigest()
 
 
-def test_an_uploaded_file_is_an_input_by_its_url(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any) -> None:
+def test_an_uploaded_file_can_be_an_input(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any) -> None:
     url = wiro.upload(portrait(), wiro.create_folder("a-batch_1"))
     task = ended(wiro, a_run(wiro, image_url=url), wait_for)
     assert task.succeeded
@@ -73,20 +73,20 @@ def test_a_large_file_is_streamed(wiro: Wiro, sandbox: SandboxHandle) -> None:
     assert sandbox.tasks()[0]["image_sha256"] == hashlib.sha256(data).hexdigest()
 
 
-def test_a_model_without_images_takes_json_and_answers_with_text(wiro: Wiro, wait_for: Any) -> None:
+def test_a_model_without_images_takes_json_and_returns_text(wiro: Wiro, wait_for: Any) -> None:
     run = wiro.run("acme/some-llm", {"prompt": "hello", "temperature": 0.5, "stop": ["a", "b"]})
     output = ended(wiro, run, wait_for).outputs[0]
     assert (output.content_type, output.content, output.url) == ("raw", "You said: hello", "")
 
 
-def test_a_failed_task_says_why_and_costs_nothing(wiro: Wiro, wait_for: Any) -> None:
+def test_a_failed_task_has_a_reason_and_costs_nothing(wiro: Wiro, wait_for: Any) -> None:
     task = ended(wiro, a_run(wiro, "#fail", image_url=None, image_file=portrait()), wait_for)
     assert task.ended and not task.succeeded
-    assert "face could not be found" in task.why_failed
+    assert "face could not be found" in task.failure_reason
     assert task.cost_usd == 0
 
 
-def test_a_queued_task_is_cancelled_a_running_one_killed(wiro: Wiro, sandbox: SandboxHandle) -> None:
+def test_a_queued_task_is_cancelled_and_a_running_one_is_killed(wiro: Wiro, sandbox: SandboxHandle) -> None:
     sandbox.set(queue_s=60)
     queued = a_run(wiro)
     assert wiro.task(token=queued.token).queued
@@ -103,7 +103,7 @@ def test_a_queued_task_is_cancelled_a_running_one_killed(wiro: Wiro, sandbox: Sa
     assert sandbox.stats()["active"] == 0
 
 
-def test_what_is_deleted_at_the_vendor_is_gone_and_may_be_deleted_again(wiro: Wiro, wait_for: Any) -> None:
+def test_files_at_the_vendor_can_be_deleted_twice(wiro: Wiro, wait_for: Any) -> None:
     run = wiro.run("acme/some-llm", {"prompt": "hello"})
     ended(wiro, run, wait_for)
     wiro.delete_files(run.token)
@@ -111,48 +111,48 @@ def test_what_is_deleted_at_the_vendor_is_gone_and_may_be_deleted_again(wiro: Wi
     assert wiro.task(token=run.token).outputs == ()
 
 
-def test_a_model_has_a_price_and_names_its_fields(wiro: Wiro) -> None:
-    tool = wiro.tool(MODEL)
+def test_a_model_schema_has_price_and_parameters(wiro: Wiro) -> None:
+    tool = wiro.model_schema(MODEL)
     assert tool.per_run_usd == Decimal("0.09")
     assert tool.parameters == ("inputImageFirst", "prompt")
     assert tool.image_fields == ("inputImageFirst",)
     with pytest.raises(NotFound):
-        wiro.tool("acme/missing")
+        wiro.model_schema("acme/missing")
 
 
-def test_messages_come_in_order_up_to_the_end_of_postprocessing(wiro: Wiro) -> None:
+def test_messages_arrive_in_order_until_postprocessing_ends(wiro: Wiro) -> None:
     run = wiro.run("acme/some-llm", {"prompt": "hello"})
     types = [message.status for message in wiro.progress(run.token)]
     assert types[-1] == "task_postprocess_end"
     assert types.index("task_end") < types.index("task_postprocess_start")
 
 
-def test_messages_that_never_come_are_given_up(wiro: Wiro, sandbox: SandboxHandle) -> None:
+def test_a_silent_message_stream_fails(wiro: Wiro, sandbox: SandboxHandle) -> None:
     sandbox.set(queue_s=60)
     run = wiro.run("acme/some-llm", {"prompt": "hello"})
-    with pytest.raises(NoAnswer):
+    with pytest.raises(NoResponse):
         list(wiro.progress(run.token, silence_s=0.2))
 
 
-def test_messages_of_an_unknown_task_are_an_error(wiro: Wiro) -> None:
+def test_the_messages_of_an_unknown_task_are_not_found(wiro: Wiro) -> None:
     with pytest.raises(NotFound, match="no task yet"):
         list(wiro.progress("nobody", silence_s=2))
 
 
-def test_a_task_nobody_knows_is_told_apart(wiro: Wiro) -> None:
+def test_an_unknown_task_is_not_found(wiro: Wiro) -> None:
     for asked in ({"token": "nobody"}, {"task_id": "1"}, {}):
         with pytest.raises(TaskNotFound):
             wiro.task(**asked)
 
 
-def test_a_wrong_parameter_is_not_retried(wiro: Wiro) -> None:
+def test_an_invalid_parameter_is_rejected(wiro: Wiro) -> None:
     with pytest.raises(Invalid, match="prompt"):
         a_run(wiro, "")
     with pytest.raises(Invalid, match="file required"):
         a_run(wiro, image_url=None)
 
 
-def test_one_task_too_many_says_how_many_are_allowed(wiro: Wiro, sandbox: SandboxHandle) -> None:
+def test_too_many_tasks_reports_the_allowed_number(wiro: Wiro, sandbox: SandboxHandle) -> None:
     sandbox.set(balance=25, task_s=60)
     for _ in range(2):
         a_run(wiro)
@@ -163,7 +163,7 @@ def test_one_task_too_many_says_how_many_are_allowed(wiro: Wiro, sandbox: Sandbo
         assert refused.value.allowed == 2
 
 
-def test_without_money_no_run_is_taken(wiro: Wiro, sandbox: SandboxHandle) -> None:
+def test_without_balance_no_run_is_accepted(wiro: Wiro, sandbox: SandboxHandle) -> None:
     sandbox.set(balance=0)
     for plain in (0, 1):
         sandbox.set(string_errors=plain)
@@ -172,7 +172,7 @@ def test_without_money_no_run_is_taken(wiro: Wiro, sandbox: SandboxHandle) -> No
     assert sandbox.stats()["runs"] == 0
 
 
-def test_a_rate_limit_may_say_how_long_to_wait(wiro: Wiro, sandbox: SandboxHandle) -> None:
+def test_a_rate_limit_may_have_a_wait(wiro: Wiro, sandbox: SandboxHandle) -> None:
     sandbox.set(rate_limit=1)
     waits = set()
     for _ in range(20):
@@ -182,7 +182,7 @@ def test_a_rate_limit_may_say_how_long_to_wait(wiro: Wiro, sandbox: SandboxHandl
     assert waits == {None, 1.0}
 
 
-def test_a_server_error_of_the_vendor_is_a_fault_and_no_lost_run(wiro: Wiro, sandbox: SandboxHandle) -> None:
+def test_a_server_error_of_the_vendor_is_not_a_lost_response(wiro: Wiro, sandbox: SandboxHandle) -> None:
     sandbox.set(server_error=1)
     for _ in range(12):
         with pytest.raises(VendorFault):
@@ -191,22 +191,22 @@ def test_a_server_error_of_the_vendor_is_a_fault_and_no_lost_run(wiro: Wiro, san
     assert sandbox.stats()["runs"] == 0
 
 
-def test_a_wrong_key_or_secret_is_said_without_showing_it(sandbox: SandboxHandle) -> None:
+def test_a_wrong_key_or_secret_is_reported_without_its_value(sandbox: SandboxHandle) -> None:
     for key, secret in (("wrong-key-xyz", sandbox.secret), (sandbox.key, "wrong-secret-xyz"), (sandbox.key, "")):
         with pytest.raises(NotAuthorized) as refused:
-            Wiro(sandbox.url, key, secret).tool(MODEL)
+            Wiro(sandbox.url, key, secret).model_schema(MODEL)
         assert "xyz" not in str(refused.value)
         assert sandbox.key not in str(refused.value)
 
 
 def test_without_a_key_nothing_is_sent(sandbox: SandboxHandle) -> None:
     with pytest.raises(NotAuthorized, match="WIRO_API_KEY"):
-        Wiro(sandbox.url, "").tool(MODEL)
+        Wiro(sandbox.url, "").model_schema(MODEL)
     assert sandbox.stats()["requests"] == {}
 
 
-def test_many_threads_never_use_a_nonce_twice(wiro: Wiro, sandbox: SandboxHandle) -> None:
+def test_many_threads_never_repeat_a_nonce(wiro: Wiro, sandbox: SandboxHandle) -> None:
     with ThreadPoolExecutor(16) as pool:
-        tools = list(pool.map(lambda _: wiro.tool(MODEL), range(200)))
+        tools = list(pool.map(lambda _: wiro.model_schema(MODEL), range(200)))
     assert len(tools) == 200
     assert "auth" not in sandbox.stats()["refused"]

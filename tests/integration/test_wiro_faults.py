@@ -15,7 +15,7 @@ import pytest
 from pipeline.errors import StorageError
 from pipeline.sandbox.process_handle import SandboxHandle
 from pipeline.wiro.client import FileSource, Run, Wiro
-from pipeline.wiro.errors import AnswerLost, NoAnswer, NoSuchEndpoint, NotSent, RateLimited, VendorFault, WiroError
+from pipeline.wiro.errors import NoResponse, NoSuchEndpoint, NotSent, RateLimited, ResponseLost, VendorFault, WiroError
 
 Respond = Callable[[socket.socket], None]
 MODEL = "acme/animate"
@@ -167,9 +167,9 @@ def failure(respond: Respond) -> WiroError:
         lambda connection: connection.sendall(b"gibberish\r\n\r\n"),
     ],
 )
-def test_a_run_that_may_have_been_taken_is_a_lost_answer(respond: Respond) -> None:
+def test_a_run_that_may_have_been_accepted_is_a_lost_response(respond: Respond) -> None:
     error = failure(respond)
-    assert type(error) is AnswerLost
+    assert type(error) is ResponseLost
     assert not error.retryable
 
 
@@ -184,23 +184,23 @@ def test_a_run_that_may_have_been_taken_is_a_lost_answer(respond: Respond) -> No
         (answering("307 Moved", b"", "Location: http://127.0.0.1:1/v1/Run"), NoSuchEndpoint),
     ],
 )
-def test_a_definite_refusal_is_itself(respond: Respond, kind: type[WiroError]) -> None:
+def test_a_definite_refusal_is_not_a_lost_response(respond: Respond, kind: type[WiroError]) -> None:
     assert type(failure(respond)) is kind
 
 
-def test_a_run_that_has_a_task_was_taken_whatever_the_status() -> None:
+def test_a_run_with_a_task_was_accepted_with_any_status() -> None:
     with a_vendor(answering("500 Oops", b'{"data": {"taskid": 7, "socketaccesstoken": "t"}}')) as vendor:
         assert run_at(vendor.url) == Run("7", "t")
 
 
-def test_a_refused_connection_has_sent_nothing() -> None:
+def test_a_refused_connection_means_not_sent() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(NotSent):
         run_at(f"http://127.0.0.1:{port}/v1")
 
 
-def test_a_name_that_does_not_resolve_has_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_name_means_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     def resolve(*asked: object, **options: object) -> list[object]:
         raise socket.gaierror(socket.EAI_NONAME, "no such host")
 
@@ -209,12 +209,12 @@ def test_a_name_that_does_not_resolve_has_sent_nothing(monkeypatch: pytest.Monke
         run_at("http://api.example/v1")
 
 
-def test_a_server_without_tls_has_been_sent_nothing() -> None:
+def test_a_server_without_tls_means_not_sent() -> None:
     with a_vendor(answering("400 Bad", b"no TLS here")) as vendor, pytest.raises(NotSent):
         run_at(vendor.url.replace("http://", "https://"))
 
 
-def test_a_certificate_that_is_not_trusted_stops_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_untrusted_certificate_means_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*given: object, **options: object) -> ssl.SSLSocket:
         raise ssl.SSLCertVerificationError("self-signed")
 
@@ -223,7 +223,7 @@ def test_a_certificate_that_is_not_trusted_stops_the_request(monkeypatch: pytest
         run_at(vendor.url.replace("http://", "https://"))
 
 
-def test_a_file_that_cannot_be_read_is_no_lost_answer() -> None:
+def test_an_unreadable_file_is_not_a_lost_response() -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
             if self.tell() >= 1_000_000:
@@ -235,7 +235,7 @@ def test_a_file_that_cannot_be_read_is_no_lost_answer() -> None:
         run_at(vendor.url, image_field="image", image_file=file)
 
 
-def test_every_request_is_signed_with_a_nonce_of_its_own() -> None:
+def test_every_request_is_signed_with_its_own_nonce() -> None:
     with a_vendor(taken) as vendor:
         client = Wiro(vendor.url, "a-key", "a-secret")
         for _ in range(3):
@@ -254,7 +254,7 @@ def test_without_a_secret_only_the_key_is_sent() -> None:
     assert b"x-nonce" not in vendor.requests[0] and b"x-signature" not in vendor.requests[0]
 
 
-def test_connections_are_reused_while_they_are_warm() -> None:
+def test_recent_connections_are_reused() -> None:
     with a_vendor(taken) as vendor:
         client = Wiro(vendor.url, "a-key")
         for _ in range(5):
@@ -263,7 +263,7 @@ def test_connections_are_reused_while_they_are_warm() -> None:
     assert (len(vendor.requests), vendor.connections) == (5, 1)
 
 
-def test_a_connection_that_was_idle_for_long_is_not_trusted_with_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_was_idle_too_long_is_not_reused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.wiro.transport.MAX_IDLE_S", 0.0)
     with a_vendor(taken) as vendor:
         client = Wiro(vendor.url, "a-key")
@@ -273,24 +273,24 @@ def test_a_connection_that_was_idle_for_long_is_not_trusted_with_a_run(monkeypat
     assert vendor.connections == 2
 
 
-def test_a_call_that_may_be_made_twice_is_retryable_when_its_answer_is_lost() -> None:
-    with a_vendor(cut) as vendor, pytest.raises(NoAnswer) as caught:
+def test_a_repeatable_call_is_retryable_if_its_response_is_lost() -> None:
+    with a_vendor(cut) as vendor, pytest.raises(NoResponse) as caught:
         Wiro(vendor.url, "a-key").task(token="t")
     assert caught.value.retryable
 
 
-def test_a_key_that_the_vendor_quotes_is_not_passed_on() -> None:
+def test_a_key_quoted_by_the_vendor_is_masked() -> None:
     message = b'{"result": false, "errors": [{"code": 98, "message": "bad key my-long-key or my-long-secret"}]}'
     with a_vendor(answering("401 No", message)) as vendor, pytest.raises(WiroError) as caught:
-        Wiro(vendor.url, "my-long-key", "my-long-secret").tool(MODEL)
+        Wiro(vendor.url, "my-long-key", "my-long-secret").model_schema(MODEL)
     assert "my-long" not in str(caught.value) + repr(caught.value)
 
 
 @pytest.mark.parametrize("fault", ["lose_answers", "bad_gateway", "hang", "not_json"])
-def test_a_run_whose_answer_the_sandbox_loses_was_taken_once(sandbox: SandboxHandle, fault: str) -> None:
+def test_a_run_whose_response_is_lost_was_accepted_once(sandbox: SandboxHandle, fault: str) -> None:
     sandbox.set(**{fault: 1})
     client = Wiro(sandbox.url, sandbox.key, sandbox.secret, run_read_s=0.5)
-    with pytest.raises(AnswerLost):
+    with pytest.raises(ResponseLost):
         client.run("acme/some-llm", {"prompt": "p"})
     client.close()
     assert sandbox.stats()["runs"] == 1

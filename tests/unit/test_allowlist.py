@@ -3,7 +3,7 @@ import pytest
 from pipeline.net.allowlist import AllowList, Permission, is_public
 
 
-def judged(entry: str, url: str) -> Permission | str:
+def checked(entry: str, url: str) -> Permission | str:
     return AllowList([entry]).check(url)
 
 
@@ -19,8 +19,8 @@ def judged(entry: str, url: str) -> Permission | str:
         ("[::1]:8080", "http://[::1]:8080/x"),
     ],
 )
-def test_what_is_named_may_be_fetched(entry: str, url: str) -> None:
-    assert isinstance(judged(entry, url), Permission)
+def test_listed_hosts_are_allowed(entry: str, url: str) -> None:
+    assert isinstance(checked(entry, url), Permission)
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ def test_what_is_named_may_be_fetched(entry: str, url: str) -> None:
         ("localhost", "http://127.0.0.1/x"),
     ],
 )
-def test_what_is_not_named_is_refused_in_words(entry: str, url: str) -> None:
-    assert isinstance(judged(entry, url), str)
+def test_other_urls_are_refused_with_a_reason(entry: str, url: str) -> None:
+    assert isinstance(checked(entry, url), str)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_what_is_not_named_is_refused_in_words(entry: str, url: str) -> None:
         ("10.0.0.7", "http://10.0.0.7/", True),
     ],
 )
-def test_only_what_is_named_as_private_may_be_private(entry: str, url: str, private: bool) -> None:
-    permission = judged(entry, url)
+def test_only_exact_entries_allow_private_addresses(entry: str, url: str, private: bool) -> None:
+    permission = checked(entry, url)
     assert isinstance(permission, Permission)
     assert permission.private is private
 
@@ -73,5 +73,5 @@ def test_public_addresses(address: str) -> None:
         "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:4136:e378:8000:63bf:3fff:fdd2",
     ],
 )  # fmt: skip
-def test_addresses_that_are_not_public(address: str) -> None:
+def test_other_addresses_are_not_public(address: str) -> None:
     assert not is_public(address)

@@ -69,7 +69,7 @@ TASK = Task(
     finished=None,
     callback_url="https://x/ours",
     outputs=(),
-    why_failed="no face",
+    failure_reason="no face",
 )
 ACTIVE = replace(TASK, status="task_start")
 FAILED_TASK = replace(TASK, pexit="1")
@@ -78,7 +78,7 @@ FAILED = End(ItemState.FAILED, {"error": "m"})
 BACK_OFF = BackOff(1.0, "m")
 
 POSTS: dict[Exception, PostOutcome] = {
-    errors.AnswerLost("m"): PostOutcome(MarkUnknown()),
+    errors.ResponseLost("m"): PostOutcome(MarkUnknown()),
     errors.TooManyTasks("m", 3): PostOutcome(Requeue(0.25), LimitConcurrency(3)),
     errors.TooManyTasks("m"): PostOutcome(Requeue(0.25), LimitConcurrency(None)),
     errors.RateLimited("m"): PostOutcome(Requeue(0.5), BACK_OFF),
@@ -91,8 +91,8 @@ POSTS: dict[Exception, PostOutcome] = {
     errors.NotFound("m"): PostOutcome(FAILED),
     errors.TaskNotFound("m"): PostOutcome(FAILED),
     errors.NoSuchEndpoint("m"): PostOutcome(FAILED),
-    # `Wiro.run` raises AnswerLost in its place.
-    errors.NoAnswer("m"): PostOutcome(FAILED),
+    # `Wiro.run` raises ResponseLost in its place.
+    errors.NoResponse("m"): PostOutcome(FAILED),
     errors.WiroError("m"): PostOutcome(FAILED),
     StorageError("m", retryable=True): PostOutcome(Requeue(1.0, error="m")),
     StorageError("m", retryable=False): PostOutcome(FAILED),
@@ -155,7 +155,7 @@ def test_refusals_spend_no_attempt_but_are_limited(error: errors.WiroError) -> N
 def test_a_full_account_never_fails_an_item_and_waits_at_most_ten_seconds() -> None:
     refused_often = replace(SUBMISSION, refusals=10_000)
     outcome = classify_post(refused_often, errors.TooManyTasks("m"), attempts_allowed=1, random_share=0.99)
-    assert outcome.transition == Requeue(retry_policy.MAX_PLACE_WAIT_S)
+    assert outcome.transition == Requeue(retry_policy.MAX_SLOT_WAIT_S)
 
 
 @pytest.mark.parametrize("error", list(error_classes()), ids=lambda error: error.__name__)

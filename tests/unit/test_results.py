@@ -44,11 +44,11 @@ A_BATCH = BatchRow(
 
 
 @given(ROWS)
-def test_a_row_comes_back_from_its_document(row: ItemRow) -> None:
+def test_a_row_can_be_restored_from_its_document(row: ItemRow) -> None:
     assert results.row_from_document(json.loads(json.dumps(results.item_document(row)))) == row
 
 
-def test_results_json_is_the_contracts() -> None:
+def test_results_json_has_the_documented_fields() -> None:
     row = ItemRow("i", "succeeded", "https://x/1.jpg", "smile", outputs=(Output("s3://b/0.mp4", "video/mp4", 9, "ab"),))
     document = json.loads(b"".join(results.as_json(A_BATCH, [row])))
     assert list(document) == [
@@ -64,25 +64,25 @@ def test_results_json_is_the_contracts() -> None:
     ]
 
 
-def test_the_revision_is_read_from_the_first_bytes() -> None:
+def test_the_revision_is_in_the_first_bytes() -> None:
     whole = b"".join(results.as_json(replace(A_BATCH, revision=12), []))
     assert results.revision_of(whole[: results.HEAD_BYTES]) == 12
     assert results.revision_of(b"<html>") == 0
 
 
 @given(st.lists(ROWS, max_size=4))
-def test_jsonl_has_a_line_an_item_in_order(rows: list[ItemRow]) -> None:
+def test_jsonl_has_a_line_for_each_item_in_order(rows: list[ItemRow]) -> None:
     lines = b"".join(results.as_jsonl(rows)).decode().splitlines()
     assert [json.loads(line)["id"] for line in lines if line] == [row.id for row in rows]
 
 
-def test_csv_cells_are_shown_and_not_run() -> None:
+def test_csv_cells_are_not_formulas() -> None:
     row = ItemRow("i", "failed", None, '=cmd|"/c calc"!A1', error='a "quoted", broken\nline')
     text = b"".join(results.as_csv([row])).decode()
     header, cells = list(csv.reader(io.StringIO(text)))
-    found = dict(zip(header, cells, strict=True))
-    assert found["prompt"] == "'" + '=cmd|"/c calc"!A1'
-    assert found["error"] == 'a "quoted", broken\nline'
+    row_cells = dict(zip(header, cells, strict=True))
+    assert row_cells["prompt"] == "'" + '=cmd|"/c calc"!A1'
+    assert row_cells["error"] == 'a "quoted", broken\nline'
 
 
 def test_a_lone_surrogate_does_not_break_the_results() -> None:

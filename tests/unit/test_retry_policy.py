@@ -1,4 +1,5 @@
 from decimal import Decimal
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,35 +11,34 @@ AGES = st.floats(0, 1e6)
 
 
 @given(AGES)
-def test_polls_grow_apart_and_stay_within_bounds(age: float) -> None:
+def test_poll_intervals_grow_within_their_limits(age: float) -> None:
     delay = retry_policy.poll_delay(age, expects_callback=False, poll_after_s=120)
     assert retry_policy.FIRST_POLL_S <= delay <= retry_policy.MAX_POLL_S
     assert delay <= retry_policy.poll_delay(age + 1, expects_callback=False, poll_after_s=120)
 
 
-def test_where_a_callback_is_expected_the_first_poll_waits_for_silence() -> None:
+def test_if_a_callback_is_expected_the_first_poll_waits() -> None:
     assert retry_policy.poll_delay(0, expects_callback=True, poll_after_s=120) == 120
     assert retry_policy.poll_delay(100, expects_callback=True, poll_after_s=120) == 20
     assert retry_policy.poll_delay(121, expects_callback=True, poll_after_s=120) < 60
 
 
 @given(st.integers(1, 1000), st.floats(0, 1, exclude_max=True))
-def test_backoff_never_ends_in_a_busy_loop_nor_in_eternity(tries: int, chance: float) -> None:
-    assert 0.5 <= retry_policy.backoff(tries, chance) <= retry_policy.MAX_BACKOFF_S
+def test_backoff_has_a_minimum_and_a_maximum(attempts: int, chance: float) -> None:
+    assert 0.5 <= retry_policy.backoff(attempts, chance) <= retry_policy.MAX_BACKOFF_S
 
 
-def test_backoff_doubles() -> None:
-    assert [retry_policy.backoff(tries, 0.999) > retry_policy.backoff(tries - 1, 0.999) for tries in range(2, 6)] == [
-        True
-    ] * 4
+def test_backoff_grows_with_each_attempt() -> None:
+    delays = [retry_policy.backoff(attempts, 0.999) for attempts in range(1, 6)]
+    assert all(later > earlier for earlier, later in pairwise(delays))
 
 
 @given(st.decimals(0, 10**6, places=12))
-def test_money_comes_back_from_the_ledger_as_it_went_in(usd: Decimal) -> None:
+def test_pico_dollars_convert_without_loss(usd: Decimal) -> None:
     assert money.from_pico(money.to_pico(usd)) == usd
 
 
-def test_a_fraction_of_a_pico_dollar_is_never_lost() -> None:
+def test_a_fraction_of_a_pico_dollar_is_rounded_up() -> None:
     assert money.to_pico(Decimal("0.0000000000001")) == 1
 
 

@@ -9,10 +9,10 @@ from pipeline.settings import Settings, environment_name, load
 NOWHERE = Path("/nonexistent.yaml")
 SHIPPED = Path(__file__).parents[2] / "config/pipeline.yaml"
 SECRETS = ("secret", "token")
-"""What such settings' names end with: they belong into the environment."""
+"""Ends of the names of secrets, which belong in the environment."""
 
 
-def test_the_environment_wins_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+def test_the_environment_overrides_the_file_and_the_file_the_defaults(tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
     file.write_text("lease_s: 7\npoll_after_s: 8\n")
     settings = load({"PIPELINE_LEASE_S": "9"}, file)
@@ -24,12 +24,12 @@ def test_every_setting_can_come_from_the_environment(name: str) -> None:
     assert environment_name(name).startswith(("PIPELINE_", "WIRO_"))
 
 
-def test_an_output_gets_its_slash_and_an_empty_variable_is_not_set() -> None:
+def test_an_output_gets_a_slash_and_an_empty_variable_counts_as_unset() -> None:
     settings = load({"PIPELINE_OUTPUT": "s3://bucket/a", "PIPELINE_PUBLIC_URL": ""}, NOWHERE)
     assert (settings.output, settings.public_url) == ("s3://bucket/a/", None)
 
 
-def test_every_wrong_setting_is_named_with_its_place(tmp_path: Path) -> None:
+def test_every_invalid_setting_is_named_with_its_source(tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
     file.write_text("sweep_every_s: soon\n")
     with pytest.raises(InvalidSettings) as caught:
@@ -42,21 +42,29 @@ def test_secrets_print_as_stars() -> None:
     assert "123" not in repr(settings)
 
 
-def test_a_misspelt_key_of_the_file_is_an_error(tmp_path: Path) -> None:
+def test_an_unknown_key_in_the_file_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
     file.write_text("leese_s: 7\n")
     with pytest.raises(InvalidSettings, match="leese_s"):
         load({}, file)
 
 
+def test_an_error_in_the_file_does_not_quote_it(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.yaml"
+    file.write_text("secret: planted-key: [\n")
+    with pytest.raises(InvalidSettings, match=r"pipeline.yaml:1:\d+: ") as caught:
+        load({}, file)
+    assert "planted" not in str(caught.value)
+
+
 @pytest.mark.parametrize("secret", ["whsec_!", "whsec_c2hvcnQ=", "not base64 at all!", f"whsec_{'A' * 40},whsec_x"])
-def test_a_notify_secret_that_is_none_is_said_without_telling_it(secret: str) -> None:
+def test_an_invalid_notify_secret_is_reported_without_its_value(secret: str) -> None:
     with pytest.raises(InvalidSettings, match="PIPELINE_NOTIFY_SECRET") as caught:
         load({"PIPELINE_NOTIFY_SECRET": secret})
     assert secret not in str(caught.value)
 
 
-def test_the_file_that_comes_with_it_shows_every_default_and_changes_none(tmp_path: Path) -> None:
+def test_the_shipped_file_shows_every_default_and_changes_none(tmp_path: Path) -> None:
     assert load({}, SHIPPED) == load({}, NOWHERE)
     shown = [line.removeprefix("# ") for line in SHIPPED.read_text().splitlines() if re.match(r"# \w+:( |$)", line)]
     file = tmp_path / "pipeline.yaml"

@@ -3,7 +3,7 @@ import pytest
 from pipeline.domain.states import TERMINAL, TRANSITIONS, BatchState, ItemState, Stop, batch_outcome
 
 
-def test_every_state_has_its_transitions() -> None:
+def test_every_state_has_an_entry_in_the_transitions() -> None:
     assert set(TRANSITIONS) == set(ItemState)
 
 
@@ -11,7 +11,7 @@ def test_success_is_final() -> None:
     assert TRANSITIONS[ItemState.SUCCEEDED] == frozenset()
 
 
-def test_every_state_leads_to_an_end() -> None:
+def test_every_state_can_reach_a_terminal_state() -> None:
     for start in ItemState:
         reached, front = {start}, {start}
         while front:
@@ -32,7 +32,7 @@ def test_every_state_leads_to_an_end() -> None:
         ({"succeeded": 1, "failed": 9}, Stop.FAILURES, BatchState.FAILED),
     ],
 )
-def test_a_batch_is_called_what_became_of_its_items(
+def test_the_outcome_of_a_batch_follows_from_its_items(
     counts: dict[str, int], stopped: str | None, outcome: BatchState
 ) -> None:
     assert batch_outcome(counts, stopped) is outcome

@@ -1,4 +1,4 @@
-"""Speed and time left of a batch that is watched."""
+"""Throughput of a batch and the time left."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import pytest
 from pipeline.domain.throughput import Throughput
 
 
-def test_there_is_no_speed_before_something_has_ended() -> None:
+def test_there_is_no_throughput_before_an_item_has_ended() -> None:
     throughput = Throughput()
     throughput.note(0, 3)
     assert throughput.per_minute(10) is None
     assert throughput.left_s(10, 5) is None
 
 
-def test_speed_and_time_left_follow_what_ended_while_watching() -> None:
+def test_throughput_and_time_left_follow_from_the_samples() -> None:
     throughput = Throughput()
     throughput.note(0, 100)
     throughput.note(30, 110)
@@ -22,14 +22,14 @@ def test_speed_and_time_left_follow_what_ended_while_watching() -> None:
     assert throughput.left_s(30, 40) == 120
 
 
-def test_standing_still_is_slower_and_slower() -> None:
+def test_throughput_falls_while_no_item_ends() -> None:
     throughput = Throughput()
     throughput.note(0, 0)
     throughput.note(10, 10)
     assert throughput.per_minute(60) == 10
 
 
-def test_what_is_long_past_does_not_count() -> None:
+def test_old_samples_do_not_count() -> None:
     throughput = Throughput()
     throughput.note(0, 0)
     throughput.note(10, 1000)
@@ -38,7 +38,7 @@ def test_what_is_long_past_does_not_count() -> None:
     assert throughput.per_minute(1290) == pytest.approx(60, rel=0.1)
 
 
-def test_a_batch_that_is_opened_again_is_watched_anew() -> None:
+def test_a_reopened_batch_starts_with_new_samples() -> None:
     throughput = Throughput()
     throughput.note(0, 0)
     throughput.note(60, 10)

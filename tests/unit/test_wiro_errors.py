@@ -1,4 +1,4 @@
-"""Every way in which the vendor says no, told from status and body."""
+"""Refusals of the vendor, from status and body."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from pipeline.wiro.errors import (
     InsufficientBalance,
     Invalid,
-    NoAnswer,
+    NoResponse,
     NoSuchEndpoint,
     NotAuthorized,
     NotFound,
@@ -63,19 +63,19 @@ TABLE: list[tuple[int, object, str, type[WiroError]]] = [
     (500, 97, "Insufficient balance", InsufficientBalance),
     (502, 0, "Something went wrong", VendorFault),
     (503, 0, "Missing", VendorFault),
-    (504, 0, "Something went wrong", NoAnswer),
+    (504, 0, "Something went wrong", NoResponse),
 ]
 
 
 @pytest.mark.parametrize(("status", "code", "message", "kind"), TABLE)
-def test_each_error_of_the_table_is_its_own(status: int, code: object, message: str, kind: type[WiroError]) -> None:
+def test_each_error_has_its_exception(status: int, code: object, message: str, kind: type[WiroError]) -> None:
     assert type(refused(no(code, message), status)) is kind
 
 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (200, NoAnswer),
+        (200, NoResponse),
         (301, NoSuchEndpoint),
         (307, NoSuchEndpoint),
         (400, Invalid),
@@ -87,12 +87,12 @@ def test_each_error_of_the_table_is_its_own(status: int, code: object, message: 
         (413, Invalid),
         (429, RateLimited),
         (500, VendorFault),
-        (502, NoAnswer),
+        (502, NoResponse),
         (503, VendorFault),
-        (504, NoAnswer),
-        (520, NoAnswer),
+        (504, NoResponse),
+        (520, NoResponse),
         (521, VendorFault),
-        (524, NoAnswer),
+        (524, NoResponse),
     ],
 )
 def test_without_json_the_status_decides(status: int, kind: type[WiroError]) -> None:
@@ -110,20 +110,20 @@ def test_without_json_the_status_decides(status: int, kind: type[WiroError]) -> 
         ("file required", Invalid),
         (["Oops"], VendorFault),
         ([None, {"code": 97, "message": None}], InsufficientBalance),
-        ([None], NoAnswer),
-        ([[[]]], NoAnswer),
+        ([None], NoResponse),
+        ([[[]]], NoResponse),
         ({"code": 1}, NotFound),
     ],
 )
-def test_errors_may_be_plain_strings_or_worse(errors: object, kind: type[WiroError]) -> None:
+def test_errors_may_be_plain_strings_or_invalid(errors: object, kind: type[WiroError]) -> None:
     assert type(refused({"result": False, "errors": errors})) is kind
 
 
-def test_a_refusal_without_a_reason_leaves_it_open_what_was_done() -> None:
-    assert type(refused({"result": False, "errors": []})) is NoAnswer
+def test_a_refusal_without_a_reason_does_not_prove_that_nothing_was_done() -> None:
+    assert type(refused({"result": False, "errors": []})) is NoResponse
 
 
-def test_errors_beside_a_success_refuse_nothing() -> None:
+def test_errors_beside_a_success_are_no_refusal() -> None:
     assert refused({"result": True, "errors": ["deprecated"]}) is None
     assert refused({"taskid": "1", "errors": []}) is None
     assert refused({"result": True}, 201) is None
@@ -139,7 +139,7 @@ def test_errors_beside_a_success_refuse_nothing() -> None:
         ("you can run up to 0 tasks", None),
     ],
 )
-def test_how_many_tasks_are_allowed_is_in_the_message(message: str, allowed: int | None) -> None:
+def test_the_number_of_allowed_tasks_is_in_the_message(message: str, allowed: int | None) -> None:
     error = refused(no(96, message))
     assert isinstance(error, TooManyTasks)
     assert error.allowed == allowed
@@ -161,13 +161,13 @@ def test_how_many_tasks_are_allowed_is_in_the_message(message: str, allowed: int
         (format_datetime(NOW + timedelta(days=40), usegmt=True), 300.0),
     ],
 )
-def test_retry_after_is_seconds_or_a_date_and_bounded(value: str, seconds: float | None) -> None:
+def test_retry_after_is_seconds_or_a_date_with_a_maximum(value: str, seconds: float | None) -> None:
     error = refused(None, 429, Retry_After=value)
     assert isinstance(error, RateLimited)
     assert error.retry_after_s == seconds
 
 
-def test_a_date_to_retry_after_goes_by_the_vendors_clock() -> None:
+def test_a_retry_after_date_uses_the_vendors_clock() -> None:
     theirs = NOW + timedelta(minutes=5)
     headers = {"Date": format_datetime(theirs), "Retry_After": format_datetime(theirs + timedelta(seconds=9))}
     error = refused(None, 429, **headers)
@@ -175,16 +175,16 @@ def test_a_date_to_retry_after_goes_by_the_vendors_clock() -> None:
     assert error.retry_after_s == 9.0
 
 
-def test_what_the_vendor_says_is_one_bounded_line() -> None:
+def test_a_message_of_the_vendor_is_one_line_with_a_maximum_length() -> None:
     assert printable_message("a\nb\t\x1b[31mc\x00 \ud800") == "a b �[31mc� �"
     assert len(printable_message("x" * 10_000)) == 500
 
 
 @pytest.mark.parametrize("kind", [Invalid, NotFound, InsufficientBalance, NotAuthorized, NoSuchEndpoint])
-def test_what_a_person_must_mend_is_not_retried(kind: type[WiroError]) -> None:
+def test_errors_that_need_a_person_are_not_retryable(kind: type[WiroError]) -> None:
     assert not kind.retryable
 
 
-@pytest.mark.parametrize("kind", [TooManyTasks, RateLimited, VendorFault, NoAnswer])
-def test_what_passes_is_retried(kind: type[WiroError]) -> None:
+@pytest.mark.parametrize("kind", [TooManyTasks, RateLimited, VendorFault, NoResponse])
+def test_temporary_errors_are_retryable(kind: type[WiroError]) -> None:
     assert kind.retryable

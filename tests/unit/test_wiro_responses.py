@@ -1,4 +1,4 @@
-"""The vendor's answers, as strange as they come."""
+"""Responses of the vendor in every shape, valid or not."""
 
 from __future__ import annotations
 
@@ -12,19 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.wiro.errors import NoAnswer, TaskNotFound, WiroError, refusal
-from pipeline.wiro.responses import (
-    Run,
-    Task,
-    parse_callback,
-    read_document,
-    read_file_url,
-    read_folder,
-    read_progress,
-    read_run,
-    read_task,
-    read_tool,
-)
+from pipeline.wiro.callbacks import parse_callback
+from pipeline.wiro.errors import NoResponse, TaskNotFound, WiroError, refusal
+from pipeline.wiro.model_schema import parse_model_schema
+from pipeline.wiro.progress_message import parse_progress
+from pipeline.wiro.responses import Run, parse_document, parse_file_url, parse_folder, parse_run
+from pipeline.wiro.tasks import Task, parse_task
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -52,16 +45,16 @@ def a_task(**fields: Any) -> dict[str, Any]:
 
 
 def the_task(document: Any, token: str = "tok", task_id: str = "") -> Task:
-    read = read_document(json.dumps(document).encode())
-    assert read is not None
-    return read_task(read, token=token, task_id=task_id)
+    parsed = parse_document(json.dumps(document).encode())
+    assert parsed is not None
+    return parse_task(parsed, token=token, task_id=task_id)
 
 
 def task(**fields: Any) -> Task:
     return the_task({"tasklist": [a_task(**fields)]})
 
 
-def test_numbers_in_strings_become_numbers() -> None:
+def test_numbers_in_strings_are_parsed() -> None:
     done = task()
     assert done.cost_usd == Decimal("0.00351")
     assert done.elapsed_s == Decimal(6)
@@ -82,7 +75,7 @@ def test_numbers_in_strings_become_numbers() -> None:
         lambda it: it,
     ],
 )
-def test_a_task_is_found_in_whatever_is_around_it(wrap: Any) -> None:
+def test_a_task_is_found_in_every_wrapper(wrap: Any) -> None:
     assert the_task(wrap(a_task())) == task()
 
 
@@ -102,41 +95,43 @@ def test_success_is_an_exit_of_0_or_a_bill(pexit: object, cost: str, succeeded: 
 
 
 @pytest.mark.parametrize("status", ["task_end", "task_error", "task_output_full", "task_new_thing", None, 7, ""])
-def test_every_other_status_is_one_on_the_way(status: object) -> None:
+def test_every_other_status_counts_as_active(status: object) -> None:
     assert not task(status=status).ended
 
 
-def test_a_cancelled_task_has_ended_and_not_succeeded() -> None:
-    gone = task(status="task_cancel", pexit=None)
-    assert gone.ended and gone.cancelled and not gone.succeeded
-    assert gone.why_failed == "The task was cancelled."
+def test_a_cancelled_task_has_ended_without_success() -> None:
+    cancelled = task(status="task_cancel", pexit=None)
+    assert cancelled.ended and cancelled.cancelled and not cancelled.succeeded
+    assert cancelled.failure_reason == "The task was cancelled."
 
 
-def test_why_it_failed_is_the_last_line_of_its_stderr() -> None:
-    assert task(pexit="1", debugerror="one\n\x1b[31mValueError: no face\n\n").why_failed == "�[31mValueError: no face"
-    assert task(pexit="3", debugerror=None).why_failed == "The task failed (pexit 3)."
-    assert len(task(pexit="1", debugerror="x" * 9999).why_failed) == 500
+def test_the_failure_reason_is_the_last_line_of_stderr() -> None:
+    assert (
+        task(pexit="1", debugerror="one\n\x1b[31mValueError: no face\n\n").failure_reason == "�[31mValueError: no face"
+    )
+    assert task(pexit="3", debugerror=None).failure_reason == "The task failed (pexit 3)."
+    assert len(task(pexit="1", debugerror="x" * 9999).failure_reason) == 500
 
 
 @pytest.mark.parametrize(
     "cost", [None, "", "free", "NaN", "Infinity", "-1", "1e999999", "1e-999999", "9" * 100, [], {}, True]
 )
-def test_money_that_is_no_money_is_nothing(cost: object) -> None:
+def test_an_invalid_cost_is_zero(cost: object) -> None:
     assert task(totalcost=cost).cost_usd == 0
 
 
-def test_money_given_as_a_number_is_not_a_float() -> None:
-    document = read_document(b'{"tasklist": [{"status": "task_postprocess_end", "totalcost": 0.1}]}')
+def test_a_cost_that_is_a_json_number_is_a_decimal() -> None:
+    document = parse_document(b'{"tasklist": [{"status": "task_postprocess_end", "totalcost": 0.1}]}')
     assert document is not None
-    assert read_task(document, token="t", task_id="").cost_usd == Decimal("0.1")
+    assert parse_task(document, token="t", task_id="").cost_usd == Decimal("0.1")
 
 
 @pytest.mark.parametrize("time", ["0", None, "", "yesterday", "-5", "9" * 18, "99999999999999"])
-def test_a_time_that_is_none_is_left_out(time: object) -> None:
+def test_an_invalid_time_is_none(time: object) -> None:
     assert task(createtime=time).created is None
 
 
-def test_text_models_give_content_in_place_of_a_file() -> None:
+def test_text_models_return_content_instead_of_a_file() -> None:
     outputs = task(
         outputs=[{"contenttype": "raw", "content": "hello"}, {"contenttype": "raw", "content": {"a": 1}}]
     ).outputs
@@ -144,22 +139,22 @@ def test_text_models_give_content_in_place_of_a_file() -> None:
 
 
 @pytest.mark.parametrize("outputs", [None, "", {}, [None, 3, {}, {"url": None}, {"name": "x"}]])
-def test_outputs_that_are_none_are_left_out(outputs: object) -> None:
+def test_invalid_outputs_are_skipped(outputs: object) -> None:
     assert task(outputs=outputs).outputs == ()
 
 
-def test_another_task_than_was_asked_for_is_no_answer() -> None:
-    with pytest.raises(NoAnswer, match="another task"):
+def test_a_response_about_another_task_is_rejected() -> None:
+    with pytest.raises(NoResponse, match="another task"):
         the_task({"tasklist": [a_task()]}, token="other")
-    with pytest.raises(NoAnswer, match="another task"):
+    with pytest.raises(NoResponse, match="another task"):
         the_task({"tasklist": [a_task()]}, token="", task_id="99")
     assert the_task({"tasklist": [a_task(), a_task(socketaccesstoken="other", id="5")]}, token="other").id == "5"
     assert the_task({"tasklist": [{"status": "task_start"}]}, token="tok") == Task(
-        "", "tok", "task_start", "", Decimal(0), None, None, None, None, "", (), "The task failed (pexit not said)."
+        "", "tok", "task_start", "", Decimal(0), None, None, None, None, "", (), "The task failed (pexit unknown)."
     )
 
 
-def test_an_empty_list_means_that_there_is_no_such_task() -> None:
+def test_an_empty_list_means_task_not_found() -> None:
     with pytest.raises(TaskNotFound):
         the_task({"total": "0", "errors": [], "result": True, "tasklist": []})
 
@@ -178,48 +173,48 @@ def test_an_empty_list_means_that_there_is_no_such_task() -> None:
         ({}, None),
     ],
 )
-def test_a_run_is_named_by_id_and_token(body: dict[str, Any], run: Run | None) -> None:
-    document = read_document(json.dumps(body).encode())
+def test_a_run_has_an_id_or_a_token(body: dict[str, Any], run: Run | None) -> None:
+    document = parse_document(json.dumps(body).encode())
     assert document is not None
-    assert read_run(document) == run
+    assert parse_run(document) == run
 
 
 def test_a_price_is_flat_or_unknown() -> None:
     def price(text: object) -> Decimal | None:
-        return read_tool({"tool": [{"dynamicprice": text}]}, "a/b").per_run_usd
+        return parse_model_schema({"tool": [{"dynamicprice": text}]}, "a/b").per_run_usd
 
     assert price('[{"inputs":{},"price":0.09,"priceMethod":"cpr"}]') == Decimal("0.09")
     assert price('[{"inputs":{"d":"6"},"price":0.09,"priceMethod":"cpr"}]') is None
     assert price('[{"inputs":{},"price":0.09,"priceMethod":"cps"}]') is None
-    nothings: list[object] = [None, "", "[]", "{", "7", [], {}, '[{"inputs":{},"price":"free","priceMethod":"cpr"}]']
-    for nothing in nothings:
-        assert price(nothing) is None
+    invalid: list[object] = [None, "", "[]", "{", "7", [], {}, '[{"inputs":{},"price":"free","priceMethod":"cpr"}]']
+    for value in invalid:
+        assert price(value) is None
 
 
-def test_a_models_parameters_say_which_take_a_picture() -> None:
+def test_image_fields_are_the_parameters_that_take_a_file() -> None:
     groups = [
         {"title": None, "items": [{"type": "fileinput", "id": "inputImage"}, {"type": "text", "id": "prompt"}, None]}
     ]
     for parameters in (groups, json.dumps(groups)):
-        tool = read_tool({"tool": [{"parameters": parameters}]}, "a/b")
+        tool = parse_model_schema({"tool": [{"parameters": parameters}]}, "a/b")
         assert tool.parameters == ("inputImage", "prompt")
         assert tool.image_fields == ("inputImage",)
 
 
-def test_folders_and_files_are_named() -> None:
-    assert read_folder({"list": [{"id": "70001"}]}) == "70001"
-    assert read_file_url({"list": [{"url": "https://files.wiro.ai/x"}]}) == "https://files.wiro.ai/x"
-    nothings: list[dict[str, Any]] = [
+def test_folders_and_files_need_an_id_or_a_url() -> None:
+    assert parse_folder({"list": [{"id": "70001"}]}) == "70001"
+    assert parse_file_url({"list": [{"url": "https://files.wiro.ai/x"}]}) == "https://files.wiro.ai/x"
+    invalid: list[dict[str, Any]] = [
         {},
         {"list": []},
         {"list": [None]},
         {"list": [{"id": None, "url": "file:///etc/passwd"}]},
     ]
-    for nothing in nothings:
-        with pytest.raises(NoAnswer):
-            read_folder(nothing)
-        with pytest.raises(NoAnswer):
-            read_file_url(nothing)
+    for value in invalid:
+        with pytest.raises(NoResponse):
+            parse_folder(value)
+        with pytest.raises(NoResponse):
+            parse_file_url(value)
 
 
 @pytest.mark.parametrize(
@@ -234,12 +229,12 @@ def test_folders_and_files_are_named() -> None:
         {"task": {"taskid": "2221", "socketaccesstoken": "tok", "status": "task_postprocess_end"}},
     ],
 )
-def test_a_callback_is_understood_in_every_shape(shape: object) -> None:
+def test_a_callback_is_parsed_in_every_shape(shape: object) -> None:
     hint = parse_callback(json.dumps(shape).encode())
     assert (hint.task_id, hint.token, hint.status) == ("2221", "tok", "task_postprocess_end")
 
 
-def test_a_callback_that_is_cut_off_still_gives_its_token() -> None:
+def test_a_truncated_callback_still_gives_its_token() -> None:
     whole = json.dumps({"tasklist": [a_task(taskid="2221")]}).encode()
     hint = parse_callback(whole[:-2])
     assert (hint.task_id, hint.token) == ("2221", "tok")
@@ -251,27 +246,27 @@ def test_a_callback_that_is_cut_off_still_gives_its_token() -> None:
     [b"", b"done", b"null", b"[]", b"{}", b"\xff\xfe{", b"[" * 100_000, b"\x00" * 1_000_000, b'{"taskid": "a b"}'],
     ids=["empty", "text", "null", "list", "object", "utf16", "deep", "garbage", "spaces"],
 )
-def test_garbage_claims_nothing(body: bytes) -> None:
+def test_an_invalid_callback_gives_an_empty_hint(body: bytes) -> None:
     hint = parse_callback(body)
     assert (hint.task_id, hint.token, hint.status) == ("", "", "")
 
 
-def test_progress_tells_percentage_steps_and_outputs() -> None:
+def test_progress_has_percentage_steps_and_outputs() -> None:
     fields = {"percentage": "50", "stepCurrent": "15", "stepTotal": "30", "remainingTime": "0.96"}
-    message = read_progress(json.dumps({"type": "task_output", "tasktoken": "t", "message": fields}), "t")
+    message = parse_progress(json.dumps({"type": "task_output", "tasktoken": "t", "message": fields}), "t")
     assert message is not None
     assert (message.step, message.steps, message.remaining_s) == (15, 30, Decimal("0.96"))
     assert message.percentage == 50
-    end = read_progress(json.dumps({"type": "task_postprocess_end", "message": [{"url": "https://x/0"}]}), "t")
+    end = parse_progress(json.dumps({"type": "task_postprocess_end", "message": [{"url": "https://x/0"}]}), "t")
     assert end is not None and end.ended and end.outputs[0].url == "https://x/0"
-    early = read_progress(json.dumps({"type": "task_end", "message": None}), "t")
+    early = parse_progress(json.dumps({"type": "task_end", "message": None}), "t")
     assert early is not None and not early.ended
-    assert read_progress(json.dumps({"type": "task_end", "tasktoken": "other"}), "t") is None
-    assert read_progress("{", "t") is None
+    assert parse_progress(json.dumps({"type": "task_end", "tasktoken": "other"}), "t") is None
+    assert parse_progress("{", "t") is None
 
 
 @given(JSON)
-def test_no_document_breaks_the_reading(value: object) -> None:
+def test_no_document_breaks_the_parsers(value: object) -> None:
     spread = dict.fromkeys(("data", "tasklist", "tool", "list", "errors", "result", "taskid", "message", "type"), value)
     task_fields = dict.fromkeys(a_task(), value)
     shapes = (
@@ -284,27 +279,27 @@ def test_no_document_breaks_the_reading(value: object) -> None:
     for shape in shapes:
         body = json.dumps(shape).encode()
         parse_callback(body)
-        read_progress(body, "t")
-        document = read_document(body)
+        parse_progress(body, "t")
+        document = parse_document(body)
         refusal(200, {}, document, datetime(2026, 1, 1, tzinfo=UTC))
         if document is not None:
-            _read_everything(document)
+            _parse_everything(document)
 
 
-def _read_everything(document: dict[str, Any]) -> None:
-    read_run(document)
-    for read in (
-        lambda: read_task(document, token="t", task_id=""),
-        lambda: read_tool(document, "a/b"),
-        lambda: read_folder(document),
-        lambda: read_file_url(document),
+def _parse_everything(document: dict[str, Any]) -> None:
+    parse_run(document)
+    for parse in (
+        lambda: parse_task(document, token="t", task_id=""),
+        lambda: parse_model_schema(document, "a/b"),
+        lambda: parse_folder(document),
+        lambda: parse_file_url(document),
     ):
         with suppress(WiroError):
-            read()
+            parse()
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_break_the_reading(body: bytes) -> None:
+def test_no_bytes_break_the_parsers(body: bytes) -> None:
     parse_callback(body)
-    read_progress(body, "t")
-    read_document(body)
+    parse_progress(body, "t")
+    parse_document(body)

@@ -1,4 +1,4 @@
-"""`doctor`: what is wrong, and how to mend it."""
+"""`doctor`: check the configuration with real requests."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ from pipeline.cli.options import settings, state_option
 @click.command("doctor")
 @state_option
 def command(state: Path) -> None:
-    """Check every dependency and setting for real. Exit code 1 when something is wrong.
+    """Check every dependency and setting with real requests. Exit code 1 if there is a problem.
 
-    Nothing is run at the vendor, nothing is left on S3, no secret is shown.
+    It starts no run at the vendor, leaves no object on S3 and shows no secret.
     """
     from rich.text import Text
 
     from pipeline.cli.terminal import console, escape_control_chars
-    from pipeline.doctor import Verdict, examine
+    from pipeline.doctor.findings import Verdict
+    from pipeline.doctor.run import run_checks
+    from pipeline.domain.formatting import pluralize
     from pipeline.errors import InvalidSettings
 
     colours = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.WRONG: "bold red"}
-    out, wrong = console(), 0
+    out, problems = console(), 0
     try:
-        setup = settings(state)
+        checked = settings(state)
     except InvalidSettings as error:
         for line in str(error).splitlines():
             out.print(Text("wrong ", colours[Verdict.WRONG]), f"settings: {escape_control_chars(line)}")
         raise SystemExit(1) from None
-    for finding in examine(setup):
-        wrong += finding.verdict is Verdict.WRONG
+    for finding in run_checks(checked):
+        problems += finding.verdict is Verdict.WRONG
         out.print(
             Text(f"{finding.verdict:<6}", colours[finding.verdict]),
             f"{finding.subject}: {escape_control_chars(finding.message)}",
         )
         if finding.fix:
             out.print(f"       {escape_control_chars(finding.fix)}")
-    if wrong:
-        out.print(f"{wrong} to mend.")
+    if problems:
+        out.print(f"{pluralize(problems, 'problem')} found.")
         raise SystemExit(1)
-    out.print("All is well.")
+    out.print("All checks passed.")

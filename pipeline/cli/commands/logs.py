@@ -14,7 +14,7 @@ from pipeline.errors import DailiesError
 
 if TYPE_CHECKING:
     from pipeline.wiro.client import Wiro
-    from pipeline.wiro.responses import ProgressMessage
+    from pipeline.wiro.progress_message import ProgressMessage
 
 _SILENCE_S = 30.0
 """After so long without a message the vendor is asked whether the run has ended."""
@@ -45,19 +45,19 @@ def command(batch_id: str, item_id: str, state: Path) -> None:
 
 def _lines(wiro: Wiro, token: str, task_id: str) -> Iterator[str]:
     """Messages until the run ends; one that has ended already says nothing more, so that is asked first."""
-    from pipeline.wiro.errors import NoAnswer
+    from pipeline.wiro.errors import NoResponse
 
     for _ in range(_MAX_SILENT_POLLS):
         task = wiro.task(token=token, task_id=task_id)
         if task.ended:
-            yield f"{task.status}: {'it ended well' if task.succeeded else task.why_failed}"
+            yield f"{task.status}: {'it ended well' if task.succeeded else task.failure_reason}"
             return
         try:
             for message in wiro.progress(token, silence_s=_SILENCE_S):
                 yield _line(message)
                 if message.ended:
                     return
-        except NoAnswer:
+        except NoResponse:
             time.sleep(_PAUSE_S)
     yield "The vendor has been silent for long: nobody listens any more."
 

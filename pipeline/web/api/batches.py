@@ -200,7 +200,7 @@ def _add_account(endpoints: Endpoints, service: Service) -> None:
 
 def _price(wiro: Wiro, model: str) -> Decimal | None:
     try:
-        return wiro.tool(model).per_run_usd
+        return wiro.model_schema(model).per_run_usd
     except DailiesError as error:
         log.warning("price_unknown", model=model, error=str(error))
         return None

@@ -22,7 +22,7 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.observability.tracing import span
 from pipeline.web.callbacks.buffered_counter import Tally
 from pipeline.web.callbacks.callback_batcher import Bells
-from pipeline.wiro.responses import parse_callback
+from pipeline.wiro.callbacks import parse_callback
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, StartResponse, WSGIApplication, WSGIEnvironment

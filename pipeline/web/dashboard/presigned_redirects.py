@@ -52,7 +52,7 @@ def blueprint(service: Service) -> Blueprint:
         return _to(uri, save_as=f"{batch_id}-{name}")
 
     def _to(uri: str, *, save_as: str | None = None) -> AnyResponse:
-        answer = redirect(service.storage.presign(uri, lasts_s=URL_TTL_S, save_as=save_as), 302)
+        answer = redirect(service.storage.presign(uri, expires_s=URL_TTL_S, save_as=save_as), 302)
         answer.headers["Cache-Control"] = "no-store" if save_as else f"private, max-age={_KEPT_S}"
         return answer
 

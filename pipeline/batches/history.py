@@ -1,0 +1,141 @@
+"""The history of a batch, from its manifest, results and journal on S3. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from pipeline.batches.submission import item_spec
+from pipeline.domain.model import Manifest, Review
+from pipeline.domain.results import item_document, row_from_document
+from pipeline.domain.states import ItemState
+
+
+@dataclass
+class ItemHistory:
+    """One item. `outcome` is {status, error, elapsed_s, outputs} once it has ended, else empty."""
+
+    spec: Mapping[str, Any]
+    state: ItemState = ItemState.PENDING
+    attempt: int = 0
+    task: str = ""
+    token: str = ""
+    cost_usd: str = "0"
+    outcome: Mapping[str, Any] = field(default_factory=dict)
+    final: bool = False
+    """results.json has the end of the item, and no later journal entry reopens it."""
+
+    def restored(self) -> dict[str, Any]:
+        """Return the fields that `ledger.items.restore` takes."""
+        return {
+            "spec": self.spec,
+            "state": self.state,
+            "attempt": self.attempt,
+            "task": self.task,
+            "token": self.token,
+            "paid": self.cost_usd if Decimal(self.cost_usd) else "",
+            "outcome": self.outcome or None,
+        }
+
+
+@dataclass
+class BatchHistory:
+    """All items, reviews and the reason for which the batch was stopped, None if it was not."""
+
+    items: dict[str, ItemHistory]
+    reviews: dict[str, Review] = field(default_factory=dict)
+    stopped: str | None = None
+
+    def matches_results(self, rows: Iterable[Mapping[str, Any]]) -> bool:
+        """Return whether results with these rows are complete and current."""
+        results = {row.id: row for row in map(row_from_document, rows)}
+        reviews = {item_id: row.review for item_id, row in results.items() if row.review}
+        return self.reviews == reviews and all(
+            item.outcome and item_id in results and results[item_id].status == item.state
+            for item_id, item in self.items.items()
+        )
+
+    def restored_items(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (id, fields) of each item for `ledger.items.restore`."""
+        return ((item_id, item.restored()) for item_id, item in self.items.items())
+
+
+def read_history(
+    manifest: Manifest, rows: Iterable[Mapping[str, Any]], entries: Iterable[Mapping[str, Any]]
+) -> BatchHistory:
+    """Return the history from the items of results.json and the journal entries, oldest first."""
+    history = BatchHistory({item.id: ItemHistory(item_spec(item)) for item in manifest.items})
+    for row in rows:
+        _apply_row(history, row)
+    for item in history.items.values():
+        item.final = bool(item.outcome)
+    for entry in entries:
+        _apply_entry(history, entry)
+    return history
+
+
+def _apply_row(history: BatchHistory, document: Mapping[str, Any]) -> None:
+    row = row_from_document(document)
+    canonical = item_document(row)
+    item = history.items.get(row.id)
+    if item is None:
+        spec = {"image": row.image, "prompt": row.prompt, "params": dict(row.params), "take_of": row.take_of}
+        item = history.items[row.id] = ItemHistory(spec)
+    item.state, item.task, item.cost_usd = ItemState(row.status), row.task_id or "", canonical["cost_usd"]
+    item.outcome = {name: canonical[name] for name in ("status", "error", "elapsed_s", "outputs")}
+    if row.review:
+        history.reviews[row.id] = row.review
+
+
+def _apply_entry(history: BatchHistory, entry: Mapping[str, Any]) -> None:
+    action = entry["do"]
+    if action == "stop":
+        history.stopped = entry["reason"]
+    elif action == "reopen":
+        _reopen(history, entry["states"], entry.get("items"))
+    elif action == "add":
+        history.items.setdefault(entry["item"], ItemHistory(entry["spec"]))
+    elif action == "review":
+        _apply_review(history, entry)
+    elif (item := history.items.get(entry["item"])) is not None:
+        _apply_run(item, entry)
+
+
+def _reopen(history: BatchHistory, states: Collection[str], only: Collection[str] | None) -> None:
+    history.stopped = None
+    for item_id, item in history.items.items():
+        if item.state in states and item.outcome and (only is None or item_id in only):
+            item.final = False
+            item.state = ItemState.COLLECTING if Decimal(item.cost_usd) and item.token else ItemState.PENDING
+            item.outcome = {}
+
+
+def _apply_review(history: BatchHistory, entry: Mapping[str, Any]) -> None:
+    if entry["mark"] is None:
+        history.reviews.pop(entry["item"], None)
+    else:
+        history.reviews[entry["item"]] = Review(entry["mark"], entry["note"])
+
+
+def _apply_run(item: ItemHistory, entry: Mapping[str, Any]) -> None:
+    attempt = int(entry["attempt"])
+    if attempt < item.attempt:
+        return
+    if attempt > item.attempt:
+        item.attempt = attempt
+        if not item.final:
+            item.state = ItemState.UNKNOWN
+            item.task = item.token = ""
+            item.outcome = {}
+    action = entry["do"]
+    if action == "task":
+        item.task, item.token = entry["task"], entry["token"]
+        if not item.final and not item.outcome:
+            item.state = ItemState.RUNNING
+    elif action == "back" and not item.final and not item.task:
+        item.state = ItemState.PENDING
+    elif action == "end" and not item.final:
+        item.state = ItemState(entry["outcome"]["status"])
+        item.cost_usd, item.outcome = entry["cost_usd"], entry["outcome"]

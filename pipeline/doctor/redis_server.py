@@ -1,0 +1,85 @@
+"""Redis: connection, durability, eviction and clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from pipeline.doctor.findings import Finding, note, ok, wrong
+from pipeline.errors import Unreachable
+from pipeline.ledger import redis_client
+from pipeline.settings import Settings
+
+_MAX_SKEW_S = 5
+_MAX_WRITE_MS = 2000
+_LOSS = (
+    "If Redis crashes and loses its last second, a run posted in that second may be posted again. "
+    "The journal on S3 restores the rest (`dailies recover`)."
+)
+
+
+def check_redis(settings: Settings) -> Iterator[Finding]:
+    """Check that Redis answers, writes to its disk and evicts no keys."""
+    try:
+        client = redis_client.connect(settings.redis_url)
+        started = time.monotonic()
+        client.ping()
+        latency_ms = 1000 * (time.monotonic() - started)
+        info = client.info()
+    except Unreachable as error:
+        yield wrong("Redis", str(error))
+        return
+    except ResponseError as error:
+        fix = "Allow the user of REDIS_URL to run INFO and to write keys under dailies: and rq:."
+        yield wrong("Redis", f"Redis refused a command: {error}.", fix)
+        return
+    yield ok("Redis", f"{_server(info)}, latency {latency_ms:.1f} ms")
+    yield _check_durability(client, info)
+    yield _check_eviction(info)
+    yield _check_clock(client)
+
+
+def _server(info: dict[str, Any]) -> str:
+    if "valkey_version" in info:
+        return f"Valkey {info['valkey_version']}"
+    return f"Redis {info.get('redis_version', 'of unknown version')}"
+
+
+def _check_durability(client: Any, info: dict[str, Any]) -> Finding:
+    subject = "Redis disk"
+    if not info.get("aof_enabled"):
+        return note(subject, f"The append-only file is off. {_LOSS}", "Start the server with --appendonly yes.")
+    try:
+        fsynced = client.execute_command("WAITAOF", 1, 0, _MAX_WRITE_MS)
+    except ResponseError:
+        message = f"The append-only file is on, but the server has no WAITAOF. {_LOSS}"
+        return note(subject, message, "Use Valkey, or Redis 7.2 or newer.")
+    if fsynced[0] < 1:
+        message = f"The server wrote nothing to its disk within {_MAX_WRITE_MS} ms."
+        return wrong(subject, message, "Check the disk and the log of the server.")
+    return ok(subject, "append-only file on, WAITAOF works: attempts are on disk before money is spent")
+
+
+def _check_eviction(info: dict[str, Any]) -> Finding:
+    subject = "Redis memory"
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy == "noeviction":
+        return ok(subject, "maxmemory-policy noeviction")
+    message = f"maxmemory-policy is {policy}: if memory is short, the server deletes batches."
+    return wrong(subject, message, "Start the server with --maxmemory-policy noeviction.")
+
+
+def _check_clock(client: Any) -> Finding:
+    second, microsecond = client.time()
+    skew_s = time.time() - (second + microsecond / 1e6)
+    if abs(skew_s) <= _MAX_SKEW_S:
+        return ok("clock", "agrees with the clock of Redis")
+    direction = "ahead of" if skew_s > 0 else "behind"
+    message = (
+        f"The clock of this machine is {abs(skew_s):.0f} s {direction} the clock of Redis. Leases use the clock of "
+        "Redis. S3 refuses requests whose time is 15 minutes off."
+    )
+    return note("clock", message, "Set both clocks by NTP.")

@@ -1,0 +1,149 @@
+"""Tasks as Task/Detail describes them. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from pipeline.wiro.errors import NoResponse, TaskNotFound, printable_message
+from pipeline.wiro.values import MAX_URL_CHARS, to_id, to_integer, to_number, to_status, to_task_id, to_text, to_time
+
+QUEUED = "task_queue"
+ENDED = "task_postprocess_end"
+CANCELLED = "task_cancel"
+_MAX_OUTPUTS = 1000
+_MAX_NAME_CHARS = 255
+_MAX_TYPE_CHARS = 100
+
+
+@dataclass(frozen=True)
+class TaskOutput:
+    """One output of a task: a file at `url`, or `content`. `size` is in bytes, None if unknown."""
+
+    name: str
+    content_type: str
+    size: int | None
+    url: str
+    content: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task at the vendor. Times are aware UTC. '' and None: the vendor sent no value."""
+
+    id: str
+    token: str
+    status: str
+    pexit: str
+    """Exit code of the model's process, '0' for success."""
+    cost_usd: Decimal
+    elapsed_s: Decimal | None
+    created: datetime | None
+    started: datetime | None
+    finished: datetime | None
+    callback_url: str
+    outputs: tuple[TaskOutput, ...]
+    failure_reason: str
+    """The last line of the model's stderr, if the vendor sent it."""
+
+    @property
+    def queued(self) -> bool:
+        """Whether the task waits. It can then be cancelled, but not killed."""
+        return self.status == QUEUED
+
+    @property
+    def ended(self) -> bool:
+        """Whether the task has ended. An unknown status counts as active."""
+        return self.status in (ENDED, CANCELLED)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task was cancelled or killed."""
+        return self.status == CANCELLED
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the task succeeded. Only success is billed, so a task with a cost and no `pexit` succeeded."""
+        return self.status == ENDED and (self.pexit == "0" or (not self.pexit and self.cost_usd > 0))
+
+
+def parse_task(document: Mapping[str, Any], *, token: str, task_id: str) -> Task:
+    """Return the requested task. Raises TaskNotFound; NoResponse if the response describes another task."""
+    tasks = document.get("tasklist")
+    if isinstance(tasks, Mapping):
+        tasks = [tasks]
+    if tasks is None and "status" in document:
+        tasks = [document]
+    if not isinstance(tasks, list):
+        raise NoResponse("The vendor's response has no task list.")
+    if not tasks:
+        raise TaskNotFound
+    for fields in tasks:
+        if isinstance(fields, Mapping) and _matches(fields, token, task_id):
+            return _task(fields, token, task_id)
+    raise NoResponse("The vendor's response describes another task than the requested one.")
+
+
+def parse_outputs(value: object) -> tuple[TaskOutput, ...]:
+    """Return the outputs in a list; entries without a URL and without content are skipped."""
+    entries = value[:_MAX_OUTPUTS] if isinstance(value, list) else []
+    outputs = [_output(fields) for fields in entries if isinstance(fields, Mapping)]
+    return tuple(output for output in outputs if output.url or output.content is not None)
+
+
+def _matches(fields: Mapping[str, Any], token: str, task_id: str) -> bool:
+    """Return whether the ids in `fields` do not contradict the requested ones. Each may be missing."""
+    own_token = to_id(fields.get("socketaccesstoken"))
+    if token and own_token:
+        return own_token == token
+    own_id = _own_id(fields)
+    return not (task_id and own_id and own_id != task_id)
+
+
+def _own_id(fields: Mapping[str, Any]) -> str:
+    return to_task_id(fields.get("id")) or to_task_id(fields.get("taskid"))
+
+
+def _task(fields: Mapping[str, Any], token: str, task_id: str) -> Task:
+    status, pexit = to_status(fields.get("status")), to_text(fields.get("pexit")).strip()
+    return Task(
+        id=_own_id(fields) or task_id,
+        token=to_id(fields.get("socketaccesstoken")) or token,
+        status=status,
+        pexit=pexit,
+        cost_usd=to_number(fields.get("totalcost")) or Decimal(0),
+        elapsed_s=to_number(fields.get("elapsedseconds")),
+        created=to_time(fields.get("createtime")),
+        started=to_time(fields.get("starttime")),
+        finished=to_time(fields.get("postprocessendtime")) or to_time(fields.get("canceltime")),
+        callback_url=to_text(fields.get("callbackurl"))[:MAX_URL_CHARS],
+        outputs=parse_outputs(fields.get("outputs")),
+        failure_reason=_failure_reason(fields, status, pexit),
+    )
+
+
+def _failure_reason(fields: Mapping[str, Any], status: str, pexit: str) -> str:
+    if status == CANCELLED:
+        return "The task was cancelled."
+    lines = [line for line in to_text(fields.get("debugerror")).splitlines() if line.strip()]
+    if lines:
+        return printable_message(lines[-1])
+    return f"The task failed (pexit {printable_message(pexit) or 'unknown'})."
+
+
+def _output(fields: Mapping[str, Any]) -> TaskOutput:
+    url, content = to_text(fields.get("url")).strip(), fields.get("content")
+    if content is not None and not isinstance(content, str):
+        content = json.dumps(content, ensure_ascii=False, default=str)
+    media_type = printable_message(to_text(fields.get("contenttype"))).partition(";")[0].strip().lower()
+    return TaskOutput(
+        name=printable_message(to_text(fields.get("name")))[:_MAX_NAME_CHARS],
+        content_type=media_type[:_MAX_TYPE_CHARS],
+        size=to_integer(fields.get("size")),
+        url=url if len(url) <= MAX_URL_CHARS else "",
+        content=content,
+    )
