@@ -23,7 +23,7 @@ from pipeline.storage.s3 import Storage
 
 SECRET = "a secret for callbacks"
 AWAY_S = 30.0
-REMEMBERED = ("gunicorn", "rq worker", "rq cron", "pipeline listen")
+REMEMBERED = ("gunicorn", "rq worker", "jobs.cron", "pipeline listen")
 
 
 @pytest.fixture

@@ -102,8 +102,8 @@ def test_the_same_procfile_runs_under_honcho(environment: dict[str, str], sandbo
         batch = submit(up, sandbox, tmp_path, 4)
         up.run("watch", batch)
         assert up.status(batch)["counts"] == {"succeeded": 4}
-        assert {kind for kind in ("gunicorn", "rq worker", "rq cron", "pipeline listen") if up.pids(kind)} == {
-            "gunicorn", "rq worker", "rq cron", "pipeline listen",
+        assert {kind for kind in ("gunicorn", "rq worker", "jobs.cron", "pipeline listen") if up.pids(kind)} == {
+            "gunicorn", "rq worker", "jobs.cron", "pipeline listen",
         }  # fmt: skip
     finally:
         honcho.terminate()

@@ -7,15 +7,17 @@ import os
 import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
-from rq.cron import CronScheduler
+from rq import Queue
+from rq.serializers import JSONSerializer
 
+from jobs.cron import scheduler
 from pipeline.cli.main import main
 from pipeline.doctor.schedules import schedules
 from pipeline.ledger.ledger import Ledger
@@ -120,15 +122,20 @@ def test_the_file_that_is_shipped_is_good_and_empty(folder: Path, monkeypatch: p
     assert json.loads(dailies("--json").stdout) == {"trouble": None, "schedules": []}
 
 
-def test_the_heart_beat_of_rq_starts_what_is_due(
+def test_the_cron_process_enqueues_json_jobs_that_a_worker_runs(
     folder: Path, ledger: Ledger, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(ROOT)
-    cron = CronScheduler(Redis.from_url(redis_url))
-    cron.load_config_from_file("config/cron.py")
-    (beat,) = [job for job in cron.get_jobs() if job.func_name == "jobs.run_schedules.run_schedules"]
-    assert beat.cron == "* * * * *"
-    beat.enqueue(cron.connection)
+    cron = scheduler(Redis.from_url(redis_url), sweep_every_s=30)
+    assert [(job.func_name, job.cron, job.interval) for job in cron.get_jobs()] == [
+        ("jobs.sweep.sweep", None, 30),
+        ("jobs.run_schedules.run_schedules", "* * * * *", None),
+    ]
+    for job in cron.get_jobs():
+        job.set_enqueue_time(datetime.now(UTC) - timedelta(minutes=5))
+    assert cron.enqueue_jobs() == cron.get_jobs()
+    assert cron.enqueue_jobs() == []
+    queue = Queue("dailies", connection=cron.connection, serializer=JSONSerializer)
+    assert [json.loads(job.data) for job in queue.jobs] == [[job.func_name, None, [], {}] for job in cron.get_jobs()]
     rq = Path(sys.executable).with_name("rq")
     worker = ("worker", "-c", "config.rq", "-w", "jobs.worker.NonForkingWorker", "-S", "json", "--burst", "dailies")
     done = subprocess.run([str(rq), *worker], cwd=ROOT, timeout=60, capture_output=True, text=True, check=True)
