@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
+from decimal import Decimal
 
 from pipeline.doctor import Finding, note, ok, wrong
 from pipeline.domain.formatting import dollars
@@ -11,7 +13,9 @@ from pipeline.errors import DailiesError
 from pipeline.manifest.parser import DEFAULT_MODEL
 from pipeline.settings import Settings
 from pipeline.wiro.client import Wiro
-from pipeline.wiro.errors import NotAuthorized
+from pipeline.wiro.errors import NotAuthorized, WiroError
+
+_RETRY_DELAYS_S = (0.2, 0.5, 1.0)
 
 
 def account(settings: Settings) -> Iterator[Finding]:
@@ -21,7 +25,7 @@ def account(settings: Settings) -> Iterator[Finding]:
         return
     kind = "signature" if settings.wiro_api_secret else "key only"
     try:
-        price = Wiro.from_settings(settings).tool(DEFAULT_MODEL).per_run_usd
+        price = _price_usd(Wiro.from_settings(settings))
     except NotAuthorized as error:
         yield wrong("Wiro", f"{settings.wiro_api_url} ({kind}): {error}", "Check WIRO_API_KEY and WIRO_API_SECRET.")
     except DailiesError as error:
@@ -44,6 +48,18 @@ def fetch_hosts(settings: Settings) -> Iterator[Finding]:
         yield ok("outputs", f"copied from {', '.join(hosts)} only")
     if not any(host.startswith("*.wiro.ai") for host in hosts) and settings.wiro_api_url.endswith("wiro.ai/v1"):
         yield note("outputs", "Wiro's own CDN is not among them.", "Add *.wiro.ai to PIPELINE_FETCH_HOSTS.")
+
+
+def _price_usd(wiro: Wiro) -> Decimal | None:
+    """Return the default model's price. Retry passing errors, so that one does not count as a problem."""
+    for delay_s in _RETRY_DELAYS_S:
+        try:
+            return wiro.tool(DEFAULT_MODEL).per_run_usd
+        except WiroError as error:
+            if not error.retryable:
+                raise
+            time.sleep(delay_s)
+    return wiro.tool(DEFAULT_MODEL).per_run_usd
 
 
 def _resolves(entry: str) -> bool:
