@@ -84,7 +84,7 @@ class LineWriter:
             while data:
                 data = data[os.write(self._file, data) :]
 
-    debug = info = warn = warning = error = err = critical = fatal = failure = exception = log = msg
+    info = warning = error = critical = msg
 
 
 def _dropped_line(count: int) -> str:

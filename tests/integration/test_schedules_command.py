@@ -1,4 +1,4 @@
-"""What `dailies schedules` says and does, and the heart-beat that RQ gives: real servers, a real worker."""
+"""`dailies schedules`, and the cron process that runs schedules every minute, with a real worker."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MANIFEST = 'version: 1\nname: "of-{date}"\nitems: [{prompt: "{schedule}"}]\n'
 def folder(
     redis_url: str, storage: Storage, s3_server: S3Env, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """A folder with a schedule and its manifest; the environment says where all is."""
+    """A folder with a schedule and its manifest. The environment names all servers."""
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("PIPELINE_OUTPUT", bucket)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.endpoint)
@@ -51,16 +51,16 @@ def dailies(*args: str) -> Result:
 
 
 def often() -> dict[str, Any]:
-    answer = dailies("--json")
-    assert (answer.exit_code, answer.stderr) == (0, "")
-    (schedule,) = json.loads(answer.stdout)["schedules"]
+    result = dailies("--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    (schedule,) = json.loads(result.stdout)["schedules"]
     return dict(schedule)
 
 
-def test_run_makes_a_batch_and_prints_its_id_last(folder: Path, ledger: Ledger) -> None:
-    answer = dailies("run", "often")
-    assert answer.exit_code == 0
-    batch_id = answer.stdout.splitlines()[-1]
+def test_run_starts_a_batch_and_prints_its_id_last(folder: Path, ledger: Ledger) -> None:
+    result = dailies("run", "often")
+    assert result.exit_code == 0
+    batch_id = result.stdout.splitlines()[-1]
     row = ledger.batches.get(batch_id)
     assert row.trigger == "schedule:often"
     assert row.name.startswith("of-20")
@@ -68,10 +68,10 @@ def test_run_makes_a_batch_and_prints_its_id_last(folder: Path, ledger: Ledger) 
     assert batch_id in dailies().stdout
 
 
-def test_next_times_are_in_the_schedules_own_zone(folder: Path) -> None:
-    found = often()
-    assert len(found["next"]) == 5
-    assert all(moment.endswith("+09:00") for moment in found["next"])
+def test_next_times_are_in_the_schedules_time_zone(folder: Path) -> None:
+    schedule = often()
+    assert len(schedule["next"]) == 5
+    assert all(moment.endswith("+09:00") for moment in schedule["next"])
     assert "JST" in dailies().stdout
 
 
@@ -84,40 +84,40 @@ def test_pause_and_resume_are_shown(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["run", "pause", "resume"])
-def test_a_schedule_that_there_is_not_ends_with_4(folder: Path, verb: str) -> None:
-    answer = dailies(verb, "never")
-    assert answer.exit_code == 4
-    assert "There is no schedule 'never'" in answer.stderr
+def test_an_unknown_schedule_exits_with_4(folder: Path, verb: str) -> None:
+    result = dailies(verb, "never")
+    assert result.exit_code == 4
+    assert "There is no schedule 'never'" in result.stderr
 
 
-def test_a_manifest_with_mistakes_ends_with_2_and_makes_nothing(folder: Path, ledger: Ledger) -> None:
+def test_an_invalid_manifest_exits_with_2_and_starts_no_batch(folder: Path, ledger: Ledger) -> None:
     (folder / "m.yaml").write_text("version: 1\nname: of\nitems: [{}]\n")
-    answer = dailies("run", "often")
-    assert answer.exit_code == 2
-    assert "m.yaml:3:9" in answer.stderr
+    result = dailies("run", "often")
+    assert result.exit_code == 2
+    assert "m.yaml:3:9" in result.stderr
     assert ledger.queries.recent_batches() == []
     (folder / "m.yaml").unlink()
     assert dailies("run", "often").exit_code == 2
 
 
-def test_a_broken_file_is_told_with_its_lines(folder: Path) -> None:
+def test_errors_of_the_schedules_file_name_their_lines(folder: Path) -> None:
     (folder / "schedules.yaml").write_text("schedules:\n- {name: often}\n")
-    answer = dailies()
-    assert answer.exit_code == 0
-    assert "schedules.yaml:2:3: needs 'cron'" in answer.stderr
+    result = dailies()
+    assert result.exit_code == 0
+    assert "schedules.yaml:2:3: needs 'cron'" in result.stderr
     document = json.loads(dailies("--json").stdout)
     assert "needs 'manifest'" in document["trouble"]
     assert document["schedules"] == []
 
 
-def test_without_a_file_there_are_none(folder: Path) -> None:
+def test_without_a_file_there_are_no_schedules(folder: Path) -> None:
     (folder / "schedules.yaml").unlink()
-    answer = dailies()
-    assert (answer.exit_code, answer.stderr) == (0, "")
-    assert "There are no schedules" in answer.stdout
+    result = dailies()
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "There are no schedules" in result.stdout
 
 
-def test_the_file_that_is_shipped_is_good_and_empty(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shipped_file_is_valid_and_empty(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPELINE_SCHEDULES", str(ROOT / "config/schedules.yaml"))
     assert json.loads(dailies("--json").stdout) == {"trouble": None, "schedules": []}
 
@@ -143,26 +143,26 @@ def test_the_cron_process_enqueues_json_jobs_that_a_worker_runs(
     assert row.trigger == "schedule:often", done.stderr
 
 
-def findings() -> list[tuple[str, str]]:
-    return [(found.verdict, f"{found.subject}: {found.message}") for found in schedules(load())]
+def doctor_findings() -> list[tuple[str, str]]:
+    return [(finding.verdict, f"{finding.subject}: {finding.message}") for finding in schedules(load())]
 
 
-def test_doctor_reads_each_manifest_as_the_next_tick_would(folder: Path, redis_url: str) -> None:
+def test_doctor_reads_each_manifest_like_the_next_occurrence(folder: Path, redis_url: str) -> None:
     states = ScheduleStore.connect(redis_url)
     states.record_evaluation(states.now())
-    ((verdict, told),) = findings()
+    ((verdict, message),) = doctor_findings()
     assert verdict == "ok"
-    assert re.fullmatch(r"schedule often: next \S+ \d\d:\d\d JST: of-20\d\d-\d\d-\d\d, 1 item", told)
+    assert re.fullmatch(r"schedule often: next \S+ \d\d:\d\d JST: of-20\d\d-\d\d-\d\d, 1 item", message)
     (folder / "m.yaml").write_text("version: 1\nname: of\n")
-    assert findings()[0][0] == "wrong"
+    assert doctor_findings()[0][0] == "wrong"
     (folder / "schedules.yaml").write_text("schedules: 7")
-    ((verdict, told),) = findings()
-    assert (verdict, "schedules.yaml:1:12" in told) == ("wrong", True)
+    ((verdict, message),) = doctor_findings()
+    assert (verdict, "schedules.yaml:1:12" in message) == ("wrong", True)
 
 
-def test_doctor_tells_when_nobody_looks_at_the_schedules(folder: Path, redis_url: str) -> None:
-    assert ("note", "schedules: nobody has looked at them yet.") in findings()
+def test_doctor_reports_schedules_that_no_process_runs(folder: Path, redis_url: str) -> None:
+    assert ("note", "schedules: nobody has looked at them yet.") in doctor_findings()
     states = ScheduleStore.connect(redis_url)
     states.record_evaluation(states.now() - timedelta(hours=1))
-    verdict, told = findings()[-1]
-    assert (verdict, told[:43]) == ("wrong", "schedules: nobody has looked at them since ")
+    verdict, message = doctor_findings()[-1]
+    assert (verdict, message[:43]) == ("wrong", "schedules: nobody has looked at them since ")
