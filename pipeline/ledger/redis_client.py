@@ -50,21 +50,22 @@ class TimeLimitedRetry(Retry):
     ) -> Any:
         """Call `do` until it succeeds. Raise its error if the time is over."""
         is_outermost = self._started is None
-        if is_outermost:
-            self._started = time.monotonic()
-            self._logged = False
+        started = time.monotonic() if self._started is None else self._started
 
         def is_in_time(error: Exception) -> bool:
-            return self._is_in_time(error) and (is_retryable is None or is_retryable(error))
+            return self._is_in_time(started, error) and (is_retryable is None or is_retryable(error))
 
+        if is_outermost:
+            self._started = started
+            self._logged = False
         try:
             return super().call_with_retry(do, fail, is_in_time, with_failure_count)
         finally:
             if is_outermost:
                 self._started = None
 
-    def _is_in_time(self, error: Exception) -> bool:
-        elapsed_s = time.monotonic() - (self._started or 0.0)
+    def _is_in_time(self, started: float, error: Exception) -> bool:
+        elapsed_s = time.monotonic() - started
         if elapsed_s > _LOG_AFTER_S and not self._logged:
             self._logged = True
             log.warning("redis_retried", server=self._server, error=type(error).__name__)

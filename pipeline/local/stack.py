@@ -71,7 +71,7 @@ def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str
         for name, command in commands_of(_root() / "Procfile", {"worker": workers}).items():
             supervisor.start(name, command, listener=listener if name == "web" else None)
         web = ("Web", f"http://{HOST}:{env['PORT']}/{_access(settings)}")
-        data = ("State", f"{state} (logs/ among it; env.json tells the other commands where everything is)")
+        data = ("State", f"{state} (logs in logs/; env.json has the settings for other commands)")
         yield Stack(env, settings, [web, *servers.places, data], supervisor)
 
 

@@ -42,7 +42,7 @@ def configure() -> None:
 class LineWriter:
     """Writes lines of many threads to a file. One thread writes for all; the others do not wait.
 
-    If the reader is slow and more than 10,000 lines wait, the oldest are dropped. The next write says how many.
+    If more than 10,000 lines wait for a slow reader, the oldest are dropped. The next write adds their count.
     """
 
     def __init__(self, file: int) -> None:

@@ -60,8 +60,8 @@ def test_no_secret_is_in_a_log_a_command_a_page_redis_or_s3(
         texts.update(files(tmp_path / "state"))
     assert len(texts) > 60, "too few texts to search"
     secrets = [*PLANTED.values(), "planted-redis-password-5a5a", s3_server.secret_key]
-    found = [(place, secret) for place, text in texts.items() for secret in secrets if secret in text]
-    assert found == []
+    leaks = [(place, secret) for place, text in texts.items() for secret in secrets if secret in text]
+    assert leaks == []
 
 
 def commands(up: Up) -> Iterator[str]:
@@ -72,8 +72,8 @@ def commands(up: Up) -> Iterator[str]:
 def page(up: Up, path: str, token: str) -> str:
     request = urllib.request.Request(up.url + path, headers={"Authorization": f"Bearer {token}"})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            text: str = answer.read().decode()
+        with urllib.request.urlopen(request, timeout=10) as response:
+            text: str = response.read().decode()
             return text
     except urllib.error.HTTPError as error:
         return error.read().decode()

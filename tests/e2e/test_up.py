@@ -76,8 +76,8 @@ def test_after_a_stop_or_a_kill_the_batch_continues_and_no_process_remains(own: 
 
 def test_killed_servers_restart_and_requests_wait_for_a_restarting_web_process(own: Up, tmp_path: Path) -> None:
     kill(own, "gunicorn")
-    with urllib.request.urlopen(f"{own.url}/healthz", timeout=30) as answer:
-        assert answer.status == 200
+    with urllib.request.urlopen(f"{own.url}/healthz", timeout=30) as response:
+        assert response.status == 200
     for words in ("valkey-server", "weed", "sandbox --port"):
         kill(own, words)
     until(lambda: answers(f"{own.url}/readyz"), "Redis and S3 to restart")

@@ -1,4 +1,4 @@
-"""Clients while Redis is away: what is retried, for how long, and what the error says."""
+"""Clients while Redis is away: retries, their time limit, and the error."""
 
 from __future__ import annotations
 
