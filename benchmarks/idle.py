@@ -17,7 +17,7 @@ _OURS = {"info"}
 _WORDS = {
     "workers": "rq worker",
     "web": "gunicorn",
-    "cron": "rq cron",
+    "cron": "jobs.cron",
     "listener": "pipeline listen",
     "up": "pipeline up",
 }

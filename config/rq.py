@@ -1,4 +1,4 @@
-"""What `rq worker -c config.rq` and `rq cron -c config.rq` are told. The URL may hold a password: not in a command."""
+"""The settings of `rq worker -c config.rq`. The URL may contain a password, so it is not on the command line."""
 
 from __future__ import annotations
 

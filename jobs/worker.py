@@ -1,7 +1,8 @@
-"""The RQ worker of this service: no fork for a job, so clients and connections stay warm."""
+"""The RQ worker of this service. It runs jobs without a fork, so clients and connections stay open."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 import time
@@ -10,23 +11,25 @@ from types import FrameType
 from typing import Any
 
 import structlog
-from rq import SimpleWorker
+from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
-from rq.worker.base import WorkerStatus
+from rq.worker import WorkerStatus
 
 from jobs import concurrency
 from jobs.context import context, stopping
 from jobs.table import FUNCTIONS
 from pipeline.errors import DailiesError, StorageError
+from pipeline.ledger.redis_client import NO_RETRY
 from pipeline.shutdown import signal_safe_setter
 
 GRACE_S = 25.0
-"""How long the handful at work may take to finish once a worker was asked to stop."""
+"""How many seconds leased items may take to finish after a stop signal."""
 _JOURNAL_FLUSH_S = 3.0
-_SCHEDULER_S = 5.0
+_SCHEDULER_STOP_S = 5.0
 
 log = structlog.get_logger()
+_set_stopping = signal_safe_setter(stopping)
 
 
 class JobRefused(DailiesError):
@@ -50,10 +53,12 @@ class ListedJob(Job):
 
 
 class NonForkingWorker(SimpleWorker):
-    """Runs jobs in its own process. Asked to stop, it lets the handful at work finish.
+    """Runs jobs in its own process. After SIGTERM or SIGINT it finishes the leased items and exits within 30 s.
 
-    A job cannot hurt the worker that a fork would save: it holds no state, and every wait has a time limit.
+    A job needs no fork for protection: it holds no state, and every wait has a time limit.
     """
+
+    _stop_signalled = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -63,55 +68,61 @@ class NonForkingWorker(SimpleWorker):
             queue.job_class = ListedJob
 
     def work(self, *args: Any, **options: Any) -> bool:
-        """Work until told to stop. Everything a job needs is made before the first one comes."""
+        """Run jobs until a stop signal. Create every client before the first job."""
         context().service.storage.connect()
-        threading.Thread(target=_exit_after_grace, name="last-call", daemon=True).start()
+        threading.Thread(target=_exit_after_grace, name="exit-after-grace", daemon=True).start()
         try:
             return super().work(*args, **options)
         finally:
             concurrency.wait_for_all()
-            _write_journal()
+            _flush_journal()
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Run `job`. Raise StopRequested if a stop signal arrived meanwhile."""
+        super().execute_job(job, queue)
+        if self._stop_signalled:
+            raise StopRequested
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """SIGTERM or SIGINT: claim nothing more, and be gone within half a minute.
+        """Handle SIGTERM and SIGINT: lease no more items, and stop after the current job.
 
-        RQ's own handler logs, writes to Redis and waits for a process, while what it has interrupted may hold the
-        locks of all that. This one does nothing that waits, however many signals come.
+        RQ's own handler logs, writes to Redis and joins a process. The interrupted code may hold the locks of all
+        three, so this handler does nothing that waits, however many signals arrive.
         """
-        _tell()
-        if self._stop_requested:
+        _set_stopping()
+        if self._stop_signalled:
             return
-        self._stop_requested = True
+        self._stop_signalled = True
         if self.get_state() != WorkerStatus.BUSY:
             raise StopRequested
 
+    def teardown(self) -> None:
+        """Stop the scheduler and leave RQ's registry. If Redis is away, the entry expires: do not wait for it."""
+        self.connection.set_retry(NO_RETRY)
+        super().teardown()
+
     def stop_scheduler(self) -> None:
-        """End the process that looks after delayed jobs. Its locks run out by themselves: with Redis away, by force."""
-        process = self.scheduler._process if self.scheduler else None
-        if process is None:
-            return
-        process.terminate()
-        process.join(_SCHEDULER_S)
-        if process.is_alive():
-            process.kill()
-            process.join()
-
-
-_tell = signal_safe_setter(stopping)
+        """Stop RQ's scheduler process, the only child. Kill it after 5 s: while Redis is away, it does not stop."""
+        for process in multiprocessing.active_children():
+            process.terminate()
+            process.join(_SCHEDULER_STOP_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
 
 
 def _exit_after_grace() -> None:
-    """What is still at work takes too long, a large copy or a vendor that hangs: its lease will run out."""
+    """Exit 25 s after a stop signal. The leases of what still runs, such as a large copy, expire."""
     stopping.wait()
     time.sleep(GRACE_S)
-    log.warning("stopped_at_work", after_s=GRACE_S)
-    last_words = threading.Thread(target=_write_journal, daemon=True)
-    last_words.start()
-    last_words.join(_JOURNAL_FLUSH_S)
+    log.warning("worker_exited_busy", after_s=GRACE_S)
+    flush = threading.Thread(target=_flush_journal, daemon=True)
+    flush.start()
+    flush.join(_JOURNAL_FLUSH_S)
     os._exit(1)
 
 
-def _write_journal() -> None:
+def _flush_journal() -> None:
     try:
         context().service.journal.flush()
     except StorageError as error:

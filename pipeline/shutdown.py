@@ -11,35 +11,35 @@ from types import FrameType
 
 
 def signal_safe_setter(event: threading.Event) -> Callable[[], None]:
-    """What a signal's handler may call to have `event` set.
+    """Return a function that sets `event` and may be called in a signal handler.
 
-    A handler interrupts its thread anywhere, also where that holds the event's lock, and another signal the handler:
-    setting the event itself would then wait for ever. A SimpleQueue bears it; a thread does the rest. The kernel does
-    send several at once: one for each thread of a parent that was killed.
+    A handler may interrupt code that holds the event's lock, and another signal may interrupt the handler: a direct
+    `event.set()` would deadlock. SimpleQueue.put is reentrant, and a thread sets the event. Several signals at once
+    are normal: the kernel sends one for each thread of a killed parent.
     """
-    told: SimpleQueue[None] = SimpleQueue()
+    requests: SimpleQueue[None] = SimpleQueue()
 
-    def pass_on() -> None:
-        told.get()
+    def set_when_requested() -> None:
+        requests.get()
         event.set()
 
-    threading.Thread(target=pass_on, name="signals", daemon=True).start()
-    return lambda: told.put(None)
+    threading.Thread(target=set_when_requested, name="signals", daemon=True).start()
+    return lambda: requests.put(None)
 
 
 @contextmanager
 def shutdown_requested() -> Iterator[threading.Event]:
-    """An event that is set by SIGTERM or SIGINT for as long as the block runs."""
-    told = threading.Event()
-    tell = signal_safe_setter(told)
+    """Yield an event that SIGTERM or SIGINT sets while the block runs."""
+    requested = threading.Event()
+    set_requested = signal_safe_setter(requested)
 
     def handle(number: int, frame: FrameType | None) -> None:
-        tell()
+        set_requested()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield told
+        yield requested
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
-        tell()
+        set_requested()

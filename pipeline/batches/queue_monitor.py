@@ -1,4 +1,4 @@
-"""Who works: queue and workers, as RQ knows them."""
+"""The queue, its workers and its schedulers, read from RQ's data in Redis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.ledger import redis_client
 
 @dataclass(frozen=True)
 class WorkerRow:
-    """One worker process. `job` is what it does now."""
+    """One worker process. `job` is its current job, None if idle."""
 
     name: str
     host: str
@@ -34,7 +34,7 @@ class WorkerRow:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A job that broke: a fault of the service. The sweep has asked for its work again."""
+    """A job that raised an error: a fault of the service. The sweep has enqueued its work again."""
 
     id: str
     job: str
@@ -44,7 +44,7 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class QueueStats:
-    """Jobs that wait. `oldest_s` is how long the first has waited."""
+    """Numbers of jobs by state. `oldest_s`: how many seconds the first waiting job has waited."""
 
     waiting: int
     oldest_s: float
@@ -54,14 +54,14 @@ class QueueStats:
 
 
 class QueueMonitor:
-    """Asks RQ. Every method may raise Unreachable."""
+    """Reads RQ's data. Every method may raise Unreachable."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis = redis_client.connect(redis_url, decode=False)
         self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
 
     def figures(self) -> QueueStats:
-        """The queue in numbers."""
+        """Return the numbers of jobs and workers."""
         return QueueStats(
             waiting=self._queue.count,
             oldest_s=self._oldest_s(),
@@ -71,42 +71,43 @@ class QueueMonitor:
         )
 
     def workers(self) -> Sequence[WorkerRow]:
-        """Every worker that is alive."""
-        found = Worker.all(queue=self._queue, serializer=JSONSerializer)
+        """Return every registered worker."""
         return [
             WorkerRow(
                 name=worker.name,
                 host=worker.hostname or "",
                 state=str(worker.get_state()),
-                job=_job_of(worker),
+                job=_current_job(worker),
                 heartbeat=_aware(worker.last_heartbeat),
                 done=worker.successful_job_count,
                 failed=worker.failed_job_count,
             )
-            for worker in found
+            for worker in Worker.all(queue=self._queue, serializer=JSONSerializer)
         ]
 
     def schedulers(self) -> int:
-        """How many look after what runs by the clock."""
+        """Return the number of cron schedulers."""
         return len(CronScheduler.all(self._redis))
 
     def schedules_delayed_jobs(self) -> bool:
-        """Whether a worker looks after delayed jobs."""
+        """Return whether a worker enqueues delayed jobs."""
         return bool(self._redis.exists(RQScheduler.get_locking_key(QUEUE)))
 
-    def dead_letters(self, most: int = 50) -> Sequence[DeadLetter]:
-        """Jobs that broke in the last day, the newest first."""
-        ids = self._queue.failed_job_registry.get_job_ids(0, most - 1, desc=True)
-        found = Job.fetch_many(ids, connection=self._redis, serializer=JSONSerializer)
-        return [DeadLetter(job.id, _job_name(job) or "", _aware(job.ended_at), _why(job)) for job in found if job]
+    def dead_letters(self, limit: int = 50) -> Sequence[DeadLetter]:
+        """Return the jobs that failed in the last day, newest first."""
+        ids = self._queue.failed_job_registry.get_job_ids(0, limit - 1, desc=True)
+        jobs = Job.fetch_many(ids, connection=self._redis, serializer=JSONSerializer)
+        return [
+            DeadLetter(job.id, _job_name(job) or "", _aware(job.ended_at), _last_error_line(job)) for job in jobs if job
+        ]
 
     def requeue(self, job_id: str) -> None:
-        """Have a dead letter run once more; it may be gone by now."""
+        """Enqueue a dead letter again. Do nothing if it is gone."""
         with suppress(NoSuchJobError, InvalidJobOperation):
             self._queue.failed_job_registry.requeue(job_id)
 
     def forget(self, job_id: str) -> None:
-        """Take a dead letter off the list; it may be gone by now."""
+        """Delete a dead letter. Do nothing if it is gone."""
         self._queue.failed_job_registry.remove(job_id, delete_job=True)
 
     def _oldest_s(self) -> float:
@@ -115,12 +116,12 @@ class QueueMonitor:
             job = Job.fetch(ids[0], connection=self._redis, serializer=JSONSerializer) if ids else None
         except NoSuchJobError:
             return 0.0
-        since = _aware(job.enqueued_at) if job else None
-        return max(0.0, (datetime.now(UTC) - since).total_seconds()) if since else 0.0
+        enqueued = _aware(job.enqueued_at) if job else None
+        return max(0.0, (datetime.now(UTC) - enqueued).total_seconds()) if enqueued else 0.0
 
 
-def _job_of(worker: BaseWorker) -> str | None:
-    """What a worker does now; its job may have ended since we asked who works."""
+def _current_job(worker: BaseWorker) -> str | None:
+    """Return the name of the worker's job. It may have ended since the worker was read."""
     try:
         return _job_name(worker.get_current_job())
     except NoSuchJobError:
@@ -128,15 +129,15 @@ def _job_of(worker: BaseWorker) -> str | None:
 
 
 def _job_name(job: Job | None) -> str | None:
-    """`jobs.collect.collect` is `collect`."""
+    """Return `collect` for `jobs.collect.collect`."""
     return job.func_name.rpartition(".")[2] if job and job.func_name else None
 
 
-def _why(job: Job) -> str:
-    """The last line of what broke it: the others are for the log."""
+def _last_error_line(job: Job) -> str:
+    """Return the last line of the traceback. The log has the others."""
     result = job.latest_result()
     lines = (result.exc_string or "").strip().splitlines() if result else []
-    return lines[-1] if lines else "It was abandoned."
+    return lines[-1] if lines else "The worker exited during the job."
 
 
 def _aware(when: datetime | None) -> datetime | None:

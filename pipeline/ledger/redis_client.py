@@ -1,137 +1,142 @@
-"""Redis connections whose failures speak to people."""
+"""Redis clients: time limits, retries while the server is away, and errors that name the server."""
 
 from __future__ import annotations
 
-import os
-import random
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import structlog
 from redis import Redis
+from redis.backoff import EqualJitterBackoff, NoBackoff
 from redis.client import Pipeline
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    ConnectionError,
-    TimeoutError,
-)
+from redis.exceptions import ConnectionError, TimeoutError
+from redis.retry import Retry
 
 from pipeline.errors import Unreachable
 
-_CONNECTION_ERRORS = (ConnectionError, TimeoutError, BusyLoadingError, AuthenticationError)
-_MAX_WAIT_S = 2.0
 SOCKET_TIMEOUT_S = 10.0
+NO_RETRY = Retry(NoBackoff(), retries=0)
+_CONNECT_TIMEOUT_S = 5.0
+_RETRYING_SOCKET_TIMEOUT_S = 30.0
+_RQ_RETRY_TIMEOUT_S = 60.0
+_MIN_BACKOFF_S = 0.05
+_MAX_BACKOFF_S = 2.0
+_LOG_AFTER_S = 1.0
 
 log = structlog.get_logger()
+
+
+class TimeLimitedRetry(Retry):
+    """Retries with exponential backoff for at most `timeout_s` seconds after a call began.
+
+    redis-py retries the connect, the health check and the command, one inside the other: a limit on the count would
+    multiply. Here they share the deadline of the outermost call. Each connection has a copy of its own.
+    """
+
+    def __init__(self, timeout_s: float, server: str) -> None:
+        super().__init__(EqualJitterBackoff(cap=_MAX_BACKOFF_S, base=_MIN_BACKOFF_S), retries=-1)
+        self._timeout_s = timeout_s
+        self._server = server
+        self._started: float | None = None
+        self._logged = False
+
+    def call_with_retry(
+        self,
+        do: Callable[[], Any],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,
+    ) -> Any:
+        """Call `do` until it succeeds. Raise its error if the time is over."""
+        is_outermost = self._started is None
+        started = time.monotonic() if self._started is None else self._started
+
+        def is_in_time(error: Exception) -> bool:
+            return self._is_in_time(started, error) and (is_retryable is None or is_retryable(error))
+
+        if is_outermost:
+            self._started = started
+            self._logged = False
+        try:
+            return super().call_with_retry(do, fail, is_in_time, with_failure_count)
+        finally:
+            if is_outermost:
+                self._started = None
+
+    def _is_in_time(self, started: float, error: Exception) -> bool:
+        elapsed_s = time.monotonic() - started
+        if elapsed_s > _LOG_AFTER_S and not self._logged:
+            self._logged = True
+            log.warning("redis_retried", server=self._server, error=type(error).__name__)
+        return elapsed_s < self._timeout_s
 
 
 def connect(
     redis_url: str, *, decode: bool = True, retry_timeout_s: float = 0, socket_timeout_s: float = SOCKET_TIMEOUT_S
 ) -> Any:
-    """A client with time limits on everything; its connection failures come out as Unreachable.
+    """Return a client that raises Unreachable if Redis does not respond.
 
-    `decode` False gives bytes, as RQ wants them. `patience_s`: how long a command is tried again while the server is
-    away. Whatever is sent must then bear to be sent twice: the ledger's scripts refuse a second time by themselves.
-    `answer_s`: how long one that stands still is waited for by those without patience.
+    decode: False returns bytes, as RQ needs them. retry_timeout_s: how many seconds a command is retried while the
+    server is away; 0 fails at once. A retried command may reach the server twice: the ledger's scripts allow that.
+    socket_timeout_s: how long a client without retries waits for a response.
     """
     try:
         client: Any = _Client.from_url(
             redis_url,
             decode_responses=decode,
-            socket_connect_timeout=5,
-            socket_timeout=30 if retry_timeout_s else socket_timeout_s,
+            retry=NO_RETRY,
+            socket_connect_timeout=_CONNECT_TIMEOUT_S,
+            socket_timeout=_RETRYING_SOCKET_TIMEOUT_S if retry_timeout_s else socket_timeout_s,
             health_check_interval=30,
             max_connections=128,
         )
     except ValueError as error:
         raise Unreachable(f"REDIS_URL is not a Redis URL: {error}") from None
-    client.retry_timeout_s = retry_timeout_s
+    if retry_timeout_s:
+        client.set_retry(TimeLimitedRetry(retry_timeout_s, _server(client)))
     return client
 
 
-class _Client(Redis):
-    retry_timeout_s: float = 0
-    translate_errors = True
-
-    def is_orphaned(self) -> bool:
-        """Whether it is not to wait, patient or not."""
-        return False
-
-    def execute_command(self, *args: Any, **options: Any) -> Any:
-        send: Callable[..., Any] = super().execute_command
-        return _with_retries(self, lambda: send(*args, **options))
-
-    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
-        pipe = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-        pipe.owner = self
-        return pipe
-
-
-class RQRedis(_Client):
-    """For RQ's own commands (see the Procfile): where the server is away they wait for it, and no process dies.
-
-    One whose parent is gone is to end, and waits no more.
-    """
-
-    retry_timeout_s = 60
-    translate_errors = False
-    _parents: ClassVar[dict[int, int]] = {}
-
-    def is_orphaned(self) -> bool:
-        """Whether the process that started this one is gone."""
-        return self._parents.setdefault(os.getpid(), os.getppid()) != os.getppid()
+class RQRedis(Redis):
+    """The `--connection-class` of RQ's commands. They wait up to 60 s for Redis, so an outage ends no process."""
 
     @classmethod
-    def from_url(cls, url: str, **options: Any) -> RQRedis:
-        """As RQ makes its client. Workers, who wait for jobs, raise the time limit to what they need."""
-        limits = {"socket_connect_timeout": 5, "socket_timeout": 30, "socket_keepalive": True}
+    def from_url(cls, url: str, **options: Any) -> Any:
+        """Return a client. RQ gives no options; a worker later raises the socket timeout to what BLPOP needs."""
+        limits = {"socket_connect_timeout": _CONNECT_TIMEOUT_S, "socket_timeout": _RETRYING_SOCKET_TIMEOUT_S}
         client: Any = super().from_url(url, **(limits | options))
-        # Who the parent is, is noted while it lives.
-        client.is_orphaned()
-        return client  # type: ignore[no-any-return]
+        client.set_retry(TimeLimitedRetry(_RQ_RETRY_TIMEOUT_S, _server(client)))
+        return client
+
+
+class _Client(Redis):
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except (ConnectionError, TimeoutError) as error:
+            raise _unreachable(self, error) from error
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
 class _Pipeline(Pipeline):
-    owner: _Client
-
     def execute(self, raise_on_error: bool = True) -> Any:
-        commands = list(self.command_stack)
-
-        def send() -> Any:
-            # Executing empties the stack, whether it succeeds or not.
-            self.command_stack = list(commands)
-            return super(_Pipeline, self).execute(raise_on_error)
-
-        return _with_retries(self.owner, send)
-
-
-def _with_retries(client: _Client, call: Callable[[], Any]) -> Any:
-    ends = time.monotonic() + client.retry_timeout_s
-    wait = 0.05
-    while True:
         try:
-            return call()
-        except _CONNECTION_ERRORS as error:
-            if _MAX_WAIT_S / 2 < wait < _MAX_WAIT_S:
-                # Once, after a second or two.
-                log.warning("waiting_for_redis", place=_place(client), error=type(error).__name__)
-            if time.monotonic() + wait > ends or client.is_orphaned():
-                if not client.translate_errors:
-                    raise
-                raise _unreachable(client, error) from error
-        time.sleep(wait * (0.5 + random.random() / 2))
-        wait = min(wait * 2, _MAX_WAIT_S)
+            return super().execute(raise_on_error)
+        except (ConnectionError, TimeoutError) as error:
+            raise _unreachable(self, error) from error
 
 
-def _unreachable(client: Any, error: Exception) -> Unreachable:
+def _unreachable(client: Redis, error: Exception) -> Unreachable:
     return Unreachable(
-        f"Redis at {_place(client)} does not answer ({type(error).__name__}). Start the service with `dailies up`, "
-        "or set REDIS_URL."
+        f"Redis at {_server(client)} does not respond ({type(error).__name__}). "
+        "Start the service with `dailies up`, or set REDIS_URL."
     )
 
 
-def _place(client: Any) -> str:
-    where = client.connection_pool.connection_kwargs
-    return str(where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}")
+def _server(client: Redis) -> str:
+    """Return `host:port` or the socket's path, without the password."""
+    options = client.connection_pool.connection_kwargs
+    return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}")

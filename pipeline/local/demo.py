@@ -1,4 +1,4 @@
-"""The demo: a service of its own, a sample batch through it, its videos to look at."""
+"""The demo: a separate service, a sample batch, and its videos as files."""
 
 from __future__ import annotations
 
@@ -12,44 +12,45 @@ from pathlib import Path
 from pipeline.batches.service import Service
 from pipeline.domain.model import BatchRow
 from pipeline.errors import StorageError
-from pipeline.local.stack import BUCKET, OURS, Stack
+from pipeline.local.env_file import SETTINGS
+from pipeline.local.stack import BUCKET, Stack
 from pipeline.manifest import parser as manifests
 from pipeline.storage.s3 import Storage, join
 
 SAMPLES = Path(__file__).parents[2] / "config" / "samples"
 EXPECTED_TO_FAIL = {"blooper"}
-"""Items of the sample manifest that are there to show what a failure looks like."""
-_VAULT = f"s3://{BUCKET}/samples/"
+"""Items of the sample manifest that show what a failure looks like."""
+_SAMPLES_URI = f"s3://{BUCKET}/samples/"
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` without anything that leads to a real service, nor does a file of settings: a demo costs nothing.
+    """Return `environ` without the service's settings, so that a demo uses no real service and costs nothing.
 
-    Waits are short, as for people who look on.
+    The settings file is not read either. Intervals are short.
     """
-    plain = {name: value for name, value in environ.items() if not name.startswith(OURS)}
-    waits = {"PIPELINE_POLL_AFTER_S": "5", "PIPELINE_SWEEP_EVERY_S": "5"}
-    return {**plain, **waits, "PIPELINE_CONFIG": os.devnull}
+    neutral = {name: value for name, value in environ.items() if not name.startswith(SETTINGS)}
+    intervals = {"PIPELINE_POLL_AFTER_S": "5", "PIPELINE_SWEEP_EVERY_S": "5"}
+    return {**neutral, **intervals, "PIPELINE_CONFIG": os.devnull}
 
 
 def submit(stack: Stack, service: Service) -> str:
-    """Put the sample batch into the service. Answers its id."""
-    _fill_vault(service.storage)
+    """Submit the sample batch. Return its id."""
+    _upload_sample(service.storage)
     sandbox = stack.environment["WIRO_API_URL"].removesuffix("/v1")
     text = (SAMPLES / "demo.yaml").read_text(encoding="utf-8")
-    text = text.replace("{sandbox}", sandbox).replace("{samples}", _VAULT.rstrip("/"))
+    text = text.replace("{sandbox}", sandbox).replace("{samples}", _SAMPLES_URI.rstrip("/"))
     manifest = manifests.parse(text.encode(), file="demo.yaml", read_rows=_no_rows, local_files=SAMPLES)
     return service.submission.submit(manifest, None, trigger="cli", folder=SAMPLES).batch_id
 
 
 def ended_as_expected(service: Service, batch_id: str) -> bool:
-    """Whether every item succeeded, but for those that are there to fail."""
+    """Return whether exactly the items of EXPECTED_TO_FAIL did not succeed."""
     failed = {row.id for row in service.ledger.items.stream(batch_id) if row.status != "succeeded"}
     return failed == EXPECTED_TO_FAIL
 
 
-def bring_home(service: Service, batch: BatchRow, folder: Path) -> Path:
-    """Copy everything of a batch from S3 into `folder`. Answers the gallery, which plays from there."""
+def download_results(service: Service, batch: BatchRow, folder: Path) -> Path:
+    """Copy all files of a batch from S3 into `folder`. Return the gallery, which plays from there."""
     shutil.rmtree(folder, ignore_errors=True)
     for info in service.storage.list(batch.output):
         file = folder / info.uri.removeprefix(batch.output)
@@ -77,10 +78,10 @@ def polled(stack: Stack) -> Iterator[None]:
         thread.join()
 
 
-def _fill_vault(storage: Storage) -> None:
+def _upload_sample(storage: Storage) -> None:
     data = (SAMPLES / "astronaut.jpg").read_bytes()
-    storage.put(join(_VAULT, "astronaut.jpg"), data, "image/jpeg")
+    storage.put(join(_SAMPLES_URI, "astronaut.jpg"), data, "image/jpeg")
 
 
 def _no_rows(reference: str) -> bytes:
-    raise StorageError(f"{reference}: the sample names no rows", retryable=False)
+    raise StorageError(f"{reference}: the sample manifest has no row files", retryable=False)

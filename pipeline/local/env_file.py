@@ -1,4 +1,4 @@
-"""What a running `up` writes into its folder, so that the other commands find it."""
+"""The file in which a running `up` leaves its settings for the other commands."""
 
 from __future__ import annotations
 
@@ -8,52 +8,55 @@ from collections.abc import Mapping
 from pathlib import Path
 
 FILE = "env.json"
-_S3 = ("PIPELINE_OUTPUT", "AWS_ENDPOINT_URL_S3")
-_FOREIGN_S3 = ("AWS_PROFILE", "AWS_SESSION_TOKEN")
-_OURS = ("REDIS_URL", "WIRO_", "PIPELINE_", "AWS_")
+SETTINGS = ("REDIS_URL", "WIRO_", "PIPELINE_", "AWS_")
+"""What the names of this service's settings start with."""
+USER_S3 = ("AWS_PROFILE", "AWS_SESSION_TOKEN")
+"""Credentials of the user that must not be sent to the embedded S3 server."""
+_S3_PLACE = ("PIPELINE_OUTPUT", "AWS_ENDPOINT_URL_S3")
 
 
 def environment(state: Path) -> dict[str, str]:
-    """The environment of the service that runs, or ran, on `state`; empty when there is none."""
+    """Return the settings of the service that runs, or ran, on the folder `state`. Empty without one."""
     try:
         values = json.loads((state / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     if not isinstance(values, dict):
         return {}
-    return {name: str(value) for name, value in values.items() if name.startswith(_OURS)}
+    return {name: str(value) for name, value in values.items() if name.startswith(SETTINGS)}
 
 
 def write_environment(state: Path, values: Mapping[str, str]) -> None:
-    """Write `values` for the other commands: for this user only, as there are secrets among them."""
+    """Write `values`, readable by this user only: they contain secrets."""
     _write(state / FILE, json.dumps(dict(values), indent=1))
 
 
-def keep_file(file: Path, made: str) -> str:
-    """What `file` holds, for this user only; `made` is put into it the first time."""
+def read_or_create(file: Path, content: str) -> str:
+    """Return the text of `file`. Write `content` first if there is no file, readable by this user only."""
     if not file.exists():
-        _write(file, made)
+        _write(file, content)
     return file.read_text(encoding="utf-8")
 
 
+def completed(environ: Mapping[str, str], state: Path) -> dict[str, str]:
+    """Return `environ`, plus the settings of the service on `state` unless REDIS_URL is set. `environ` wins.
+
+    The embedded S3 server accepts its own keys only: unless `environ` names a server or an output, all AWS settings
+    come from `state`.
+    """
+    if environ.get("REDIS_URL"):
+        return dict(environ)
+    saved = environment(state)
+    own = {name: value for name, value in environ.items() if value or name not in saved}
+    if "AWS_ENDPOINT_URL_S3" in saved and not any(environ.get(name) for name in _S3_PLACE):
+        own = {name: value for name, value in own.items() if name not in USER_S3}
+        own.update((name, value) for name, value in saved.items() if name.startswith("AWS_"))
+    return {**saved, **own}
+
+
 def _write(file: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Write `text` atomically."""
     part = file.with_name(f".{file.name}.part")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
         out.write(text)
     part.replace(file)
-
-
-def completed(environ: Mapping[str, str], state: Path) -> dict[str, str]:
-    """`environ`, completed by the service on `state` where REDIS_URL is not set. What the user has set wins.
-
-    The keys of an S3 server belong to it: unless the user has named a server or an output, they all come from `state`.
-    """
-    if environ.get("REDIS_URL"):
-        return dict(environ)
-    found = environment(state)
-    given = {name: value for name, value in environ.items() if value or name not in found}
-    if "AWS_ENDPOINT_URL_S3" in found and not any(environ.get(name) for name in _S3):
-        given = {name: value for name, value in given.items() if name not in _FOREIGN_S3}
-        given.update((name, value) for name, value in found.items() if name.startswith("AWS_"))
-    return {**found, **given}

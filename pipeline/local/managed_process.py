@@ -1,4 +1,4 @@
-"""A process that is kept running: one that dies is started again, with backoff; it ends with all that it started."""
+"""A supervised child process: it restarts with backoff after an exit, and stops with all its children."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ import structlog
 
 log = structlog.get_logger()
 
-FIRST_WAIT_S = 0.5
-MAX_WAIT_S = 30.0
-_STEADY_S = 60.0
-"""A process that has run for so long is started again without a longer wait than the first."""
+MIN_BACKOFF_S = 0.5
+MAX_BACKOFF_S = 30.0
+_STABLE_AFTER_S = 60.0
+"""After so many seconds of running, an exit resets the backoff."""
 _MAX_LOG_BYTES = 64 * 1024 * 1024
-_LOOK_AT_LOG_EVERY_S = 10.0
+_LOG_CHECK_INTERVAL_S = 10.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class ManagedProcess:
-    """A process in a session of its own: a Ctrl-C at the terminal is not for it, it ends when it is told.
+    """A process in its own session, so that a Ctrl-C at the terminal does not reach it.
 
-    Its output goes to `output`, of which no more than two pieces of 64 MB are kept. `holds` are file descriptors that
-    it inherits, `folder` where it is started. On Linux it is told to end when the thread that started it is gone, even
-    killed.
+    output: its log file, of which two parts of at most 64 MB are kept. inherited_fds: open file descriptors that it
+    receives. folder: its working directory. On Linux it receives SIGTERM when the thread that started it exits.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class ManagedProcess:
         *,
         output: Path,
         environment: Mapping[str, str],
-        holds: Sequence[int] = (),
+        inherited_fds: Sequence[int] = (),
         folder: Path | None = None,
     ) -> None:
         self._name = name
@@ -50,39 +49,39 @@ class ManagedProcess:
         self._output = output
         self._environment = environment
         self._folder = folder
-        self._holds = holds
-        self._wait_s = FIRST_WAIT_S
-        self._again_at: float | None = None
-        self._poll_run = 0.0
+        self._inherited_fds = inherited_fds
+        self._backoff_s = MIN_BACKOFF_S
+        self._restart_at: float | None = None
+        self._next_log_check = 0.0
         self._start()
 
-    def is_alive(self) -> bool:
-        """Whether it runs now."""
+    def is_running(self) -> bool:
+        """Return whether the process runs now."""
         return self._process.poll() is None
 
     def poll(self) -> None:
-        """Start it again if it has died, once its wait is over. To be called every now and then."""
+        """Restart the process if it has exited and its backoff is over. Call this a few times a second."""
         now = time.monotonic()
-        if self._again_at is not None and self._again_at <= now:
+        if self._restart_at is not None and self._restart_at <= now:
             self._start()
-        elif self._again_at is None and not self.is_alive():
+        elif self._restart_at is None and not self.is_running():
             self._schedule_restart(now)
-        if self._poll_run <= now:
-            self._poll_run = now + _LOOK_AT_LOG_EVERY_S
-            _truncate_log(self._output)
+        if self._next_log_check <= now:
+            self._next_log_check = now + _LOG_CHECK_INTERVAL_S
+            _rotate_log(self._output)
 
     def terminate(self) -> None:
-        """SIGTERM."""
-        if self.is_alive():
+        """Send SIGTERM."""
+        if self.is_running():
             self._process.terminate()
 
-    def wait_or_kill(self, within_s: float) -> None:
-        """Wait until it has ended; after `within_s` by force, with all that it started."""
-        if self._again_at is not None:
-            # It is buried already, and its number may by now be somebody else's.
+    def wait_or_kill(self, timeout_s: float) -> None:
+        """Wait for the exit. Kill the process after `timeout_s` seconds. Kill its children in any case."""
+        if self._restart_at is not None:
+            # The children are killed already, and another process may have the id by now.
             return
         try:
-            self._process.wait(max(0.0, within_s))
+            self._process.wait(max(0.0, timeout_s))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -98,20 +97,20 @@ class ManagedProcess:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                pass_fds=self._holds,
+                pass_fds=self._inherited_fds,
                 preexec_fn=partial(_exit_with_parent, os.getpid()),
             )
         self._started = time.monotonic()
-        self._again_at = None
+        self._restart_at = None
 
     def _schedule_restart(self, now: float) -> None:
         self._kill_process_group()
-        steady = now - self._started > _STEADY_S
-        self._wait_s = FIRST_WAIT_S if steady else min(self._wait_s * 2, MAX_WAIT_S)
-        self._again_at = now + self._wait_s
+        is_stable = now - self._started > _STABLE_AFTER_S
+        self._backoff_s = MIN_BACKOFF_S if is_stable else min(self._backoff_s * 2, MAX_BACKOFF_S)
+        self._restart_at = now + self._backoff_s
         log.warning(
-            "process_died", process=self._name, exit_code=self._process.returncode, again_in_s=self._wait_s,
-            see=str(self._output),
+            "process_exited", process=self._name, exit_code=self._process.returncode, restart_in_s=self._backoff_s,
+            output=str(self._output),
         )  # fmt: skip
 
     def _kill_process_group(self) -> None:
@@ -122,17 +121,16 @@ class ManagedProcess:
 
 
 def _exit_with_parent(parent: int) -> None:
-    """Called by the child before it becomes something else."""
+    """Have the kernel send SIGTERM when the parent exits, see prctl(2). Runs in the child before exec, Linux only."""
     if _LIBC is None:
         return
-    # prctl(2): the kernel sends this when the parent is gone. Other systems than Linux do without.
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         os._exit(1)
 
 
-def _truncate_log(output: Path) -> None:
-    """Begin a log anew once it is large. It is copied: the process goes on writing into the same file."""
+def _rotate_log(output: Path) -> None:
+    """Copy and empty a large log. A rename would not do: the process keeps writing to the open file."""
     if output.stat().st_size > _MAX_LOG_BYTES:
         shutil.copyfile(output, output.with_suffix(".log.1"))
         os.truncate(output, 0)

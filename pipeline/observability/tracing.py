@@ -1,7 +1,7 @@
-"""A run followed through its steps: its names on every log line, and a span where OpenTelemetry is installed.
+"""Log fields and spans for the steps of a run. Spans need OpenTelemetry.
 
-Submit, callback and collect happen in different processes, maybe hours apart. All of a run's spans are in one trace
-because its id is made from the run's name, so nothing has to be carried along or kept.
+Submit, callback and collect happen in different processes, maybe hours apart. The trace id is a hash of the run's
+name, so all spans of a run are in one trace, and no process stores or sends it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ else:
 
 @contextmanager
 def step(name: str, run: RunId, task: str = "") -> Iterator[None]:
-    """Whatever is logged until the block ends is about `run`, whose task at the vendor is `task` if it is known."""
+    """Add `run` and its `task` at the vendor, if known, to every log line of the block. Open a span."""
     fields: dict[str, str | int] = {"batch": run.batch, "item": run.item, "attempt": run.attempt}
     if task:
         fields["task"] = task
@@ -33,7 +33,7 @@ def step(name: str, run: RunId, task: str = "") -> Iterator[None]:
 
 
 def span(name: str, run: RunId, fields: Mapping[str, str | int]) -> AbstractContextManager[object]:
-    """A span of `run`'s trace alone, with `fields` as attributes."""
+    """Return a span of `run`'s trace with `fields` as attributes."""
     if not _INSTALLED:
         return nullcontext()
     digest = hashlib.sha256(f"{run.batch} {run.item} {run.attempt}".encode()).digest()

@@ -1,4 +1,4 @@
-"""A service of three workers whose clocks are minutes apart, with two schedulers, and a receiver nobody reaches."""
+"""Three workers whose clocks differ by minutes, two schedulers, and a callback URL that does not work."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ SKEWS_S = (300, -300)
 
 
 @pytest.fixture(scope="module")
-def sandbox_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with a_sandbox(tmp_path_factory.mktemp("sandbox"), task_s=0.3, output_bytes=5000) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def sandbox(sandbox_apart: Sandbox) -> Sandbox:
-    sandbox_apart.reset()
-    return sandbox_apart
+def sandbox(shared_sandbox: Sandbox) -> Sandbox:
+    shared_sandbox.reset()
+    return shared_sandbox
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory, sandbox_apart: Sandbox, s3_server: S3Env) -> Iterator[Up]:
+def up(tmp_path_factory: pytest.TempPathFactory, shared_sandbox: Sandbox, s3_server: S3Env) -> Iterator[Up]:
     folder = tmp_path_factory.mktemp("apart")
     with ExitStack() as stack:
         redis = OwnRedis(folder / "redis")
         stack.callback(redis.close)
         environment = {
             **QUICK,
-            **sandbox_apart.environment,
+            **shared_sandbox.environment,
             **s3_environment(s3_server),
             "REDIS_URL": redis.url,
             "PIPELINE_OUTPUT": f"s3://{s3_server.bucket}/{folder.name}/",
@@ -67,14 +67,14 @@ def up(tmp_path_factory: pytest.TempPathFactory, sandbox_apart: Sandbox, s3_serv
         }
         up = stack.enter_context(an_up(folder / "state", environment, workers=1))
         for skew_s in SKEWS_S:
-            stack.enter_context(a_skewed(up, "worker", skew_s))
-        stack.enter_context(a_skewed(up, "cron", SKEWS_S[0]))
+            stack.enter_context(skewed_process(up, "worker", skew_s))
+        stack.enter_context(skewed_process(up, "cron", SKEWS_S[0]))
         yield up
 
 
 @contextmanager
-def a_skewed(up: Up, name: str, skew_s: int) -> Iterator[None]:
-    """Another process of the Procfile beside the service, its clock off by `skew_s`."""
+def skewed_process(up: Up, name: str, skew_s: int) -> Iterator[None]:
+    """Run another process of the Procfile whose clock is wrong by `skew_s` seconds."""
     command = shlex.split(commands_of(ROOT / "Procfile", {})[name])
     programs = Path(sys.executable).parent
     environment = {
@@ -106,7 +106,7 @@ def billed(sandbox: Sandbox, batch: str) -> Counter[str]:
     )
 
 
-def test_workers_with_clocks_apart_and_two_schedulers_run_everything_once(up: Up, sandbox: Sandbox) -> None:
+def test_workers_with_different_clocks_and_two_schedulers_run_every_item_once(up: Up, sandbox: Sandbox) -> None:
     sandbox.change(fail=0.1, rate_limit=0.03)
     submit(up, sandbox, "apart", 40, attempts=8, max_active=12)
     up.run("watch", "apart")
@@ -114,31 +114,31 @@ def test_workers_with_clocks_apart_and_two_schedulers_run_everything_once(up: Up
     assert billed(sandbox, "apart") == Counter({f"apart{n}": 1 for n in range(40)})
     for skew_s in SKEWS_S:
         log = up.state / f"worker{skew_s}.log"
-        until(lambda log=log: b"Job OK" in log.read_bytes(), f"{log} to tell of work")  # type: ignore[misc]
+        until(lambda log=log: b"Job OK" in log.read_bytes(), f"{log} to show a finished job")  # type: ignore[misc]
     assert b"Enqueued job" in (up.state / f"cron{SKEWS_S[0]}.log").read_bytes()
 
 
-def test_where_callbacks_reach_nobody_polls_end_the_batch_and_a_lost_run_goes_again_where_that_is_wanted(
+def test_without_callbacks_polls_finish_the_batch_and_a_lost_run_is_resubmitted_if_configured(
     up: Up, sandbox: Sandbox
 ) -> None:
     sandbox.change(lose_answers=1.0)
     ledger = submit(up, sandbox, "lost", 3)
-    until(lambda: ledger.batches.get("lost").counts.get("unknown") == 3, "all answers to be lost")
+    until(lambda: ledger.batches.get("lost").counts.get("unknown") == 3, "all responses to be lost")
     sandbox.change(lose_answers=0)
     up.run("watch", "lost")
     assert up.status("lost")["counts"] == {"succeeded": 3}
     assert sandbox.stats()["runs"] == 6
-    until(lambda: all(task["calls"] == [0, 0, 0] for task in sandbox.tasks()), "every callback to be given up")
+    until(lambda: all(task["calls"] == [0, 0, 0] for task in sandbox.tasks()), "the sandbox to stop retrying callbacks")
 
 
-def test_a_batch_that_goes_wrong_early_is_stopped(up: Up, sandbox: Sandbox, storage: Storage) -> None:
+def test_a_batch_with_too_many_failures_is_stopped(up: Up, sandbox: Sandbox, storage: Storage) -> None:
     sandbox.change(fail=1.0)
     submit(up, sandbox, "wrong", 60, max_active=4, tolerated_failures="10%")
     up.run("watch", "wrong", code=0)
     status = up.status("wrong")
     assert status["status"] == "failed"
     counts = status["counts"]
-    # Those that were under way when the seventh failed may have come to their end as well.
+    # Items that ran when the seventh failed may have failed as well.
     assert 7 <= counts["failed"] <= 7 + 4
     assert counts["failed"] + counts["cancelled"] == 60
     cancelled = [item for item in results(storage, status)["items"] if item["status"] == "cancelled"]
@@ -149,7 +149,7 @@ def test_a_paused_batch_submits_nothing_until_it_is_resumed(up: Up, sandbox: San
     ledger = submit(up, sandbox, "halt", 12, max_active=2)
     until(lambda: ledger.batches.get("halt").counts.get("succeeded", 0) >= 2, "some items")
     up.run("pause", "halt")
-    until(lambda: sandbox.stats()["active"] == 0, "what runs to end")
+    until(lambda: sandbox.stats()["active"] == 0, "active runs to end")
     posted = sum(task["prompt"].startswith("halt") for task in sandbox.tasks())
     submit(up, sandbox, "other", 3)
     up.run("watch", "other")
@@ -161,9 +161,7 @@ def test_a_paused_batch_submits_nothing_until_it_is_resumed(up: Up, sandbox: San
     assert billed(sandbox, "halt") == Counter({f"halt{n}": 1 for n in range(12)})
 
 
-def test_an_account_without_money_is_seen_in_status_and_on_the_metrics_and_nothing_fails(
-    up: Up, sandbox: Sandbox
-) -> None:
+def test_an_account_without_balance_is_shown_in_status_and_metrics_and_no_item_fails(up: Up, sandbox: Sandbox) -> None:
     assert "dailies_account_paused 0.0" in metrics(up)
     sandbox.change(balance="0.01")
     submit(up, sandbox, "poor", 4)
@@ -179,5 +177,5 @@ def test_an_account_without_money_is_seen_in_status_and_on_the_metrics_and_nothi
 
 
 def metrics(up: Up) -> str:
-    with urllib.request.urlopen(f"{up.url}/metrics", timeout=30) as answer:
-        return str(answer.read().decode())
+    with urllib.request.urlopen(f"{up.url}/metrics", timeout=30) as response:
+        return str(response.read().decode())

@@ -117,7 +117,7 @@ def test_workers_and_web_that_are_killed_come_back_and_nothing_is_lost(
     image = f"http://{sandbox.place}/samples/portrait.jpg"
     manifest = a_manifest(tmp_path, [{"id": f"i{n}", "image": image, "prompt": f"p{n}"} for n in range(40)])
     batch = up.run("submit", manifest).splitlines()[-1]
-    for words in ("rq worker", "gunicorn", "rq cron", "rq worker"):
+    for words in ("rq worker", "gunicorn", "jobs.cron", "rq worker"):
         until(partial(up.pids, words), words)
         for pid in up.pids(words):
             kill(pid)

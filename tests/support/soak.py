@@ -116,7 +116,7 @@ class Soak:
         self._signal("gunicorn", signal.SIGKILL)
 
     def kill_cron(self) -> None:
-        self._signal("rq cron", signal.SIGKILL)
+        self._signal("jobs.cron", signal.SIGKILL)
 
     def freeze_worker(self) -> None:
         """A worker that stands still for longer than its leases, and wakes."""

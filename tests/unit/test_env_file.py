@@ -1,4 +1,4 @@
-"""How the other commands find a running `up`."""
+"""How other commands find a running `up`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UP = {
 }
 
 
-def test_what_up_wrote_is_read_and_is_for_this_user_only(tmp_path: Path) -> None:
+def test_the_file_is_read_back_and_readable_by_this_user_only(tmp_path: Path) -> None:
     write_environment(tmp_path, UP)
     assert environment(tmp_path) == UP
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
@@ -29,30 +29,30 @@ def test_without_a_running_up_nothing_is_added(tmp_path: Path) -> None:
     assert completed({"HOME": "/root"}, tmp_path) == {"HOME": "/root"}
 
 
-def test_with_a_redis_of_ones_own_a_running_up_is_not_looked_at(tmp_path: Path) -> None:
+def test_with_redis_url_set_a_running_up_is_ignored(tmp_path: Path) -> None:
     write_environment(tmp_path, UP)
     assert completed({"REDIS_URL": "redis://elsewhere"}, tmp_path) == {"REDIS_URL": "redis://elsewhere"}
 
 
-def test_what_the_user_has_set_wins_and_empty_counts_as_not_set(tmp_path: Path) -> None:
+def test_the_users_settings_win_and_empty_means_not_set(tmp_path: Path) -> None:
     write_environment(tmp_path, UP)
-    found = completed({"WIRO_API_KEY": "mine", "REDIS_URL": ""}, tmp_path)
-    assert found["WIRO_API_KEY"] == "mine"
-    assert found["REDIS_URL"] == UP["REDIS_URL"]
+    settings = completed({"WIRO_API_KEY": "mine", "REDIS_URL": ""}, tmp_path)
+    assert settings["WIRO_API_KEY"] == "mine"
+    assert settings["REDIS_URL"] == UP["REDIS_URL"]
 
 
 def test_keys_for_another_s3_are_not_used_with_the_server_of_up(tmp_path: Path) -> None:
     write_environment(tmp_path, UP)
-    found = completed({"AWS_ACCESS_KEY_ID": "real", "AWS_SESSION_TOKEN": "real", "AWS_PROFILE": "work"}, tmp_path)
-    assert found["AWS_ACCESS_KEY_ID"] == "local"
-    assert "AWS_SESSION_TOKEN" not in found
-    assert "AWS_PROFILE" not in found
+    settings = completed({"AWS_ACCESS_KEY_ID": "real", "AWS_SESSION_TOKEN": "real", "AWS_PROFILE": "work"}, tmp_path)
+    assert settings["AWS_ACCESS_KEY_ID"] == "local"
+    assert "AWS_SESSION_TOKEN" not in settings
+    assert "AWS_PROFILE" not in settings
 
 
 def test_a_server_that_the_user_names_keeps_the_users_keys(tmp_path: Path) -> None:
     write_environment(tmp_path, UP)
-    found = completed({"AWS_ENDPOINT_URL_S3": "https://s3.example", "AWS_ACCESS_KEY_ID": "real"}, tmp_path)
-    assert (found["AWS_ENDPOINT_URL_S3"], found["AWS_ACCESS_KEY_ID"]) == ("https://s3.example", "real")
+    settings = completed({"AWS_ENDPOINT_URL_S3": "https://s3.example", "AWS_ACCESS_KEY_ID": "real"}, tmp_path)
+    assert (settings["AWS_ENDPOINT_URL_S3"], settings["AWS_ACCESS_KEY_ID"]) == ("https://s3.example", "real")
 
 
 def test_only_settings_are_taken_from_the_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run followed through its steps."""
+"""Log fields and spans of a run."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     return exporter
 
 
-def test_what_is_logged_in_a_step_names_the_run() -> None:
+def test_log_lines_within_a_step_name_the_run() -> None:
     capture = LogCapture()
     log = structlog.wrap_logger(None, processors=[structlog.contextvars.merge_contextvars, capture])
     with tracing.step("collect", RUN, "4711"):
-        log.info("look_failed", error="no")
+        log.info("status_check_failed", error="no")
     log.info("after")
     during, after = capture.entries
     assert (during["batch"], during["item"], during["attempt"], during["task"]) == ("la-street", "woman-1", 2, "4711")
@@ -50,7 +50,7 @@ def test_the_steps_of_a_run_are_one_trace(spans: InMemorySpanExporter) -> None:
     assert steps[0].attributes["dailies.item"] == "woman-1"
 
 
-def test_a_step_that_breaks_is_seen(spans: InMemorySpanExporter) -> None:
+def test_a_failed_step_has_an_error_span(spans: InMemorySpanExporter) -> None:
     with pytest.raises(RuntimeError), tracing.step("collect", RUN):
         raise RuntimeError("broken")
     [span] = spans.get_finished_spans()

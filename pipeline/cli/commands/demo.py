@@ -48,7 +48,7 @@ def command(state: Path) -> None:
         batch = follow(service.ledger, batch_id, people)
         click.echo()
         print_rows(service.ledger.items.stream(batch_id))
-        gallery = demo.bring_home(service, batch, state / "results" / batch_id)
+        gallery = demo.download_results(service, batch, state / "results" / batch_id)
         good = demo.ended_as_expected(service, batch_id)
         click.echo(f"\nResults {results_uri(batch)}")
         click.echo(f"Gallery file://{gallery.absolute()}  (open it in a browser)")

@@ -1,0 +1,62 @@
+"""RQ's cron scheduler with the periodic jobs. Any number may run: running a job twice is harmless.
+
+python -m jobs.cron
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from redis import Redis
+from redis.client import Pipeline
+from redis.exceptions import ConnectionError, TimeoutError
+from rq import Queue
+from rq.cron import CronJob, CronScheduler
+from rq.serializers import JSONSerializer
+
+from jobs.run_schedules import run_schedules
+from jobs.sweep import sweep
+from pipeline.batches.job_queue import QUEUE
+from pipeline.ledger.redis_client import NO_RETRY, RQRedis
+from pipeline.observability import logging
+from pipeline.settings import load
+
+_MIN_TTL_S = 120
+"""Without a worker, jobs expire and do not pile up. A busy worker still finds one when it is free."""
+
+
+class JSONCronScheduler(CronScheduler):
+    """RQ's cron scheduler. Its jobs are JSON: RQ 3.0 pickles them, and workers must never unpickle Redis data."""
+
+    def enqueue_jobs(self) -> list[CronJob]:
+        """Enqueue the jobs that are due. Return them."""
+        queue = Queue(QUEUE, connection=self.connection, serializer=JSONSerializer)
+        enqueue_time = datetime.now(UTC)
+        due = [job for job in self.get_jobs() if job.should_run()]
+        for job in due:
+            queue.enqueue(job.func_name, **job.job_options)
+            job.set_enqueue_time(enqueue_time)
+            self.log.info("Enqueued job %s", job.func_name)
+        return due
+
+    def register_death(self, pipeline: Pipeline | None = None) -> None:
+        """Leave RQ's registry. If Redis is away, the entry expires: do not wait for it."""
+        self.connection.set_retry(NO_RETRY)
+        with suppress(ConnectionError, TimeoutError):
+            super().register_death(pipeline)
+
+
+def scheduler(connection: Redis, *, sweep_every_s: int) -> JSONCronScheduler:
+    """Return a scheduler that enqueues `sweep` every `sweep_every_s` seconds and `run_schedules` every minute."""
+    cron = JSONCronScheduler(connection)
+    ttl_s = max(_MIN_TTL_S, 2 * sweep_every_s)
+    cron.register(sweep, queue_name=QUEUE, interval=sweep_every_s, ttl=ttl_s, result_ttl=0)
+    cron.register(run_schedules, queue_name=QUEUE, cron="* * * * *", ttl=_MIN_TTL_S, result_ttl=0)
+    return cron
+
+
+if __name__ == "__main__":
+    logging.configure()
+    settings = load()
+    scheduler(RQRedis.from_url(settings.redis_url), sweep_every_s=settings.sweep_every_s).start()  # type: ignore[no-untyped-call]

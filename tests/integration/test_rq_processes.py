@@ -1,0 +1,85 @@
+"""The worker and cron processes of the Procfile after SIGTERM, with Redis running or away."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.processes import ROOT, OwnRedis, bare_environment, s3_environment
+from support.waiting import WaitFor
+
+from pipeline.batches.queue_monitor import QueueMonitor
+from pipeline.local.servers import S3Env
+from pipeline.local.supervisor import commands_of
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[OwnRedis]:
+    server = OwnRedis(tmp_path / "redis")
+    yield server
+    server.close()
+
+
+@contextmanager
+def running(name: str, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the Procfile in a process group of its own."""
+    program, *args = shlex.split(commands_of(ROOT / "Procfile", {})[name])
+    command = [str(Path(sys.executable).with_name(program)), *args]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def is_registered(name: str, monitor: QueueMonitor) -> bool:
+    if name == "cron":
+        return monitor.schedulers() == 1
+    return [worker.state for worker in monitor.workers()] == ["idle"] and monitor.schedules_delayed_jobs()
+
+
+def group_is_gone(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("is_redis_away", [False, True])
+@pytest.mark.parametrize("name", ["worker", "cron"])
+def test_several_stop_signals_end_a_process_and_its_children(
+    redis: OwnRedis, s3_server: S3Env, tmp_path: Path, wait_for: WaitFor, name: str, is_redis_away: bool
+) -> None:
+    environment = {
+        **bare_environment(),
+        **s3_environment(s3_server),
+        "REDIS_URL": redis.url,
+        "PIPELINE_OUTPUT": f"s3://{s3_server.bucket}/{tmp_path.name}/",
+        "PYTHONPATH": str(ROOT),
+    }
+    log = tmp_path / "process.log"
+    with running(name, environment, log) as process:
+        wait_for(lambda: is_registered(name, QueueMonitor(redis.url)), f"the {name} to start", 60)
+        if is_redis_away:
+            redis.kill()
+        for _ in range(3):
+            process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        wait_for(lambda: group_is_gone(process), "its children to exit")
+    if not is_redis_away:
+        assert process.returncode == 0
+        assert not QueueMonitor(redis.url).workers()
+        assert QueueMonitor(redis.url).schedulers() == 0
