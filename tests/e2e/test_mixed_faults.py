@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.fault_vendor import BODIES, LOST, NOT_TAKEN, PRICE, Vendor, a_vendor
@@ -61,18 +62,8 @@ def up(tmp_path: Path, vendor: Vendor, s3_server: S3Env) -> Iterator[Up]:
             yield up
 
 
-def test_with_faults_of_vendor_cdn_and_callbacks_every_item_ends_correctly_and_is_billed_once(
-    up: Up, vendor: Vendor, storage: Storage, tmp_path: Path
-) -> None:
-    vendor.open()
-    prompts = [*PASSING, *PAID, *LASTING]
-    image = f"http://{vendor.place}/picture.jpg"
-    items = [{"id": f"i{n}", "image": image, "prompt": prompt} for n, prompt in enumerate(prompts)]
-    batch = up.run("submit", a_manifest(tmp_path, items, limits={"attempts": 2})).splitlines()[-1]
-    until(lambda: up.status(batch)["finished"], "the batch to end", 240)
-    status = up.status(batch)
-    rows = {item["prompt"]: item for item in results(storage, status)["items"]}
-
+def check_rows(rows: dict[str, Any], vendor: Vendor, storage: Storage) -> None:
+    """Check state, output and error of every item. `rows`: {prompt: row of the results}."""
     assert {prompt: rows[prompt]["status"] for prompt in PASSING} == dict.fromkeys(PASSING, "succeeded")
     for prompt in PASSING:
         (output,) = rows[prompt]["outputs"]
@@ -89,6 +80,20 @@ def test_with_faults_of_vendor_cdn_and_callbacks_every_item_ends_correctly_and_i
     spent = {prompt: row["attempts"] for prompt, row in rows.items() if row["attempts"] != 1}
     # A refused run spends no attempt; a fault of the vendor does.
     assert spent == {"500": 2, "503": 2, "fails once, older attempt": 2, "always fails": 2}
+
+
+def test_with_faults_of_vendor_cdn_and_callbacks_every_item_ends_correctly_and_is_billed_once(
+    up: Up, vendor: Vendor, storage: Storage, tmp_path: Path
+) -> None:
+    vendor.open()
+    prompts = [*PASSING, *PAID, *LASTING]
+    image = f"http://{vendor.place}/picture.jpg"
+    items = [{"id": f"i{n}", "image": image, "prompt": prompt} for n, prompt in enumerate(prompts)]
+    batch = up.run("submit", a_manifest(tmp_path, items, limits={"attempts": 2})).splitlines()[-1]
+    until(lambda: up.status(batch)["finished"], "the batch to end", 240)
+    status = up.status(batch)
+    rows = {item["prompt"]: item for item in results(storage, status)["items"]}
+    check_rows(rows, vendor, storage)
     lost = "run cut, no callback"
     assert vendor.billed == Counter([*PASSING, *PAID, lost, "detail gone"])
     assert {answer for task in vendor.tasks.values() for answer in task.answers} == {200}

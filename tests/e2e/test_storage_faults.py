@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -69,10 +70,7 @@ def test_errors_of_s3_are_shown_and_the_batch_completes_once_s3_works(
     until(lambda: ledger.batches.get("b").counts.get("failed") == ITEMS, "the copies to fail")
     status = up.status("b")
     assert (status["finished"], status["cost_usd"]) == (None, "0.54")
-    for item in json.loads(up.run("items", "b", "--json")):
-        assert "is paid" in item["error"]
-        assert "AccessDenied" in item["error"]
-        assert "AWS_" in item["error"]
+    check_errors(json.loads(up.run("items", "b", "--json")))
 
     # S3 works again: the batch ends. A retry only copies, also while some requests to S3 still fail.
     proxy.fail(0)
@@ -96,6 +94,14 @@ def test_errors_of_s3_are_shown_and_the_batch_completes_once_s3_works(
         assert info.size == SIZE
     assert uploads(storage, status["output"]) == []
     assert Counter(task["prompt"] for task in sandbox.tasks()) == Counter(f"p{n}" for n in range(ITEMS))
+
+
+def check_errors(items: list[dict[str, Any]]) -> None:
+    """Check that every item shows what S3 refused and what to do."""
+    for item in items:
+        assert "is paid" in item["error"]
+        assert "AccessDenied" in item["error"]
+        assert "AWS_" in item["error"]
 
 
 def uploads(storage: Storage, prefix: str) -> list[str]:
