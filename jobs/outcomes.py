@@ -19,7 +19,7 @@ from pipeline.wiro import errors
 from pipeline.wiro.client import Run, Task
 
 _FIRST_BACKOFF_S = 1.0
-_FIRST_PLACE_WAIT_S = 0.5
+_FIRST_SLOT_WAIT_S = 0.5
 _SHORT_OUTAGE_ATTEMPT = 3
 """Requests that fail without a counter are repeated after the delay of a third attempt: 2 to 4 s."""
 
@@ -128,9 +128,7 @@ class Pause:
 
 
 PostTransition = Accept | MarkUnknown | Requeue | End
-PollTransition = (
-    Requeue | End | EndStopped | Release | StopTask | Adopt | RejectHint | RecordSuccess | CopyOutputs
-)  # fmt: skip
+PollTransition = Requeue | End | EndStopped | Release | StopTask | Adopt | RejectHint | RecordSuccess | CopyOutputs
 AccountEffect = LimitConcurrency | BackOff | Pause
 
 
@@ -158,7 +156,7 @@ def classify_post(
             return PostOutcome(MarkUnknown())
         case errors.TooManyTasks():
             # A slot is free when one of our runs ends, and `limits.deadline` ends the batch: this fails no item.
-            return PostOutcome(Requeue(_place_wait_s(lease, random_share)), LimitConcurrency(result.allowed))
+            return PostOutcome(Requeue(_slot_wait_s(lease, random_share)), LimitConcurrency(result.allowed))
         case errors.RateLimited():
             back_off = BackOff(result.retry_after_s or _FIRST_BACKOFF_S, error)
             return PostOutcome(_requeue_refused(lease, error, random_share), back_off)
@@ -254,8 +252,8 @@ def _requeue_refused(lease: SubmissionLease, error: str, random_share: float) ->
     return Requeue(retry_policy.backoff(lease.refusals + 1, random_share))
 
 
-def _place_wait_s(lease: SubmissionLease, random_share: float) -> float:
-    delay_s = retry_policy.backoff(lease.refusals + 1, random_share, first_s=_FIRST_PLACE_WAIT_S)
+def _slot_wait_s(lease: SubmissionLease, random_share: float) -> float:
+    delay_s = retry_policy.backoff(lease.refusals + 1, random_share, first_s=_FIRST_SLOT_WAIT_S)
     return min(delay_s, retry_policy.MAX_SLOT_WAIT_S)
 
 

@@ -52,7 +52,7 @@ class JobQueue:
 
     def enqueue_once(self, job: Job, *args: str) -> None:
         """Enqueue `job` to run now, unless the same job with the same `args` is pending."""
-        if self._redis.set(job_enqueued_key(job.name.lower(), *args), 1, nx=True, ex=_PENDING_TTL_S):
+        if self._redis.set(_enqueued_key(job, *args), 1, nx=True, ex=_PENDING_TTL_S):
             self._queue.enqueue(job.value, *args, **_OPTIONS)
 
     def enqueue_in(self, job: Job, delay_s: float, *args: str) -> None:
@@ -67,13 +67,15 @@ class JobQueue:
             return
         if not args:
             self._last_delayed[job] = second
-        if self._redis.set(
-            job_enqueued_key(job.name.lower(), *args, f"@{second}"), 1, nx=True, ex=delay + _PENDING_TTL_S
-        ):
+        if self._redis.set(_enqueued_key(job, *args, f"@{second}"), 1, nx=True, ex=delay + _PENDING_TTL_S):
             # At that second, not `delay` from now: a job that runs too early finds nothing due and cannot be enqueued
             # for the same second again.
             self._queue.enqueue_at(datetime.fromtimestamp(second, UTC), job.value, *args, **_OPTIONS)
 
     def clear_pending(self, job: Job, *args: str) -> None:
         """Mark `job` as begun: from now on `enqueue_once` enqueues another one."""
-        self._redis.delete(job_enqueued_key(job.name.lower(), *args))
+        self._redis.delete(_enqueued_key(job, *args))
+
+
+def _enqueued_key(job: Job, *args: str) -> str:
+    return job_enqueued_key(job.name.lower(), *args)

@@ -1,4 +1,4 @@
-"""Faults that a user may meet, through the commands alone."""
+"""Faults that a user can meet, tested through the commands."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def submit(up: Up, manifest: str, batch: str = "b") -> str:
 
 
 @pytest.fixture
-def called(tmp_path: Path, environment: dict[str, str]) -> dict[str, str]:
-    """An environment with callbacks."""
+def callback_environment(tmp_path: Path, environment: dict[str, str]) -> dict[str, str]:
+    """Return an environment with callbacks."""
     return {**environment, "PIPELINE_PUBLIC_URL": Up(tmp_path / "state", {}).url}
 
 
-def test_a_ledger_that_is_lost_is_rebuilt_from_s3_and_pays_for_nothing_twice(
+def test_a_lost_ledger_is_rebuilt_from_s3_and_nothing_is_paid_twice(
     up: Up, sandbox: Sandbox, storage: Storage, tmp_path: Path
 ) -> None:
     sandbox.change(task_s=2.0)
@@ -58,7 +58,7 @@ def test_a_ledger_that_is_lost_is_rebuilt_from_s3_and_pays_for_nothing_twice(
     up.run("recover", "s3://tests/no/such/batch/", code=4)
 
 
-def test_a_finished_batch_comes_back_as_it_was(up: Up, sandbox: Sandbox, storage: Storage, tmp_path: Path) -> None:
+def test_a_finished_batch_is_recovered_unchanged(up: Up, sandbox: Sandbox, storage: Storage, tmp_path: Path) -> None:
     file = tmp_path / "batch.yaml"
     file.write_text(json.dumps({"version": 1, "name": "b", "limits": {"attempts": 1}, "items": [
         *items(sandbox, 3), {"id": "bad", "prompt": "x #fail", "image": f"http://{sandbox.place}/samples/portrait.jpg"},
@@ -66,7 +66,7 @@ def test_a_finished_batch_comes_back_as_it_was(up: Up, sandbox: Sandbox, storage
     batch = submit(up, str(file))
     up.run("watch", batch)
     before = up.status(batch)
-    told = results(storage, before)
+    results_before = results(storage, before)
     Redis.from_url(up.environment["REDIS_URL"]).flushall()
     up.run("recover", before["output"])
     up.run("watch", batch)
@@ -76,20 +76,22 @@ def test_a_finished_batch_comes_back_as_it_was(up: Up, sandbox: Sandbox, storage
         before["cost_usd"],
         before["status"],
     )
-    assert results(storage, after) == told
+    assert results(storage, after) == results_before
     assert sandbox.stats()["runs"] == 4
 
 
-def test_a_lost_answer_is_adopted_by_its_callback(tmp_path: Path, called: dict[str, str], sandbox: Sandbox) -> None:
+def test_a_lost_answer_is_adopted_by_its_callback(
+    tmp_path: Path, callback_environment: dict[str, str], sandbox: Sandbox
+) -> None:
     sandbox.change(lose_answers=1.0, task_s=1.0)
-    with an_up(tmp_path / "state", called) as up:
+    with an_up(tmp_path / "state", callback_environment) as up:
         batch = submit(up, a_manifest(tmp_path, items(sandbox, 5)))
         up.run("watch", batch)
         assert up.status(batch)["counts"] == {"succeeded": 5}
     assert billed(sandbox) == Counter(f"p{n}" for n in range(5))
 
 
-def test_a_lost_answer_that_no_callback_brings_back_waits_for_a_person(
+def test_a_lost_answer_without_a_callback_stays_unknown_until_a_person_retries_it(
     up: Up, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     sandbox.change(lose_answers=1.0)
@@ -103,7 +105,7 @@ def test_a_lost_answer_that_no_callback_brings_back_waits_for_a_person(
     assert up.status(batch)["counts"] == {"succeeded": 2}
 
 
-def test_the_budget_is_never_passed(up: Up, sandbox: Sandbox, storage: Storage, tmp_path: Path) -> None:
+def test_the_budget_is_never_exceeded(up: Up, sandbox: Sandbox, storage: Storage, tmp_path: Path) -> None:
     batch = submit(up, a_manifest(tmp_path, items(sandbox, 12), limits={"budget_usd": "0.50"}))
     up.run("watch", batch)
     status = up.status(batch)
@@ -113,7 +115,7 @@ def test_the_budget_is_never_passed(up: Up, sandbox: Sandbox, storage: Storage, 
     assert any("budget" in str(error) for error in errors)
 
 
-def test_an_account_without_money_pauses_and_goes_on_by_itself(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_an_account_without_funds_pauses_and_resumes_by_itself(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.change(balance="0.01")
     batch = submit(up, a_manifest(tmp_path, items(sandbox, 3)))
     until(lambda: json.loads(up.run("status", "--json"))["account"]["paused"], "the account to pause")
@@ -123,9 +125,7 @@ def test_an_account_without_money_pauses_and_goes_on_by_itself(up: Up, sandbox: 
     assert up.status(batch)["counts"] == {"succeeded": 3}
 
 
-def test_the_vendors_limit_on_concurrent_tasks_is_kept_and_nothing_fails(
-    up: Up, sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_the_vendors_concurrency_limit_is_respected_and_no_item_fails(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.change(balance="30")
     batch = submit(up, a_manifest(tmp_path, items(sandbox, 12), limits={"attempts": 1}))
     up.run("watch", batch)
@@ -133,7 +133,7 @@ def test_the_vendors_limit_on_concurrent_tasks_is_kept_and_nothing_fails(
     assert sandbox.stats()["max_active_seen"] <= 3
 
 
-def test_a_cancelled_batch_stops_here_and_at_the_vendor(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_cancelled_batch_stops_its_tasks_at_the_vendor(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.change(task_s=600)
     batch = submit(up, a_manifest(tmp_path, items(sandbox, 6), limits={"max_active": 2}))
     until(lambda: sandbox.stats()["active"] == 2, "two runs")
@@ -152,11 +152,11 @@ def test_a_task_that_never_ends_is_killed_at_the_deadline(up: Up, sandbox: Sandb
     assert sandbox.stats()["active"] == 0
 
 
-def test_a_copy_that_cannot_be_made_is_made_later_and_never_bought_again(
+def test_a_failed_copy_is_repeated_by_retry_without_a_second_run(
     tmp_path: Path, environment: dict[str, str], sandbox: Sandbox
 ) -> None:
-    nowhere = {**environment, "PIPELINE_FETCH_HOSTS": "*.wiro.ai"}
-    with an_up(tmp_path / "state", nowhere) as up:
+    cdn_not_allowed = {**environment, "PIPELINE_FETCH_HOSTS": "*.wiro.ai"}
+    with an_up(tmp_path / "state", cdn_not_allowed) as up:
         batch = submit(up, a_manifest(tmp_path, items(sandbox, 2)))
         up.run("watch", batch)
         status = up.status(batch)

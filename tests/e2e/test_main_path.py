@@ -1,4 +1,4 @@
-"""The whole way through the commands: servers that are not `up`'s own, a vendor that is strict."""
+"""The main path through the commands, with external servers and a strict vendor."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAMPLES = ROOT / "config" / "samples"
 
 
 def mixed_items(folder: Path, sandbox: Sandbox, storage: Storage, bucket: str, count: int) -> list[dict[str, Any]]:
-    """Pictures by file, by URL and by S3 address, in turns."""
+    """Return items whose images are files, URLs and S3 objects in turn."""
     for name in ("astronaut.jpg", "portrait.jpg"):
         (folder / name).write_bytes((SAMPLES / name).read_bytes())
     storage.put(f"{bucket}vault/portrait.jpg", (SAMPLES / "portrait.jpg").read_bytes(), "image/jpeg")
@@ -38,7 +38,7 @@ def mixed_items(folder: Path, sandbox: Sandbox, storage: Storage, bucket: str, c
     return [{"id": f"i{n}", "image": images[n % 4], "prompt": f"take {n % 7}", "params": {}} for n in range(count)]
 
 
-def test_fifty_mixed_items_become_videos_that_are_run_and_billed_once(
+def test_fifty_mixed_items_are_run_and_billed_once(
     up: Up, sandbox: Sandbox, storage: Storage, tmp_path: Path, bucket: str
 ) -> None:
     manifest = a_manifest(tmp_path, mixed_items(tmp_path, sandbox, storage, bucket, 50))
@@ -64,8 +64,8 @@ def test_fifty_mixed_items_become_videos_that_are_run_and_billed_once(
 
 
 def cdn_bytes(sandbox: Sandbox, task_id: str) -> bytes:
-    with urllib.request.urlopen(f"http://{sandbox.place}/cdn/{task_id}/0.mp4", timeout=10) as answer:
-        data: bytes = answer.read()
+    with urllib.request.urlopen(f"http://{sandbox.place}/cdn/{task_id}/0.mp4", timeout=10) as response:
+        data: bytes = response.read()
         return data
 
 
@@ -94,7 +94,7 @@ def test_the_same_id_from_two_processes_is_one_batch(up: Up, sandbox: Sandbox, t
     assert Counter(task["prompt"] for task in sandbox.tasks()) == Counter(f"p{n}" for n in range(10))
 
 
-def test_a_stop_in_the_middle_and_a_start_again_change_nothing(
+def test_a_restart_in_the_middle_of_a_batch_loses_nothing(
     tmp_path: Path, environment: dict[str, str], sandbox: Sandbox, storage: Storage, bucket: str
 ) -> None:
     sandbox.change(task_s=1.0)
@@ -103,28 +103,26 @@ def test_a_stop_in_the_middle_and_a_start_again_change_nothing(
         batch = up.run("submit", manifest).splitlines()[-1]
         until(lambda: up.status(batch)["counts"].get("succeeded", 0) >= 4, "some items")
         assert up.stop() == 0
-        assert up.pids("") == [], "nothing is left behind"
+        assert up.pids("") == [], "no process is left"
         up.start()
         up.run("watch", batch)
         assert up.status(batch)["counts"] == {"succeeded": 24}
     assert sandbox.stats()["billed_tasks"] == 24
 
 
-def test_workers_and_web_that_are_killed_come_back_and_nothing_is_lost(
-    up: Up, sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_killed_processes_are_restarted_and_nothing_is_lost(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.change(task_s=1.0)
     image = f"http://{sandbox.place}/samples/portrait.jpg"
     manifest = a_manifest(tmp_path, [{"id": f"i{n}", "image": image, "prompt": f"p{n}"} for n in range(40)])
     batch = up.run("submit", manifest).splitlines()[-1]
-    for words in ("rq worker", "gunicorn", "jobs.cron", "rq worker"):
-        until(partial(up.pids, words), words)
-        for pid in up.pids(words):
+    for command in ("rq worker", "gunicorn", "jobs.cron", "rq worker"):
+        until(partial(up.pids, command), command)
+        for pid in up.pids(command):
             kill(pid)
-        until(partial(up.pids, words), f"{words} to come back")
+        until(partial(up.pids, command), f"{command} to restart")
     up.run("watch", batch)
     status = up.status(batch)
-    # A worker that dies between posting a run and hearing of it leaves it to the callback, and that has come.
+    # If a worker is killed between a post and its response, the callback finds the run.
     assert status["counts"] == {"succeeded": 40}
     assert sandbox.stats()["billed_tasks"] == 40
 
@@ -136,7 +134,9 @@ def kill(pid: int) -> None:
         return
 
 
-def test_a_failure_speaks_with_the_vendors_words(up: Up, sandbox: Sandbox, storage: Storage, tmp_path: Path) -> None:
+def test_a_failed_item_shows_the_error_of_the_vendor(
+    up: Up, sandbox: Sandbox, storage: Storage, tmp_path: Path
+) -> None:
     image = f"http://{sandbox.place}/samples/portrait.jpg"
     items = [{"id": "good", "image": image, "prompt": "p"}, {"id": "bad", "image": image, "prompt": "p #fail"}]
     manifest = a_manifest(tmp_path, items, limits={"attempts": 2})
@@ -156,7 +156,7 @@ def test_without_a_public_url_runs_are_polled(up: Up, sandbox: Sandbox, tmp_path
     assert sandbox.tasks()[0]["callback_url"] == ""
 
 
-def test_callbacks_that_come_are_enough(
+def test_callbacks_work_without_polls(
     tmp_path: Path, environment: dict[str, str], sandbox: Sandbox, s3_server: S3Env
 ) -> None:
     up = Up(tmp_path / "state", environment)
@@ -168,11 +168,11 @@ def test_callbacks_that_come_are_enough(
     assert all(task["calls"] == [200] for task in sandbox.tasks())
 
 
-def test_a_manifest_with_mistakes_costs_nothing(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_an_invalid_manifest_creates_no_batch(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
     items: list[dict[str, Any]] = [{"id": "../up", "image": "nope.jpg", "prompt": "p", "colour": "red"}, {"id": "x"}]
     manifest = a_manifest(tmp_path, items, nmae="typo")
     up.run("submit", manifest, code=2)
-    said = up.run("validate", manifest, code=2)
-    assert len(said.splitlines()) >= 5, said
+    output = up.run("validate", manifest, code=2)
+    assert len(output.splitlines()) >= 5, output
     assert json.loads(up.run("status", "--json"))["batches"] == []
     assert sandbox.tasks() == []

@@ -18,6 +18,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from support.processes import PIPELINE, ROOT, Sandbox, Up, an_up, bare_environment, until
 
+from pipeline.batches import job_queue
 from pipeline.storage.s3 import Storage
 
 PORTRAIT = (ROOT / "config" / "samples" / "portrait.jpg").read_bytes()
@@ -84,7 +85,7 @@ def test_what_is_dropped_becomes_videos_and_says_so_beside_it(
     assert all(batch in up.run("list") for batch in gathered)
     # A worker that dies between the end of a batch and its report leaves the report to be made all the same.
     assert {(job.func_name, *job.args) for job in later(up)} >= {
-        ("jobs.write_status_files.write_status_files", batch) for batch in (status["batch_id"], *gathered)
+        (job_queue.Job.WRITE_STATUS_FILES, batch) for batch in (status["batch_id"], *gathered)
     }
 
 

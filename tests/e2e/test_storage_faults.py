@@ -1,4 +1,4 @@
-"""An S3 server that refuses, fails and cuts connections: what went wrong is said, and nothing is lost."""
+"""An S3 server that refuses, fails and cuts connections: errors are shown and nothing is lost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,7 +21,7 @@ from pipeline.storage.s3 import Storage, split
 
 ITEMS = 6
 SIZE = 7_000_000
-"""Two parts each."""
+"""Bytes of an output: two parts of a multipart upload."""
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def up(tmp_path: Path, redis: OwnRedis, sandbox: Sandbox, proxy: FaultyProxy, s3
         yield up
 
 
-def test_what_s3_refuses_is_said_and_made_good_once_it_is_mended(
+def test_errors_of_s3_are_shown_and_the_batch_completes_once_s3_works(
     up: Up, redis: OwnRedis, sandbox: Sandbox, proxy: FaultyProxy, storage: Storage, tmp_path: Path
 ) -> None:
     image = f"http://{sandbox.place}/samples/portrait.jpg"
@@ -62,19 +63,16 @@ def test_what_s3_refuses_is_said_and_made_good_once_it_is_mended(
     proxy.fail(0)
     up.run("submit", manifest, "--batch-id", "b")
 
-    # Denied before the first run is posted: nothing is bought that is not written down. Denied at the copy: it is said.
+    # Denied before the first post: no run without its journal entry. Denied at the copy: the item shows the error.
     ledger = Ledger.connect(redis.url)
     until(lambda: sandbox.stats()["runs"] == ITEMS, "all runs")
     proxy.fail(1.0, "denied")
     until(lambda: ledger.batches.get("b").counts.get("failed") == ITEMS, "the copies to fail")
     status = up.status("b")
     assert (status["finished"], status["cost_usd"]) == (None, "0.54")
-    for item in json.loads(up.run("items", "b", "--json")):
-        assert "is paid" in item["error"]
-        assert "AccessDenied" in item["error"]
-        assert "AWS_" in item["error"]
+    check_errors(json.loads(up.run("items", "b", "--json")))
 
-    # Mended: the batch ends by itself, and a retry copies and buys nothing, though S3 still stumbles.
+    # S3 works again: the batch ends. A retry only copies, also while some requests to S3 still fail.
     proxy.fail(0)
     until(lambda: up.status("b")["finished"], "the batch to end")
     assert results(storage, up.status("b"))["counts"] == {"failed": ITEMS}
@@ -98,11 +96,19 @@ def test_what_s3_refuses_is_said_and_made_good_once_it_is_mended(
     assert Counter(task["prompt"] for task in sandbox.tasks()) == Counter(f"p{n}" for n in range(ITEMS))
 
 
+def check_errors(items: list[dict[str, Any]]) -> None:
+    """Check that every item shows what S3 refused and what to do."""
+    for item in items:
+        assert "is paid" in item["error"]
+        assert "AccessDenied" in item["error"]
+        assert "AWS_" in item["error"]
+
+
 def uploads(storage: Storage, prefix: str) -> list[str]:
-    """What lies unfinished under `prefix`."""
+    """Return the keys of unfinished multipart uploads under `prefix`."""
     bucket, start = split(prefix)
-    found = storage._s3.list_multipart_uploads(Bucket=bucket, Prefix=start).get("Uploads", [])
-    return [upload["Key"] for upload in found]
+    pending = storage._s3.list_multipart_uploads(Bucket=bucket, Prefix=start).get("Uploads", [])
+    return [upload["Key"] for upload in pending]
 
 
 def _ended(ledger: Ledger) -> bool:

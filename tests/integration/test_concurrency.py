@@ -1,4 +1,4 @@
-"""Hands at work: how long a job waits for what it began."""
+"""Concurrent work on items: how long a job waits for the items that it started."""
 
 from __future__ import annotations
 
@@ -26,42 +26,42 @@ def once(ledger: Ledger, items: int) -> Sequence[list[SubmissionLease]]:
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_takes_long_goes_on_without_its_job_and_is_finished(ledger: Ledger) -> None:
-    handfuls, done, go_on = list(once(ledger, 3)), [], threading.Event()
+def test_an_item_that_takes_long_is_finished_after_its_job_has_returned(ledger: Ledger) -> None:
+    claimable, done, proceed = list(once(ledger, 3)), [], threading.Event()
 
     def do(claim: SubmissionLease) -> None:
         if claim.run.item == "i0":
-            assert go_on.wait(60)
+            assert proceed.wait(60)
         done.append(claim.run.item)
 
-    concurrency.work(lambda limit: handfuls.pop() if handfuls else [], do, LeaseKeeper(ledger, 60))
+    concurrency.work(lambda limit: claimable.pop() if claimable else [], do, LeaseKeeper(ledger, 60))
     assert sorted(done) == ["i1", "i2"]
-    # Another job goes its way meanwhile.
+    # Meanwhile another job runs.
     assert not concurrency.work(lambda limit: [], do, LeaseKeeper(ledger, 60))
-    go_on.set()
+    proceed.set()
     concurrency.wait_for_all()
     assert sorted(done) == ["i0", "i1", "i2"]
 
 
 @pytest.mark.usefixtures("quick")
-def test_no_more_is_claimed_than_there_are_free_hands(ledger: Ledger) -> None:
-    handfuls, asked, go_on = list(once(ledger, concurrency.MAX_CONCURRENT_ITEMS - 1)), [], threading.Event()
+def test_a_claim_is_never_larger_than_the_number_of_free_slots(ledger: Ledger) -> None:
+    claimable, limits, proceed = list(once(ledger, concurrency.MAX_CONCURRENT_ITEMS - 1)), [], threading.Event()
 
     def claim(limit: int) -> list[SubmissionLease]:
-        asked.append(limit)
-        return handfuls.pop() if handfuls else []
+        limits.append(limit)
+        return claimable.pop() if claimable else []
 
-    concurrency.work(claim, lambda claim: _wait(go_on), LeaseKeeper(ledger, 60))
+    concurrency.work(claim, lambda claim: _wait(proceed), LeaseKeeper(ledger, 60))
     concurrency.work(claim, lambda claim: None, LeaseKeeper(ledger, 60))
-    assert asked[0] == concurrency.MAX_CONCURRENT_ITEMS
-    assert set(asked[1:]) == {1}
-    go_on.set()
+    assert limits[0] == concurrency.MAX_CONCURRENT_ITEMS
+    assert set(limits[1:]) == {1}
+    proceed.set()
     concurrency.wait_for_all()
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_fault_of_ours_is_raised_when_everything_else_is_done(ledger: Ledger) -> None:
-    handfuls, done = list(once(ledger, 3)), []
+def test_an_error_of_one_item_is_raised_after_the_other_items_are_done(ledger: Ledger) -> None:
+    claimable, done = list(once(ledger, 3)), []
 
     def do(claim: SubmissionLease) -> None:
         if claim.run.item == "i0":
@@ -69,9 +69,9 @@ def test_a_fault_of_ours_is_raised_when_everything_else_is_done(ledger: Ledger) 
         done.append(claim.run.item)
 
     with pytest.raises(ZeroDivisionError):
-        concurrency.work(lambda limit: handfuls.pop() if handfuls else [], do, LeaseKeeper(ledger, 60))
+        concurrency.work(lambda limit: claimable.pop() if claimable else [], do, LeaseKeeper(ledger, 60))
     assert sorted(done) == ["i1", "i2"]
 
 
-def _wait(go_on: threading.Event) -> None:
-    assert go_on.wait(60)
+def _wait(proceed: threading.Event) -> None:
+    assert proceed.wait(60)

@@ -1,4 +1,4 @@
-"""Wake-ups: in time, and one for all who ask."""
+"""The job queue: one pending job of a kind, delayed jobs on time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def queue(redis_url: str) -> Queue:
     return Queue(QUEUE, connection=redis_client.connect(redis_url, decode=False), serializer=JSONSerializer)
 
 
-def test_a_wake_up_that_has_not_begun_is_enough_for_all_who_ask(redis_url: str, queue: Queue) -> None:
+def test_a_pending_job_is_enqueued_only_once(redis_url: str, queue: Queue) -> None:
     job_queue = JobQueue(redis_url)
     for _ in range(5):
         job_queue.enqueue_once(Job.COLLECT)
@@ -28,10 +28,10 @@ def test_a_wake_up_that_has_not_begun_is_enough_for_all_who_ask(redis_url: str, 
 
 
 @pytest.mark.parametrize("delay_s", [0.01, 1.0, 1.999])
-def test_a_delayed_wake_up_never_comes_before_its_time(redis_url: str, queue: Queue, delay_s: float) -> None:
+def test_a_delayed_job_never_runs_early(redis_url: str, queue: Queue, delay_s: float) -> None:
     due = time.time() + delay_s
     JobQueue(redis_url).enqueue_in(Job.COLLECT, delay_s)
     (job_id,) = queue.scheduled_job_registry.get_job_ids()
-    comes = queue.scheduled_job_registry.get_scheduled_time(job_id).timestamp()
-    assert comes >= due
-    assert comes < due + 3
+    runs_at = queue.scheduled_job_registry.get_scheduled_time(job_id).timestamp()
+    assert runs_at >= due
+    assert runs_at < due + 3

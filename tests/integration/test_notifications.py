@@ -1,4 +1,4 @@
-"""Telling that a batch has ended: to a real receiver, with the job that does it."""
+"""Notifications that a batch has ended: the job sends them to a real HTTP receiver."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 @dataclass
 class Receiver:
-    """Who wants to know. Answers `statuses` one after the other, the last for ever."""
+    """An HTTP server that responds with `statuses` one after the other, then with the last one."""
 
     statuses: list[int] = field(default_factory=lambda: [200])
-    heard: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     port: int = 0
-    before_answer: Callable[[], object] = lambda: None
+    before_response: Callable[[], object] = lambda: None
 
     @property
     def url(self) -> str:
@@ -46,31 +46,31 @@ class Receiver:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    found = Receiver()
+    receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            found.heard.append((dict(self.headers), body))
-            found.before_answer()
-            self.send_response(found.statuses.pop(0) if len(found.statuses) > 1 else found.statuses[0])
+            receiver.received.append((dict(self.headers), body))
+            receiver.before_response()
+            self.send_response(receiver.statuses.pop(0) if len(receiver.statuses) > 1 else receiver.statuses[0])
             self.send_header("Location", "http://127.0.0.1:1/")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Write no log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.port = server.server_address[1]
+    receiver.port = server.server_address[1]
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield found
+    yield receiver
     server.shutdown()
     server.server_close()
 
 
 @pytest.fixture(autouse=True)
 def _worker(redis_url: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process as a worker."""
+    """Make this process a worker."""
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("PIPELINE_NOTIFY_SECRET", SECRET)
     monkeypatch.setenv("PIPELINE_FETCH_HOSTS", f"127.0.0.1:{receiver.port}")
@@ -82,7 +82,7 @@ def _worker(redis_url: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch)
 
 
 def end(ledger: Ledger, notify: str | None, batch_id: str = "b") -> None:
-    """A batch of one item comes to its end."""
+    """Create a batch of one item and end it."""
     row = a_row(batch_id, 1)
     ledger.batches.open(
         row, replace(a_batch_config(row), notify=notify), max_active=0, budget_usd=None, manifest_digest="digest"
@@ -107,37 +107,37 @@ def end_again(ledger: Ledger, notify: str | None, batch_id: str = "b") -> None:
 
 
 def due_now(ledger: Ledger) -> None:
-    """Time passes until everything that was put off is due."""
+    """Make every delayed notification due now."""
     for member in ledger.redis.zrange("dailies:notices", 0, -1):
         ledger.redis.zadd("dailies:notices", {member: 0})
 
 
-def test_who_wants_to_know_is_told_once(ledger: Ledger, receiver: Receiver) -> None:
+def test_a_notification_is_sent_once(ledger: Ledger, receiver: Receiver) -> None:
     end(ledger, receiver.url)
     jobs.deliver_notifications.deliver_notifications()
     jobs.deliver_notifications.deliver_notifications()
-    [(headers, body)] = receiver.heard
+    [(headers, body)] = receiver.received
     data = Webhook(SECRET).verify(body, headers)["data"]
     assert (data["id"], data["status"], data["results"]) == ("b", "failed", "s3://bucket/b/results.json")
     assert not ledger.outbox.has_pending()
 
 
-def test_nobody_is_told_of_a_batch_without_an_address(ledger: Ledger) -> None:
+def test_a_batch_without_an_address_has_no_notification(ledger: Ledger) -> None:
     end(ledger, None)
     assert not ledger.outbox.has_pending()
 
 
-def test_a_batch_that_ends_anew_is_told_as_another_message(ledger: Ledger, receiver: Receiver) -> None:
+def test_a_batch_that_ends_again_is_a_new_message(ledger: Ledger, receiver: Receiver) -> None:
     end(ledger, receiver.url)
     jobs.deliver_notifications.deliver_notifications()
     ledger.items.retry("b", ["failed"])
     end_again(ledger, receiver.url)
     jobs.deliver_notifications.deliver_notifications()
-    first, second = (headers["webhook-id"] for headers, _ in receiver.heard)
+    first, second = (headers["webhook-id"] for headers, _ in receiver.received)
     assert first != second
 
 
-def test_a_review_of_an_ended_batch_tells_nobody(ledger: Ledger, receiver: Receiver) -> None:
+def test_a_review_of_an_ended_batch_sends_no_notification(ledger: Ledger, receiver: Receiver) -> None:
     end(ledger, receiver.url)
     jobs.deliver_notifications.deliver_notifications()
     ledger.items.review("b", "i0", Review("approved"))
@@ -146,7 +146,7 @@ def test_a_review_of_an_ended_batch_tells_nobody(ledger: Ledger, receiver: Recei
 
 
 @pytest.mark.parametrize("status", [500, 404, 429, 302])
-def test_an_address_that_refuses_is_asked_again_with_the_same_id(
+def test_a_failed_delivery_is_repeated_with_the_same_message_id(
     ledger: Ledger, receiver: Receiver, status: int
 ) -> None:
     receiver.statuses = [status, 204]
@@ -155,13 +155,13 @@ def test_an_address_that_refuses_is_asked_again_with_the_same_id(
     assert ledger.outbox.claim(8, lease_s=1).due == []
     due_now(ledger)
     jobs.deliver_notifications.deliver_notifications()
-    ids = [headers["webhook-id"] for headers, _ in receiver.heard]
+    ids = [headers["webhook-id"] for headers, _ in receiver.received]
     assert len(ids) == 2
     assert ids[0] == ids[1]
     assert not ledger.outbox.has_pending()
 
 
-def test_trying_has_an_end_that_is_seen(ledger: Ledger, receiver: Receiver) -> None:
+def test_the_last_failed_attempt_is_a_visible_failed_job(ledger: Ledger, receiver: Receiver) -> None:
     receiver.statuses = [503]
     end(ledger, receiver.url)
     for _ in RETRY_AFTER_S:
@@ -170,15 +170,15 @@ def test_trying_has_an_end_that_is_seen(ledger: Ledger, receiver: Receiver) -> N
     with pytest.raises(NotificationFailed, match=r"127\.0\.0\.1 answers HTTP 503") as caught:
         jobs.deliver_notifications.deliver_notifications()
     assert "secret" not in str(caught.value)
-    assert len(receiver.heard) == len(RETRY_AFTER_S) + 1
+    assert len(receiver.received) == len(RETRY_AFTER_S) + 1
     assert not ledger.outbox.has_pending()
 
 
-def test_an_address_that_never_ends_its_answer_holds_up_nobody_and_is_given_up(
+def test_an_endless_response_delays_no_other_notification_and_fails(
     ledger: Ledger, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, wait_for: WaitFor
 ) -> None:
-    goes_on = threading.Event()
-    receiver.before_answer = goes_on.wait
+    proceed = threading.Event()
+    receiver.before_response = proceed.wait
     monkeypatch.setattr(jobs.deliver_notifications, "_TIME_BUDGET_S", 0.05)
     end(ledger, receiver.url)
     for _ in range(len(RETRY_AFTER_S) + 1):
@@ -189,11 +189,11 @@ def test_an_address_that_never_ends_its_answer_holds_up_nobody_and_is_given_up(
     end(ledger, receiver.url, "c")
     jobs.deliver_notifications.deliver_notifications()
     assert ledger.outbox.has_pending()
-    goes_on.set()
-    wait_for(lambda: not ledger.outbox.has_pending(), "the answer after all")
+    proceed.set()
+    wait_for(lambda: not ledger.outbox.has_pending(), "the late response")
 
 
-def test_an_address_that_is_gone_is_left_alone(ledger: Ledger, receiver: Receiver) -> None:
+def test_http_410_ends_the_deliveries(ledger: Ledger, receiver: Receiver) -> None:
     receiver.statuses = [410]
     end(ledger, receiver.url)
     with pytest.raises(NotificationFailed, match="410"):
@@ -201,12 +201,12 @@ def test_an_address_that_is_gone_is_left_alone(ledger: Ledger, receiver: Receive
     assert not ledger.outbox.has_pending()
 
 
-def test_a_worker_that_died_is_followed_by_another(ledger: Ledger, receiver: Receiver) -> None:
+def test_the_notification_of_a_crashed_worker_is_sent_by_another(ledger: Ledger, receiver: Receiver) -> None:
     end(ledger, receiver.url)
     assert ledger.outbox.claim(8, lease_s=0.01).due == [Delivery("b", 1, 1)]
     due_now(ledger)
     jobs.deliver_notifications.deliver_notifications()
-    assert len(receiver.heard) == 1
+    assert len(receiver.received) == 1
 
 
 @pytest.mark.parametrize(
@@ -221,14 +221,14 @@ def test_a_worker_that_died_is_followed_by_another(ledger: Ledger, receiver: Rec
         "ftp://example.com/hook",
     ],
 )
-def test_private_addresses_and_plain_http_are_not_told(ledger: Ledger, url: str) -> None:
+def test_notifications_go_neither_to_private_addresses_nor_over_plain_http(ledger: Ledger, url: str) -> None:
     notifier = NotificationSender(Settings(notify_secret=SecretStr(SECRET)))
     with pytest.raises(NotificationFailed) as caught:
         notifier.send(url, a_row("b", 1), "s3://bucket/b/results.json")
     assert not caught.value.retryable
 
 
-def test_the_wake_up_waits_for_the_next_try(ledger: Ledger, receiver: Receiver, redis_url: str) -> None:
+def test_a_job_is_scheduled_for_the_next_attempt(ledger: Ledger, receiver: Receiver, redis_url: str) -> None:
     receiver.statuses = [500]
     end(ledger, receiver.url)
     jobs.deliver_notifications.deliver_notifications()

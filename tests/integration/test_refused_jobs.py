@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from rq import Callback, Queue
-from rq.job import Job, JobStatus
+from rq.job import Job as RQJob
+from rq.job import JobStatus
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
-from pipeline.batches.job_queue import QUEUE
+from pipeline.batches.job_queue import QUEUE, Job
 from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.ledger import redis_client
 
@@ -50,9 +51,9 @@ def test_callbacks_of_finished_and_of_abandoned_jobs_are_not_imported(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
     hostile = Callback("hostile.run")
-    queue.enqueue("jobs.start.start", "no-such-batch", on_success=hostile)
+    queue.enqueue(Job.START.value, "no-such-batch", on_success=hostile)
     queue.enqueue("subprocess.getoutput", on_failure=hostile)
-    abandoned = Job.create("jobs.sweep.sweep", connection=queue.connection, on_failure=hostile, origin=QUEUE)
+    abandoned = RQJob.create(Job.SWEEP.value, connection=queue.connection, on_failure=hostile, origin=QUEUE)
     abandoned.set_status(JobStatus.STARTED)
     abandoned.save()
     queue.connection.zadd(StartedJobRegistry(queue=queue).key, {f"{abandoned.id}:execution": 1})

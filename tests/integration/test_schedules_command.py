@@ -18,6 +18,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from jobs.cron import scheduler
+from pipeline.batches.job_queue import Job
 from pipeline.cli.main import main
 from pipeline.doctor.schedules import check_schedules
 from pipeline.ledger.ledger import Ledger
@@ -127,8 +128,8 @@ def test_the_cron_process_enqueues_json_jobs_that_a_worker_runs(
 ) -> None:
     cron = scheduler(Redis.from_url(redis_url), sweep_every_s=30)
     assert [(job.func_name, job.cron, job.interval) for job in cron.get_jobs()] == [
-        ("jobs.sweep.sweep", None, 30),
-        ("jobs.run_schedules.run_schedules", "* * * * *", None),
+        (Job.SWEEP, None, 30),
+        (Job.RUN_SCHEDULES, "* * * * *", None),
     ]
     for job in cron.get_jobs():
         job.set_enqueue_time(datetime.now(UTC) - timedelta(minutes=5))
