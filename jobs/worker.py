@@ -19,7 +19,7 @@ from rq.worker import WorkerStatus
 from jobs import concurrency
 from jobs.context import context, stopping
 from jobs.table import FUNCTIONS
-from pipeline.errors import DailiesError, StorageError
+from pipeline.errors import DailiesError, IncompatibleSchema, StorageError
 from pipeline.ledger.redis_client import NO_RETRY
 from pipeline.shutdown import signal_safe_setter
 
@@ -69,7 +69,11 @@ class NonForkingWorker(SimpleWorker):
 
     def work(self, *args: Any, **options: Any) -> bool:
         """Run jobs until a stop signal. Create every client before the first job."""
-        context().service.storage.connect()
+        try:
+            context().service.storage.connect()
+        except IncompatibleSchema as error:
+            log.error("worker_not_started", error=str(error))
+            raise SystemExit(error.exit_code) from None
         threading.Thread(target=_exit_after_grace, name="exit-after-grace", daemon=True).start()
         try:
             return super().work(*args, **options)

@@ -13,7 +13,7 @@ import structlog
 
 from pipeline.batches.service import Service
 from pipeline.domain.retry_policy import backoff
-from pipeline.errors import DailiesError
+from pipeline.errors import DailiesError, Unreachable
 from pipeline.settings import Settings
 from pipeline.triggers.dispatch import Dispatcher
 from pipeline.triggers.gather_window import GatherWindows
@@ -54,7 +54,10 @@ class Listener:
         self._threads: dict[Plan, _Thread] = {}
 
     def run(self, stopping: threading.Event) -> None:
-        """Listen until `stopping` is set; what is being worked on is finished."""
+        """Listen until `stopping` is set; what is being worked on is finished. Raises IncompatibleSchema."""
+        while not self._has_checked_schema():
+            if stopping.wait(_REREAD_EVERY_S):
+                return
         idle = False
         while True:
             self._arrange(plans(self._book.rules()))
@@ -64,6 +67,14 @@ class Listener:
             if stopping.wait(_REREAD_EVERY_S):
                 break
         self._stop()
+
+    def _has_checked_schema(self) -> bool:
+        try:
+            self._dispatcher.service.ledger.check_schema()
+        except Unreachable as error:
+            log.warning("schema_not_checked", error=str(error))
+            return False
+        return True
 
     def _arrange(self, wanted: set[Plan]) -> None:
         for plan in self._threads.keys() - wanted:

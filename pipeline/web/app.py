@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import structlog
 from flask import Blueprint, Flask
 
 from pipeline.batches.service import Service
+from pipeline.errors import Unreachable
 from pipeline.observability import logging
 from pipeline.settings import Settings, load
 from pipeline.web import error_responses, health, metrics, request_log
@@ -14,14 +16,20 @@ from pipeline.web.callbacks import receiver, s3_events
 from pipeline.web.dashboard import home
 from pipeline.web.security import authentication, headers, login
 
+log = structlog.get_logger()
+
 MAX_BODY_BYTES = 8 * 1024 * 1024
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The app, wired to the servers of `settings` (default: as the environment has them); nothing is sent yet."""
+    """The app, wired to the servers of `settings` (default: as the environment has them).
+
+    Raises IncompatibleSchema.
+    """
     logging.configure()
     settings = settings or load()
     service = Service.connect(settings)
+    _check_schema(service)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     request_log.log_requests(app)
@@ -39,6 +47,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(docs_page.blueprint(endpoints))
     home.add_to(app, service)
     return app
+
+
+def _check_schema(service: Service) -> None:
+    try:
+        service.ledger.check_schema()
+    except Unreachable as error:
+        # /readyz repeats the check.
+        log.warning("schema_not_checked", error=str(error))
 
 
 def _operations(service: Service) -> Endpoints:

@@ -1,7 +1,7 @@
-"""The ledger under random interleavings: whatever workers do, and wherever they die, its promises hold.
+"""The ledger under random interleavings: its invariants hold wherever workers crash.
 
-Hypothesis plays any number of workers, receivers and finishers against a real server. A worker that dies is one whose
-claims are forgotten; every ledger method is one atomic script, so a death between any two commands is a death between
+Hypothesis simulates any number of workers, receivers and finishers against a real server. A worker crashes by
+forgetting its leases. Every ledger method is one atomic script, so a crash between any two commands is a crash between
 two rules. Time passes by moving every deadline into the past.
 """
 
@@ -27,13 +27,15 @@ from pipeline.ledger.records import BatchConfig, PollLease, RequeueResult, Submi
 PRICE = Decimal("0.09")
 BUDGET = Decimal("0.40")
 ITEMS = 6
-FATES = st.sampled_from(["accepted", "accepted", "lost", "refused", "dies", "late"])
-ENDS = st.sampled_from(["succeeded", "succeeded", "failed", "again", "later", "dies", "dies paid", "copy fails"])
-WORDS = st.sampled_from(["failed", "cancelled", "unknown"])
+POST_RESULTS = st.sampled_from(["accepted", "accepted", "lost", "refused", "crash", "late"])
+POLL_RESULTS = st.sampled_from(
+    ["succeeded", "succeeded", "failed", "retry", "later", "crash", "crash when paid", "copy fails"]
+)
+RETRIED_STATES = st.sampled_from(["failed", "cancelled", "unknown"])
 
 
 class Machine(RuleBasedStateMachine):
-    """One batch with a budget and one without, and everything that may happen to them."""
+    """One batch with a budget and one without, and all events that can change them."""
 
     url: str
 
@@ -43,10 +45,10 @@ class Machine(RuleBasedStateMachine):
         self.redis.flushall()
         self.ledger = Ledger.connect(self.url)
         self.claims: list[SubmissionLease] = []
-        self.written: list[SubmissionLease] = []
+        self.posting: list[SubmissionLease] = []
         self.dues: list[PollLease] = []
         self.posted: Counter[tuple[str, str]] = Counter()
-        """runs at the vendor that are alive and of which nobody has been told that they may be doubled"""
+        """active runs at the vendor, without those that a person agreed to repeat"""
         self.tasks: dict[RunId, str] = {}
         self.paid: set[tuple[str, str]] = set()
         self.succeeded: set[tuple[str, str]] = set()
@@ -58,8 +60,8 @@ class Machine(RuleBasedStateMachine):
             id=batch, name=batch, model="a/b", status=BatchState.QUEUED, counts={}, total=ITEMS, cost_usd=Decimal(0),
             created=datetime.now(UTC), finished=None, output=f"s3://x/{batch}/", trigger="cli",
         )  # fmt: skip
-        plan = BatchConfig("a/b", "image", {}, 3, row.output, None)
-        assert self.ledger.batches.open(row, plan, max_active=0, budget_usd=budget, manifest_digest="")
+        config = BatchConfig("a/b", "image", {}, 3, row.output, None)
+        assert self.ledger.batches.open(row, config, max_active=0, budget_usd=budget, manifest_digest="")
         self.ledger.items.load(batch, ((f"i{n}", {"image": None, "prompt": "p", "params": {}}) for n in range(ITEMS)))
         self.ledger.batches.accept(batch)
         self.ledger.batches.start(batch, price_usd=PRICE, max_failures=4)
@@ -73,44 +75,51 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule()
     def mark_posting(self) -> None:
-        self.written += self.ledger.runs.mark_posting(self.claims)
+        self.posting += self.ledger.runs.mark_posting(self.claims)
         self.claims = []
 
-    @rule(limit=st.integers(1, 6), fault_plan=FATES)
-    def submit(self, limit: int, fault_plan: str) -> None:
+    @rule(limit=st.integers(1, 6), result=POST_RESULTS)
+    def submit(self, limit: int, result: str) -> None:
         self.claim(limit)
         self.mark_posting()
-        while self.written:
-            self._post(self.written.pop(), fault_plan)
+        while self.posting:
+            self._post(self.posting.pop(), result)
 
-    @precondition(lambda self: self.written)
-    @rule(data=st.data(), fault_plan=FATES)
-    def post(self, data: st.DataObject, fault_plan: str) -> None:
-        self._post(self._take(self.written, data), fault_plan)
+    @precondition(lambda self: self.posting)
+    @rule(data=st.data(), result=POST_RESULTS)
+    def post(self, data: st.DataObject, result: str) -> None:
+        self._post(self._take(self.posting, data), result)
 
-    def _post(self, claim: SubmissionLease, fault_plan: str) -> None:
+    def _post(self, claim: SubmissionLease, result: str) -> None:
         run = claim.run
-        if fault_plan == "refused":
-            answer = self.ledger.runs.requeue(run, claim.lease, ItemState.SUBMITTING, delay_s=0, spent=False)
-            assert answer in RequeueResult
+        if result == "refused":
+            self._requeue_refused(claim)
             return
-        self._vendor_takes(run)
-        if fault_plan == "accepted":
+        self._vendor_accepts(run)
+        if result == "accepted":
             if not self.ledger.runs.accept(run, claim.lease, self.tasks[run], "t", 60):
                 self.ledger.runs.record_callback(run, self.tasks[run], "t")
-        elif fault_plan == "lost":
+        elif result == "lost":
             self.ledger.runs.mark_unknown(run, claim.lease, adopt_wait_s=60)
-        elif fault_plan == "late":
+        elif result == "late":
             self.time_passes("leases")
             self.sweep()
-            assert not self.ledger.runs.accept(run, claim.lease, self.tasks[run], "t", 60) or True
+            assert not self.ledger.runs.accept(run, claim.lease, self.tasks[run], "t", 60), "an expired lease is held"
             self.ledger.runs.record_callback(run, self.tasks[run], "t")
 
-    def _vendor_takes(self, run: RunId) -> None:
+    def _requeue_refused(self, claim: SubmissionLease) -> None:
+        run = claim.run
+        requeued = self.ledger.runs.requeue(run, claim.lease, ItemState.SUBMITTING, delay_s=0, spent=False)
+        if requeued is not RequeueResult.NOT_OURS:
+            is_cancelled = self.ledger.batches.get(run.batch).status == BatchState.CANCELLING
+            assert requeued is (RequeueResult.MUST_END if is_cancelled else RequeueResult.WAITS)
+            assert self.ledger.items.get(run.batch, run.item).status == ItemState.PENDING
+
+    def _vendor_accepts(self, run: RunId) -> None:
         item = (run.batch, run.item)
-        assert item not in self.paid, f"{item} is bought again though its run has succeeded"
+        assert item not in self.paid, f"{item} is paid twice"
         self.posted[item] += 1
-        assert self.posted[item] == 1, f"{item} has two live attempts"
+        assert self.posted[item] == 1, f"{item} has two active runs"
         self.tasks[run] = f"task-{len(self.tasks)}"
 
     # Workers that collect
@@ -119,39 +128,39 @@ class Machine(RuleBasedStateMachine):
     def claim_due(self, limit: int) -> None:
         self.dues += self.ledger.runs.claim_due(limit, lease_s=60).runs
 
-    @rule(limit=st.integers(1, 6), ends=ENDS)
-    def collect(self, limit: int, ends: str) -> None:
+    @rule(limit=st.integers(1, 6), result=POLL_RESULTS)
+    def collect(self, limit: int, result: str) -> None:
         self.time_passes("due")
         self.claim_due(limit)
         while self.dues:
-            self._look(self.dues.pop(), ends)
+            self._poll(self.dues.pop(), result)
 
     @precondition(lambda self: self.dues)
-    @rule(data=st.data(), ends=ENDS)
-    def look(self, data: st.DataObject, ends: str) -> None:
-        self._look(self._take(self.dues, data), ends)
+    @rule(data=st.data(), result=POLL_RESULTS)
+    def poll(self, data: st.DataObject, result: str) -> None:
+        self._poll(self._take(self.dues, data), result)
 
-    def _look(self, due: PollLease, fault_plan: str) -> None:
+    def _poll(self, due: PollLease, result: str) -> None:
         if due.state == ItemState.UNKNOWN:
             self.ledger.runs.accept(due.run, due.lease, due.hint_task, due.hint_token, 0)
-        elif fault_plan == "later":
+        elif result == "later":
             self.ledger.runs.release(due, delay_s=0)
         elif due.state == ItemState.COLLECTING:
-            self._copied(due, fault_plan)
-        elif fault_plan in ("succeeded", "copy fails", "dies paid") and self.ledger.runs.record_success(due, PRICE):
+            self._copied(due, result)
+        elif result in ("succeeded", "copy fails", "crash when paid") and self.ledger.runs.record_success(due, PRICE):
             self.posted[due.run.batch, due.run.item] = 0
             self.paid.add((due.run.batch, due.run.item))
-            self._copied(due, fault_plan)
-        elif fault_plan == "again":
+            self._copied(due, result)
+        elif result == "retry":
             if self.ledger.runs.requeue(due.run, due.lease, ItemState.RUNNING, delay_s=0, spent=True):
                 self.posted[due.run.batch, due.run.item] = 0
-        elif fault_plan == "failed" and self._end(due, ItemState.RUNNING, ItemState.FAILED):
+        elif result == "failed" and self._end(due, ItemState.RUNNING, ItemState.FAILED):
             self.posted[due.run.batch, due.run.item] = 0
 
-    def _copied(self, due: PollLease, fault_plan: str) -> None:
-        if fault_plan == "copy fails":
+    def _copied(self, due: PollLease, result: str) -> None:
+        if result == "copy fails":
             self._end(due, ItemState.COLLECTING, ItemState.FAILED)
-        elif fault_plan == "succeeded" and self._end(due, ItemState.COLLECTING, ItemState.SUCCEEDED):
+        elif result == "succeeded" and self._end(due, ItemState.COLLECTING, ItemState.SUCCEEDED):
             self.succeeded.add((due.run.batch, due.run.item))
 
     def _end(self, due: PollLease, state: ItemState, to: ItemState) -> bool:
@@ -163,17 +172,17 @@ class Machine(RuleBasedStateMachine):
     # The receiver
 
     @precondition(lambda self: self.tasks)
-    @rule(data=st.data(), knows=st.booleans())
-    def record_callback(self, data: st.DataObject, knows: bool) -> None:
+    @rule(data=st.data(), names_task=st.booleans())
+    def record_callback(self, data: st.DataObject, names_task: bool) -> None:
         run = data.draw(st.sampled_from(sorted(self.tasks, key=str)))
-        self.ledger.runs.record_callback(run, self.tasks[run] if knows else "", "")
+        self.ledger.runs.record_callback(run, self.tasks[run] if names_task else "", "")
 
-    # Time, death and people
+    # Time, crashes and people
 
-    @precondition(lambda self: self.claims or self.written or self.dues)
-    @rule(who=st.sampled_from(["claims", "written", "dues"]))
-    def a_worker_dies(self, who: str) -> None:
-        setattr(self, who, [])
+    @precondition(lambda self: self.claims or self.posting or self.dues)
+    @rule(leases=st.sampled_from(["claims", "posting", "dues"]))
+    def a_worker_crashes(self, leases: str) -> None:
+        setattr(self, leases, [])
 
     @rule(key=st.sampled_from(["leases", "due", "adopt"]))
     def time_passes(self, key: str) -> None:
@@ -184,17 +193,17 @@ class Machine(RuleBasedStateMachine):
     def sweep(self) -> None:
         self.ledger.runs.expire_leases(adopt_wait_s=60, on_unknown="hold")
 
-    @rule(batch=st.sampled_from(["rich", "poor"]), states=st.sets(WORDS, min_size=1))
+    @rule(batch=st.sampled_from(["rich", "poor"]), states=st.sets(RETRIED_STATES, min_size=1))
     def retry(self, batch: str, states: set[str]) -> None:
         if "unknown" in states:
-            # A person takes the risk that the lost run is alive.
+            # A person accepts the risk that the lost run is active.
             for row in self.ledger.items.stream(batch, ["unknown"]):
                 self.posted[batch, row.id] = 0
         self.ledger.items.retry(batch, states)
 
-    @rule(batch=st.sampled_from(["rich", "poor"]), sure=st.integers(0, 15))
-    def cancel(self, batch: str, sure: int) -> None:
-        if sure == 15:
+    @rule(batch=st.sampled_from(["rich", "poor"]), chance=st.integers(0, 15))
+    def cancel(self, batch: str, chance: int) -> None:
+        if chance == 15:
             self._stop(batch, Stop.BY_HAND)
 
     def _stop(self, batch: str, reason: Stop) -> None:
@@ -203,9 +212,9 @@ class Machine(RuleBasedStateMachine):
             self.ledger.items.cancel_pending(batch, reason)
             self.ledger.items.poll_now(batch)
 
-    @rule(batch=st.sampled_from(["rich", "poor"]), go=st.integers(0, 3))
-    def pause(self, batch: str, go: int) -> None:
-        (self.ledger.batches.resume if go else self.ledger.batches.pause)(batch)
+    @rule(batch=st.sampled_from(["rich", "poor"]), chance=st.integers(0, 3))
+    def pause(self, batch: str, chance: int) -> None:
+        (self.ledger.batches.resume if chance else self.ledger.batches.pause)(batch)
 
     @rule(batch=st.sampled_from(["rich", "poor"]), mark=st.sampled_from(["approved", "rejected"]))
     def review(self, batch: str, mark: str) -> None:
@@ -215,17 +224,17 @@ class Machine(RuleBasedStateMachine):
     def another_take(self, batch: str) -> None:
         self.ledger.items.add(batch, "take", {"image": None, "prompt": "q", "params": {}, "take_of": "i0"})
 
-    @rule(batch=st.sampled_from(["rich", "poor"]), dies=st.booleans())
-    def finish(self, batch: str, dies: bool) -> None:
-        lease = self.ledger.finalization.claim(batch, lease_s=0.001 if dies else 60)
-        if lease and not dies:
+    @rule(batch=st.sampled_from(["rich", "poor"]), crashes=st.booleans())
+    def finish(self, batch: str, crashes: bool) -> None:
+        lease = self.ledger.finalization.claim(batch, lease_s=0.001 if crashes else 60)
+        if lease and not crashes:
             row = self.ledger.batches.get(batch)
             self.ledger.finalization.complete(batch, lease, BatchState.PARTIAL, datetime.now(UTC), row.revision)
 
-    def _take(self, pile: list[Any], data: st.DataObject) -> Any:
-        return pile.pop(data.draw(st.integers(0, len(pile) - 1)))
+    def _take(self, leases: list[Any], data: st.DataObject) -> Any:
+        return leases.pop(data.draw(st.integers(0, len(leases) - 1)))
 
-    # What always holds
+    # Invariants
 
     @invariant()
     def counts_equal_the_items(self) -> None:
@@ -237,7 +246,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def no_item_is_lost(self) -> None:
-        """Every item has ended or stands in a queue that time or a claim empties."""
+        """Every item has ended or is in a queue that becomes due."""
         due, leases, adopt = (set(self.redis.zrange(PREFIX + key, 0, -1)) for key in ("due", "leases", "adopt"))
         for batch in ("rich", "poor"):
             pending = set(self.redis.zrange(f"{PREFIX}batch:{batch}:pending", 0, -1))
@@ -249,8 +258,8 @@ class Machine(RuleBasedStateMachine):
                     assert item.status in TERMINAL, f"{name} has ended as {item.status}"
                     continue
                 still_open += 1
-                places = {"pending": item.id in pending, "submitting": name in leases, "unknown": name in adopt}
-                assert places.get(item.status, name in due), f"{name} is {item.status} and nobody will look at it"
+                queued = {"pending": item.id in pending, "submitting": name in leases, "unknown": name in adopt}
+                assert queued.get(item.status, name in due), f"{name} is {item.status} and in no queue"
             assert int(self.redis.hget(f"{PREFIX}batch:{batch}", "open")) == still_open
 
     @invariant()
@@ -262,17 +271,17 @@ class Machine(RuleBasedStateMachine):
         assert reserved == active * PRICE * 10**12
 
     @invariant()
-    def a_place_is_taken_by_whatever_may_be_alive_at_the_vendor(self) -> None:
-        alive = {
+    def every_run_that_may_be_active_has_a_slot(self) -> None:
+        active = {
             f"{batch} {item.id}"
             for batch in ("rich", "poor")
             for item in self.ledger.items.stream(batch, ["submitting", "running", "unknown"])
             if item.status != "unknown" or self.redis.zscore(f"{PREFIX}adopt", f"{batch} {item.id}")
         }
-        assert self.redis.smembers(f"{PREFIX}active") == alive
+        assert self.redis.smembers(f"{PREFIX}active") == active
 
     @invariant()
-    def what_succeeded_stays_so(self) -> None:
+    def a_succeeded_item_stays_succeeded(self) -> None:
         for batch, item in self.succeeded:
             assert self.redis.hget(f"{PREFIX}item:{batch}:{item}", "state") == "succeeded"
 

@@ -53,14 +53,14 @@ def test_a_pause_with_probes_submits_nothing_before_the_first_probe(ledger: Ledg
 def a_probe(ledger: Ledger, wait_for: WaitFor) -> SubmissionLease:
     """The account is paused; the one run that tries it is due, and claimed."""
     ledger.account.pause("Insufficient balance.", probe_after_s=0.001)
-    got: list[SubmissionLease] = []
+    probes: list[SubmissionLease] = []
 
     def claimed() -> bool:
-        got.extend(claims(ledger))
-        return bool(got)
+        probes.extend(claims(ledger))
+        return bool(probes)
 
     wait_for(claimed, "a probe")
-    (probe,) = got
+    (probe,) = probes
     return probe
 
 

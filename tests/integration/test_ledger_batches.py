@@ -56,9 +56,9 @@ def test_costs_are_exact(ledger: Ledger) -> None:
 def test_too_many_failures_are_reported(ledger: Ledger) -> None:
     a_batch(ledger, items=3, max_failures=1)
     running(ledger)
-    told = [ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": "no"}) for due in dues(ledger)]
-    assert [answer.too_many_failures for answer in told] == [False, True, True]
-    assert [answer.last for answer in told] == [False, False, True]
+    ends = [ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": "no"}) for due in dues(ledger)]
+    assert [ended.too_many_failures for ended in ends] == [False, True, True]
+    assert [ended.last for ended in ends] == [False, False, True]
 
 
 def test_a_cancelled_batch_ends_pending_and_requeued_items(ledger: Ledger) -> None:
@@ -66,8 +66,8 @@ def test_a_cancelled_batch_ends_pending_and_requeued_items(ledger: Ledger) -> No
     (claim,) = claims(ledger, 1)
     ledger.batches.set_status("b", BatchState.CANCELLING, among=[BatchState.RUNNING], reason="Cancelled by hand.")
     assert ledger.items.cancel_pending("b", "Cancelled by hand.") == 1
-    answer = ledger.runs.requeue(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=True)
-    assert answer is RequeueResult.MUST_END
+    result = ledger.runs.requeue(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=True)
+    assert result is RequeueResult.MUST_END
     assert ledger.items.cancel_pending("b", "Cancelled by hand.") == 0
     assert counts(ledger) == {"cancelled": 3}
 

@@ -36,7 +36,7 @@ def test_a_callback_of_another_attempt_does_nothing(ledger: Ledger, attempt: int
     a_batch(ledger, items=1)
     (claim,) = running(ledger, poll_after_s=600)
     assert not ledger.runs.record_callback(replace(claim.run, attempt=attempt), "1", "t")
-    assert not ledger.runs.record_callback(RunId("b", "nobody", 1), "1", "t")
+    assert not ledger.runs.record_callback(RunId("b", "no-item", 1), "1", "t")
     assert dues(ledger) == []
 
 

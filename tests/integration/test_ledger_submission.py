@@ -21,19 +21,19 @@ def test_items_are_claimed_in_manifest_order_and_once(ledger: Ledger) -> None:
 
 def test_many_claimers_never_get_the_same_item(ledger: Ledger) -> None:
     a_batch(ledger, items=200)
-    got: list[str] = []
+    claimed: list[str] = []
 
     def claim_all() -> None:
         while runs := claims(ledger, 7):
-            got.extend(claim.run.item for claim in runs)
+            claimed.extend(claim.run.item for claim in runs)
 
     threads = [threading.Thread(target=claim_all) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(got) == 200
-    assert len(set(got)) == 200
+    assert len(claimed) == 200
+    assert len(set(claimed)) == 200
 
 
 def test_batches_share_the_slots(ledger: Ledger) -> None:
@@ -72,8 +72,8 @@ def test_the_budget_is_never_exceeded_and_a_batch_out_of_budget_is_reported(ledg
     assert len(running(ledger)) == 3
     for due in dues(ledger):
         succeed(ledger, due)
-    answer = ledger.runs.claim_pending(5, lease_s=60, max_active=0)
-    assert (answer.runs, answer.out_of_budget) == ([], ["b"])
+    leases = ledger.runs.claim_pending(5, lease_s=60, max_active=0)
+    assert (leases.runs, leases.out_of_budget) == ([], ["b"])
     assert ledger.batches.get("b").cost_usd == Decimal("0.27")
 
 
@@ -100,7 +100,7 @@ def test_an_item_is_not_claimed_before_it_is_due(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
     ledger.runs.requeue(claim.run, claim.lease, SUBMITTING, delay_s=60, spent=True)
-    answer = ledger.runs.claim_pending(5, lease_s=60, max_active=0)
-    assert answer.runs == []
-    assert answer.next_in_s is not None
-    assert 50 < answer.next_in_s <= 60
+    leases = ledger.runs.claim_pending(5, lease_s=60, max_active=0)
+    assert leases.runs == []
+    assert leases.next_in_s is not None
+    assert 50 < leases.next_in_s <= 60

@@ -154,11 +154,11 @@ def test_an_unknown_run_with_a_known_task_is_not_held_while_the_vendor_is_unavai
     assert ledger.runs.expire_leases(adopt_wait_s=0.001, on_unknown="hold") == []
     again: list[PollLease] = []
 
-    def looked_at() -> bool:
+    def is_due() -> bool:
         again.extend(dues(ledger))
         return bool(again)
 
-    wait_for(looked_at, "another look")
+    wait_for(is_due, "the run to be due again")
     (due,) = again
     assert ledger.runs.accept(due.run, due.lease, "2221", "token", 0)
 
@@ -171,4 +171,4 @@ def test_a_task_of_another_run_is_ignored(ledger: Ledger) -> None:
     (due,) = dues(ledger)
     assert ledger.runs.release(due, delay_s=0)
     assert dues(ledger) == []
-    assert ledger.runs.record_callback(claim.run, "2221", "token"), "the true one is heard"
+    assert ledger.runs.record_callback(claim.run, "2221", "token"), "the right task is recorded"

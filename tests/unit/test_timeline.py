@@ -20,7 +20,7 @@ def test_a_timeline_covers_the_duration_in_few_slices() -> None:
 
 @given(st.dictionaries(st.integers(0, MAX_SLICES - 1), st.integers(1, 10**6), max_size=MAX_SLICES), st.floats(0, 10**8))
 def test_no_event_is_lost_however_long_a_batch_runs(started: dict[int, int], elapsed_s: float) -> None:
-    timeline = timeline_from({f"started:{place}": str(number) for place, number in started.items()}, elapsed_s)
+    timeline = timeline_from({f"started:{position}": str(number) for position, number in started.items()}, elapsed_s)
     assert sum(slice_.get("started", 0) for slice_ in timeline.slices) == sum(started.values())
     assert len(timeline.slices) <= MAX_SLICES
 

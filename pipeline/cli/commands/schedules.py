@@ -36,7 +36,9 @@ def command(ctx: click.Context, as_json: bool, state: Path) -> None:
 
     setup = settings(state)
     states = ScheduleStore.connect(setup.redis_url)
-    found = summary(setup.schedules, states, Ledger.connect(setup.redis_url), states.now())
+    ledger = Ledger.connect(setup.redis_url)
+    ledger.check_schema()
+    found = summary(setup.schedules, states, ledger, states.now())
     if as_json:
         print_json(document(found))
     else:

@@ -38,7 +38,9 @@ def command(file: str, batch_id: str | None, wait: bool, dry_run: bool, as_json:
 
         show(given.manifest, setup, as_json=as_json)
         return
-    _submit(Service.connect(setup), given, batch_id, wait=wait, as_json=as_json)
+    service = Service.connect(setup)
+    service.ledger.check_schema()
+    _submit(service, given, batch_id, wait=wait, as_json=as_json)
 
 
 def _submit(service: Service, given: ManifestSource, batch_id: str | None, *, wait: bool, as_json: bool) -> None:
