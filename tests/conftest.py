@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 from support.inbox import Inbox
+from support.processes import OwnRedis
 from support.waiting import WaitFor
 
 from pipeline.ledger.ledger import Ledger
@@ -30,6 +31,14 @@ def wait_for() -> WaitFor:
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[OwnRedis]:
+    """A separate Redis that a test can kill or freeze."""
+    redis = OwnRedis(tmp_path / "redis")
+    yield redis
+    redis.close()
 
 
 @pytest.fixture(scope="session")

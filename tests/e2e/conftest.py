@@ -6,18 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.processes import QUICK, OwnRedis, Sandbox, Up, a_sandbox, an_up, s3_environment
+from support.processes import QUICK, Sandbox, Up, a_sandbox, an_up, s3_environment
 
 from pipeline.local.servers import S3Env, running_valkey
 from pipeline.storage.s3 import Storage
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[OwnRedis]:
-    """A Redis that a test may do anything to."""
-    redis = OwnRedis(tmp_path / "redis")
-    yield redis
-    redis.close()
 
 
 @pytest.fixture

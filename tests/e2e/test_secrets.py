@@ -31,7 +31,7 @@ def test_no_secret_is_in_a_log_a_command_a_page_redis_or_s3(
     (tmp_path / "redis").mkdir()
     with (
         running_valkey(tmp_path / "redis") as redis_url,
-        a_sandbox(tmp_path, task_s=0.2, fail=0.3, server_error=0.1, **PLANTED) as sandbox,
+        a_sandbox(tmp_path, task_s=0.2, output_bytes=5000, fail=0.3, server_error=0.1, **PLANTED) as sandbox,
     ):
         redis = Redis.from_url(redis_url)
         redis.config_set("requirepass", "planted-redis-password-5a5a")

@@ -6,8 +6,7 @@ import copy
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,13 +16,6 @@ from support.processes import OwnRedis
 
 from pipeline.errors import Unreachable
 from pipeline.ledger.redis_client import NO_RETRY, RQRedis, TimeLimitedRetry, connect
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[OwnRedis]:
-    server = OwnRedis(tmp_path / "redis")
-    yield server
-    server.close()
 
 
 def get(client: Any) -> object:

@@ -20,13 +20,6 @@ from pipeline.local.servers import S3Env
 from pipeline.local.supervisor import commands_of
 
 
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[OwnRedis]:
-    server = OwnRedis(tmp_path / "redis")
-    yield server
-    server.close()
-
-
 @contextmanager
 def running(name: str, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process of the Procfile in a process group of its own."""
