@@ -137,7 +137,7 @@ def test_the_heart_beat_of_rq_starts_what_is_due(
 
 
 def findings() -> list[tuple[str, str]]:
-    return [(found.verdict, f"{found.subject}: {found.message}") for found in check_schedules(load())]
+    return [(found.severity, f"{found.subject}: {found.message}") for found in check_schedules(load())]
 
 
 def test_doctor_reads_each_manifest_as_the_next_tick_would(folder: Path, redis_url: str) -> None:
