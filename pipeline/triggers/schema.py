@@ -28,6 +28,7 @@ from pipeline.manifest.schema import (
     Model,
     Name,
     Notify,
+    Output,
     Params,
     Prompt,
 )
@@ -101,7 +102,7 @@ class TriggerEntry(BaseModel):
     queue_url: Annotated[_Text, AfterValidator(_validate_queue_url)] = Rule.queue_url
     topic_arn: Annotated[_Text, AfterValidator(_validate_topic_arn)] = Rule.topic_arn
     prompts: _Prompts = []
-    output: _Prefix | None = None
+    output: Output | None = None
     gather_s: Annotated[float, Field(strict=True, ge=0, le=MAX_INTERVAL_S)] = Rule.gather_s
     model: Model | None = None
     image_field: ImageField | None = None

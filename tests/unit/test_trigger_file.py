@@ -56,6 +56,15 @@ def test_manifest_keys_of_a_rule_for_images_are_validated_like_a_manifest() -> N
     assert reported[2][1] == "unknown key 'budget' in limits"
 
 
+@pytest.mark.parametrize("bucket", ["ab", "a" * 64, "-ab"])
+def test_a_bucket_name_has_3_to_63_characters(bucket: str) -> None:
+    text = "triggers:\n  - {name: a, source: listing, watch: 's3://BUCKET/in/', start: manifest}\n"
+    for good in ("abc", "a" * 63):
+        assert parse_triggers(text.replace("BUCKET", good).encode(), file="t.yaml")[0].bucket == good
+    with pytest.raises(InvalidTriggers, match="must be s3://bucket/prefix/"):
+        parse_triggers(text.replace("BUCKET", bucket).encode(), file="t.yaml")
+
+
 def test_the_shipped_file_has_no_triggers() -> None:
     assert load(Path("config/triggers.yaml")) == ()
 
