@@ -17,10 +17,10 @@ def run_schedules(now: datetime | None = None) -> None:
     job_queue = context().service.job_queue
     job_queue.clear_pending(Job.RUN_SCHEDULES)
     scheduler = _scheduler()
-    following = scheduler.start_due(now or scheduler.states.now())
+    following = scheduler.start_due(now or scheduler.store.now())
     if following is None:
         return
-    delay_s = (following - scheduler.states.now()).total_seconds()
+    delay_s = (following - scheduler.store.now()).total_seconds()
     if delay_s < _CRON_INTERVAL_S:
         job_queue.enqueue_in(Job.RUN_SCHEDULES, delay_s)
 

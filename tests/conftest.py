@@ -10,6 +10,7 @@ import pytest
 from redis import Redis
 from support.inbox import Inbox
 from support.processes import OwnRedis
+from support.schedule_folder import ScheduleFolder
 from support.waiting import WaitFor
 
 from pipeline.ledger.ledger import Ledger
@@ -97,7 +98,7 @@ def sandbox(sandbox_server: SandboxHandle) -> SandboxHandle:
 
 @pytest.fixture
 def inbox(redis_url: str, s3_server: S3Env, storage: Storage, bucket: str, tmp_path: Path) -> Inbox:
-    """A watched folder on the S3 server; outputs go beside it."""
+    """A watched prefix on the S3 server; outputs are beside it."""
     settings = Settings(
         redis_url=redis_url,
         s3_endpoint=s3_server.endpoint,
@@ -108,9 +109,22 @@ def inbox(redis_url: str, s3_server: S3Env, storage: Storage, bucket: str, tmp_p
     return Inbox(settings, storage, bucket)
 
 
+@pytest.fixture
+def schedule_folder(redis_url: str, storage: Storage, s3_server: S3Env, bucket: str, tmp_path: Path) -> ScheduleFolder:
+    """An empty schedules file with the settings of the test's servers."""
+    settings = Settings(
+        redis_url=redis_url,
+        s3_endpoint=s3_server.endpoint,
+        output=bucket,
+        schedules=tmp_path / "schedules.yaml",
+        lease_s=60,
+    )
+    return ScheduleFolder(tmp_path, settings, storage)
+
+
 @pytest.fixture(scope="session")
 def aws() -> Iterator[str]:
-    """SQS and SNS, as moto plays them: the endpoint."""
+    """The endpoint of SQS and SNS, which moto emulates."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.batches.job_queue import Job, JobQueue
+from pipeline.domain.image_types import image_type
 from pipeline.domain.model import BatchRow, Item, Manifest
 from pipeline.domain.states import BatchState
 from pipeline.errors import BatchOnlyOnS3, InvalidBatchId, InvalidSettings
@@ -25,15 +26,6 @@ MANIFEST = "manifest.yaml"
 INPUTS = "inputs/"
 """Folder of uploaded images: one in each batch, and one beside the batches for images uploaded before."""
 _BATCH_ID = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_IMAGE_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".gif": "image/gif",
-    ".bmp": "image/bmp",
-    ".avif": "image/avif",
-}
 
 
 @dataclass(frozen=True)
@@ -183,7 +175,7 @@ class Submission:
             uri = join(output, INPUTS, f"{digest}{suffix}")
             if self._storage.info(uri) is None:
                 source.seek(0)
-                content_type = _IMAGE_TYPES.get(suffix, "application/octet-stream")
+                content_type = image_type(suffix)
                 self._storage.put_stream(uri, source, content_type)
         return uri
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from pipeline.batches.service import Service
 from pipeline.doctor.findings import Finding, note, ok, one_line, wrong
 from pipeline.domain.formatting import pluralize, when
 from pipeline.errors import DailiesError
 from pipeline.schedules.occurrences import next_times
-from pipeline.schedules.runner import read_manifest
 from pipeline.schedules.schedule import Schedule
 from pipeline.schedules.schedule_loader import load_schedules
 from pipeline.schedules.store import ScheduleStore
+from pipeline.schedules.submission import read_manifest
 from pipeline.settings import Settings
+from pipeline.storage.s3 import Storage
 
 _MAX_SILENCE = timedelta(minutes=5)
 
@@ -24,8 +24,8 @@ def check_schedules(settings: Settings) -> Iterator[Finding]:
     store = ScheduleStore.connect(settings.redis_url)
     now = store.now()
     loaded = load_schedules(settings.schedules, store)
-    if loaded.trouble:
-        errors = "; ".join(loaded.trouble.splitlines())
+    if loaded.file_error:
+        errors = "; ".join(loaded.file_error.splitlines())
         yield wrong(
             "schedules",
             f"The file has errors, so its last valid version is used. {errors}",
@@ -51,7 +51,7 @@ def _check_schedule(settings: Settings, schedule: Schedule, now: datetime) -> Fi
         return note(subject, "not enabled")
     (occurrence,) = next_times(schedule, now, 1)
     try:
-        manifest = read_manifest(Service.connect(settings), schedule, settings.schedules.parent, occurrence).manifest
+        manifest = read_manifest(settings, Storage(settings.s3_endpoint), schedule, occurrence).manifest
     except DailiesError as error:
         return wrong(subject, one_line(error), "Correct this, or its next batch fails.")
     items = pluralize(len(manifest.items), "item")

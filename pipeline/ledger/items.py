@@ -6,9 +6,9 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
+from pipeline.domain.chunks import chunked
 from pipeline.domain.model import ItemRow, Review
 from pipeline.domain.money import to_pico
 from pipeline.domain.states import TERMINAL, ItemState
@@ -19,7 +19,6 @@ from pipeline.ledger.records import RunRef
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.times import ms
 
-_Element = TypeVar("_Element")
 _CHUNK = 500
 _RETRYABLE = frozenset(TERMINAL - {ItemState.SUCCEEDED})
 
@@ -33,7 +32,7 @@ class ItemStore:
 
     def load(self, batch_id: str, specs: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Add items (id, {image, prompt, params}) to a batch. Items that exist stay as they are."""
-        for chunk in _chunked(specs, _CHUNK):
+        for chunk in chunked(specs, _CHUNK):
             args = [part for item_id, spec in chunk for part in (item_id, _spec_text(spec))]
             self._scripts.run("load_items", batch_id, *args)
 
@@ -42,7 +41,7 @@ class ItemStore:
 
         Each is (id, {spec, state, attempt, task, token, paid, outcome}).
         """
-        for chunk in _chunked(items, _CHUNK):
+        for chunk in chunked(items, _CHUNK):
             args = [part for item_id, item in chunk for part in _restore_args(item_id, item)]
             self._scripts.run("restore_items", batch_id, ms(adopt_wait_s), *args)
 
@@ -145,12 +144,6 @@ def read_items(redis: Any, batch_id: str, ids: Sequence[str]) -> list[ItemRow]:
             pipe.hmget(item_key(batch_id, item_id), LIVE_FIELDS)
         specs, outcomes, reviews, *live = pipe.execute()
     return [item_row(*parts) for parts in zip(ids, specs, outcomes, reviews, live, strict=True)]
-
-
-def _chunked(elements: Iterable[_Element], size: int) -> Iterator[list[_Element]]:
-    source = iter(elements)
-    while chunk := list(islice(source, size)):
-        yield chunk
 
 
 def _restore_args(item_id: str, item: Mapping[str, Any]) -> tuple[object, ...]:

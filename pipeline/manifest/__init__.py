@@ -1,1 +1,1 @@
-"""Manifests: text, rows or images become a validated batch; every error has its line. Imports: domain."""
+"""Manifests: text, rows or images become a validated batch; every error has its line. Imports: domain, storage."""

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in words that say what would be right. Pure."""
+"""pydantic's validation errors as messages for people: what is wrong and what is right. Pure."""
 
 from __future__ import annotations
 
@@ -11,61 +11,62 @@ from pydantic_core import ErrorDetails
 from typing_extensions import is_typeddict
 
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
-from pipeline.manifest.yaml.document import Mistake
+from pipeline.manifest.yaml.document import PathProblem
 from pipeline.manifest.yaml.positions import Path
 
 
-def problems_of(error: ValidationError, model: Any, *, at: Path = (), first: int | None = None) -> list[Mistake]:
-    """The mistakes that validating a value as `model` found, where the value itself is at `at` in its document.
+def problems_of(error: ValidationError, model: Any, *, at: Path = (), first: int | None = None) -> list[PathProblem]:
+    """Return the problems of a value that was validated as `model`, at most MAX_PROBLEMS.
 
-    A validator's ValueError says in its own words what would be right; it is put behind the name of the value.
-    `first`: the value is a part of a list, and its first element has this index there. At most MOST_PROBLEMS are told.
+    `at`: the path of the value in its document. `first`: the value is a part of a list, and its first element has this
+    index there. The message of a validator's ValueError follows the name of the value.
     """
     return [_problem_of(details, model, at, first) for details in error.errors(include_url=False)[:MAX_PROBLEMS]]
 
 
-def unknown(key: str, known: Iterable[str], where: str = "") -> str:
-    """The message for a key that is not one of the `known`. `where`: the mapping that it is in, as people write it."""
+def unknown_key(key: str, known: Iterable[str], parent: str = "") -> str:
+    """Return the message for a key that is not `known`. `parent`: the name of the mapping that it is in."""
     names = list(known)
-    near = get_close_matches(key, names, 1, 0.6) if len(key) <= _MAX_COMPARED else []
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-    return f"unknown key {shown(key)}{f' in {where}' if where else ''}: {hint}"
+    similar = get_close_matches(key, names, 1, 0.6) if len(key) <= _MAX_COMPARED else []
+    hint = f"did you mean {similar[0]!r}?" if similar else f"the known keys are {', '.join(names)}"
+    return f"unknown key {shown(key)}{f' in {parent}' if parent else ''}: {hint}"
 
 
 _MAX_COMPARED = 64
-"""Comparing takes long for longer keys."""
+"""Longer keys take long to compare."""
 
 
-def _problem_of(details: ErrorDetails, model: Any, at: Path, first: int | None) -> Mistake:
+def _problem_of(details: ErrorDetails, model: Any, at: Path, first: int | None) -> PathProblem:
     loc = details["loc"]
     at_key = loc[-1:] == ("[key]",)
     loc = loc[:-1] if at_key else loc
     path = (*at, *loc) if first is None else (*at, first + int(loc[0]), *loc[1:])
     if details["type"] == "extra_forbidden":
         known = _fields(_model_at(model, loc[:-1]))
-        return Mistake(path, unknown(str(path[-1]), known, _name_of(path[:-1])), at_key=True)
+        return PathProblem(path, unknown_key(str(path[-1]), known, _name_of(path[:-1])), at_key=True)
     name = _name_of(path) or "this"
-    return Mistake(path, f"{name} is missing" if details["type"] == "missing" else f"{name} {_words(details)}", at_key)
+    message = "is missing" if details["type"] == "missing" else _message(details)
+    return PathProblem(path, f"{name} {message}", at_key)
 
 
 def _name_of(path: Path) -> str:
-    """A path as people write it, within the element of a list that it is in: `limits.attempts`."""
+    """Return the name of a value within the innermost list that it is in: `limits.attempts`."""
     steps: list[str] = []
     for step in path:
         steps = [] if isinstance(step, int) else [*steps, step if len(step) <= _MAX_COMPARED else f"{step[:20]}…"]
     return ".".join(steps)
 
 
-def _words(details: ErrorDetails) -> str:
-    """What the value must be, and what it is."""
+def _message(details: ErrorDetails) -> str:
+    """Return what the value must be, and what it is."""
     context: Mapping[str, Any] = details.get("ctx") or {}
     if details["type"] == "value_error":
         return str(context["error"])
     if context.get("min_length") == 1:
         return "must not be empty"
     must = _MUST.get(details["type"])
-    told = must.format_map(context) if must else details["msg"][:1].lower() + details["msg"][1:]
-    return f"{told}, not {_kind(details['input'])}"
+    message = must.format_map(context) if must else details["msg"][:1].lower() + details["msg"][1:]
+    return f"{message}, not {_shown(details['input'])}"
 
 
 _MUST = {
@@ -97,7 +98,7 @@ _MUST = {
 }
 
 
-def _kind(value: object) -> str:
+def _shown(value: object) -> str:
     if value is None:
         return "empty"
     if isinstance(value, bool):
@@ -110,25 +111,25 @@ def _kind(value: object) -> str:
 
 
 def _model_at(model: Any, path: Path) -> Any:
-    """The model of the value at `path` within a `model`."""
+    """Return the model of the value at `path` within a `model`."""
     for step in path:
-        models = _models(model)
-        model = next((_hints(each)[str(step)] for each in models if str(step) in _hints(each)), model)
+        fields = [_field_types(part) for part in _models(model)]
+        model = next((types[str(step)] for types in fields if str(step) in types), model)
     return model
 
 
 def _fields(model: Any) -> list[str]:
-    return [name for each in _models(model) for name in _hints(each)]
+    return [name for part in _models(model) for name in _field_types(part)]
 
 
-def _models(kind: Any) -> list[Any]:
-    """The models in a type: `list[Item] | None` has Item."""
-    if is_typeddict(kind) or (isinstance(kind, type) and issubclass(kind, BaseModel)):
-        return [kind]
-    return [model for part in get_args(kind) for model in _models(part)]
+def _models(annotation: Any) -> list[Any]:
+    """Return the models in a type: [Item] for `list[Item] | None`."""
+    if is_typeddict(annotation) or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
 
 
-def _hints(model: Any) -> dict[str, Any]:
+def _field_types(model: Any) -> dict[str, Any]:
     if is_typeddict(model):
         return dict(model.__annotations__)
     return {field.alias or name: field.annotation for name, field in model.model_fields.items()}

@@ -1,6 +1,7 @@
-"""Manifests: text becomes a Manifest, or all its mistakes at once with their places. Pure but for what it is given.
+"""Manifests: text becomes a Manifest, or all its problems at once with their positions.
 
-While all is right no place is kept and no text is read twice; see yaml_text.py. The schema is in manifest_schema.py.
+It reads nothing but what `read_rows` returns and the image files in `local_files`. While there are no problems no
+position is recorded and no text is parsed twice (see yaml/document.py). The pydantic models are in schema.py.
 """
 
 from __future__ import annotations
@@ -17,21 +18,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline.domain.durations import parse_duration
 from pipeline.domain.model import Item, Limits, Manifest
 from pipeline.errors import DailiesError, InvalidManifest, Problem, StorageError
 from pipeline.manifest.messages import problems_of
 from pipeline.manifest.rows import Rows, read_rows
-from pipeline.manifest.schema import FREE_KEYS, ITEMS, TEXT_KEYS, ItemEntry, LimitsEntry, ManifestEntry
-from pipeline.manifest.template import Fill, filled, filled_items
-from pipeline.manifest.values import DEFAULT_IMAGE_FIELD, DEFAULT_MODEL, MAX_ITEMS, ValidationContext, seconds_of
+from pipeline.manifest.schema import FREE_KEYS, ITEMS, TEXT_KEYS, ItemEntry, LimitsEntry, ManifestEntry, MatrixEntry
+from pipeline.manifest.template import Fill, fill_items, fill_manifest
+from pipeline.manifest.validators import DEFAULT_IMAGE_FIELD, DEFAULT_MODEL, MAX_ITEMS, ValidationContext, context_of
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
-from pipeline.manifest.yaml.document import MAX_BYTES, Document, Mistake, in_order, load
+from pipeline.manifest.yaml.document import MAX_BYTES, Document, PathProblem, in_order, load
 
 __all__ = ["DEFAULT_MODEL", "MAX_BYTES", "MAX_ITEMS", "derived_id", "dump", "parse"]
 
-_HANDFUL = 100
-_STAND_IN = {"version": 1, "name": "unnamed"}
-"""For what is missing or wrong, so that the rest can be looked at."""
+_CHUNK = 100
+"""How many items are validated together: a chunk with a problem has no valid items."""
+_PLACEHOLDER = {"version": 1, "name": "unnamed"}
+"""Replaces missing or invalid required keys, so that the other keys can be validated."""
 
 
 def parse(
@@ -43,54 +46,46 @@ def parse(
     max_bytes: int = MAX_BYTES,
     fill: Fill | None = None,
 ) -> Manifest:
-    """The manifest in `text`, expanded: matrix and rows are items, every item has an id.
+    """Return the manifest in `text`, expanded: matrix and rows become items, every item has an id.
 
-    `file` is its name in messages. `read_rows` gives the bytes of what `items_from` names; what it raises is a mistake
-    of the manifest, unless it may pass. `local_files` is the folder in which file images must be; None: they are
-    mistakes. `fill` is given name, output and prompts; what it answers is validated.
+    `file`: its name in messages. `read_rows`: returns the bytes of what `items_from` names; an error that it raises is
+    a problem of the manifest, unless the error is retryable. `local_files`: the folder of image files; None: image
+    files are problems. `fill`: replaces placeholders in name, output and prompts before they are validated.
 
-    Raises InvalidManifest with all mistakes, StorageError.
+    Raises InvalidManifest with all problems, StorageError.
     """
     document = load(text, file=file, max_bytes=max_bytes, text_keys=TEXT_KEYS, free_keys=FREE_KEYS)
     if not document.readable:
         raise InvalidManifest(document.problems)
     if not isinstance(document.value, dict):
-        raise InvalidManifest([*document.problems, Problem(file, 1, 1, _NO_MAPPING)])
-    value = filled(document.value, fill) if fill else document.value
-    image_field = value.get("image_field")
-    around = ValidationContext(image_field if isinstance(image_field, str) else DEFAULT_IMAGE_FIELD, local_files)
-    entry, problems_found = _head(value, around)
-    rows, unread = _rows(entry.items_from, file, read_rows, around)
-    problems_found += unread
+        raise InvalidManifest([*document.problems, Problem(file, 1, 1, _NOT_A_MAPPING)])
+    value = fill_manifest(document.value, fill) if fill else document.value
+    context = context_of(value, local_files)
+    entry, problems = _validate_head(value, context)
+    rows, rows_problems = _load_rows(entry.items_from, file, read_rows, context)
     if fill:
-        rows.items = filled_items(rows.items, fill)
-    written, below = _Part(entry.items or [], _within(document, "items")), _Part(rows.items, rows.located)
-    problems_found += _wrong_number(entry, rows, problems_found)
-    if problems_found[-1:] != [_TOO_MANY]:
-        written.check(around)
-        below.check(around)
-        _check_ids([written, below])
-    problems = [
-        *in_order([*document.problems, *document.located(problems_found), *written.problems()]),
-        *in_order([*rows.problems, *below.problems()]),
-    ]
-    if problems:
-        raise InvalidManifest(_first_of(problems))
-    pairs = product(entry.matrix.images, entry.matrix.prompts) if entry.matrix else ()
-    matrix: list[ItemEntry] = [{"image": image, "prompt": prompt} for image, prompt in pairs]
-    manifest = _manifest(entry, [*written.drafts, *matrix, *below.drafts])
-    if manifest is None:
-        raise InvalidManifest([Problem(file, 1, 1, _TOO_LONG)])
-    return manifest
+        rows.items = fill_items(rows.items, fill)
+    problems += rows_problems
+    count_problems = _check_count(entry, rows, problems)
+    listed, from_rows = _ItemGroup(entry.items or [], _locator(document, "items")), _ItemGroup(rows.items, rows.locate)
+    if count_problems != [_TOO_MANY]:
+        listed.validate(context)
+        from_rows.validate(context)
+        _check_ids([listed, from_rows])
+    in_manifest = [*document.problems, *document.locate([*problems, *count_problems]), *listed.located_problems()]
+    all_problems = [*in_order(in_manifest), *in_order([*rows.problems, *from_rows.located_problems()])]
+    if all_problems:
+        raise InvalidManifest(_truncate(all_problems))
+    return _manifest(entry, [*listed.valid, *_matrix_items(entry.matrix), *from_rows.valid], file)
 
 
 def derived_id(image: str | None, prompt: str | None, params: Mapping[str, Any]) -> str:
-    """The id of an item that was given none: 12 hexadecimal digits of its content."""
+    """Return the id of an item without one: 12 hexadecimal digits that depend on its content."""
     return hashlib.sha256(_canonical([image, prompt, params]).encode()).hexdigest()[:12]
 
 
 def dump(manifest: Manifest) -> bytes:
-    """The manifest as YAML, an item a line, which `parse` reads back as the same."""
+    """Return the manifest as YAML, one line per item. `parse` reads it back as an equal manifest."""
     limits = manifest.limits
     head = {
         "version": 1,
@@ -99,7 +94,7 @@ def dump(manifest: Manifest) -> bytes:
         "output": manifest.output,
         "image_field": manifest.image_field,
         "params": manifest.params or None,
-        "limits": _given(
+        "limits": _without_none(
             max_active=limits.max_active,
             budget_usd=None if limits.budget_usd is None else f"{limits.budget_usd:f}",
             attempts=limits.attempts,
@@ -111,78 +106,79 @@ def dump(manifest: Manifest) -> bytes:
     lines = [f"{key}: {_json(value)}" for key, value in head.items() if value is not None]
     lines.append("items:")
     lines += [
-        f"- {_json(_given(id=item.id, image=item.image, prompt=item.prompt, params=item.params or None))}"
+        f"- {_json(_without_none(id=item.id, image=item.image, prompt=item.prompt, params=item.params or None))}"
         for item in manifest.items
     ]
-    return _NO_YAML_TEXT.sub(_escaped, "\n".join([*lines, ""])).encode()
+    return _NOT_YAML_TEXT.sub(_escape, "\n".join([*lines, ""])).encode()
 
 
-_NO_MAPPING = "a manifest is a mapping that begins with `version: 1`"
-_ORIGINS = (("items",), ("matrix",), ("items_from",))
-_TOO_MANY = Mistake((), f"there are more than {MAX_ITEMS:,} items in all: make several manifests of them")
-_TOO_LONG = f"with all its items written out this is longer than {MAX_BYTES:,} bytes: make several manifests of it"
-_SURELY_SHORT = 4_000_000
-"""Up to so many characters of items a manifest is not too long, however they are written."""
-_NO_YAML_TEXT = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
-"""What JSON text may have as it is and YAML text may not, or takes for the end of a line."""
+_NOT_A_MAPPING = "a manifest is a mapping that begins with `version: 1`"
+_ITEM_KEYS = (("items",), ("matrix",), ("items_from",))
+_TOO_MANY = PathProblem((), f"there are more than {MAX_ITEMS:,} items in all: split them into several manifests")
+_TOO_LONG = f"with all its items written out this is longer than {MAX_BYTES:,} bytes: split it into several manifests"
+_MAX_UNMEASURED = 4_000_000
+"""A manifest whose items have at most this many characters is never too long, whatever must be escaped."""
+_NOT_YAML_TEXT = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""Characters that JSON allows unescaped and that YAML forbids or reads as the end of a line."""
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _json = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def _given(**values: Any) -> dict[str, Any]:
+def _without_none(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _escaped(character: re.Match[str]) -> str:
+def _escape(character: re.Match[str]) -> str:
     return f"\\u{ord(character.group()):04x}"
 
 
 @dataclass(eq=False)
-class _Part:
-    """Items of one origin. `locate` gives the places of mistakes whose paths begin with the item's index."""
+class _ItemGroup:
+    """Items of one origin as they are written. `locate` returns problems, whose paths begin with the item's index,
+    with their positions."""
 
     raw: list[Any]
-    locate: Callable[[list[Mistake]], list[Problem]]
-    drafts: list[ItemEntry] = field(default_factory=list)
-    problems_found: list[Mistake] = field(default_factory=list)
+    locate: Callable[[list[PathProblem]], list[Problem]]
+    valid: list[ItemEntry] = field(default_factory=list)
+    problems: list[PathProblem] = field(default_factory=list)
 
-    def check(self, around: ValidationContext) -> None:
-        """Make drafts of the raw items. A handful with a mistake leaves only the mistakes."""
-        for start in range(0, len(self.raw), _HANDFUL):
+    def validate(self, context: ValidationContext) -> None:
+        """Fill `valid` and `problems`."""
+        for start in range(0, len(self.raw), _CHUNK):
             try:
-                self.drafts += ITEMS.validate_python(self.raw[start : start + _HANDFUL], context=around)
+                self.valid += ITEMS.validate_python(self.raw[start : start + _CHUNK], context=context)
             except ValidationError as error:
-                self.problems_found += problems_of(error, list[ItemEntry], first=start)
-            if len(self.problems_found) > MAX_PROBLEMS:
+                self.problems += problems_of(error, list[ItemEntry], first=start)
+            if len(self.problems) > MAX_PROBLEMS:
                 break
 
-    def problems(self) -> list[Problem]:
-        """The mistakes with their places."""
-        return self.locate(self.problems_found) if self.problems_found else []
+    def located_problems(self) -> list[Problem]:
+        """Return the problems with their positions."""
+        return self.locate(self.problems) if self.problems else []
 
 
-def _within(document: Document, key: str) -> Callable[[list[Mistake]], list[Problem]]:
-    def locate(problems_found: list[Mistake]) -> list[Problem]:
-        return document.located(replace(mistake, path=(key, *mistake.path)) for mistake in problems_found)
+def _locator(document: Document, key: str) -> Callable[[list[PathProblem]], list[Problem]]:
+    def locate(problems: list[PathProblem]) -> list[Problem]:
+        return document.locate(replace(problem, path=(key, *problem.path)) for problem in problems)
 
     return locate
 
 
-def _head(value: dict[str, Any], around: ValidationContext) -> tuple[ManifestEntry, list[Mistake]]:
-    """All but the items, and what is wrong with it. What is wrong is left out of the entry."""
+def _validate_head(value: dict[str, Any], context: ValidationContext) -> tuple[ManifestEntry, list[PathProblem]]:
+    """Validate everything but the items. Return the entry without its invalid keys, and the problems."""
     try:
-        return ManifestEntry.model_validate(value, context=around), []
+        return ManifestEntry.model_validate(value, context=context), []
     except ValidationError as error:
-        problems_found = problems_of(error, ManifestEntry)
-        wrong = {details["loc"][0] for details in error.errors(include_url=False)}
-        right = {key: part for key, part in value.items() if key not in wrong}
-        return ManifestEntry.model_validate(_STAND_IN | right, context=around), problems_found
+        problems = problems_of(error, ManifestEntry)
+        invalid = {details["loc"][0] for details in error.errors(include_url=False)}
+        valid = {key: part for key, part in value.items() if key not in invalid}
+        return ManifestEntry.model_validate(_PLACEHOLDER | valid, context=context), problems
 
 
-def _rows(
-    reference: str | None, file: str, read: Callable[[str], bytes], around: ValidationContext
-) -> tuple[Rows, list[Mistake]]:
-    """The rows that `items_from` names, and why they cannot be read."""
+def _load_rows(
+    reference: str | None, file: str, read: Callable[[str], bytes], context: ValidationContext
+) -> tuple[Rows, list[PathProblem]]:
+    """Return the rows that `items_from` names, and why they cannot be read."""
     if reference is None:
         return Rows(file), []
     name = reference if "://" in reference else f"{file[: file.rfind('/') + 1]}{reference}"
@@ -191,83 +187,91 @@ def _rows(
     except (DailiesError, OSError) as error:
         if isinstance(error, StorageError) and error.retryable:
             raise
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        return Rows(name), [Mistake(("items_from",), f"items_from cannot be read: {why}")]
-    return read_rows(text, file=name, image_field=around.image_field, max_items=MAX_ITEMS), []
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return Rows(name), [PathProblem(("items_from",), f"items_from cannot be read: {reason}")]
+    return read_rows(text, file=name, image_field=context.image_field, max_items=MAX_ITEMS), []
 
 
-def _wrong_number(entry: ManifestEntry, rows: Rows, problems_found: list[Mistake]) -> list[Mistake]:
-    """What is wrong with the number of items, where mistakes in them are not the reason."""
+def _check_count(entry: ManifestEntry, rows: Rows, problems: list[PathProblem]) -> list[PathProblem]:
+    """Return the problem with the number of items, unless other problems are the reason for it."""
     pairs = len(entry.matrix.images) * len(entry.matrix.prompts) if entry.matrix else 0
-    number = len(entry.items or []) + pairs + len(rows.items)
-    if number > MAX_ITEMS:
+    count = len(entry.items or []) + pairs + len(rows.items)
+    if count > MAX_ITEMS:
         return [_TOO_MANY]
-    if number or rows.problems or any(mistake.path[:1] in _ORIGINS for mistake in problems_found):
+    if count or rows.problems or any(problem.path[:1] in _ITEM_KEYS for problem in problems):
         return []
     if entry.items_from is not None:
-        return [Mistake(("items_from",), "items_from has no rows below its header")]
-    return [Mistake(("items",), "there are no items: give `items:`, `matrix:` or `items_from:`", at_key=True)]
+        return [PathProblem(("items_from",), "items_from has no rows below its header")]
+    message = "there are no items: write `items:`, `matrix:` or `items_from:`"
+    return [PathProblem(("items",), message, at_key=True)]
 
 
-def _check_ids(parts: list[_Part]) -> None:
-    """Note each id that an item before has, too, with the place of that one."""
-    seen: dict[str, tuple[_Part, int]] = {}
-    for part in parts:
-        again: list[tuple[int, str]] = []
-        for index, raw in enumerate(part.raw):
+def _check_ids(groups: list[_ItemGroup]) -> None:
+    """Add a problem for each id that an earlier item has, with the line of that item."""
+    first: dict[str, tuple[_ItemGroup, int]] = {}
+    for group in groups:
+        duplicates: list[tuple[int, str]] = []
+        for index, raw in enumerate(group.raw):
             item_id = raw.get("id") if type(raw) is dict else None
             if item_id is None or item_id == "" or isinstance(item_id, dict | list | bool):
                 continue
-            if seen.setdefault(str(item_id), (part, index)) != (part, index) and len(again) < MAX_PROBLEMS:
-                again.append((index, str(item_id)))
-        for origin in parts if again else []:
-            twice = [(index, item_id) for index, item_id in again if seen[item_id][0] is origin]
-            firsts = origin.locate([Mistake((seen[item_id][1], "id"), "") for _, item_id in twice])
-            part.problems_found += [
-                Mistake((index, "id"), f"the id {shown(item_id)} is taken by {first.file}:{first.line}")
-                for (index, item_id), first in zip(twice, firsts, strict=True)
+            is_first = first.setdefault(str(item_id), (group, index)) == (group, index)
+            if not is_first and len(duplicates) < MAX_PROBLEMS:
+                duplicates.append((index, str(item_id)))
+        for origin in groups if duplicates else []:
+            from_origin = [(index, item_id) for index, item_id in duplicates if first[item_id][0] is origin]
+            places = origin.locate([PathProblem((first[item_id][1], "id"), "") for _, item_id in from_origin])
+            group.problems += [
+                PathProblem((index, "id"), f"the id {shown(item_id)} is taken by {place.file}:{place.line}")
+                for (index, item_id), place in zip(from_origin, places, strict=True)
             ]
 
 
-def _first_of(problems: list[Problem]) -> list[Problem]:
+def _truncate(problems: list[Problem]) -> list[Problem]:
     if len(problems) <= MAX_PROBLEMS:
         return problems
-    last = problems[MAX_PROBLEMS - 1]
-    return [*problems[:MAX_PROBLEMS], replace(last, message=f"there are more mistakes: these are {MAX_PROBLEMS:,}")]
+    last = replace(problems[MAX_PROBLEMS - 1], message=f"there are more problems than the first {MAX_PROBLEMS:,}")
+    return [*problems[:MAX_PROBLEMS], last]
 
 
-def _manifest(entry: ManifestEntry, drafts: list[ItemEntry]) -> Manifest | None:
-    """The manifest with these items; None when it would be too long to be kept."""
-    length = _length(drafts)
-    if length > MAX_BYTES:
-        return None
+def _matrix_items(matrix: MatrixEntry | None) -> list[ItemEntry]:
+    pairs = product(matrix.images, matrix.prompts) if matrix else ()
+    return [{"image": image, "prompt": prompt} for image, prompt in pairs]
+
+
+def _manifest(entry: ManifestEntry, items: list[ItemEntry], file: str) -> Manifest:
+    """Return the manifest with these items. Raises InvalidManifest if it is too long to be stored."""
+    length = _length(items)
     limits = entry.limits or LimitsEntry()
-    manifest = Manifest(
-        name=entry.name,
-        model=entry.model or DEFAULT_MODEL,
-        output=entry.output,
-        image_field=entry.image_field or DEFAULT_IMAGE_FIELD,
-        params=entry.params or {},
-        limits=Limits(
-            max_active=limits.max_active,
-            budget_usd=limits.budget_usd,
-            attempts=limits.attempts or Limits.attempts,
-            tolerated_failures=limits.tolerated_failures,
-            deadline_s=seconds_of(limits.deadline) if limits.deadline else None,
-        ),
-        notify=entry.notify,
-        items=tuple(_items(drafts)),
-    )
-    return manifest if length <= _SURELY_SHORT or _fits(manifest) else None
+    if length <= MAX_BYTES:
+        manifest = Manifest(
+            name=entry.name,
+            model=entry.model or DEFAULT_MODEL,
+            output=entry.output,
+            image_field=entry.image_field or DEFAULT_IMAGE_FIELD,
+            params=entry.params or {},
+            limits=Limits(
+                max_active=limits.max_active,
+                budget_usd=limits.budget_usd,
+                attempts=limits.attempts or Limits.attempts,
+                tolerated_failures=limits.tolerated_failures,
+                deadline_s=parse_duration(limits.deadline) if limits.deadline else None,
+            ),
+            notify=entry.notify,
+            items=tuple(_with_ids(items)),
+        )
+        if length <= _MAX_UNMEASURED or _fits(manifest):
+            return manifest
+    raise InvalidManifest([Problem(file, 1, 1, _TOO_LONG)])
 
 
-def _items(drafts: list[ItemEntry]) -> Iterator[Item]:
-    """Items with ids. Equal content without ids is meant as so many takes: `…`, `…-2`, `…-3`."""
-    taken = {draft.get("id") for draft in drafts}
+def _with_ids(entries: list[ItemEntry]) -> Iterator[Item]:
+    """Yield items with ids. Items of equal content without ids get `…`, `…-2`, `…-3`: they are several takes."""
+    taken = {entry.get("id") for entry in entries}
     takes: Counter[str] = Counter()
-    for draft in drafts:
-        image, prompt, params = draft.get("image") or None, draft.get("prompt") or None, draft.get("params") or {}
-        item_id = draft.get("id")
+    for entry in entries:
+        image, prompt, params = entry.get("image") or None, entry.get("prompt") or None, entry.get("params") or {}
+        item_id = entry.get("id")
         if not item_id:
             content = derived_id(image, prompt, params)
             while not item_id or item_id in taken:
@@ -276,16 +280,16 @@ def _items(drafts: list[ItemEntry]) -> Iterator[Item]:
         yield Item(item_id, image, prompt, params)
 
 
-def _length(drafts: list[ItemEntry]) -> int:
-    """How long the items are, roughly, in characters."""
+def _length(entries: list[ItemEntry]) -> int:
+    """Return the approximate length of the items, in characters."""
     return sum(
-        len(draft.get("image") or "") + len(draft.get("prompt") or "") + len(str(draft.get("params") or ""))
-        for draft in drafts
+        len(entry.get("image") or "") + len(entry.get("prompt") or "") + len(str(entry.get("params") or ""))
+        for entry in entries
     )
 
 
 def _fits(manifest: Manifest) -> bool:
-    """Whether the manifest can be kept, and read again, with all its items written out."""
-    # Files get addresses when they are stored.
+    """Return whether the manifest with all its items written out can be read again."""
+    # Image files get longer addresses when they are stored on S3.
     files = sum(1 for item in manifest.items if item.image and "://" not in item.image)
     return len(dump(manifest)) + files * 300 <= MAX_BYTES

@@ -1,7 +1,7 @@
 """Rows of a CSV or JSONL file as items of a manifest, with the line of each. Pure.
 
-Columns are id, image and prompt; any other is a param. An empty cell is one that is not given. What stands in a CSV
-file is text; JSONL, an object a line, has numbers too, and may have `params` as an item has them.
+Columns are id, image and prompt; any other is a param. An empty cell is the same as none. CSV values are text. A JSONL
+row (an object per line) can also have numbers, and `params` as an item has them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import Problem
-from pipeline.manifest.values import fault_of_param
+from pipeline.manifest.validators import param_name_error
 from pipeline.manifest.yaml.decoder import BAD_TEXT, MAX_PROBLEMS, shown
-from pipeline.manifest.yaml.document import MAX_BYTES, Document, Mistake, line_and_column, load
+from pipeline.manifest.yaml.document import MAX_BYTES, Document, PathProblem, line_and_column, load
 
 _COLUMNS = ("id", "image", "prompt")
 _MAX_COLUMNS = 200
@@ -23,7 +23,7 @@ _MAX_COLUMNS = 200
 
 @dataclass
 class Rows:
-    """What a file of rows says. `lines` has the line of each of `items`."""
+    """The rows of a file. `lines` has the line of each of `items`."""
 
     file: str
     items: list[dict[str, Any]] = field(default_factory=list)
@@ -31,43 +31,45 @@ class Rows:
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, line: int, item: dict[str, Any]) -> None:
-        """One more item."""
+        """Add an item."""
         self.items.append(item)
         self.lines.append(line)
 
-    def note(self, line: int, message: str, column: int = 1) -> None:
-        """One more mistake."""
+    def add_problem(self, line: int, message: str, column: int = 1) -> None:
+        """Add a problem."""
         self.problems.append(Problem(self.file, line, column, message))
 
-    def located(self, problems_found: list[Mistake]) -> list[Problem]:
-        """Mistakes whose paths begin with an item's index, with their lines."""
-        return [Problem(self.file, self.lines[int(mistake.path[0])], 1, mistake.message) for mistake in problems_found]
+    def locate(self, problems: list[PathProblem]) -> list[Problem]:
+        """Return problems, whose paths begin with an item's index, with their lines."""
+        return [Problem(self.file, self.lines[int(problem.path[0])], 1, problem.message) for problem in problems]
 
 
 def read_rows(text: bytes, *, file: str, image_field: str, max_items: int) -> Rows:
-    """Read the rows of `file`, whose name ends in .csv or .jsonl. At most `most_items` + 1 of them are read."""
+    """Return the rows of `file`, whose name ends in .csv or .jsonl. Reading stops after `max_items` + 1 rows."""
     rows = Rows(file)
     if len(text) > MAX_BYTES:
-        rows.note(1, f"it is {len(text):,} bytes long: at most {MAX_BYTES:,} are read")
+        rows.add_problem(1, f"the file has {len(text):,} bytes: the maximum is {MAX_BYTES:,}")
         return rows
     try:
-        suspicious = BAD_TEXT.search(text.decode("utf-8")) is not None
+        has_bad_text = BAD_TEXT.search(text.decode("utf-8")) is not None
     except UnicodeDecodeError as error:
         line, column = line_and_column(text, error.start)
-        rows.note(line, f"byte {error.start:,} is no UTF-8: save the file as UTF-8", column)
+        rows.add_problem(line, f"byte {error.start:,} is not UTF-8: save the file as UTF-8", column)
         return rows
-    # Decoded once more line by line: text in a buffer takes four times its bytes.
+    # Decoded a second time, line by line: a StringIO takes four times the bytes.
     lines = io.TextIOWrapper(io.BytesIO(text), "utf-8-sig", newline="")
-    found = _csv(rows, lines, image_field, suspicious) if file.lower().endswith(".csv") else _jsonl(rows, lines)
-    for line, item in found:
+    is_csv = file.lower().endswith(".csv")
+    for line, item in _csv(rows, lines, image_field, has_bad_text) if is_csv else _jsonl(rows, lines):
         rows.add(line, item)
         if len(rows.items) > max_items or len(rows.problems) >= MAX_PROBLEMS:
             break
     return rows
 
 
-def _csv(rows: Rows, lines: Iterable[str], image_field: str, suspicious: bool) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Items with their lines; what is wrong is noted on `rows`."""
+def _csv(
+    rows: Rows, lines: Iterable[str], image_field: str, has_bad_text: bool
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield items with their lines; add problems to `rows`."""
     reader = csv.reader(lines, strict=True)
     header: list[str] | None = None
     next_line = 1
@@ -76,48 +78,50 @@ def _csv(rows: Rows, lines: Iterable[str], image_field: str, suspicious: bool) -
             line, next_line = next_line, reader.line_num + 1
             if not any(cells):
                 continue
-            if suspicious and any(map(BAD_TEXT.search, cells)):
-                rows.note(line, "text has no control characters")
+            if has_bad_text and any(map(BAD_TEXT.search, cells)):
+                rows.add_problem(line, "control characters are not allowed")
             if header is None:
                 header = [cell.strip() for cell in cells]
                 if not _check_header(rows, line, header, image_field):
                     return
             elif len(cells) != len(header):
-                rows.note(
-                    line, f"there are {len(cells)} cells where the header has {len(header)} (quote what has a comma)"
+                message = (
+                    f"the row has {len(cells)} cells, the header has {len(header)}: put cells with a comma in quotes"
                 )
+                rows.add_problem(line, message)
             else:
                 yield line, _item(zip(header, cells, strict=True))
     except csv.Error as error:
-        rows.note(next_line, f"not CSV: {error}")
+        rows.add_problem(next_line, f"not CSV: {error}")
     if header is None:
-        rows.note(1, "there is nothing here: the first line names the columns, such as id,image,prompt")
+        rows.add_problem(1, "the file is empty: the first line names the columns, such as id,image,prompt")
 
 
 def _check_header(rows: Rows, line: int, header: list[str], image_field: str) -> bool:
-    """Whether the rows below can be made sense of."""
+    """Add the problems of a header to `rows`. Return whether it has none."""
     before = len(rows.problems)
     if len(header) > _MAX_COLUMNS:
-        rows.note(line, f"there are {len(header)} columns: at most {_MAX_COLUMNS} are read")
+        rows.add_problem(line, f"there are {len(header)} columns: the maximum is {_MAX_COLUMNS}")
         return False
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        rows.note(line, "columns are separated by commas: id,image,prompt")
+        rows.add_problem(line, "columns must be separated by commas: id,image,prompt")
         return False
     for number, name in enumerate(header):
         if name in header[:number]:
-            rows.note(line, f"the column {shown(name)} is here twice: keep one")
+            rows.add_problem(line, f"the column {shown(name)} is a duplicate: keep one")
         elif name == "params":
-            rows.note(line, "'params' is no column: give each param a column with its name")
-        elif name not in _COLUMNS and (fault := fault_of_param(name, image_field)):
-            rows.note(line, f"the column {shown(name)} {fault}")
+            rows.add_problem(line, "'params' cannot be a column: give each param a column with its name")
+        elif name not in _COLUMNS and (error := param_name_error(name, image_field)):
+            rows.add_problem(line, f"the column {shown(name)} {error}")
         elif name not in _COLUMNS and name.lower() in _COLUMNS:
-            rows.note(line, f"the column {shown(name)} is written {name.lower()}")
+            rows.add_problem(line, f"the column {shown(name)} must be written {name.lower()}")
     if not {"image", "prompt"} & set(header) and len(rows.problems) == before:
-        rows.note(line, "there is no column image or prompt: the first line names the columns, such as id,image,prompt")
+        message = "there is no column image or prompt: the first line names the columns, such as id,image,prompt"
+        rows.add_problem(line, message)
     return len(rows.problems) == before
 
 
-def _item(cells: Any) -> dict[str, Any]:
+def _item(cells: Iterable[tuple[str, str]]) -> dict[str, Any]:
     item: dict[str, Any] = {}
     params: dict[str, Any] = {}
     for name, cell in cells:
@@ -129,31 +133,32 @@ def _item(cells: Any) -> dict[str, Any]:
 
 
 def _jsonl(rows: Rows, lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Items with their lines; what is wrong is noted on `rows`."""
+    """Yield items with their lines; add problems to `rows`."""
     for line, text in enumerate(lines, 1):
         if not text.strip():
             continue
         document = load(text.encode(), file=rows.file)
         for problem in document.problems:
-            rows.note(line, problem.message.replace("not YAML", "not JSON"), problem.column)
+            rows.add_problem(line, problem.message.replace("not YAML", "not JSON"), problem.column)
         if not document.readable:
             continue
         if not isinstance(document.value, dict):
-            rows.note(line, 'a line must be an object such as {"image": "…", "prompt": "…"}')
-        elif item := _flat(rows, line, document):
+            rows.add_problem(line, 'a line must be an object such as {"image": "…", "prompt": "…"}')
+        elif item := _json_item(rows, line, document):
             yield line, item
 
 
-def _flat(rows: Rows, line: int, document: Document) -> dict[str, Any] | None:
-    """An object as an item: what is no column of ours is a param."""
+def _json_item(rows: Rows, line: int, document: Document) -> dict[str, Any] | None:
+    """Return an object as an item: keys that are not columns are params."""
     row: dict[str, Any] = document.value
     params = row.get("params") or {}
     if not isinstance(params, dict):
-        rows.note(line, "params must be an object", document.place(("params",))[1])
+        rows.add_problem(line, "params must be an object", document.position(("params",))[1])
         return None
     item = {name: value for name, value in row.items() if name in _COLUMNS}
     more = {name: value for name, value in row.items() if name not in _COLUMNS and name != "params"}
     for name in more.keys() & params.keys():
-        rows.note(line, f"the param {shown(name)} is here twice: keep one", document.place((name,), key=True)[1])
+        column = document.position((name,), key=True)[1]
+        rows.add_problem(line, f"the param {shown(name)} is a duplicate: keep one", column)
     item["params"] = {**params, **more}
     return item

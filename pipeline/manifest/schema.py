@@ -1,4 +1,4 @@
-"""What may stand in a manifest, as pydantic models. The rules for single values are in manifest_values.py."""
+"""The manifest as pydantic models. The rules for single values are in validators.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from pipeline.manifest.values import (
+from pipeline.manifest.validators import (
     MAX_PROMPT,
     validate_deadline,
     validate_entries,
@@ -28,10 +28,16 @@ from pipeline.manifest.values import (
     validate_version,
 )
 
-_FORBID = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+MODEL_CONFIG = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+"""For models of files: unknown keys are errors, numbers are accepted as text."""
 
 _NOT_EMPTY = Field(min_length=1)
 
+Name = Annotated[str, AfterValidator(validate_name)]
+Model = Annotated[str, AfterValidator(validate_model)]
+Output = Annotated[str, AfterValidator(validate_output)]
+ImageField = Annotated[str, AfterValidator(validate_image_field)]
+Notify = Annotated[str, AfterValidator(validate_notify)]
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 Image = Annotated[str, AfterValidator(validate_image)]
 Params = Annotated[
@@ -42,9 +48,9 @@ Whole = Annotated[int, Field(strict=True)]
 
 
 class ItemEntry(TypedDict, total=False):
-    """One of `items:`, or a row. An empty value is one that is not given."""
+    """One of `items:`, or a row. An empty value is the same as none."""
 
-    __pydantic_config__ = _FORBID  # type: ignore[misc]  # how pydantic configures a TypedDict
+    __pydantic_config__ = MODEL_CONFIG  # type: ignore[misc]  # how pydantic configures a TypedDict
 
     id: Annotated[str, AfterValidator(validate_item_id)] | None
     image: Image | None
@@ -52,19 +58,19 @@ class ItemEntry(TypedDict, total=False):
     params: Params | None
 
 
-def _whole_item(item: ItemEntry) -> ItemEntry:
+def _validate_item(item: ItemEntry) -> ItemEntry:
     if not item.get("image") and not item.get("prompt"):
         raise ValueError("needs an image, a prompt or both")
     return item
 
 
-ITEMS = TypeAdapter(list[Annotated[ItemEntry, AfterValidator(_whole_item)]])
+ITEMS = TypeAdapter(list[Annotated[ItemEntry, AfterValidator(_validate_item)]])
 
 
 class MatrixEntry(BaseModel):
     """`matrix:`, every image with every prompt."""
 
-    model_config = _FORBID
+    model_config = MODEL_CONFIG
 
     images: Annotated[list[Annotated[Image, _NOT_EMPTY]], _NOT_EMPTY, BeforeValidator(validate_entries)]
     prompts: Annotated[list[Annotated[Prompt, _NOT_EMPTY]], _NOT_EMPTY, BeforeValidator(validate_entries)]
@@ -73,7 +79,7 @@ class MatrixEntry(BaseModel):
 class LimitsEntry(BaseModel):
     """`limits:`."""
 
-    model_config = _FORBID
+    model_config = MODEL_CONFIG
 
     max_active: Annotated[Whole, Field(ge=1, le=100_000)] | None = None
     budget_usd: Annotated[Decimal, BeforeValidator(validate_usd)] | None = None
@@ -83,18 +89,18 @@ class LimitsEntry(BaseModel):
 
 
 class ManifestEntry(BaseModel):
-    """A manifest as it is written. `items` are validated by ITEMS, a handful at a time."""
+    """A manifest as it is written. `items` are validated separately, as ITEMS."""
 
-    model_config = _FORBID
+    model_config = MODEL_CONFIG
 
     version: Annotated[int, BeforeValidator(validate_version)]
-    name: Annotated[str, AfterValidator(validate_name)]
-    model: Annotated[str, AfterValidator(validate_model)] | None = None
-    output: Annotated[str, AfterValidator(validate_output)] | None = None
-    image_field: Annotated[str, AfterValidator(validate_image_field)] | None = None
+    name: Name
+    model: Model | None = None
+    output: Output | None = None
+    image_field: ImageField | None = None
     params: Params | None = None
     limits: LimitsEntry | None = None
-    notify: Annotated[str, AfterValidator(validate_notify)] | None = None
+    notify: Notify | None = None
     items: list[Any] | None = None
     matrix: MatrixEntry | None = None
     items_from: Annotated[str, AfterValidator(validate_items_from)] | None = None
@@ -106,6 +112,6 @@ TEXT_KEYS = frozenset(
         *("items_from", "budget_usd", "tolerated_failures", "deadline"),
     }
 )
-"""Keys whose values are text as written: `id: 007` is "007", `budget_usd: 25.00` has its cents."""
+"""Keys whose values are text as written: `id: 007` is "007", `budget_usd: 25.00` keeps its cents."""
 FREE_KEYS = frozenset({"params"})
-"""Keys under which everything means what it looks like."""
+"""Keys below which TEXT_KEYS do not apply."""

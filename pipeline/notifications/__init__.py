@@ -1,1 +1,1 @@
-"""Outgoing webhooks when a batch has ended. Imports: net, domain."""
+"""Outgoing webhooks when a batch has ended. Imports: net, domain, settings."""

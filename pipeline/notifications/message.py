@@ -1,7 +1,7 @@
-"""What is told when a batch has ended: Standard Webhooks messages, and a line of text for Slack. Pure.
+"""The notification that a batch has ended: a Standard Webhooks message, or text for Slack. Pure.
 
-https://www.standardwebhooks.com: a message has an id that stays the same however often it is sent, a timestamp of
-the sending, and a signature over both and the body.
+https://www.standardwebhooks.com: a message has an id that is the same for each attempt, the time of the attempt, and a
+signature over both and the body.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _SLACK_HOSTS = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
 
 @dataclass(frozen=True)
 class Message:
-    """One message as it is sent."""
+    """The headers and body of one request."""
 
     headers: Mapping[str, str]
     body: bytes
 
 
 def message(url: str, row: BatchRow, results: str, keys: Sequence[Webhook], sent: datetime) -> Message:
-    """What `url` is told of a batch that has ended, `results` being where its results are.
+    """Return the message for `url` about a batch that has ended. `results`: the address of its results.
 
-    Signed with each of `keys`: while a secret is rotated both are good.
+    It is signed with each of `keys`, so that a secret can be rotated.
     """
     message_id = id_of(row)
     if is_slack(url):
@@ -58,12 +58,12 @@ def message(url: str, row: BatchRow, results: str, keys: Sequence[Webhook], sent
 
 
 def id_of(row: BatchRow) -> str:
-    """The message's id: a batch that was opened again and ended again is another message."""
+    """Return the message's id. A batch that is retried and ends again has a new one."""
     return "msg_" + hashlib.sha256(f"{row.id} {row.revision}".encode()).hexdigest()[:32]
 
 
 def keys_of(secret: str, session_secret: str) -> list[Webhook]:
-    """The keys that sign. `secret` is `whsec_…`, or several with commas; '' derives one from `session_secret`."""
+    """Return the signing keys. `secret`: one or more `whsec_…` with commas; '' derives one from `session_secret`."""
     texts = [text.strip() for text in secret.split(",") if text.strip()]
     if texts:
         return [Webhook(text) for text in texts]
@@ -72,25 +72,25 @@ def keys_of(secret: str, session_secret: str) -> list[Webhook]:
 
 
 def derived_secret(secret: str) -> str:
-    """The notification secret that belongs to a PIPELINE_SECRET."""
+    """Return the notification secret that is derived from a PIPELINE_SECRET."""
     return "whsec_" + base64.b64encode(hmac.digest(secret.encode(), b"dailies.notify", "sha256")).decode()
 
 
 def is_slack(url: str) -> bool:
-    """Whether the address is a Slack webhook, or one that takes what Slack's take."""
+    """Return whether the address accepts Slack messages."""
     parts = urlsplit(url)
     return parts.hostname in _SLACK_HOSTS or parts.path.endswith("/slack")
 
 
 def slack_text(row: BatchRow, results: str) -> str:
-    """The end of a batch in two lines."""
-    took = (row.finished - row.created).total_seconds() if row.finished else 0
-    counts = ", ".join(f"{number:,} {state}" for state, number in row.counts.items()) or "nothing to do"
+    """Return the end of a batch as two or three lines of text."""
+    elapsed_s = (row.finished - row.created).total_seconds() if row.finished else 0
+    counts = ", ".join(f"{number:,} {state}" for state, number in row.counts.items()) or "no items"
     total = pluralize(row.total, "item")
-    text = f"*{row.id}* {row.status}: {total}, {counts} · {dollars(row.cost_usd)} · {duration(took)}"
+    text = f"*{row.id}* {row.status}: {total}, {counts} · {dollars(row.cost_usd)} · {duration(elapsed_s)}"
     reason = f"\n{row.reason}" if row.reason else ""
-    return _escaped(f"{text}{reason}\n{results}")
+    return _escape(f"{text}{reason}\n{results}")
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,1 +1,1 @@
-"""Batches that start by the clock. Imports: batches and what lies below it."""
+"""Batches that start by the clock. Imports: batches, manifest, ledger, storage, domain."""

@@ -1,4 +1,4 @@
-"""Which ticks of a schedule are due, and what becomes of one. Pure: the time is an argument."""
+"""Which occurrences of a schedule are due, and what to do with each. Pure: the time is an argument."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from pipeline.schedules.cron import Cron
 from pipeline.schedules.schedule import CatchUp, Overlap, Schedule
 
 ON_TIME = timedelta(minutes=2)
-"""A tick that is seen up to this late is on time: whatever `catch_up` says, it runs."""
+"""Up to this age an occurrence is on time: it is started whatever `catch_up` is."""
 MAX_CAUGHT_UP = 1000
-"""Of more missed ticks than these, the newest are caught up."""
-_REACHES = (timedelta(hours=1), timedelta(days=1), timedelta(days=32), timedelta(days=366))
+"""If more occurrences than this were missed, only the newest are caught up."""
+_SEARCH_SPANS = (timedelta(hours=1), timedelta(days=1), timedelta(days=32), timedelta(days=366))
 _SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
 class Occurrence:
-    """A moment at which a schedule makes a batch. Times are aware UTC."""
+    """One point in time at which a schedule starts a batch. Times are aware UTC."""
 
     moment: datetime
     start_at: datetime
-    """The moment and its jitter."""
+    """The moment plus its jitter."""
     caught_up: bool = False
-    """It was missed, as were others, and all are caught up: one after the other, whatever `overlap` is."""
+    """It is one of several missed occurrences that are all caught up, one after the other, whatever `overlap` is."""
 
 
 @dataclass(frozen=True)
 class Missed:
-    """Ticks from `first` to `last` that are not made up for."""
+    """The occurrences from `first` to `last`, which are not caught up."""
 
     first: datetime
     last: datetime
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Due:
-    """What is to be done about the time that has passed."""
+    """The occurrences of a period that has passed: those to start, and those that are missed."""
 
     occurrences: tuple[Occurrence, ...]
     missed: Missed | None
 
 
 class Action(Enum):
-    """What becomes of a tick whose time has come."""
+    """What to do with an occurrence that is due."""
 
     START = "start"
     WAIT = "wait"
@@ -58,43 +58,44 @@ class Action(Enum):
 
 @dataclass(frozen=True)
 class OverlapDecision:
-    """What becomes of a tick, and why where it is skipped."""
+    """What to do with an occurrence, and the reason if it is skipped."""
 
-    do: Action
-    why: str = ""
+    action: Action
+    reason: str = ""
 
 
 def due(schedule: Schedule, seen: datetime, now: datetime) -> Due:
-    """What became due after `seen`, up to `now`. Whoever asks again asks from `now` on."""
-    cron = schedule.clock
-    edge = now - ON_TIME
-    on_time = list(_between(cron, max(seen, edge), now))
-    late = _late(schedule, max(seen, now - timedelta(seconds=schedule.catch_up_window_s)), edge, bool(on_time))
-    missed = _missed(schedule, seen, late[0] - _SECOND if late else edge)
-    waits = schedule.catch_up is CatchUp.ALL
-    occurrences = [Occurrence(occurrence, start_at(schedule, occurrence), waits) for occurrence in late]
-    occurrences += [Occurrence(occurrence, start_at(schedule, occurrence)) for occurrence in on_time]
+    """Return what became due after `seen`, up to `now`. The next call's `seen` is this call's `now`."""
+    cron = schedule.occurrences
+    oldest_on_time = now - ON_TIME
+    on_time = list(_between(cron, max(seen, oldest_on_time), now))
+    window_start = max(seen, now - timedelta(seconds=schedule.catch_up_window_s))
+    late = _late(schedule, window_start, oldest_on_time, is_newer_due=bool(on_time))
+    missed = _missed(schedule, seen, late[0] - _SECOND if late else oldest_on_time)
+    all_late = schedule.catch_up is CatchUp.ALL
+    occurrences = [Occurrence(moment, start_at(schedule, moment), all_late) for moment in late]
+    occurrences += [Occurrence(moment, start_at(schedule, moment)) for moment in on_time]
     return Due(tuple(occurrences), missed)
 
 
 def next_times(schedule: Schedule, now: datetime, count: int) -> list[datetime]:
-    """The next `count` ticks, in the schedule's own zone."""
-    return [occurrence.astimezone(schedule.zone) for occurrence in islice(schedule.clock.after(now), count)]
+    """Return the next `count` occurrences in the schedule's own zone."""
+    return [moment.astimezone(schedule.zone) for moment in islice(schedule.occurrences.after(now), count)]
 
 
-def start_at(schedule: Schedule, occurrence: datetime) -> datetime:
-    """When a tick's batch is to start: up to `jitter_s` later, the same for every scheduler."""
-    digest = hashlib.sha256(f"{schedule.name} {occurrence_text(occurrence)}".encode()).digest()
+def start_at(schedule: Schedule, moment: datetime) -> datetime:
+    """Return when an occurrence's batch starts: up to `jitter_s` later, the same on every host."""
+    digest = hashlib.sha256(f"{schedule.name} {occurrence_text(moment)}".encode()).digest()
     share = int.from_bytes(digest[:8]) / 2**64
-    return occurrence + timedelta(seconds=schedule.jitter_s * share)
+    return moment + timedelta(seconds=schedule.jitter_s * share)
 
 
 def overlap_decision(
-    schedule: Schedule, occurrence: Occurrence, *, running: str | None, ahead: bool
+    schedule: Schedule, occurrence: Occurrence, *, running: str | None, is_one_waiting: bool
 ) -> OverlapDecision:
-    """What becomes of a tick whose time has come.
+    """Return what to do with an occurrence that is due.
 
-    `running` is a batch of the schedule that has not ended; `ahead`: a tick that was on time waits for its end.
+    `running`: a batch of the schedule that has not ended. `is_one_waiting`: an earlier occurrence waits for its end.
     """
     if schedule.overlap is Overlap.ALLOW or running is None:
         return OverlapDecision(Action.START)
@@ -102,59 +103,60 @@ def overlap_decision(
         return OverlapDecision(Action.WAIT)
     if schedule.overlap is Overlap.SKIP:
         return OverlapDecision(Action.SKIP, f"Batch {running} was still running.")
-    if ahead:
-        return OverlapDecision(Action.SKIP, f"Batch {running} was still running, and one tick waited already.")
+    if is_one_waiting:
+        reason = f"Batch {running} was still running, and one occurrence was already waiting."
+        return OverlapDecision(Action.SKIP, reason)
     return OverlapDecision(Action.WAIT)
 
 
-def occurrence_text(occurrence: datetime) -> str:
-    """A tick as it stands in batch ids: `20260727T0000Z`."""
-    return f"{occurrence.astimezone(UTC):%Y%m%dT%H%MZ}"
+def occurrence_text(moment: datetime) -> str:
+    """Return an occurrence as it is written in batch ids: `20260727T0000Z`."""
+    return f"{moment.astimezone(UTC):%Y%m%dT%H%MZ}"
 
 
 def occurrence_from_text(text: str) -> datetime:
-    """The tick of a `tick_text`."""
+    """Return the moment of an `occurrence_text`."""
     return datetime.strptime(text, "%Y%m%dT%H%MZ").replace(tzinfo=UTC)
 
 
-def batch_id(schedule: Schedule, occurrence: datetime) -> str:
-    """The batch of a tick: whoever makes it makes the same one."""
-    return f"{schedule.name}-{occurrence_text(occurrence)}"
+def batch_id(schedule: Schedule, moment: datetime) -> str:
+    """Return the id of an occurrence's batch, the same on every host."""
+    return f"{schedule.name}-{occurrence_text(moment)}"
 
 
-def hand_batch_id(schedule: Schedule, now: datetime) -> str:
-    """The batch of a run by hand: one a second."""
+def manual_batch_id(schedule: Schedule, now: datetime) -> str:
+    """Return the id of a batch that a person starts: one per second."""
     return f"{schedule.name}-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
 
 
-def _late(schedule: Schedule, after: datetime, until: datetime, newer: bool) -> list[datetime]:
-    """The missed ticks that are caught up, oldest first. `newer`: a later tick runs anyway."""
+def _late(schedule: Schedule, after: datetime, until: datetime, *, is_newer_due: bool) -> list[datetime]:
+    """Return the missed occurrences to catch up, oldest first. `is_newer_due`: a newer occurrence starts anyway."""
     if schedule.catch_up is CatchUp.NONE or after >= until:
         return []
     if schedule.catch_up is CatchUp.ALL:
-        return list(deque(_between(schedule.clock, after, until), MAX_CAUGHT_UP))
-    last = None if newer else _latest(schedule.clock, after, until)
+        return list(deque(_between(schedule.occurrences, after, until), MAX_CAUGHT_UP))
+    last = None if is_newer_due else _latest(schedule.occurrences, after, until)
     return [last] if last else []
 
 
 def _missed(schedule: Schedule, after: datetime, until: datetime) -> Missed | None:
-    last = _latest(schedule.clock, after, until)
+    last = _latest(schedule.occurrences, after, until)
     if last is None:
         return None
-    why = f"Missed: the service was down or late. catch_up: {schedule.catch_up}"
+    reason = f"Missed: the service was down or late. catch_up: {schedule.catch_up}"
     if schedule.catch_up is not CatchUp.NONE:
-        why += f", catch_up_window: {schedule.catch_up_window}"
-    return Missed(next(schedule.clock.after(after)), last, why + ".")
+        reason += f", catch_up_window: {schedule.catch_up_window}"
+    return Missed(next(schedule.occurrences.after(after)), last, reason + ".")
 
 
 def _between(cron: Cron, after: datetime, until: datetime) -> takewhile[datetime]:
-    return takewhile(lambda occurrence: occurrence <= until, cron.after(after))
+    return takewhile(lambda moment: moment <= until, cron.after(after))
 
 
 def _latest(cron: Cron, after: datetime, until: datetime) -> datetime | None:
-    """The last tick in a span of time, looked for from its end."""
-    for reach in (*_REACHES, max(until - after, _SECOND)):
-        start = max(after, until - reach)
+    """Return the last occurrence in a period. The search begins at its end, so that a long period takes no longer."""
+    for span in (*_SEARCH_SPANS, max(until - after, _SECOND)):
+        start = max(after, until - span)
         last = deque(_between(cron, start, until), 1)
         if last or start == after:
             return last[0] if last else None

@@ -1,137 +1,125 @@
-"""Makes the batches of one schedule's ticks, under a claim: one at a time, whoever else runs."""
+"""Starts, defers or skips the waiting occurrences of one schedule, under a lease."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import structlog
 
-from pipeline.batches.service import Service
-from pipeline.batches.submission import Accepted
 from pipeline.errors import DailiesError, StorageError, SubmissionInterrupted, Unreachable
-from pipeline.manifest import source
-from pipeline.manifest.untrusted import UntrustedManifests
-from pipeline.schedules.occurrences import Action, Occurrence, batch_id, occurrence_text, overlap_decision
+from pipeline.schedules.occurrences import (
+    Action,
+    Occurrence,
+    OverlapDecision,
+    batch_id,
+    occurrence_text,
+    overlap_decision,
+)
 from pipeline.schedules.schedule import Schedule
 from pipeline.schedules.store import Did, Record, ScheduleStore
-from pipeline.schedules.template_values import template_values
+from pipeline.schedules.submission import ScheduleSubmission
 
 log = structlog.get_logger()
 
 MAX_STARTS = 20
-"""After so many batches other schedules have their turn."""
+"""After so many batches of one schedule, the other schedules are served first."""
 MAX_ATTEMPTS = 10
-"""A batch that cannot be made for now is tried so often, for about an hour."""
+"""How often a batch is attempted if the failure is retryable: for about an hour."""
 _FIRST_RETRY_S = 30
 _MAX_RETRY_S = 600
-_MAX_WHY = 2000
+_MAX_REASON = 2000
 
 
 @dataclass(frozen=True)
 class ScheduleRunner:
-    """The hand that starts what waits of `schedule` at `now`. `folder` is where the schedules file lies."""
+    """Runs `schedule` at the time `now`. `lease_s`: seconds until its lease expires."""
 
-    service: Service
-    states: ScheduleStore
+    store: ScheduleStore
+    submission: ScheduleSubmission
     schedule: Schedule
-    folder: Path
     now: datetime
+    lease_s: float
     lease: str = field(default_factory=lambda: uuid4().hex)
 
-    def work(self) -> bool:
-        """See to the ticks whose time has come. True when there is more to do at once."""
+    def run(self) -> bool:
+        """Process the occurrences that are due. Return True if more of them are left than MAX_STARTS.
+
+        If another process has the lease, do nothing. Raises Unreachable.
+        """
         if not self._claim():
             return False
         starts = 0
-        ahead = False
-        row = self.states.read(self.schedule.name)
-        for occurrence in (occurrence for occurrence in row.waiting if occurrence.start_at <= self.now):
-            if row.paused or not self.schedule.enabled:
-                self._skip(occurrence, "The schedule was paused." if row.paused else "The schedule was not enabled.")
-                continue
-            running = [other for other in self.states.running(self.schedule.name) if other != self._id_of(occurrence)]
-            found = overlap_decision(self.schedule, occurrence, running=running[0] if running else None, ahead=ahead)
-            if found.do is Action.WAIT:
-                ahead = ahead or not occurrence.caught_up
-            elif found.do is Action.SKIP:
-                self._skip(occurrence, found.why)
+        is_one_waiting = False
+        row = self.store.read(self.schedule.name)
+        for occurrence in (waiting for waiting in row.waiting if waiting.start_at <= self.now):
+            decision = self._decide(occurrence, is_paused=row.paused, is_one_waiting=is_one_waiting)
+            if decision.action is Action.WAIT:
+                is_one_waiting = is_one_waiting or not occurrence.caught_up
+            elif decision.action is Action.SKIP:
+                self._complete(occurrence, Record(Did.SKIPPED, self.now, occurrence.moment, why=decision.reason))
             elif starts == MAX_STARTS or not self._claim():
                 break
             else:
                 starts += 1
-                self._start(occurrence, row.attempts.get(occurrence.moment, 0))
-        self.states.release(self.schedule.name, self.lease)
+                self._start(occurrence, row.attempts.get(occurrence.moment, 0) + 1)
+        self.store.release(self.schedule.name, self.lease)
         return starts == MAX_STARTS
 
     def _claim(self) -> bool:
-        return self.states.claim(self.schedule.name, self.lease, lease_s=self.service.settings.lease_s)
+        return self.store.claim(self.schedule.name, self.lease, lease_s=self.lease_s)
 
-    def _id_of(self, occurrence: Occurrence) -> str:
+    def _batch_id(self, occurrence: Occurrence) -> str:
         return batch_id(self.schedule, occurrence.moment)
 
-    def _start(self, occurrence: Occurrence, tries: int) -> None:
+    def _decide(self, occurrence: Occurrence, *, is_paused: bool, is_one_waiting: bool) -> OverlapDecision:
+        if is_paused or not self.schedule.enabled:
+            return OverlapDecision(Action.SKIP, f"The schedule was {'paused' if is_paused else 'not enabled'}.")
+        own_id = self._batch_id(occurrence)
+        running = next((other for other in self.store.running(self.schedule.name) if other != own_id), None)
+        return overlap_decision(self.schedule, occurrence, running=running, is_one_waiting=is_one_waiting)
+
+    def _start(self, occurrence: Occurrence, attempt: int) -> None:
         try:
-            accepted = submit(self.service, self.schedule, self.folder, self._id_of(occurrence), occurrence.moment)
+            accepted = self.submission.submit(self.schedule, self._batch_id(occurrence), occurrence.moment)
         except Unreachable:
             raise
         except Exception as error:
-            self._failed(occurrence, tries + 1, error)
+            self._defer_or_fail(occurrence, attempt, error)
         else:
-            self._settle(occurrence, Record(Did.STARTED, self.now, occurrence.moment, batch=accepted.batch_id))
+            self._complete(occurrence, Record(Did.STARTED, self.now, occurrence.moment, batch=accepted.batch_id))
 
-    def _failed(self, occurrence: Occurrence, tries: int, error: Exception) -> None:
-        why = str(error) if isinstance(error, DailiesError) else f"{type(error).__name__}: {error}"
-        told = {
-            "schedule": self.schedule.name,
-            "tick": occurrence_text(occurrence.moment),
-            "error": why,
-            "tries": tries,
-        }
-        if _may_pass(error) and tries < MAX_ATTEMPTS:
-            log.warning("schedule_not_started_yet", **told, exc_info=not isinstance(error, DailiesError))
-            delay = min(_FIRST_RETRY_S * 2 ** (tries - 1), _MAX_RETRY_S)
-            self.states.defer(self.schedule.name, self.lease, occurrence, self.now + timedelta(seconds=delay))
-        else:
-            log.error("schedule_not_started", **told)
-            self._settle(occurrence, Record(Did.FAILED, self.now, occurrence.moment, why=why[:_MAX_WHY]))
+    def _defer_or_fail(self, occurrence: Occurrence, attempt: int, error: Exception) -> None:
+        reason = str(error) if isinstance(error, DailiesError) else f"{type(error).__name__}: {error}"
+        if not _is_retryable(error) or attempt >= MAX_ATTEMPTS:
+            self._complete(occurrence, Record(Did.FAILED, self.now, occurrence.moment, why=reason[:_MAX_REASON]))
+            return
+        log.warning(
+            "schedule_start_deferred",
+            schedule=self.schedule.name,
+            occurrence=occurrence_text(occurrence.moment),
+            attempt=attempt,
+            error=reason,
+            exc_info=not isinstance(error, DailiesError),
+        )
+        delay_s = min(_FIRST_RETRY_S * 2 ** (attempt - 1), _MAX_RETRY_S)
+        self.store.defer(self.schedule.name, self.lease, occurrence, self.now + timedelta(seconds=delay_s))
 
-    def _skip(self, occurrence: Occurrence, why: str) -> None:
-        self._settle(occurrence, Record(Did.SKIPPED, self.now, occurrence.moment, why=why))
-
-    def _settle(self, occurrence: Occurrence, record: Record) -> None:
-        if self.states.complete(self.schedule.name, self.lease, occurrence, record):
-            what = {"schedule": self.schedule.name, "tick": occurrence_text(occurrence.moment)}
-            log.info(f"schedule_{record.did}", **what, batch=record.batch, why=record.why)
-
-
-def submit(service: Service, schedule: Schedule, folder: Path, wanted_id: str, moment: datetime) -> Accepted:
-    """Make a batch of a schedule's manifest as it is now, with `moment` filled in. The same id is the same batch.
-
-    Raises CannotRead, InvalidManifest, SubmissionCutOff, and as `Service.submit` does.
-    """
-    given = read_manifest(service, schedule, folder, moment)
-    accepted = service.submission.submit(
-        given.manifest, wanted_id, trigger=f"schedule:{schedule.name}", folder=given.folder
-    )
-    if not service.ledger.batches.is_accepted(wanted_id):
-        raise SubmissionInterrupted(wanted_id)
-    return accepted
+    def _complete(self, occurrence: Occurrence, record: Record) -> None:
+        """Store what became of an occurrence, unless the lease has expired."""
+        if self.store.complete(self.schedule.name, self.lease, occurrence, record):
+            write = log.error if record.did is Did.FAILED else log.info
+            write(
+                f"schedule_{record.did}",
+                schedule=self.schedule.name,
+                occurrence=occurrence_text(occurrence.moment),
+                batch=record.batch,
+                reason=record.why,
+            )
 
 
-def read_manifest(service: Service, schedule: Schedule, folder: Path, moment: datetime) -> source.ManifestSource:
-    """A schedule's manifest as it is now, with `moment` filled in. Raises CannotRead, InvalidManifest, StorageError."""
-    fill = template_values(schedule, moment)
-    if not schedule.manifest.startswith("s3://"):
-        return source.read(str(folder / schedule.manifest), lambda: service.storage, fill=fill)
-    text = source.read_object(schedule.manifest, service.storage)
-    manifest = UntrustedManifests(service.settings, service.storage).read(text, file=schedule.manifest, fill=fill)
-    return source.ManifestSource(manifest, None)
-
-
-def _may_pass(error: Exception) -> bool:
+def _is_retryable(error: Exception) -> bool:
     if isinstance(error, StorageError):
         return error.retryable
     return isinstance(error, SubmissionInterrupted) or not isinstance(error, DailiesError | OSError)

@@ -1,4 +1,4 @@
-"""Batches by the clock. Any number of these may run: a tick is noted once, made by one at a time, lost by no crash."""
+"""Starts batches by the clock. Several schedulers can run: each occurrence is recorded once and starts one batch."""
 
 from __future__ import annotations
 
@@ -11,92 +11,99 @@ import structlog
 
 from pipeline.batches.service import Service
 from pipeline.batches.submission import Accepted
-from pipeline.schedules.occurrences import ON_TIME, due, hand_batch_id, next_times
-from pipeline.schedules.runner import ScheduleRunner, submit
+from pipeline.schedules.occurrences import ON_TIME, due, manual_batch_id, next_times
+from pipeline.schedules.runner import ScheduleRunner
 from pipeline.schedules.schedule import Schedule
 from pipeline.schedules.schedule_loader import LoadedSchedules, load_schedules, use_schedules
 from pipeline.schedules.store import Did, Record, ScheduleStore
+from pipeline.schedules.submission import ScheduleSubmission
 
 log = structlog.get_logger()
 
-_EARLIEST_OF_A_NEW_ONE = timedelta(minutes=1)
+_MAX_AGE_OF_FIRST = timedelta(minutes=1)
+"""The maximum age of the first occurrence of a new schedule."""
 
 
 @dataclass(frozen=True)
 class Scheduler:
-    """Starts batches by the clock. The time is told; it is that of the ledger, see `ScheduleLedger.now`."""
+    """Starts the batches of the schedules in `file`. The time is an argument: the Redis server's, `store.now()`."""
 
-    service: Service
-    states: ScheduleStore
+    store: ScheduleStore
+    submission: ScheduleSubmission
     file: Path
+    lease_s: float
 
     @classmethod
     def of(cls, service: Service, *, retry_timeout_s: float = 0) -> Scheduler:
-        """For the servers and the file of `service`."""
+        """Return the scheduler on the servers of `service`."""
         settings = service.settings
-        return cls(
-            service, ScheduleStore.connect(settings.redis_url, retry_timeout_s=retry_timeout_s), settings.schedules
-        )
+        store = ScheduleStore.connect(settings.redis_url, retry_timeout_s=retry_timeout_s)
+        return cls(store, ScheduleSubmission.of(service), settings.schedules, settings.lease_s)
 
     def start_due(self, now: datetime) -> datetime | None:
-        """Start what is due. Answers when there is more to do; None: there are no schedules.
+        """Start what is due. Return when to run again; None if there are no schedules.
 
-        Raises Unreachable. All else that goes wrong is logged and recorded; one schedule does not hold up the others.
+        Raises Unreachable. Other errors are logged and recorded, and do not stop the other schedules.
         """
-        beat = self.states.file().evaluated_at
-        found = use_schedules(self.file, self.states)
-        following: list[datetime] = []
-        for schedule in found.schedules:
-            self._note(schedule, now, found, beat)
-            following += self._start(schedule, now)
-        self.states.record_evaluation(now)
-        return min(following, default=None)
+        last_run = self.store.file().evaluated_at
+        loaded = use_schedules(self.file, self.store)
+        run_again: list[datetime] = []
+        for schedule in loaded.schedules:
+            self._record_due(schedule, now, loaded, last_run)
+            run_again += self._start_waiting(schedule, now)
+        self.store.record_evaluation(now)
+        return min(run_again, default=None)
 
     def run(self, name: str, now: datetime) -> Accepted:
-        """Make a batch now, whatever runs or is paused. Raises NoSuchSchedule, and as `submit` does."""
-        schedule = load_schedules(self.file, self.states).named(name)
-        accepted = submit(self.service, schedule, self.file.parent, hand_batch_id(schedule, now), now)
-        self.states.record_manual_start(name, accepted.batch_id, now)
+        """Start a batch now, even if the schedule is paused or has a running batch.
+
+        Raises NoSuchSchedule, and what `ScheduleSubmission.submit` raises.
+        """
+        schedule = load_schedules(self.file, self.store).named(name)
+        accepted = self.submission.submit(schedule, manual_batch_id(schedule, now), now)
+        self.store.record_manual_start(name, accepted.batch_id, now)
         return accepted
 
     def pause(self, name: str, now: datetime) -> None:
-        """Skip a schedule's ticks until it is resumed. Raises NoSuchSchedule."""
-        self.states.pause(load_schedules(self.file, self.states).named(name).name, now)
+        """Skip a schedule's occurrences until it is resumed. Raises NoSuchSchedule."""
+        self.store.pause(load_schedules(self.file, self.store).named(name).name, now)
 
     def resume(self, name: str) -> None:
-        """Go on from the next tick. Raises NoSuchSchedule."""
-        self.states.resume(load_schedules(self.file, self.states).named(name).name)
+        """Start batches again from the next occurrence. Raises NoSuchSchedule."""
+        self.store.resume(load_schedules(self.file, self.store).named(name).name)
 
-    def _note(self, schedule: Schedule, now: datetime, found: LoadedSchedules, beat: datetime | None) -> None:
-        """Write down what became due since the schedule was last looked at."""
-        seen = self.states.read(schedule.name).seen
+    def _record_due(
+        self, schedule: Schedule, now: datetime, loaded: LoadedSchedules, last_run: datetime | None
+    ) -> None:
+        """Record the occurrences that became due since the last run."""
+        seen = self.store.read(schedule.name).seen
         if seen and now <= seen:
             return
-        since = _since(seen, now, found.written, beat)
         if not schedule.enabled:
-            self.states.record_occurrences(schedule.name, seen, now, [], None)
+            self.store.record_occurrences(schedule.name, seen, now, [], None)
             return
-        new = due(schedule, since, now)
+        new = due(schedule, _since(seen, now, loaded.written, last_run), now)
         missed = new.missed
-        record = Record(Did.SKIPPED, now, missed.first, missed.last, why=missed.why) if missed else None
-        if self.states.record_occurrences(schedule.name, seen, now, new.occurrences, record) and missed:
-            log.warning("ticks_missed", schedule=schedule.name, first=missed.first, last=missed.last, why=missed.why)
+        record = Record(Did.SKIPPED, now, missed.first, missed.last, why=missed.reason) if missed else None
+        if self.store.record_occurrences(schedule.name, seen, now, new.occurrences, record) and missed:
+            span = {"first": missed.first, "last": missed.last}
+            log.warning("occurrences_missed", schedule=schedule.name, **span, reason=missed.reason)
 
-    def _start(self, schedule: Schedule, now: datetime) -> Iterator[datetime]:
-        """Start, skip or leave what waits. Answers when there is more to do."""
-        waiting = self.states.read(schedule.name).waiting
+    def _start_waiting(self, schedule: Schedule, now: datetime) -> Iterator[datetime]:
+        """Start, skip or keep the waiting occurrences. Yield when to run again."""
+        waiting = self.store.read(schedule.name).waiting
         if any(occurrence.start_at <= now for occurrence in waiting):
-            starter = ScheduleRunner(self.service, self.states, schedule, self.file.parent, now)
-            if starter.work():
+            runner = ScheduleRunner(self.store, self.submission, schedule, now, self.lease_s)
+            if runner.run():
                 yield now
         yield from (occurrence.start_at for occurrence in waiting if occurrence.start_at > now)
         if schedule.enabled:
             yield from next_times(schedule, now, 1)
 
 
-def _since(seen: datetime | None, now: datetime, written: datetime | None, beat: datetime | None) -> datetime:
-    """From when on ticks are due: a schedule is not held to times at which it was not in force."""
+def _since(seen: datetime | None, now: datetime, written: datetime | None, last_run: datetime | None) -> datetime:
+    """Return from when on occurrences are due: not from a time at which the schedule was not in the file."""
     if seen is None:
-        return max(written or now, now - _EARLIEST_OF_A_NEW_ONE)
-    # Others were looked at since then: it was not in the file. Hosts may differ for a moment, while one is rolled out.
-    return max(seen, beat - ON_TIME) if beat else seen
+        return max(written or now, now - _MAX_AGE_OF_FIRST)
+    # If other schedules ran later than this one, it was not in the file. During a deployment hosts may differ shortly.
+    return max(seen, last_run - ON_TIME) if last_run else seen

@@ -1,4 +1,4 @@
-"""The schedules as people and programs look at them."""
+"""The state of all schedules, for the dashboard, the command and its JSON."""
 
 from __future__ import annotations
 
@@ -10,73 +10,74 @@ from typing import Any
 from pipeline.domain.model import BatchRow
 from pipeline.domain.results import status_document, timestamp
 from pipeline.errors import NoSuchBatch
+from pipeline.ledger.batches import BatchStore
 from pipeline.ledger.ledger import Ledger
 from pipeline.schedules.occurrences import next_times
 from pipeline.schedules.schedule import Schedule
 from pipeline.schedules.schedule_loader import load_schedules
 from pipeline.schedules.store import Did, Record, ScheduleStore
 
-NEXT = 5
-BATCHES = 5
-NOT_MADE = 10
+MAX_NEXT = 5
+MAX_BATCHES = 5
+MAX_NOT_STARTED = 10
 
 
 @dataclass(frozen=True)
 class ScheduleView:
-    """One schedule. All lists but `next` and `waiting` are newest first."""
+    """One schedule. `batches` and `not_started` are newest first."""
 
     schedule: Schedule
     paused: bool
     next: tuple[datetime, ...]
-    """In the schedule's own zone; none where it is paused or not enabled."""
+    """In the schedule's own zone; empty if it is paused or not enabled."""
     waiting: tuple[datetime, ...]
-    """Ticks whose batch is still to be made."""
+    """Occurrences whose batch is not started yet."""
     batches: tuple[BatchRow, ...]
-    not_made: tuple[Record, ...]
-    """Ticks that were skipped, or whose batch could not be made."""
+    not_started: tuple[Record, ...]
+    """Occurrences that were skipped, or whose batch could not be started."""
 
 
 @dataclass(frozen=True)
 class ScheduleSummary:
-    """All schedules that are in force. `trouble`: why they are not those of the file."""
+    """The schedules in use. `file_error`: why they are not those of the file."""
 
     schedules: tuple[ScheduleView, ...]
-    trouble: str | None
+    file_error: str | None
 
 
 def summary(
-    file: Path, states: ScheduleStore, ledger: Ledger, now: datetime, *, limit: int | None = None
+    file: Path, store: ScheduleStore, ledger: Ledger, now: datetime, *, limit: int | None = None
 ) -> ScheduleSummary:
-    """Look at all schedules, or at the first `most`. Raises Unreachable."""
-    found = load_schedules(file, states)
-    views = tuple(_view(schedule, states, ledger, now) for schedule in found.schedules[:limit])
-    return ScheduleSummary(views, found.trouble or (states.file().error if found.text is None else None))
+    """Return the state of all schedules, or of the first `limit`. Raises Unreachable."""
+    loaded = load_schedules(file, store)
+    views = tuple(_view(schedule, store, ledger.batches, now) for schedule in loaded.schedules[:limit])
+    return ScheduleSummary(views, loaded.file_error or (store.file().error if loaded.text is None else None))
 
 
-def document(found: ScheduleSummary) -> dict[str, Any]:
-    """An overview for programs. Next times are in the schedule's own zone, all others in UTC."""
-    return {"trouble": found.trouble, "schedules": [_schedule_document(view) for view in found.schedules]}
+def document(schedules: ScheduleSummary) -> dict[str, Any]:
+    """Return a summary as JSON values. Next times are in the schedule's own zone, all others in UTC."""
+    return {"trouble": schedules.file_error, "schedules": [_schedule_document(view) for view in schedules.schedules]}
 
 
-def _view(schedule: Schedule, states: ScheduleStore, ledger: Ledger, now: datetime) -> ScheduleView:
-    row = states.read(schedule.name)
-    runs = schedule.enabled and not row.paused
+def _view(schedule: Schedule, store: ScheduleStore, batches: BatchStore, now: datetime) -> ScheduleView:
+    row = store.read(schedule.name)
+    is_active = schedule.enabled and not row.paused
     started = [record.batch for record in row.records if record.did is Did.STARTED and record.batch]
     return ScheduleView(
         schedule,
         row.paused,
-        tuple(next_times(schedule, now, NEXT)) if runs else (),
+        tuple(next_times(schedule, now, MAX_NEXT)) if is_active else (),
         tuple(occurrence.moment.astimezone(schedule.zone) for occurrence in row.waiting),
-        tuple(_batches(ledger, started[:BATCHES])),
-        tuple(record for record in row.records if record.did is not Did.STARTED)[:NOT_MADE],
+        tuple(_existing(batches, started[:MAX_BATCHES])),
+        tuple(record for record in row.records if record.did is not Did.STARTED)[:MAX_NOT_STARTED],
     )
 
 
-def _batches(ledger: Ledger, ids: list[str]) -> list[BatchRow]:
+def _existing(batches: BatchStore, ids: list[str]) -> list[BatchRow]:
     rows = []
     for batch_id in ids:
         try:
-            rows.append(ledger.batches.get(batch_id))
+            rows.append(batches.get(batch_id))
         except NoSuchBatch:
             continue
     return rows
@@ -98,7 +99,7 @@ def _schedule_document(view: ScheduleView) -> dict[str, Any]:
         "next": [moment.isoformat() for moment in view.next],
         "waiting": [timestamp(moment) for moment in view.waiting],
         "batches": [status_document(row) for row in view.batches],
-        "not_made": [_record_document(record) for record in view.not_made],
+        "not_made": [_record_document(record) for record in view.not_started],
     }
 
 

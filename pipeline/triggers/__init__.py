@@ -1,1 +1,1 @@
-"""Batches that start themselves: by the clock, and by what arrives on S3."""
+"""Batches that S3 objects start. Imports: batches, manifest, ledger, storage, net, domain."""

@@ -1,8 +1,7 @@
-"""Every shape in which word of an object on S3 arrives → what happened. Pure.
+"""Messages about S3 objects become ObjectEvents. Pure.
 
-Plain notifications (as AWS and MinIO send them; keys are URL-encoded), the same inside an SNS message, EventBridge
-events (keys are as they are), S3's test event. What arrives is at-least-once and in any order: it only says where to
-look, the object itself is asked of the store.
+Formats: notifications of AWS and MinIO (keys are URL-encoded), the same inside an SNS message, EventBridge events (keys
+are not encoded), S3's test event. Delivery is at least once and in any order, so an event only names an object.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from urllib.parse import unquote_plus
 from pipeline.errors import DailiesError
 
 MAX_RECORDS = 1000
-"""As many records as a message may have: AWS sends one, others a handful."""
-_MAX_WRAPPINGS = 3
+"""How many records a message may have. AWS sends one, others a few."""
+_MAX_ENVELOPES = 3
 
 
 class NotAnEvent(DailiesError):
-    """This is no word of an object on S3."""
+    """The message is not about an S3 object."""
 
 
 class Kind(StrEnum):
@@ -31,14 +30,14 @@ class Kind(StrEnum):
     CREATED = "created"
     REMOVED = "removed"
     TEST = "test"
-    """S3 tries whether notifications arrive; there is no object."""
+    """S3 sends it when notifications are set up; there is no object."""
     OTHER = "other"
-    """tags, restores, reads: nothing that brings new content"""
+    """tags, restores, reads: there is no new content"""
 
 
 @dataclass(frozen=True)
 class ObjectEvent:
-    """Word of one object. What the sender did not say is '' (`size`: None)."""
+    """What happened to one object. Fields that the message does not have are '' (`size`: None)."""
 
     kind: Kind
     bucket: str
@@ -47,7 +46,7 @@ class ObjectEvent:
     etag: str = ""
     size: int | None = None
     sequencer: str = ""
-    """Grows from event to event of one key. For the log: what lies there now is asked of the store."""
+    """Grows from event to event of one key. Only for the log: the current version is read from S3."""
 
     @property
     def uri(self) -> str:
@@ -56,12 +55,12 @@ class ObjectEvent:
 
 
 def parse(text: bytes | str) -> list[ObjectEvent]:
-    """What a message says. Raises NotAnEvent."""
+    """Return the events of a message. Raises NotAnEvent."""
     return events_of(as_object(text))
 
 
 def as_object(text: bytes | str) -> Mapping[str, Any]:
-    """A message as a JSON object. Raises NotAnEvent."""
+    """Return a message as a JSON object. Raises NotAnEvent."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -72,8 +71,8 @@ def as_object(text: bytes | str) -> Mapping[str, Any]:
 
 
 def events_of(document: Mapping[str, Any]) -> list[ObjectEvent]:
-    """What a message, read as JSON, says. Raises NotAnEvent."""
-    for _ in range(_MAX_WRAPPINGS):
+    """Return the events of a decoded message. Raises NotAnEvent."""
+    for _ in range(_MAX_ENVELOPES):
         if document.get("Type") != "Notification":
             break
         document = as_object(_text(document, "Message"))
@@ -96,19 +95,19 @@ def _records(records: object) -> list[Any]:
 
 def _record(record: object) -> ObjectEvent:
     s3 = _part(_mapping(record), "s3")
-    thing = _part(s3, "object")
+    s3_object = _part(s3, "object")
     try:
-        key = unquote_plus(_text(thing, "key"), errors="strict")
+        key = unquote_plus(_text(s3_object, "key"), errors="strict")
     except UnicodeDecodeError:
         raise NotAnEvent("The key of the object is not UTF-8.") from None
     return ObjectEvent(
         kind=_kind(_text(_mapping(record), "eventName").removeprefix("s3:")),
         bucket=_text(_part(s3, "bucket"), "name"),
         key=key,
-        version_id=_optional(thing, "versionId"),
-        etag=_optional(thing, "eTag").strip('"'),
-        size=_size(thing),
-        sequencer=_optional(thing, "sequencer"),
+        version_id=_optional(s3_object, "versionId"),
+        etag=_optional(s3_object, "eTag").strip('"'),
+        size=_size(s3_object),
+        sequencer=_optional(s3_object, "sequencer"),
     )
 
 
@@ -128,15 +127,15 @@ def _from_eventbridge(document: Mapping[str, Any]) -> ObjectEvent:
     bucket = _text(_part(detail, "bucket"), "name")
     if "object" not in detail:
         return ObjectEvent(Kind.OTHER, bucket)
-    thing = _part(detail, "object")
+    s3_object = _part(detail, "object")
     return ObjectEvent(
         kind=_EVENTBRIDGE.get(str(document.get("detail-type")), Kind.OTHER),
         bucket=bucket,
-        key=_text(thing, "key"),
-        version_id=_optional(thing, "version-id"),
-        etag=_optional(thing, "etag").strip('"'),
-        size=_size(thing),
-        sequencer=_optional(thing, "sequencer"),
+        key=_text(s3_object, "key"),
+        version_id=_optional(s3_object, "version-id"),
+        etag=_optional(s3_object, "etag").strip('"'),
+        size=_size(s3_object),
+        sequencer=_optional(s3_object, "sequencer"),
     )
 
 
@@ -162,7 +161,7 @@ def _text(document: Mapping[str, Any], name: str) -> str:
 
 def _optional(document: Mapping[str, Any], name: str) -> str:
     value = document.get(name)
-    # A bucket without versions has the version "null".
+    # In a bucket without versions the version id is "null".
     return value if isinstance(value, str) and value != "null" else ""
 
 

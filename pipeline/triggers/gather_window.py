@@ -1,4 +1,4 @@
-"""Gathered images: when the window of a rule is over, its images become one batch."""
+"""Gather windows: images that arrive within `gather_s` of a rule become one batch."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pipeline.triggers.rule import Rule
 
 
 class GatherWindows:
-    """The windows of a rule, whichever source fills them."""
+    """Submits the closed windows of a rule, whatever source its images come from."""
 
     pause_s = 1.0
-    waits = False
+    is_idle = False
 
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
 
-    def step(self, dispatcher: Dispatcher, stopping: threading.Event) -> None:
-        """Submit what is due. Raises StorageError, Unreachable, InvalidSettings."""
+    def run_once(self, dispatcher: Dispatcher, stopping: threading.Event) -> None:
+        """Submit the windows that are closed. Raises StorageError, Unreachable, InvalidSettings."""
         dispatcher.submit_gathered(self._rule)
 
     def close(self) -> None:
-        """There will be no further step."""
+        """Do nothing: there is nothing to release."""

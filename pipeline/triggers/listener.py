@@ -1,4 +1,4 @@
-"""`listen`: everything that triggers need besides HTTP, a thread for each source, as the file has them now."""
+"""`listen`: one thread for each source of triggers.yaml; the threads follow the file's changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import structlog
 from pipeline.batches.service import Service
 from pipeline.domain.retry_policy import backoff
 from pipeline.errors import DailiesError, Unreachable
-from pipeline.settings import Settings
 from pipeline.triggers.dispatch import Dispatcher
 from pipeline.triggers.gather_window import GatherWindows
 from pipeline.triggers.prefix_poller import PrefixPoller
@@ -24,124 +23,131 @@ from pipeline.triggers.sqs import Queue
 
 log = structlog.get_logger()
 
-_REREAD_EVERY_S = 1.0
-_LET_FINISH_S = 30.0
+_RELOAD_INTERVAL_S = 1.0
+_DRAIN_WAIT_S = 30.0
 
 
 class EventSource(Protocol):
-    """What one thread does, again and again."""
+    """What one thread runs repeatedly."""
 
     pause_s: float
-    waits: bool
-    """Whether it waits for word and holds nothing: then it may be cut off."""
+    """Seconds between two runs."""
+    is_idle: bool
+    """Whether it only waits for events: then it can be stopped at any time."""
 
-    def step(self, dispatcher: Dispatcher, stopping: threading.Event) -> None: ...
+    def run_once(self, dispatcher: Dispatcher, stopping: threading.Event) -> None: ...
 
     def close(self) -> None: ...
 
 
-Plan = tuple[Callable[[tuple[Rule, ...]], EventSource], tuple[Rule, ...]]
-"""How a thread's work is made, and of which rules. Where both stay the same the thread goes on."""
+ThreadPlan = tuple[Callable[[tuple[Rule, ...]], EventSource], tuple[Rule, ...]]
+"""How a thread's source is made, and its rules. While both stay equal the thread keeps running."""
 
 
 class Listener:
-    """Runs the sources of `triggers.yaml`. Any number of listeners may run, on any number of machines."""
+    """Runs the sources of `triggers.yaml`. Several listeners can run, on several hosts."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._file = settings.triggers
-        self._book = RuleLoader(settings.triggers)
-        self._dispatcher = Dispatcher.of(Service.connect(settings))
-        self._threads: dict[Plan, _Thread] = {}
+    def __init__(self, rule_loader: RuleLoader, dispatcher: Dispatcher, check_schema: Callable[[], None]) -> None:
+        self._rule_loader = rule_loader
+        self._dispatcher = dispatcher
+        self._check_schema = check_schema
+        self._threads: dict[ThreadPlan, _SourceThread] = {}
+
+    @classmethod
+    def of(cls, service: Service) -> Listener:
+        """Return the listener on the servers and the file of `service`."""
+        return cls(RuleLoader(service.settings.triggers), Dispatcher.of(service), service.ledger.check_schema)
 
     def run(self, stopping: threading.Event) -> None:
-        """Listen until `stopping` is set; what is being worked on is finished. Raises IncompatibleSchema."""
+        """Run until `stopping` is set, then finish the objects in progress. Raises IncompatibleSchema."""
         while not self._has_checked_schema():
-            if stopping.wait(_REREAD_EVERY_S):
+            if stopping.wait(_RELOAD_INTERVAL_S):
                 return
-        idle = False
+        was_idle = False
         while True:
-            self._arrange(plans(self._book.rules()))
-            if not self._threads and not idle:
-                log.info("nothing_to_listen_to", file=str(self._file))
-            idle = not self._threads
-            if stopping.wait(_REREAD_EVERY_S):
+            self._update_threads(thread_plans(self._rule_loader.rules()))
+            if not self._threads and not was_idle:
+                log.info("listener_idle", file=str(self._rule_loader.file))
+            was_idle = not self._threads
+            if stopping.wait(_RELOAD_INTERVAL_S):
                 break
         self._stop()
 
     def _has_checked_schema(self) -> bool:
         try:
-            self._dispatcher.service.ledger.check_schema()
+            self._check_schema()
         except Unreachable as error:
             log.warning("schema_not_checked", error=str(error))
             return False
         return True
 
-    def _arrange(self, wanted: set[Plan]) -> None:
-        for plan in self._threads.keys() - wanted:
+    def _update_threads(self, plans: set[ThreadPlan]) -> None:
+        for plan in self._threads.keys() - plans:
             self._threads.pop(plan).stopping.set()
-        for plan in wanted - self._threads.keys():
-            self._threads[plan] = _Thread(plan, self._dispatcher)
+        for plan in plans - self._threads.keys():
+            self._threads[plan] = _SourceThread(plan, self._dispatcher)
             self._threads[plan].start()
 
     def _stop(self) -> None:
         for thread in self._threads.values():
             thread.stopping.set()
-        ends = time.monotonic() + _LET_FINISH_S
+        deadline = time.monotonic() + _DRAIN_WAIT_S
         for thread in self._threads.values():
-            while thread.is_busy and time.monotonic() < ends:
+            while thread.is_busy and time.monotonic() < deadline:
                 thread.join(0.05)
 
 
-class _Thread(threading.Thread):
-    def __init__(self, plan: Plan, dispatcher: Dispatcher) -> None:
+class _SourceThread(threading.Thread):
+    def __init__(self, plan: ThreadPlan, dispatcher: Dispatcher) -> None:
         make, rules = plan
-        self._names = [rule.name for rule in rules]
-        super().__init__(name=f"listen-{self._names[0]}", daemon=True)
+        self._rule_names = [rule.name for rule in rules]
+        super().__init__(name=f"listen-{self._rule_names[0]}", daemon=True)
         self.stopping = threading.Event()
-        self._listened = make(rules)
+        self._source = make(rules)
         self._dispatcher = dispatcher
 
     @property
     def is_busy(self) -> bool:
-        return self.is_alive() and not self._listened.waits
+        return self.is_alive() and not self._source.is_idle
 
     def run(self) -> None:
         failures = 0
         while not self.stopping.is_set():
-            failures = 0 if self._stepped() else failures + 1
-            self.stopping.wait(backoff(failures, random.random()) if failures else self._listened.pause_s)
-        self._listened.close()
+            failures = 0 if self._run_once() else failures + 1
+            self.stopping.wait(backoff(failures, random.random()) if failures else self._source.pause_s)
+        self._source.close()
 
-    def _stepped(self) -> bool:
-        kind = type(self._listened).__name__.lower()
+    def _run_once(self) -> bool:
+        """Run the source once. Return False if it failed."""
+        kind = type(self._source).__name__
         try:
-            self._listened.step(self._dispatcher, self.stopping)
+            self._source.run_once(self._dispatcher, self.stopping)
         except DailiesError as error:
-            log.warning("source_failed", source=kind, triggers=self._names, error=str(error))
+            log.warning("source_failed", source=kind, triggers=self._rule_names, error=str(error))
         except Exception as error:
-            log.error("source_broke", source=kind, triggers=self._names, exc_info=error)
+            log.error("source_crashed", source=kind, triggers=self._rule_names, exc_info=error)
         else:
             return True
         return False
 
 
-def plans(rules: Iterable[Rule]) -> set[Plan]:
-    """What is to be done for `rules`. All rules of a queue share its messages."""
-    queues: defaultdict[str, list[Rule]] = defaultdict(list)
-    found: set[Plan] = set()
+def thread_plans(rules: Iterable[Rule]) -> set[ThreadPlan]:
+    """Return the threads for `rules`. All rules of a queue share one thread, because they share its messages."""
+    rules_by_queue: defaultdict[str, list[Rule]] = defaultdict(list)
+    plans: set[ThreadPlan] = set()
     for rule in rules:
         if rule.source is Source.SQS:
-            queues[rule.queue_url].append(rule)
+            rules_by_queue[rule.queue_url].append(rule)
         if rule.source is Source.LISTING:
-            found.add((_inbox, (rule,)))
+            plans.add((_prefix_poller, (rule,)))
         if rule.start is Start.IMAGES and rule.gather_s:
-            found.add((_windows, (rule,)))
-    return found | {(Queue, tuple(sharing)) for sharing in queues.values()}
+            plans.add((_gather_windows, (rule,)))
+    return plans | {(Queue, tuple(sharing)) for sharing in rules_by_queue.values()}
 
 
-def _inbox(rules: tuple[Rule, ...]) -> EventSource:
+def _prefix_poller(rules: tuple[Rule, ...]) -> EventSource:
     return PrefixPoller(rules[0])
 
 
-def _windows(rules: tuple[Rule, ...]) -> EventSource:
+def _gather_windows(rules: tuple[Rule, ...]) -> EventSource:
     return GatherWindows(rules[0])

@@ -1,4 +1,4 @@
-"""A drop's content → a Manifest: what was dropped reads no file of the server, and only buckets on the list."""
+"""The content of an object becomes a Manifest. It cannot read local files, and names only allowed buckets."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pipeline.domain.model import Manifest
 from pipeline.errors import InvalidManifest, Problem
 from pipeline.manifest import parser as manifests
 from pipeline.manifest.untrusted import UntrustedManifests
+from pipeline.manifest.validators import ROWS_SUFFIXES
 from pipeline.manifest.yaml import document as yaml_document
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
-from pipeline.triggers.object_version import DEFAULTS, ROWS_SUFFIXES, ObjectVersion
+from pipeline.triggers.object_version import DEFAULTS, ObjectVersion
 from pipeline.triggers.rule import Rule
 
 MAX_MANIFEST_BYTES = 32 * 1024 * 1024
@@ -20,47 +21,49 @@ _MAX_DEFAULTS_BYTES = 1024 * 1024
 
 
 class ObjectManifestReader:
-    """Reads drops of a rule."""
+    """Reads the manifests and rows that start batches of a rule."""
 
     def __init__(self, settings: Settings, storage: Storage, rule: Rule) -> None:
         self._storage = storage
         self._rule = rule
-        self._intake = UntrustedManifests(settings, storage, also=[rule.bucket])
+        self._manifests = UntrustedManifests(settings, storage, also=[rule.bucket])
 
-    def manifest(self, drop: ObjectVersion, text: bytes) -> Manifest:
-        """What was dropped. Raises InvalidManifest with all its problems; StorageError."""
+    def manifest(self, version: ObjectVersion, text: bytes) -> Manifest:
+        """Return the manifest of an object with this content. Raises InvalidManifest, StorageError."""
         if not text:
-            raise InvalidManifest([_problem(drop.uri, "the object is empty: it was cut off, or put by mistake")])
+            raise InvalidManifest([_problem(version.uri, "the object is empty: upload it again")])
         if len(text) > MAX_MANIFEST_BYTES:
-            raise InvalidManifest([_problem(drop.uri, f"is larger than {MAX_MANIFEST_BYTES:,} bytes")])
-        is_rows = drop.suffix in ROWS_SUFFIXES
-        manifest = self._rows(drop) if is_rows else self._intake.read(text, file=drop.uri)
-        problems = list(self._loops(drop, manifest))
+            message = f"the object is too large: the maximum is {MAX_MANIFEST_BYTES:,} bytes"
+            raise InvalidManifest([_problem(version.uri, message)])
+        is_rows = version.suffix in ROWS_SUFFIXES
+        manifest = self._with_defaults(version) if is_rows else self._manifests.read(text, file=version.uri)
+        problems = list(self._output_problems(version, manifest))
         if problems:
             raise InvalidManifest(problems)
         return manifest
 
-    def _rows(self, drop: ObjectVersion) -> Manifest:
-        """Rows with what they have in common."""
-        folder = drop.uri.rpartition("/")[0]
+    def _with_defaults(self, rows: ObjectVersion) -> Manifest:
+        """Return the manifest of a file of rows and the defaults beside it."""
+        folder = rows.uri.rpartition("/")[0]
         file = f"{folder}/{DEFAULTS}"
         defaults = self._storage.get(file, max_bytes=_MAX_DEFAULTS_BYTES)
         if defaults is None:
-            why = f"rows start a batch with a {DEFAULTS} beside them; {file} is not there"
-            raise InvalidManifest([_problem(drop.uri, why)])
-        return self._intake.read(_with_rows(defaults, file, drop.uri), file=file)
+            message = f"rows need a {DEFAULTS} beside them: {file} does not exist"
+            raise InvalidManifest([_problem(rows.uri, message)])
+        return self._manifests.read(_add_rows(defaults, file, rows.uri), file=file)
 
-    def _loops(self, drop: ObjectVersion, manifest: Manifest) -> Iterator[Problem]:
+    def _output_problems(self, version: ObjectVersion, manifest: Manifest) -> Iterator[Problem]:
         if manifest.output and manifest.output.startswith(self._rule.watch):
-            yield _problem(drop.uri, f"output lies under {self._rule.watch}, which is watched: choose another place")
+            message = f"output is below the watched prefix {self._rule.watch}: choose another place"
+            yield _problem(version.uri, message)
 
 
-def of_images(rule: Rule, uris: list[str]) -> Manifest:
-    """Every image with every prompt of the rule."""
+def images_manifest(rule: Rule, uris: list[str]) -> Manifest:
+    """Return the manifest of every image with every prompt of the rule."""
     document = {
         "version": 1,
         "name": rule.name,
-        **json.loads(rule.head),
+        **json.loads(rule.manifest_settings),
         "matrix": {"images": uris, "prompts": list(rule.prompts)},
         **({"output": rule.output} if rule.output else {}),
     }
@@ -72,19 +75,19 @@ def _no_rows(reference: str) -> bytes:
     raise FileNotFoundError(reference)
 
 
-def _with_rows(defaults: bytes, file: str, rows: str) -> bytes:
-    """The defaults as a manifest of `rows`. Appended, so that mistakes keep their lines, where that is possible."""
+def _add_rows(defaults: bytes, file: str, rows: str) -> bytes:
+    """Return the defaults as a manifest of `rows`, as an added line if possible: then problems keep their lines."""
     document = yaml_document.load(defaults, file=file)
     if document.problems:
         raise InvalidManifest(document.problems)
     values = {} if document.value is None else document.value
     if not isinstance(values, dict):
-        raise InvalidManifest([_problem(file, "must be a mapping of what the rows have in common")])
-    wanted = {**values, "items_from": rows}
-    appended = defaults.rstrip() + f"\nitems_from: {json.dumps(rows)}\n".encode()
-    if yaml_document.load(appended, file=file).value == wanted:
-        return appended
-    return json.dumps(wanted, ensure_ascii=False).encode()
+        raise InvalidManifest([_problem(file, "the file must be a mapping of keys that the rows have in common")])
+    manifest = {**values, "items_from": rows}
+    with_line = defaults.rstrip() + f"\nitems_from: {json.dumps(rows)}\n".encode()
+    if yaml_document.load(with_line, file=file).value == manifest:
+        return with_line
+    return json.dumps(manifest, ensure_ascii=False).encode()
 
 
 def _problem(file: str, message: str) -> Problem:

@@ -1,4 +1,4 @@
-"""Drops: versions of objects that somebody put where a trigger watches, and the ids of their batches. Pure."""
+"""Versions of objects below a watched prefix, and the ids of their batches. Pure."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from pathlib import PurePosixPath
 
 STATUS_SUFFIX = ".status.json"
 DEFAULTS = "_defaults.yaml"
-"""What the rows beside it have in common: read with them, starts nothing itself."""
+"""The manifest keys that the rows beside it have in common. It starts nothing itself."""
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
-ROWS_SUFFIXES = (".csv", ".jsonl")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
 _ID_DIGITS = 12
 
 
 @dataclass(frozen=True)
 class ObjectVersion:
-    """One version of an object. `version` is its version id, in a bucket without versions its ETag."""
+    """One version of an object. `version`: its version id, or its ETag in a bucket without versions."""
 
     bucket: str
     key: str
@@ -31,22 +29,27 @@ class ObjectVersion:
 
     @property
     def digest(self) -> str:
-        """What tells this version from every other one."""
+        """The identity of this version, as SHA-256."""
         return hashlib.sha256("\0".join((self.bucket, self.key, self.version)).encode()).hexdigest()
 
     @property
     def suffix(self) -> str:
-        """The ending of the key's name, in small letters."""
+        """The ending of the key in lower case, such as `.yaml`."""
         return PurePosixPath(self.key).suffix.lower()
 
 
-def batch_id(trigger: str, drops: Collection[ObjectVersion]) -> str:
-    """The id of the batch that these drops are, whoever puts them together and however often."""
-    digests = sorted(drop.digest for drop in drops)
-    whole = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    return f"{trigger}-{whole[:_ID_DIGITS]}"
+def version_of(version_id: str, etag: str) -> str:
+    """Return what identifies a version of an object: its version id, or its ETag in a bucket without versions."""
+    return version_id or etag.strip('"')
+
+
+def batch_id(trigger: str, versions: Collection[ObjectVersion]) -> str:
+    """Return the id of the batch of these versions. It does not depend on their order."""
+    digests = sorted(version.digest for version in versions)
+    digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return f"{trigger}-{digest[:_ID_DIGITS]}"
 
 
 def status_uri(uri: str) -> str:
-    """Where what became of the object at `uri` is told."""
+    """Return the address of the status file of the object at `uri`."""
     return uri + STATUS_SUFFIX

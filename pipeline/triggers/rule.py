@@ -1,4 +1,4 @@
-"""A rule: which objects start what, and how we hear of them. Pure."""
+"""A trigger rule: which objects start a batch, and where their events come from. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.triggers.object_version import (
-    DEFAULTS,
-    IMAGE_SUFFIXES,
-    MANIFEST_SUFFIXES,
-    ROWS_SUFFIXES,
-    STATUS_SUFFIX,
-    ObjectVersion,
-)
+from pipeline.domain.image_types import IMAGE_SUFFIXES
+from pipeline.manifest.validators import ROWS_SUFFIXES
+from pipeline.triggers.object_version import DEFAULTS, MANIFEST_SUFFIXES, STATUS_SUFFIX, ObjectVersion
 
 
 class Source(StrEnum):
-    """How we hear of objects."""
+    """Where object events come from."""
 
     LISTING = "listing"
     SQS = "sqs"
@@ -38,7 +33,7 @@ class Rule:
     name: str
     source: Source
     watch: str
-    """`s3://bucket/prefix/`: what lies under it is looked at."""
+    """`s3://bucket/prefix/`: objects below it start batches."""
     start: Start
     every_s: float = 10
     queue_url: str = ""
@@ -47,31 +42,31 @@ class Rule:
     output: str | None = None
     """`s3://bucket/prefix/`, None for the service's own."""
     gather_s: float = 0
-    head: str = "{}"
-    """What the manifest of its images says besides, as JSON: model, image_field, params, limits, notify."""
+    manifest_settings: str = "{}"
+    """Further keys of the manifest of its images, as JSON: model, image_field, params, limits, notify."""
 
     @property
     def bucket(self) -> str:
-        """The bucket that is watched."""
+        """The watched bucket."""
         return self.watch.removeprefix("s3://").partition("/")[0]
 
     def covers(self, uri: str) -> bool:
-        """Whether the object at `uri` lies where this rule watches."""
+        """Return whether the object at `uri` is below the watched prefix."""
         return uri.startswith(self.watch)
 
-    def why_not(self, drop: ObjectVersion, outputs: Collection[str]) -> str | None:
-        """Why an object that is covered is none of this rule's business; None when it is.
+    def reason_to_ignore(self, version: ObjectVersion, outputs: Collection[str]) -> str | None:
+        """Return why an object below the watched prefix starts nothing; None if it starts a batch.
 
-        `outputs` are places where the service writes.
+        `outputs`: the prefixes that the service writes to.
         """
-        name = drop.key.rpartition("/")[2]
+        name = version.key.rpartition("/")[2]
         if not name:
             return "it is a folder"
         if name.endswith(STATUS_SUFFIX):
-            return "it tells what became of another object"
-        if any(drop.uri.startswith(output) for output in outputs if output.startswith(self.watch)):
-            return "it is where outputs are written"
+            return "it is the status file of another object"
+        if any(version.uri.startswith(output) for output in outputs if output.startswith(self.watch)):
+            return "it is in the output folder"
         if name == DEFAULTS:
             return "it is read with the rows beside it"
-        wanted = IMAGE_SUFFIXES if self.start is Start.IMAGES else (*MANIFEST_SUFFIXES, *ROWS_SUFFIXES)
-        return None if drop.suffix in wanted else f"it is none of {' '.join(wanted)}"
+        accepted = IMAGE_SUFFIXES if self.start is Start.IMAGES else (*MANIFEST_SUFFIXES, *ROWS_SUFFIXES)
+        return None if version.suffix in accepted else f"its name must end in {' '.join(accepted)}"

@@ -1,4 +1,4 @@
-"""The triggers as they are now: the file is read again when it changes, and a broken edit leaves the last good ones."""
+"""The trigger rules in use: triggers.yaml is read again if it changes; an invalid edit keeps the last valid rules."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ import structlog
 
 from pipeline.errors import InvalidTriggers
 from pipeline.triggers.rule import Rule
-from pipeline.triggers.rules import parse
+from pipeline.triggers.schema import parse_triggers
 
 log = structlog.get_logger()
 
 
 class RuleLoader:
-    """The rules of a file. Thread-safe, cheap to ask."""
+    """Loads the rules of a file. Thread-safe."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        self._reading = threading.Lock()
-        self._seen: object = None
+        self.file = file
+        self._lock = threading.Lock()
+        self._fingerprint: object = None
         self._rules: tuple[Rule, ...] = ()
 
     def rules(self) -> tuple[Rule, ...]:
-        """The rules of the file as it is; of a broken or missing one, as it was when it was last good."""
-        with self._reading:
-            seen = self._look()
-            if seen != self._seen:
-                self._seen = seen
-                self._read()
+        """Return the rules of the file; if it is invalid or missing, those of its last valid version."""
+        with self._lock:
+            fingerprint = self._read_fingerprint()
+            if fingerprint != self._fingerprint:
+                self._fingerprint = fingerprint
+                self._reload()
             return self._rules
 
-    def _look(self) -> object:
+    def _read_fingerprint(self) -> object:
         try:
-            stat = self._file.stat()
+            stat = self.file.stat()
         except OSError as error:
             return type(error)
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
-    def _read(self) -> None:
+    def _reload(self) -> None:
         try:
-            rules = load(self._file)
-            if self._rules and not self._file.exists():
-                raise FileNotFoundError("the file is gone")
+            rules = load(self.file)
+            if self._rules and not self.file.exists():
+                raise FileNotFoundError(f"{self.file} does not exist. For no triggers write `triggers: []`.")
         except (InvalidTriggers, OSError) as error:
-            log.error("triggers_not_read", file=str(self._file), kept=len(self._rules), error=str(error))
+            log.error("triggers_load_failed", file=str(self.file), in_use=len(self._rules), error=str(error))
         else:
             self._rules = rules
-            log.info("triggers_read", file=str(self._file), triggers=[rule.name for rule in rules])
+            log.info("triggers_loaded", file=str(self.file), triggers=[rule.name for rule in rules])
 
 
 def load(file: Path) -> tuple[Rule, ...]:
-    """The rules of `file`; none where there is no such file. Raises InvalidTriggers, OSError."""
+    """Return the rules of `file`; none if it does not exist. Raises InvalidTriggers, OSError."""
     try:
         text = file.read_bytes()
     except FileNotFoundError:
         return ()
-    return parse(text, file=str(file))
+    return parse_triggers(text, file=str(file))

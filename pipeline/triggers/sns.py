@@ -1,6 +1,6 @@
-"""SNS messages by HTTP: their signature, and the confirmation of a subscription.
+"""SNS messages over HTTP: verification of their signature, and confirmation of subscriptions.
 
-Anybody can have SNS sign a message, with a topic of his own: who takes a message looks at its topic as well.
+SNS signs messages for any AWS account. The caller must also check that the topic is one of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.errors import CopyFailed, DailiesError, Unreachable
 from pipeline.net.download import Downloader
 
 Fetch = Callable[[str], bytes]
-"""Answers what lies at an https URL of SNS. Raises NotFetched."""
+"""Returns the content of an https URL of SNS. Raises NotFetched."""
 
 TYPES = ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
 _HOST = re.compile(r"sns\.[a-z0-9-]{1,32}\.amazonaws\.com(\.cn)?")
@@ -37,34 +37,34 @@ _MAX_CERTIFICATES = 16
 
 
 class NotSigned(DailiesError):
-    """The message is not one that SNS has signed."""
+    """SNS did not sign the message."""
 
 
 class NotFetched(Unreachable):
-    """SNS does not answer."""
+    """SNS did not respond."""
 
 
 def fetch(url: str) -> bytes:
-    """What lies at an https URL of SNS: bounded in time and size, from a public address. Raises NotFetched."""
+    """Return the content of an https URL of SNS, with limits on time, size and address. Raises NotFetched."""
     try:
         with Downloader((urlsplit(url).hostname or "",), max_bytes=_MAX_BYTES).open(
             url, content_type="", size=None
         ) as download:
             return b"".join(iter(lambda: download.read(_MAX_BYTES), b""))
     except CopyFailed as error:
-        raise NotFetched(f"SNS does not answer: {error}") from None
+        raise NotFetched(f"SNS did not respond: {error}") from None
 
 
 class Verifier:
-    """Judges SNS messages. Thread-safe, certificates are kept."""
+    """Verifies SNS messages. Thread-safe; certificates are cached."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
         self._certificates: dict[str, x509.Certificate] = {}
-        self._changing = threading.Lock()
+        self._lock = threading.Lock()
 
     def verify(self, message: Mapping[str, Any]) -> None:
-        """Raise NotSigned unless SNS has signed `message`; NotFetched when that cannot be found out now."""
+        """Raise NotSigned unless SNS signed `message`, NotFetched if the certificate is unavailable."""
         algorithm = _HASHES.get(str(message.get("SignatureVersion")))
         if algorithm is None:
             raise NotSigned("The message has no signature of version 1 or 2.")
@@ -78,30 +78,30 @@ class Verifier:
         try:
             key.verify(signature, _string_to_sign(message), PKCS1v15(), algorithm)
         except InvalidSignature:
-            raise NotSigned("The signature does not fit the message.") from None
+            raise NotSigned("The signature does not match the message.") from None
 
     def confirm(self, message: Mapping[str, Any]) -> None:
-        """Confirm the subscription that a verified message asks for. Raises NotSigned, NotFetched."""
+        """Confirm the subscription of a verified message. Raises NotSigned, NotFetched."""
         url = _text(message, "SubscribeURL")
         _check_host(url)
         if parse_qs(urlsplit(url).query).get("Action") != ["ConfirmSubscription"]:
-            raise NotSigned("The SubscribeURL confirms no subscription.")
+            raise NotSigned("The SubscribeURL does not confirm a subscription.")
         self._fetch(url)
 
     def _certificate(self, url: str) -> x509.Certificate:
         _check_host(url)
         if not _CERTIFICATE_PATH.fullmatch(urlsplit(url).path) or urlsplit(url).query:
-            raise NotSigned("The SigningCertURL names no certificate of SNS.")
-        with self._changing:
-            known = self._certificates.get(url)
-        return _valid_now(known or self._load(url))
+            raise NotSigned("The SigningCertURL is not the address of an SNS certificate.")
+        with self._lock:
+            cached = self._certificates.get(url)
+        return _valid_now(cached or self._load(url))
 
     def _load(self, url: str) -> x509.Certificate:
         try:
             certificate = x509.load_pem_x509_certificate(self._fetch(url))
         except ValueError:
-            raise NotSigned("What lies at the SigningCertURL is no certificate.") from None
-        with self._changing:
+            raise NotSigned("The content of the SigningCertURL is not a certificate.") from None
+        with self._lock:
             if len(self._certificates) >= _MAX_CERTIFICATES:
                 self._certificates.pop(next(iter(self._certificates)))
             self._certificates[url] = certificate
@@ -111,26 +111,26 @@ class Verifier:
 def _check_host(url: str) -> None:
     try:
         parts = urlsplit(url)
-        plain = parts.scheme == "https" and parts.port in (None, 443) and parts.username is None
+        is_https = parts.scheme == "https" and parts.port in (None, 443) and parts.username is None
     except ValueError:
-        plain = False
-    if not plain or not _HOST.fullmatch(parts.hostname or ""):
-        raise NotSigned("The message names an address that is not one of SNS.")
+        is_https = False
+    if not is_https or not _HOST.fullmatch(parts.hostname or ""):
+        raise NotSigned("The message has an address that does not belong to SNS.")
 
 
 def _valid_now(certificate: x509.Certificate) -> x509.Certificate:
     if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
-        raise NotSigned("The certificate of the signature is not valid now.")
+        raise NotSigned("The certificate of the signature has expired or is not valid yet.")
     return certificate
 
 
 def _string_to_sign(message: Mapping[str, Any]) -> bytes:
     kind = message.get("Type")
     if kind not in TYPES:
-        raise NotSigned("The message is of no type that SNS sends.")
+        raise NotSigned("The message has a type that SNS does not send.")
     names = _SIGNED_NOTIFICATION if kind == "Notification" else _SIGNED_CONFIRMATION
-    wanted = [name for name in names if name != "Subject" or message.get(name) is not None]
-    return "".join(f"{name}\n{_text(message, name)}\n" for name in wanted).encode("utf-8", "surrogatepass")
+    signed = [name for name in names if name != "Subject" or message.get(name) is not None]
+    return "".join(f"{name}\n{_text(message, name)}\n" for name in signed).encode("utf-8", "surrogatepass")
 
 
 def _text(message: Mapping[str, Any], name: str) -> str:

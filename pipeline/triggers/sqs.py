@@ -1,7 +1,7 @@
-"""Word of objects through an SQS queue: long poll, and a message is deleted when there is nothing left to do for it.
+"""Object events from an SQS queue: long polling; a message is deleted after it is processed.
 
-A listener may be killed at any moment: what it held comes again. What cannot be understood or carried out is left, so
-that the queue's redrive policy puts it aside.
+If a listener is killed, its messages become visible again. A message that is invalid or fails is not deleted: the
+queue's redrive policy moves it to the dead-letter queue.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-WAIT_S = 20
-"""How long an empty queue holds the line: the longest that SQS allows, the fewest requests."""
-VISIBLE_AGAIN_S = 60
-"""After this a message that nobody has deleted comes again."""
-_EXTEND_EVERY_S = 20.0
+LONG_POLL_S = 20
+"""How long a request waits for messages: the maximum of SQS, for the fewest requests."""
+VISIBILITY_TIMEOUT_S = 60
+"""After this time a message that was not deleted is delivered again."""
+_EXTEND_INTERVAL_S = 20.0
 _MAX_CONCURRENT = 10
 _CONFIG = Config(
     connect_timeout=5,
-    read_timeout=WAIT_S + 10,
+    read_timeout=LONG_POLL_S + 10,
     max_pool_connections=4,
     retries={"mode": "standard", "total_max_attempts": 3},
 )
 
 
 class QueueError(DailiesError):
-    """The queue refuses, or does not answer."""
+    """The queue refused a request or did not respond."""
 
 
 class _Entry(TypedDict):
@@ -53,75 +53,75 @@ class _Entry(TypedDict):
 
 
 class Queue:
-    """One queue and the rules of its messages. It is asked at AWS_ENDPOINT_URL_SQS where that is set."""
+    """A queue and the rules for its messages. boto3 uses AWS_ENDPOINT_URL_SQS if it is set."""
 
     pause_s = 0.0
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
         self._url = rules[0].queue_url
-        self.waits = False
-        """Whether it waits for messages: it holds none then."""
-        self._made: SQSClient | None = None
+        self.is_idle = False
+        """Whether it waits for messages and holds none."""
+        self._client: SQSClient | None = None
         self._executor = ThreadPoolExecutor(_MAX_CONCURRENT, thread_name_prefix="sqs")
 
     @property
     def _sqs(self) -> SQSClient:
-        if self._made is None:
+        if self._client is None:
             try:
-                self._made = boto3.client("sqs", region_name=region_of(self._url), config=_CONFIG)
+                self._client = boto3.client("sqs", region_name=region_of(self._url), config=_CONFIG)
             except (BotoCoreError, ValueError) as error:
                 raise QueueError(f"SQS cannot be used: {error}") from None
-        return self._made
+        return self._client
 
     def check(self) -> Mapping[str, str]:
-        """Attributes of the queue. Raises QueueError."""
+        """Return the attributes of the queue. Raises QueueError."""
         try:
-            answer = self._sqs.get_queue_attributes(
+            response = self._sqs.get_queue_attributes(
                 QueueUrl=self._url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
             )
         except (ClientError, BotoCoreError) as error:
             raise self._error(error) from None
-        return {str(name): value for name, value in answer.get("Attributes", {}).items()}
+        return {str(name): value for name, value in response.get("Attributes", {}).items()}
 
-    def step(self, dispatcher: Dispatcher, stopping: threading.Event) -> None:
-        """Wait for messages and see to them. Raises QueueError."""
+    def run_once(self, dispatcher: Dispatcher, stopping: threading.Event) -> None:
+        """Wait for messages and process them. Raises QueueError."""
         try:
             messages = self._receive()
             if stopping.is_set():
                 self._set_visibility(messages, 0)
             else:
-                self._work(messages, dispatcher)
+                self._process(messages, dispatcher)
         except (ClientError, BotoCoreError) as error:
             raise self._error(error) from None
 
     def close(self) -> None:
-        """There will be no further step."""
+        """Release the threads."""
         self._executor.shutdown(wait=False)
 
     def _receive(self) -> Sequence[MessageTypeDef]:
-        self.waits = True
+        self.is_idle = True
         try:
-            answer = self._sqs.receive_message(
+            response = self._sqs.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=_MAX_CONCURRENT,
-                WaitTimeSeconds=WAIT_S,
-                VisibilityTimeout=VISIBLE_AGAIN_S,
+                WaitTimeSeconds=LONG_POLL_S,
+                VisibilityTimeout=VISIBILITY_TIMEOUT_S,
             )
         finally:
-            self.waits = False
-        return answer.get("Messages", [])
+            self.is_idle = False
+        return response.get("Messages", [])
 
-    def _work(self, messages: Sequence[MessageTypeDef], dispatcher: Dispatcher) -> None:
-        working = {
-            self._executor.submit(_is_done, message.get("Body", ""), dispatcher, self._rules): message
+    def _process(self, messages: Sequence[MessageTypeDef], dispatcher: Dispatcher) -> None:
+        running = {
+            self._executor.submit(_handle, message.get("Body", ""), dispatcher, self._rules): message
             for message in messages
         }
-        while working:
-            done, _ = wait(working, timeout=_EXTEND_EVERY_S)
-            finished = [(future, working.pop(future)) for future in done]
-            self._delete([message for future, message in finished if _answer(future)])
-            self._set_visibility(list(working.values()), VISIBLE_AGAIN_S)
+        while running:
+            done, _ = wait(running, timeout=_EXTEND_INTERVAL_S)
+            finished = [(future, running.pop(future)) for future in done]
+            self._delete([message for future, message in finished if _is_done(future)])
+            self._set_visibility(list(running.values()), VISIBILITY_TIMEOUT_S)
 
     def _delete(self, messages: Sequence[MessageTypeDef]) -> None:
         if messages:
@@ -134,15 +134,15 @@ class Queue:
 
     def _error(self, error: Exception) -> QueueError:
         if not isinstance(error, ClientError):
-            return QueueError(f"SQS does not answer for {self._url}: {error}")
-        told = error.response.get("Error", {})
-        return QueueError(f"SQS refused {self._url}: {told.get('Code', 'unknown')}: {told.get('Message', '')}")
+            return QueueError(f"SQS did not respond for {self._url}: {error}")
+        details = error.response.get("Error", {})
+        return QueueError(f"SQS refused {self._url}: {details.get('Code', 'unknown')}: {details.get('Message', '')}")
 
 
 def region_of(url: str) -> str | None:
-    """The region that a queue's URL names; None leaves it to boto3's own settings."""
-    found = re.fullmatch(r"sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?", urlsplit(url).hostname or "")
-    return found[1] if found else None
+    """Return the region in a queue's URL; None if boto3's own settings decide."""
+    match = re.fullmatch(r"sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?", urlsplit(url).hostname or "")
+    return match[1] if match else None
 
 
 def _entries(messages: Sequence[MessageTypeDef]) -> list[_Entry]:
@@ -152,23 +152,23 @@ def _entries(messages: Sequence[MessageTypeDef]) -> list[_Entry]:
     ]
 
 
-def _is_done(body: str, dispatcher: Dispatcher, rules: Sequence[Rule]) -> bool:
-    """See to a message. False when it is to be left on the queue."""
+def _handle(body: str, dispatcher: Dispatcher, rules: Sequence[Rule]) -> bool:
+    """Process a message. Return whether it can be deleted."""
     try:
         for event in parse(body):
             dispatcher.handle(event, rules)
     except NotAnEvent as error:
-        log.error("message_not_understood", error=str(error), begins=body[:200])
+        log.error("message_invalid", error=str(error), body_start=body[:200])
         return False
     except DailiesError as error:
-        log.warning("message_left", error=str(error), kind=type(error).__name__)
+        log.warning("message_deferred", error=str(error), kind=type(error).__name__)
         return False
     return True
 
 
-def _answer(future: Future[bool]) -> bool:
+def _is_done(future: Future[bool]) -> bool:
     error = future.exception()
     if error is not None:
-        log.error("message_broke", exc_info=error)
+        log.error("message_crashed", exc_info=error)
         return False
     return future.result()

@@ -1,11 +1,12 @@
-"""`KEY.status.json` beside a dropped object: what became of it, for whoever dropped it.
+"""`KEY.status.json` beside an object that starts a batch: the result for the person who put the object there.
 
     {"version": 1, "object": "s3://…", "object_version": "…", "at": "…",
      "status": "accepted", "batch_id": "…", "output": "s3://…/",
      "batch_status": "succeeded", "counts": {…}, "results": "s3://…/results.json"}     once the batch has ended
     {…, "status": "rejected", "errors": [{"file", "line", "column", "message"}]}
 
-Every write is on the condition that nobody wrote meanwhile, so that late words do not replace later ones.
+Each write has the condition that the file did not change since it was read, so that a late write does not replace a
+newer one.
 """
 
 from __future__ import annotations
@@ -18,39 +19,40 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.domain.model import BatchRow
+from pipeline.domain.results import timestamp
 from pipeline.errors import Problem, StorageError
 from pipeline.storage.s3 import Storage
-from pipeline.triggers.object_version import ObjectVersion, status_uri
+from pipeline.triggers.object_version import ObjectVersion, status_uri, version_of
 
 MAX_ERRORS = 1000
-"""As many mistakes of a manifest as are told."""
+"""How many problems of a manifest the file has."""
 _MAX_BYTES = 1024 * 1024
-_ATTEMPTS = 5
+_MAX_ATTEMPTS = 5
 
 Document = Mapping[str, Any]
 
 
 class StatusFiles:
-    """Writes and reads them. Every method may raise StorageError."""
+    """Reads and writes status files. Every method may raise StorageError."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
     def accepted(self, version: ObjectVersion, batch_id: str, output: str) -> None:
-        """The drop is a batch, or part of one."""
-        told = {"status": "accepted", "batch_id": batch_id, "output": output}
-        # One that already names the batch may be about its end.
-        self._write(version, told, unless=lambda before: before.get("batch_id") == batch_id)
+        """Write that the object is a batch, or part of one."""
+        fields = {"status": "accepted", "batch_id": batch_id, "output": output}
+        # A file that already names the batch may have its end.
+        self._write(version, fields, unless=lambda before: before.get("batch_id") == batch_id)
 
     def rejected(self, version: ObjectVersion, problems: Sequence[Problem]) -> None:
-        """The drop starts nothing, and why."""
+        """Write that the object starts nothing, and why."""
         errors = [asdict(problem) for problem in problems[:MAX_ERRORS]]
-        told = {"status": "rejected", "errors": errors, "error_count": len(problems)}
-        self._write(version, told, unless=lambda before: _about(before, version) and before.get("errors") == errors)
+        fields = {"status": "rejected", "errors": errors, "error_count": len(problems)}
+        self._write(version, fields, unless=lambda before: _is_of(before, version) and before.get("errors") == errors)
 
     def ended(self, version: ObjectVersion, batch: BatchRow, results: str) -> None:
-        """The batch of the drop has ended. Says nothing where another version of the object lies by now."""
-        told = {
+        """Write that the object's batch has ended, unless a newer version of the object has replaced it."""
+        fields = {
             "status": "accepted",
             "batch_id": batch.id,
             "output": batch.output,
@@ -59,51 +61,46 @@ class StatusFiles:
             "revision": batch.revision,
             "results": results,
         }
-        self._write(version, told, unless=lambda before: not _about(before, version) and self._replaced(version))
+        self._write(version, fields, unless=lambda before: not _is_of(before, version) and self._is_replaced(version))
 
     def batch_of(self, version: ObjectVersion) -> str | None:
-        """The batch that the drop was accepted for, as far as S3 knows."""
+        """Return the batch that the object was accepted for, None if S3 records none."""
         before, _ = self._read(version)
-        batch_id = before.get("batch_id") if _about(before, version) else None
+        batch_id = before.get("batch_id") if _is_of(before, version) else None
         return batch_id if isinstance(batch_id, str) else None
 
-    def _write(self, version: ObjectVersion, told: Document, *, unless: Callable[[Document], bool]) -> None:
+    def _write(self, version: ObjectVersion, fields: Document, *, unless: Callable[[Document], bool]) -> None:
         document = {
             "version": 1,
             "object": version.uri,
             "object_version": version.version,
-            "at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            **told,
+            "at": timestamp(datetime.now(UTC)),
+            **fields,
         }
+        uri = status_uri(version.uri)
         text = json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8", "replace")
-        for _ in range(_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             before, etag = self._read(version)
-            if unless(before):
+            if unless(before) or self._storage.put_if_match(uri, io.BytesIO(text), "application/json", etag):
                 return
-            if self._storage.put_if_match(status_uri(version.uri), io.BytesIO(text), "application/json", etag):
-                return
-        raise StorageError(f"{status_uri(version.uri)} is written by others all the time.", retryable=True)
+        raise StorageError(f"{uri} changed during each of {_MAX_ATTEMPTS} writes. Try again.", retryable=True)
 
     def _read(self, version: ObjectVersion) -> tuple[Document, str | None]:
-        found = self._storage.get_with_info(status_uri(version.uri), _MAX_BYTES)
-        if found is None:
+        """Return the file's content and its ETag."""
+        stored = self._storage.get_with_info(status_uri(version.uri), _MAX_BYTES)
+        if stored is None:
             return {}, None
-        info, text = found
+        info, text = stored
         try:
             document = json.loads(text)
         except (ValueError, RecursionError):
             document = {}
         return (document if isinstance(document, dict) else {}), info.etag
 
-    def _replaced(self, version: ObjectVersion) -> bool:
+    def _is_replaced(self, version: ObjectVersion) -> bool:
         info = self._storage.info(version.uri)
         return info is not None and version_of(info.version, info.etag) != version.version
 
 
-def version_of(version_id: str, etag: str) -> str:
-    """What tells an object's version: its version id, in a bucket without versions its ETag."""
-    return version_id or etag.strip('"')
-
-
-def _about(document: Document, version: ObjectVersion) -> bool:
+def _is_of(document: Document, version: ObjectVersion) -> bool:
     return document.get("object_version") == version.version

@@ -23,7 +23,7 @@ from pipeline.triggers.object_version import ObjectVersion, batch_id
 OBJECTS = 1000
 RETRY_TIMEOUT_S = 300
 """Half a minute is enough where nobody else works on the machine."""
-QUICK = "from pipeline.triggers import sqs; sqs.WAIT_S, sqs.VISIBLE_AGAIN_S, sqs._EXTEND_EVERY_S = 1, 5, 1"
+QUICK = "from pipeline.triggers import sqs; sqs.LONG_POLL_S, sqs.VISIBILITY_TIMEOUT_S, sqs._EXTEND_INTERVAL_S = 1, 5, 1"
 LISTEN = [sys.executable, "-c", f"{QUICK}; from pipeline.cli import main; main(['listen'])"]
 
 
@@ -60,7 +60,7 @@ def listeners(environment: dict[str, str], tmp_path: Path) -> Iterator[list[subp
 
 def drop_all(inbox: Inbox, suffix: str, data: bytes) -> list[ObjectEvent]:
     with ThreadPoolExecutor(8) as hands:
-        return list(hands.map(lambda n: inbox.drop(f"{n:04}{suffix}", data + b"# %d\n" % n), range(OBJECTS)))
+        return list(hands.map(lambda n: inbox.put(f"{n:04}{suffix}", data + b"# %d\n" % n), range(OBJECTS)))
 
 
 def tell_thrice(inbox: Inbox, events: list[ObjectEvent], queue: Sqs) -> None:
@@ -71,7 +71,7 @@ def tell_thrice(inbox: Inbox, events: list[ObjectEvent], queue: Sqs) -> None:
 
 
 def count(inbox: Inbox) -> int:
-    return int(inbox.dispatcher.memory._redis.zcard("dailies:batches"))
+    return int(inbox.dispatcher.store._redis.zcard("dailies:batches"))
 
 
 def test_a_thousand_manifests_are_a_thousand_batches(
@@ -90,7 +90,7 @@ def test_a_thousand_manifests_are_a_thousand_batches(
     found = inbox.batches()
     assert sorted(found) == sorted(wanted)
     assert all(inbox.service.ledger.batches.is_accepted(one) for one in found)
-    assert all(inbox.dispatcher.memory.is_reported(one) for one in found)
+    assert all(inbox.dispatcher.store.is_reported(one) for one in found)
 
 
 def test_a_thousand_images_are_each_in_one_gathered_batch(

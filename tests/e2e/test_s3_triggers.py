@@ -1,4 +1,4 @@
-"""Drop a file, get videos: the whole way, through a running service."""
+"""An uploaded object becomes videos, through a running service."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def up(tmp_path: Path, environment: dict[str, str], rules: Path) -> Iterator[Up]
         yield up
 
 
-def told(storage: Storage, uri: str) -> dict[str, Any]:
+def status_of(storage: Storage, uri: str) -> dict[str, Any]:
     document = json.loads(storage.get(f"{uri}.status.json") or b"{}")
     assert isinstance(document, dict)
     return document
 
 
 def ended(storage: Storage, uri: str) -> dict[str, Any]:
-    until(lambda: "results" in told(storage, uri), f"the results of {uri}")
-    return told(storage, uri)
+    until(lambda: "results" in status_of(storage, uri), f"the results of {uri}")
+    return status_of(storage, uri)
 
 
-def test_what_is_dropped_becomes_videos_and_says_so_beside_it(
+def test_uploaded_objects_become_videos_and_their_status_files_name_the_results(
     up: Up, sandbox: Sandbox, storage: Storage, bucket: str, rules: Path
 ) -> None:
     rules.write_text(
@@ -57,14 +57,14 @@ def test_what_is_dropped_becomes_videos_and_says_so_beside_it(
         f" output: '{bucket}videos/', gather_s: 1}}\n"
     )
     image = f"http://{sandbox.place}/samples/portrait.jpg"
-    manifest = f"version: 1\nname: la-street\nitems: [{{image: '{image}', prompt: dropped}}]\n"
+    manifest = f"version: 1\nname: la-street\nitems: [{{image: '{image}', prompt: uploaded}}]\n"
     storage.put(f"{bucket}inbox/la street.yaml", manifest.encode(), "application/yaml")
     storage.put(f"{bucket}inbox/bad.yaml", b"version: 1\nname: x\nitems: []\ncolour: red\n", "application/yaml")
     faces = [f"{bucket}faces/{n}.jpg" for n in range(3)]
     for uri in faces:
         storage.put(uri, PORTRAIT, "image/jpeg")
-        tell(up, uri)
-        tell(up, uri)
+        notify(up, uri)
+        notify(up, uri)
 
     status = ended(storage, f"{bucket}inbox/la street.yaml")
     assert (status["status"], status["batch_status"]) == ("accepted", "succeeded")
@@ -78,19 +78,19 @@ def test_what_is_dropped_becomes_videos_and_says_so_beside_it(
     assert len(videos) == 6
     assert all(uri.startswith(f"{bucket}videos/") for uri in videos)
 
-    rejected = told(storage, f"{bucket}inbox/bad.yaml")
+    rejected = status_of(storage, f"{bucket}inbox/bad.yaml")
     assert rejected["status"] == "rejected"
     assert {error["line"] for error in rejected["errors"]} >= {3, 4}
     assert len(sandbox.tasks()) == 7
     assert all(batch in up.run("list") for batch in gathered)
-    # A worker that dies between the end of a batch and its report leaves the report to be made all the same.
-    assert {(job.func_name, *job.args) for job in later(up)} >= {
+    # If a worker crashes between the end of a batch and its status files, the delayed job writes them.
+    assert {(job.func_name, *job.args) for job in delayed_jobs(up)} >= {
         (job_queue.Job.WRITE_STATUS_FILES, batch) for batch in (status["batch_id"], *gathered)
     }
 
 
-def later(up: Up) -> list[Job]:
-    """Jobs whose time has not come."""
+def delayed_jobs(up: Up) -> list[Job]:
+    """Return the jobs that are scheduled for later."""
     redis = Redis.from_url(up.environment["REDIS_URL"])
     registry = Queue("dailies", connection=redis, serializer=JSONSerializer).scheduled_job_registry
     jobs = Job.fetch_many(registry.get_job_ids(), redis, JSONSerializer)
@@ -98,17 +98,17 @@ def later(up: Up) -> list[Job]:
     return [job for job in jobs if job]
 
 
-def tell(up: Up, uri: str) -> None:
-    """As MinIO's webhook does."""
+def notify(up: Up, uri: str) -> None:
+    """Send an event as MinIO's webhook does."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    thing = {"bucket": {"name": bucket}, "object": {"key": key.replace("/", "%2F")}}
-    body = json.dumps({"Records": [{"eventName": "s3:ObjectCreated:Put", "s3": thing}]}).encode()
+    s3_object = {"bucket": {"name": bucket}, "object": {"key": key.replace("/", "%2F")}}
+    body = json.dumps({"Records": [{"eventName": "s3:ObjectCreated:Put", "s3": s3_object}]}).encode()
     request = urllib.request.Request(f"{up.url}/events/s3", data=body, headers={"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        assert answer.status == 200
+    with urllib.request.urlopen(request, timeout=30) as response:
+        assert response.status == 200
 
 
-def test_listen_waits_for_triggers_keeps_the_last_good_ones_and_ends_when_told(
+def test_listen_waits_for_triggers_keeps_the_last_valid_ones_and_stops_on_sigterm(
     environment: dict[str, str], tmp_path: Path, rules: Path, storage: Storage, bucket: str
 ) -> None:
     log = tmp_path / "listen.log"
@@ -116,24 +116,24 @@ def test_listen_waits_for_triggers_keeps_the_last_good_ones_and_ends_when_told(
     command = [*PIPELINE, "listen"]
     with log.open("wb") as stderr, subprocess.Popen(command, stderr=stderr, env=variables, cwd=ROOT) as listener:
         try:
-            until(lambda: b"nothing_to_listen_to" in log.read_bytes(), "the listener")
+            until(lambda: b"listener_idle" in log.read_bytes(), "the listener")
             good = (
                 f"triggers: [{{name: inbox, source: listing, watch: '{bucket}inbox/', start: manifest, every_s: 1}}]\n"
             )
             rules.write_text(good)
-            drop_and_wait(storage, f"{bucket}inbox/a.yaml")
+            upload_and_wait(storage, f"{bucket}inbox/a.yaml")
             rules.write_text("triggers: [{name: Broken}]\n")
-            until(lambda: b"triggers_not_read" in log.read_bytes(), "the report of the broken edit")
-            drop_and_wait(storage, f"{bucket}inbox/b.yaml")
+            until(lambda: b"triggers_load_failed" in log.read_bytes(), "the report of the invalid edit")
+            upload_and_wait(storage, f"{bucket}inbox/b.yaml")
             rules.write_text(good.replace("inbox/", "elsewhere/"))
-            until(lambda: log.read_bytes().count(b'"triggers_read"') >= 2, "the edit")
-            drop_and_wait(storage, f"{bucket}elsewhere/c.yaml")
-            assert told(storage, f"{bucket}elsewhere/c.yaml")["batch_id"].startswith("inbox-")
+            until(lambda: log.read_bytes().count(b'"triggers_loaded"') >= 2, "the edit")
+            upload_and_wait(storage, f"{bucket}elsewhere/c.yaml")
+            assert status_of(storage, f"{bucket}elsewhere/c.yaml")["batch_id"].startswith("inbox-")
         finally:
             os.kill(listener.pid, signal.SIGTERM)
             assert listener.wait(30) == 0
 
 
-def drop_and_wait(storage: Storage, uri: str) -> None:
+def upload_and_wait(storage: Storage, uri: str) -> None:
     storage.put(uri, b"version: 1\nname: x\nitems: [{prompt: y, image: 'https://example.com/1.jpg'}]\n", "text/yaml")
-    until(lambda: told(storage, uri).get("status") == "accepted", f"the status of {uri}")
+    until(lambda: status_of(storage, uri).get("status") == "accepted", f"the status of {uri}")

@@ -1,4 +1,4 @@
-"""A schedule through the commands and a service that runs: by hand, and a tick that waited."""
+"""A schedule through the commands and a running service: a manual run, and a waiting occurrence."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def environment(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
     return {**environment, "PIPELINE_SCHEDULES": str(tmp_path / "schedules.yaml")}
 
 
-def test_a_batch_by_hand_ends_and_the_tick_that_waited_for_it_starts(up: Up, tmp_path: Path) -> None:
+def test_a_manual_batch_ends_and_the_waiting_occurrence_starts(up: Up, tmp_path: Path) -> None:
     shutil.copy(ROOT / "config/samples/portrait.jpg", tmp_path / "face.jpg")
     (tmp_path / "m.yaml").write_text(MANIFEST)
     (tmp_path / "schedules.yaml").write_text(
         'schedules:\n- {name: yearly, cron: "@yearly", manifest: m.yaml, overlap: queue}\n'
     )
-    states = ScheduleStore.connect(up.environment["REDIS_URL"])
+    store = ScheduleStore.connect(up.environment["REDIS_URL"])
     first = up.run("schedules", "run", "yearly").splitlines()[-1]
-    waits = Occurrence(states.now() - timedelta(minutes=1), states.now())
-    states.record_occurrences("yearly", None, states.now(), [waits], None)
-    until(lambda: up.status(first)["status"] == "succeeded", "the batch by hand")
-    second = f"yearly-{occurrence_text(waits.moment)}"
+    waiting = Occurrence(store.now() - timedelta(minutes=1), store.now())
+    store.record_occurrences("yearly", None, store.now(), [waiting], None)
+    until(lambda: up.status(first)["status"] == "succeeded", "the manual batch")
+    second = f"yearly-{occurrence_text(waiting.moment)}"
     ledger = Ledger.connect(up.environment["REDIS_URL"])
-    until(lambda: second in {row.id for row in ledger.queries.recent_batches()}, "the tick that waited", timeout_s=70)
+    until(lambda: second in {row.id for row in ledger.queries.recent_batches()}, "the waiting occurrence", timeout_s=70)
     until(lambda: up.status(second)["status"] == "succeeded", "its batch")
     assert f"{second}  succeeded" in up.run("schedules")

@@ -1,4 +1,4 @@
-"""From word of an object to a batch, on a real ledger and a real S3 server."""
+"""Object events become batches, on a real Redis and a real S3 server."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pipeline.errors import InvalidSettings, StorageError
 from pipeline.storage.s3 import split
 from pipeline.triggers.dispatch import EventOutcome
 from pipeline.triggers.events import Kind, ObjectEvent
-from pipeline.triggers.object_manifest import of_images
+from pipeline.triggers.object_manifest import images_manifest
 from pipeline.triggers.rule import Rule, Source, Start
 
 
-def test_a_dropped_manifest_starts_a_batch_and_is_told_so_beside_it(inbox: Inbox) -> None:
-    assert inbox.handle(inbox.drop("a b/ü.yaml")) is EventOutcome.STARTED
+def test_a_manifest_starts_a_batch_and_its_status_file_names_the_batch(inbox: Inbox) -> None:
+    assert inbox.handle(inbox.put("a b/ü.yaml")) is EventOutcome.STARTED
     (batch_id,) = inbox.batches()
     row = inbox.service.ledger.batches.get(batch_id)
     assert (row.trigger, row.name, row.total) == ("trigger:inbox", "la-street", 1)
@@ -26,42 +26,42 @@ def test_a_dropped_manifest_starts_a_batch_and_is_told_so_beside_it(inbox: Inbox
     assert (status["status"], status["batch_id"], status["output"]) == ("accepted", batch_id, row.output)
 
 
-def test_the_same_version_is_one_batch_however_often_and_by_whomever_it_is_heard_of(inbox: Inbox) -> None:
-    event = inbox.drop("a.yaml")
+def test_the_same_version_is_one_batch_however_many_events_and_listeners(inbox: Inbox) -> None:
+    event = inbox.put("a.yaml")
     others = [inbox.another() for _ in range(4)]
-    with ThreadPoolExecutor(4) as hands:
-        list(hands.map(lambda dispatcher: dispatcher.handle(event, [inbox.rule()]), others * 3))
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(lambda dispatcher: dispatcher.handle(event, [inbox.rule()]), others * 3))
     assert len(inbox.batches()) == 1
     assert inbox.handle(event) is EventOutcome.KNOWN
 
 
-def test_new_content_under_the_same_key_is_a_new_batch_and_the_old_word_of_it_starts_nothing(inbox: Inbox) -> None:
-    first = inbox.drop("a.yaml")
+def test_new_content_under_the_same_key_is_a_new_batch_and_the_old_event_starts_nothing(inbox: Inbox) -> None:
+    first = inbox.put("a.yaml")
     assert inbox.handle(first) is EventOutcome.STARTED
-    second = inbox.drop("a.yaml", MANIFEST.replace(b"smiles", b"runs"))
+    second = inbox.put("a.yaml", MANIFEST.replace(b"smiles", b"runs"))
     assert inbox.handle(second) is EventOutcome.STARTED
     assert inbox.handle(first) is EventOutcome.KNOWN
     assert len(inbox.batches()) == 2
     assert inbox.status("a.yaml")["batch_id"] == inbox.batches()[0]
 
 
-def test_word_in_the_wrong_order_starts_what_lies_there_once(inbox: Inbox) -> None:
-    first = inbox.drop("a.yaml")
-    second = inbox.drop("a.yaml", MANIFEST.replace(b"smiles", b"runs"))
+def test_events_in_the_wrong_order_start_the_current_version_once(inbox: Inbox) -> None:
+    first = inbox.put("a.yaml")
+    second = inbox.put("a.yaml", MANIFEST.replace(b"smiles", b"runs"))
     assert inbox.handle(second) is EventOutcome.STARTED
     assert inbox.handle(first) is EventOutcome.KNOWN
     assert len(inbox.batches()) == 1
 
 
 def test_two_objects_with_the_same_content_are_two_batches(inbox: Inbox) -> None:
-    assert inbox.handle(inbox.drop("a.yaml")) is EventOutcome.STARTED
-    assert inbox.handle(inbox.drop("b.yaml")) is EventOutcome.STARTED
+    assert inbox.handle(inbox.put("a.yaml")) is EventOutcome.STARTED
+    assert inbox.handle(inbox.put("b.yaml")) is EventOutcome.STARTED
     assert len(inbox.batches()) == 2
 
 
-def test_a_rejected_manifest_is_told_all_its_mistakes_with_their_lines(inbox: Inbox) -> None:
+def test_the_status_file_of_a_rejected_manifest_has_all_problems_with_their_lines(inbox: Inbox) -> None:
     text = b"version: 1\nname: Bad Name\nitems:\n- {image: faces/1.jpg, prompt: x}\n- {prompt: y, colour: red}\n"
-    assert inbox.handle(inbox.drop("a.yaml", text)) is EventOutcome.REJECTED
+    assert inbox.handle(inbox.put("a.yaml", text)) is EventOutcome.REJECTED
     status = inbox.status("a.yaml")
     assert status["status"] == "rejected"
     assert {error["line"] for error in status["errors"]} >= {2, 4}
@@ -69,15 +69,15 @@ def test_a_rejected_manifest_is_told_all_its_mistakes_with_their_lines(inbox: In
 
 
 @pytest.mark.parametrize("secret", ["/etc/passwd", "../../etc/passwd", "file:///etc/passwd"])
-def test_what_is_dropped_reads_no_file_of_the_server(inbox: Inbox, secret: str) -> None:
+def test_a_manifest_from_s3_reads_no_file_of_the_server(inbox: Inbox, secret: str) -> None:
     text = f"version: 1\nname: x\nitems:\n- {{image: '{secret}', prompt: x}}\n"
-    assert inbox.handle(inbox.drop("image.yaml", text.encode())) is EventOutcome.REJECTED
+    assert inbox.handle(inbox.put("image.yaml", text.encode())) is EventOutcome.REJECTED
     text = f"version: 1\nname: x\nitems_from: '{secret}'\n"
-    assert inbox.handle(inbox.drop("rows.yaml", text.encode())) is EventOutcome.REJECTED
+    assert inbox.handle(inbox.put("rows.yaml", text.encode())) is EventOutcome.REJECTED
     assert "root:" not in json.dumps(inbox.status("rows.yaml"))
 
 
-def test_what_is_dropped_names_no_bucket_outside_the_list(inbox: Inbox) -> None:
+def test_a_manifest_from_s3_names_no_bucket_outside_the_list(inbox: Inbox) -> None:
     for n, line in enumerate(
         [
             "items: [{image: 's3://payroll/1.jpg', prompt: x}]",
@@ -87,85 +87,85 @@ def test_what_is_dropped_names_no_bucket_outside_the_list(inbox: Inbox) -> None:
     ):
         items = "" if line.startswith("items") else "\nitems: [{prompt: x}]"
         text = f"version: 1\nname: x\n{line}{items}\n"
-        assert inbox.handle(inbox.drop(f"{n}.yaml", text.encode())) is EventOutcome.REJECTED
+        assert inbox.handle(inbox.put(f"{n}.yaml", text.encode())) is EventOutcome.REJECTED
         assert "payroll" in json.dumps(inbox.status(f"{n}.yaml")["errors"])
 
 
 def test_the_watched_bucket_may_be_read(inbox: Inbox) -> None:
     text = f"version: 1\nname: x\nitems: [{{image: '{inbox.watch}faces/1.jpg', prompt: x}}]\n"
-    assert inbox.handle(inbox.drop("a.yaml", text.encode())) is EventOutcome.STARTED
+    assert inbox.handle(inbox.put("a.yaml", text.encode())) is EventOutcome.STARTED
 
 
 def test_rows_start_a_batch_with_the_defaults_beside_them(inbox: Inbox) -> None:
     defaults = b"version: 1\nname: rows\nparams: {seed: 7}"
-    inbox.drop("folder/_defaults.yaml", defaults)
+    inbox.put("folder/_defaults.yaml", defaults)
     rows = b"id,image,prompt\none,https://example.com/1.jpg,smiles\ntwo,https://example.com/2.jpg,runs\n"
-    assert inbox.handle(inbox.drop("folder/rows.csv", rows)) is EventOutcome.STARTED
+    assert inbox.handle(inbox.put("folder/rows.csv", rows)) is EventOutcome.STARTED
     lines = b'{"id": "one", "prompt": "smiles"}\n{"id": "two", "prompt": "runs"}\n{"id": "three", "prompt": "x"}\n'
-    assert inbox.handle(inbox.drop("folder/rows.jsonl", lines)) is EventOutcome.STARTED
+    assert inbox.handle(inbox.put("folder/rows.jsonl", lines)) is EventOutcome.STARTED
     assert {inbox.service.ledger.batches.get(one).total for one in inbox.batches()} == {2, 3}
     assert inbox.service.ledger.batches.config(inbox.batches()[0]).params == {"seed": 7}
 
 
-def test_defaults_in_braces_do_as_well(inbox: Inbox) -> None:
-    inbox.drop("_defaults.yaml", b'{"version": 1, "name": "rows"}')
-    assert inbox.handle(inbox.drop("rows.csv", b"id,prompt\none,smiles\n")) is EventOutcome.STARTED
+def test_defaults_can_be_json(inbox: Inbox) -> None:
+    inbox.put("_defaults.yaml", b'{"version": 1, "name": "rows"}')
+    assert inbox.handle(inbox.put("rows.csv", b"id,prompt\none,smiles\n")) is EventOutcome.STARTED
 
 
-def test_rows_without_defaults_are_rejected_and_mistakes_name_the_file_that_they_are_in(inbox: Inbox) -> None:
-    assert inbox.handle(inbox.drop("a/rows.csv", b"id,prompt\none,smiles\n")) is EventOutcome.REJECTED
+def test_rows_without_defaults_are_rejected_and_problems_name_their_file(inbox: Inbox) -> None:
+    assert inbox.handle(inbox.put("a/rows.csv", b"id,prompt\none,smiles\n")) is EventOutcome.REJECTED
     assert "_defaults.yaml" in inbox.status("a/rows.csv")["errors"][0]["message"]
-    inbox.drop("b/_defaults.yaml", b"version: 1\nname: rows\ncolour: red\n")
-    assert inbox.handle(inbox.drop("b/rows.csv", b"id,prompt\none,smiles\none,runs\n")) is EventOutcome.REJECTED
+    inbox.put("b/_defaults.yaml", b"version: 1\nname: rows\ncolour: red\n")
+    assert inbox.handle(inbox.put("b/rows.csv", b"id,prompt\none,smiles\none,runs\n")) is EventOutcome.REJECTED
     errors = [(error["file"].rpartition("/")[2], error["line"]) for error in inbox.status("b/rows.csv")["errors"]]
     assert ("_defaults.yaml", 3) in errors
     assert ("rows.csv", 3) in errors
 
 
 def test_rows_beside_a_manifest_that_names_them_are_read(inbox: Inbox) -> None:
-    inbox.drop("faces.csv", b"id,prompt\none,smiles\n")
-    assert inbox.handle(inbox.drop("a.yaml", b"version: 1\nname: x\nitems_from: faces.csv\n")) is EventOutcome.STARTED
+    inbox.put("faces.csv", b"id,prompt\none,smiles\n")
+    assert inbox.handle(inbox.put("a.yaml", b"version: 1\nname: x\nitems_from: faces.csv\n")) is EventOutcome.STARTED
 
 
-def test_an_empty_object_is_recorded_and_starts_nothing(inbox: Inbox) -> None:
-    assert inbox.handle(inbox.drop("a.yaml", b"")) is EventOutcome.REJECTED
+def test_an_empty_object_is_rejected(inbox: Inbox) -> None:
+    assert inbox.handle(inbox.put("a.yaml", b"")) is EventOutcome.REJECTED
     assert "empty" in inbox.status("a.yaml")["errors"][0]["message"]
-    assert inbox.handle(inbox.drop("a.jpg", b""), inbox.images()) is EventOutcome.REJECTED
+    assert inbox.handle(inbox.put("a.jpg", b""), inbox.images()) is EventOutcome.REJECTED
     assert inbox.batches() == []
 
 
-def test_a_half_written_object_is_taken_as_it_lies_once_it_is_whole(inbox: Inbox) -> None:
-    half = inbox.drop("a.yaml", MANIFEST[:40])
-    assert inbox.handle(half) is EventOutcome.REJECTED
-    whole = inbox.drop("a.yaml")
-    # The late word of the half finds the whole.
-    assert inbox.handle(half) is EventOutcome.STARTED
-    assert inbox.handle(whole) is EventOutcome.KNOWN
+def test_a_truncated_object_is_rejected_and_its_complete_version_is_accepted(inbox: Inbox) -> None:
+    truncated = inbox.put("a.yaml", MANIFEST[:40])
+    assert inbox.handle(truncated) is EventOutcome.REJECTED
+    complete = inbox.put("a.yaml")
+    # The late event of the truncated object finds the complete one.
+    assert inbox.handle(truncated) is EventOutcome.STARTED
+    assert inbox.handle(complete) is EventOutcome.KNOWN
     assert inbox.status("a.yaml")["status"] == "accepted"
 
 
-def test_a_vanished_object_starts_nothing(inbox: Inbox) -> None:
-    event = inbox.drop("a.yaml")
+def test_a_deleted_object_starts_nothing(inbox: Inbox) -> None:
+    event = inbox.put("a.yaml")
     inbox.storage.delete(event.uri)
     assert inbox.handle(event) is EventOutcome.IGNORED
     assert inbox.batches() == []
 
 
-def test_an_unknown_bucket_comes_again_and_starts_nothing(inbox: Inbox) -> None:
+def test_an_unknown_bucket_is_an_error_so_that_the_event_is_delivered_again(inbox: Inbox) -> None:
     rule = Rule("inbox", Source.SQS, "s3://no-such-bucket/", Start.MANIFEST)
     with pytest.raises(StorageError, match="NoSuchBucket"):
         inbox.handle(ObjectEvent(Kind.CREATED, "no-such-bucket", "a.yaml", etag="x"), rule)
 
 
-def test_outside_of_every_rule_nothing_happens(inbox: Inbox) -> None:
+def test_an_event_that_no_rule_covers_is_ignored(inbox: Inbox) -> None:
     event = ObjectEvent(Kind.CREATED, "elsewhere", "a.yaml", etag="x")
     assert inbox.dispatcher.handle(event, [inbox.rule()]) == [EventOutcome.IGNORED]
     assert inbox.dispatcher.handle(ObjectEvent(Kind.TEST, "tests"), [inbox.rule()]) == [EventOutcome.IGNORED]
 
 
-def test_what_the_service_writes_never_starts_anything(inbox: Inbox, bucket: str) -> None:
+def test_objects_that_the_service_writes_start_nothing(inbox: Inbox, bucket: str) -> None:
     everywhere = Rule("all", Source.LISTING, bucket, Start.MANIFEST)
-    assert inbox.handle(inbox.drop("a.yaml"), everywhere) is EventOutcome.STARTED
+    assert inbox.handle(inbox.put("a.yaml"), everywhere) is EventOutcome.STARTED
     written = [info.uri for info in inbox.storage.list(bucket) if not info.uri.endswith("/a.yaml")]
     assert any(uri.endswith("/manifest.yaml") for uri in written)
     assert any(uri.endswith(".status.json") for uri in written)
@@ -174,25 +174,25 @@ def test_what_the_service_writes_never_starts_anything(inbox: Inbox, bucket: str
     assert len(inbox.batches()) == 1
 
 
-def test_a_batch_that_writes_where_is_watched_starts_nothing_either(inbox: Inbox) -> None:
+def test_a_batch_with_its_output_below_the_watched_prefix_starts_nothing(inbox: Inbox) -> None:
     manifest = MANIFEST + f"output: {inbox.watch}results/\n".encode()
-    assert inbox.handle(inbox.drop("a.yaml", manifest)) is EventOutcome.REJECTED
-    by_hand = of_images(inbox.images(output=f"{inbox.watch}results/"), ["https://example.com/1.jpg"])
+    assert inbox.handle(inbox.put("a.yaml", manifest)) is EventOutcome.REJECTED
+    by_hand = images_manifest(inbox.images(output=f"{inbox.watch}results/"), ["https://example.com/1.jpg"])
     accepted = inbox.service.submission.submit(by_hand, "by-hand", trigger="cli", folder=None)
     event = ObjectEvent(Kind.CREATED, *split(f"{accepted.output}manifest.yaml"))
     assert inbox.handle(event) is EventOutcome.IGNORED
 
 
-def test_without_a_place_for_outputs_the_word_comes_again(inbox: Inbox, bucket: str) -> None:
+def test_without_an_output_setting_the_event_is_delivered_again(inbox: Inbox, bucket: str) -> None:
     inbox = Inbox(inbox.settings.model_copy(update={"output": None}), inbox.storage, bucket)
-    event = inbox.drop("a.yaml")
+    event = inbox.put("a.yaml")
     with pytest.raises(InvalidSettings):
         inbox.handle(event)
     assert inbox.batches() == []
 
 
-def test_a_lost_redis_starts_nothing_again(inbox: Inbox, redis_url: str) -> None:
-    manifest, image, gathered = inbox.drop("a.yaml"), inbox.drop("1.jpg", b"1"), inbox.drop("2.jpg", b"2")
+def test_after_a_loss_of_redis_nothing_is_started_again(inbox: Inbox, redis_url: str) -> None:
+    manifest, image, gathered = inbox.put("a.yaml"), inbox.put("1.jpg", b"1"), inbox.put("2.jpg", b"2")
     inbox.handle(manifest)
     inbox.handle(image, inbox.images())
     inbox.handle(gathered, inbox.images(gather_s=0.001))
@@ -205,8 +205,8 @@ def test_a_lost_redis_starts_nothing_again(inbox: Inbox, redis_url: str) -> None
     assert inbox.batches() == []
 
 
-def test_an_image_is_run_with_every_prompt_of_its_rule(inbox: Inbox, bucket: str) -> None:
-    event = inbox.drop("a b.jpg", b"picture")
+def test_an_image_is_combined_with_every_prompt_of_its_rule(inbox: Inbox, bucket: str) -> None:
+    event = inbox.put("a b.jpg", b"image")
     assert inbox.handle(event, inbox.images(output=f"{bucket}videos/")) is EventOutcome.STARTED
     (batch_id,) = inbox.batches()
     rows = list(inbox.service.ledger.items.stream(batch_id))
@@ -216,7 +216,7 @@ def test_an_image_is_run_with_every_prompt_of_its_rule(inbox: Inbox, bucket: str
 
 def test_images_that_arrive_together_become_one_batch(inbox: Inbox) -> None:
     waiting, over = inbox.images(gather_s=3600), inbox.images(gather_s=0.001)
-    events = [inbox.drop(f"{n}.jpg", str(n).encode()) for n in range(5)]
+    events = [inbox.put(f"{n}.jpg", str(n).encode()) for n in range(5)]
     assert [inbox.handle(event, waiting) for event in events] == [EventOutcome.GATHERED] * 5
     assert [inbox.handle(event, waiting) for event in events] == [EventOutcome.KNOWN] * 5
     inbox.dispatcher.submit_gathered(waiting)
@@ -230,30 +230,30 @@ def test_images_that_arrive_together_become_one_batch(inbox: Inbox) -> None:
     assert inbox.batches() == [batch_id]
 
 
-def test_a_listener_that_dies_between_the_window_and_the_batch_loses_and_doubles_nothing(
+def test_a_listener_crash_between_window_and_batch_loses_and_repeats_nothing(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rule = inbox.images(gather_s=0.001)
     for n in range(3):
-        inbox.handle(inbox.drop(f"{n}.jpg", str(n).encode()), rule)
+        inbox.handle(inbox.put(f"{n}.jpg", str(n).encode()), rule)
 
-    class Dies(Exception):
+    class Crash(Exception):
         pass
 
-    def die(*args: object) -> None:
-        raise Dies
+    def crash(*args: object) -> None:
+        raise Crash
 
-    dying = inbox.another()
+    crashing = inbox.another()
     for step in ("record_objects", "mark_reported", "forget_window"):
-        monkeypatch.setattr(dying.memory, step, die)
-        with pytest.raises(Dies):
-            dying.submit_gathered(rule)
-        # What comes now belongs to the next window.
-        inbox.handle(inbox.drop(f"late-{step}.jpg", step.encode()), rule)
+        monkeypatch.setattr(crashing.store, step, crash)
+        with pytest.raises(Crash):
+            crashing.submit_gathered(rule)
+        # Later images belong to the next window.
+        inbox.handle(inbox.put(f"late-{step}.jpg", step.encode()), rule)
         monkeypatch.undo()
-        dying = inbox.another()
-    with ThreadPoolExecutor(2) as hands:
-        list(hands.map(lambda dispatcher: dispatcher.submit_gathered(rule), [inbox.another(), inbox.another()]))
+        crashing = inbox.another()
+    with ThreadPoolExecutor(2) as executor:
+        list(executor.map(lambda dispatcher: dispatcher.submit_gathered(rule), [inbox.another(), inbox.another()]))
     inbox.dispatcher.submit_gathered(rule)
     rows = [
         row.image for one in inbox.batches() for row in inbox.service.ledger.items.stream(one) if row.prompt == "runs"
@@ -261,9 +261,9 @@ def test_a_listener_that_dies_between_the_window_and_the_batch_loses_and_doubles
     assert len(rows) == len(set(rows)) == 6
 
 
-def test_a_window_is_never_larger_than_it_may_be(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gather_window_is_bounded(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.triggers.dispatch.MAX_GATHERED", 2)
     for n in range(5):
-        inbox.handle(inbox.drop(f"{n}.jpg", str(n).encode()), inbox.images(gather_s=3600))
+        inbox.handle(inbox.put(f"{n}.jpg", str(n).encode()), inbox.images(gather_s=3600))
     inbox.dispatcher.submit_gathered(inbox.images(gather_s=3600))
     assert [inbox.service.ledger.batches.get(one).total for one in inbox.batches()] == [4, 4]

@@ -167,7 +167,7 @@ def test_the_last_failed_attempt_is_a_visible_failed_job(ledger: Ledger, receive
     for _ in RETRY_AFTER_S:
         jobs.deliver_notifications.deliver_notifications()
         due_now(ledger)
-    with pytest.raises(NotificationFailed, match=r"127\.0\.0\.1 answers HTTP 503") as caught:
+    with pytest.raises(NotificationFailed, match=r"127\.0\.0\.1 responded with HTTP 503") as caught:
         jobs.deliver_notifications.deliver_notifications()
     assert "secret" not in str(caught.value)
     assert len(receiver.received) == len(RETRY_AFTER_S) + 1

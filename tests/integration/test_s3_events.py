@@ -65,7 +65,7 @@ BASIC = base64.b64encode(b"sns:events-token").decode()
     ],
 )
 def test_who_holds_a_token_is_heard(client: FlaskClient, inbox: Inbox, headers: dict[str, str]) -> None:
-    assert status(client, inbox.notification(inbox.drop("a b.yaml")), headers) == 200
+    assert status(client, inbox.notification(inbox.put("a b.yaml")), headers) == 200
     (batch_id,) = inbox.batches()
     assert inbox.service.ledger.batches.get(batch_id).trigger == "trigger:inbox"
 
@@ -82,7 +82,7 @@ def test_who_holds_a_token_is_heard(client: FlaskClient, inbox: Inbox, headers: 
     ],
 )
 def test_nobody_else_is(client: FlaskClient, inbox: Inbox, headers: dict[str, str]) -> None:
-    assert status(client, inbox.notification(inbox.drop("a.yaml")), headers) == 401
+    assert status(client, inbox.notification(inbox.put("a.yaml")), headers) == 401
     assert inbox.batches() == []
 
 
@@ -92,7 +92,7 @@ def test_the_events_token_opens_nothing_else(client: FlaskClient) -> None:
 
 def test_without_any_token_only_this_machine_is_heard(inbox: Inbox, settings: Settings) -> None:
     client = create_app(settings.model_copy(update={"api_token": None, "events_token": None})).test_client()
-    text = inbox.notification(inbox.drop("a.yaml"))
+    text = inbox.notification(inbox.put("a.yaml"))
     assert status(client, text, environ_overrides={"REMOTE_ADDR": "203.0.113.9"}) == 403
     assert inbox.batches() == []
     assert status(client, text) == 200
@@ -101,7 +101,7 @@ def test_without_any_token_only_this_machine_is_heard(inbox: Inbox, settings: Se
 
 def test_minio_and_eventbridge_are_understood(client: FlaskClient, inbox: Inbox) -> None:
     for name, minio in (("m.yaml", True), ("e.yaml", False)):
-        event = inbox.drop(name)
+        event = inbox.put(name)
         if minio:
             document = json.loads((RECORDED / "minio_put.json").read_text())
             thing = document["Records"][0]["s3"]
@@ -116,7 +116,7 @@ def test_minio_and_eventbridge_are_understood(client: FlaskClient, inbox: Inbox)
 
 
 def test_repeated_word_is_answered_well_and_starts_nothing(client: FlaskClient, inbox: Inbox) -> None:
-    text = inbox.notification(inbox.drop("a.yaml"))
+    text = inbox.notification(inbox.put("a.yaml"))
     assert [status(client, text, BEARER) for _ in range(3)] == [200] * 3
     assert len(inbox.batches()) == 1
 
@@ -142,14 +142,14 @@ def test_a_message_that_is_too_long_is_not_read(client: FlaskClient) -> None:
 
 def test_while_s3_is_away_the_word_is_to_come_again(inbox: Inbox, settings: Settings) -> None:
     away = create_app(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"})).test_client()
-    text = inbox.notification(inbox.drop("a.yaml"))
+    text = inbox.notification(inbox.put("a.yaml"))
     assert status(away, text, BEARER) == 503
     assert inbox.batches() == []
 
 
 def test_an_edited_file_takes_effect_at_once(client: FlaskClient, inbox: Inbox, settings: Settings) -> None:
     settings.triggers.write_text("triggers: []\n")
-    text = inbox.notification(inbox.drop("a.yaml"))
+    text = inbox.notification(inbox.put("a.yaml"))
     assert status(client, text, BEARER) == 200
     assert inbox.batches() == []
 
@@ -196,15 +196,15 @@ def amazon(aws: str, storage: object, monkeypatch: pytest.MonkeyPatch) -> Amazon
 def test_what_sns_has_signed_for_a_topic_of_ours_needs_no_token(
     amazon: Amazon, client: FlaskClient, inbox: Inbox
 ) -> None:
-    message = amazon.publish(inbox.notification(inbox.drop("a.yaml")))
+    message = amazon.publish(inbox.notification(inbox.put("a.yaml")))
     assert status(client, json.dumps(message), SNS) == 200
     assert len(inbox.batches()) == 1
     assert all(url.startswith("https://sns.us-east-1.amazonaws.com/SimpleNotificationService-") for url in amazon.asked)
 
 
 def test_what_was_changed_on_the_way_is_refused(amazon: Amazon, client: FlaskClient, inbox: Inbox) -> None:
-    message = amazon.publish(inbox.notification(inbox.drop("a.yaml")))
-    message["Message"] = inbox.notification(inbox.drop("b.yaml"))
+    message = amazon.publish(inbox.notification(inbox.put("a.yaml")))
+    message["Message"] = inbox.notification(inbox.put("b.yaml"))
     assert status(client, json.dumps(message), SNS) == 401
     assert inbox.batches() == []
 
@@ -212,7 +212,7 @@ def test_what_was_changed_on_the_way_is_refused(amazon: Amazon, client: FlaskCli
 def test_a_topic_of_somebody_else_is_refused_before_anything_is_fetched(
     amazon: Amazon, client: FlaskClient, inbox: Inbox
 ) -> None:
-    message = amazon.publish(inbox.notification(inbox.drop("a.yaml")))
+    message = amazon.publish(inbox.notification(inbox.put("a.yaml")))
     message["TopicArn"] = "arn:aws:sns:us-east-1:666666666666:dailies"
     assert status(client, json.dumps(message), SNS) == 401
     assert amazon.asked == []

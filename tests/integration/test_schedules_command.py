@@ -107,7 +107,7 @@ def test_errors_of_the_schedules_file_name_their_lines(folder: Path) -> None:
     assert result.exit_code == 0
     assert "schedules.yaml:2:3: needs 'cron'" in result.stderr
     document = json.loads(dailies("--json").stdout)
-    assert "needs 'manifest'" in document["trouble"]
+    assert "manifest is missing" in document["trouble"]
     assert document["schedules"] == []
 
 

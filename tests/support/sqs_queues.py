@@ -1,4 +1,4 @@
-"""Queues of moto, which plays SQS."""
+"""Queues of moto, which emulates SQS."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import boto3
 
 
 class Sqs:
-    """A queue and its dead letters."""
+    """A queue and its dead_letters-letter queue."""
 
     def __init__(self, endpoint: str, name: str) -> None:
         self.client = boto3.client("sqs", endpoint_url=endpoint)
-        self.dead = self.client.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
-        arn = self.client.get_queue_attributes(QueueUrl=self.dead, AttributeNames=["QueueArn"])["Attributes"][
+        self.dead_letters = self.client.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+        arn = self.client.get_queue_attributes(QueueUrl=self.dead_letters, AttributeNames=["QueueArn"])["Attributes"][
             "QueueArn"
         ]
         redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 3})
@@ -27,7 +27,7 @@ class Sqs:
             self.client.send_message_batch(QueueUrl=self.url, Entries=entries)
 
     def left(self, url: str = "") -> int:
-        """Messages that are there, hidden ones too."""
+        """Return the number of messages, including the invisible ones."""
         names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self.client.get_queue_attributes(QueueUrl=url or self.url, AttributeNames=names)
-        return sum(int(count) for count in found["Attributes"].values())
+        attributes = self.client.get_queue_attributes(QueueUrl=url or self.url, AttributeNames=names)
+        return sum(int(count) for count in attributes["Attributes"].values())

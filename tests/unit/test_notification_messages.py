@@ -1,4 +1,4 @@
-"""What is told when a batch has ended."""
+"""The notification that a batch has ended."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def sent(url: str = HOOK, secret: str = SECRET, row: BatchRow | None = None) -> 
     return message(url, row or a_row(), RESULTS, keys_of(secret, ""), datetime.now(UTC))
 
 
-def test_a_message_is_verified_as_the_standard_says() -> None:
-    told = sent()
-    document = Webhook(SECRET).verify(told.body, dict(told.headers))
+def test_a_message_verifies_with_the_standard_library() -> None:
+    notification = sent()
+    document = Webhook(SECRET).verify(notification.body, dict(notification.headers))
     assert document["type"] == "batch.ended"
     assert document["timestamp"] == "2026-07-01T12:12:00Z"
     data = document["data"]
@@ -60,59 +60,61 @@ def test_a_message_is_verified_as_the_standard_says() -> None:
     )
 
 
-def test_the_lines_of_the_docs_verify_it() -> None:
+def test_the_code_in_the_docs_verifies_a_message() -> None:
     text = (ROOT / "docs/notifications.md").read_text(encoding="utf-8")
     code, shell = re.search(r"```python\n(.+?)```", text, re.DOTALL), re.search(r"python -c '(.*derived.*)'\n", text)
     assert code
     assert shell
-    told = sent()
+    notification = sent()
 
-    class Asked:
-        headers = told.headers
-        get_data = staticmethod(lambda: told.body)
+    class Request:
+        headers = notification.headers
+        get_data = staticmethod(lambda: notification.body)
 
-    names: dict[str, Any] = {"SECRET": SECRET, "request": Asked}
+    names: dict[str, Any] = {"SECRET": SECRET, "request": Request}
     exec(code[1], names)
     assert names["message"]["data"]["id"] == "la-street-1"
     environment = {"PYTHONPATH": str(ROOT), "PIPELINE_SECRET": "first, second"}
-    said = subprocess.run([sys.executable, "-c", shell[1]], env=environment, capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == derived_secret("first")
+    shell_output = subprocess.run(
+        [sys.executable, "-c", shell[1]], env=environment, capture_output=True, text=True, check=True
+    )
+    assert shell_output.stdout.strip() == derived_secret("first")
 
 
-def test_a_changed_message_is_not_verified() -> None:
-    told = sent()
+def test_a_changed_message_does_not_verify() -> None:
+    notification = sent()
     with pytest.raises(WebhookVerificationError):
-        Webhook(SECRET).verify(told.body.replace(b"4.32", b"0.00"), dict(told.headers))
+        Webhook(SECRET).verify(notification.body.replace(b"4.32", b"0.00"), dict(notification.headers))
     with pytest.raises(WebhookVerificationError):
-        Webhook(OTHER).verify(told.body, dict(told.headers))
+        Webhook(OTHER).verify(notification.body, dict(notification.headers))
 
 
-def test_while_a_secret_is_rotated_both_are_good() -> None:
-    told = sent(secret=f"{OTHER},{SECRET}")
+def test_while_a_secret_is_rotated_both_secrets_verify() -> None:
+    notification = sent(secret=f"{OTHER},{SECRET}")
     for secret in (SECRET, OTHER):
-        Webhook(secret).verify(told.body, dict(told.headers))
+        Webhook(secret).verify(notification.body, dict(notification.headers))
 
 
-def test_the_id_is_the_same_for_the_same_end_and_another_for_the_next() -> None:
+def test_the_message_id_depends_on_batch_and_revision() -> None:
     assert id_of(a_row()) == id_of(a_row()) == sent().headers["webhook-id"]
     assert id_of(a_row()) != id_of(replace(a_row(), revision=2))
 
 
-def test_without_a_secret_of_its_own_one_is_made_from_the_services() -> None:
+def test_without_a_notification_secret_it_is_derived_from_the_services() -> None:
     [key] = keys_of("", "a-secret,an-older-one")
-    told = message(HOOK, a_row(), RESULTS, [key], datetime.now(UTC))
-    Webhook(derived_secret("a-secret")).verify(told.body, dict(told.headers))
+    notification = message(HOOK, a_row(), RESULTS, [key], datetime.now(UTC))
+    Webhook(derived_secret("a-secret")).verify(notification.body, dict(notification.headers))
     assert keys_of("", "") == []
 
 
-def test_slack_gets_a_line_of_text() -> None:
+def test_slack_receives_text() -> None:
     row = replace(a_row(), reason="Stopped: <budget> & more")
-    told = sent("https://hooks.slack.com/services/T/B/x", row=row)
-    text = json.loads(told.body)["text"]
+    notification = sent("https://hooks.slack.com/services/T/B/x", row=row)
+    text = json.loads(notification.body)["text"]
     assert text.startswith("*la-street-1* partial: 50 items, 48 succeeded, 2 failed · $4.32 · 12 min")
     assert "&lt;budget&gt; &amp; more" in text
     assert text.endswith(RESULTS)
-    assert "webhook-signature" not in told.headers
+    assert "webhook-signature" not in notification.headers
 
 
 @pytest.mark.parametrize(
@@ -124,5 +126,5 @@ def test_slack_gets_a_line_of_text() -> None:
         ("https://example.com/hook", False),
     ],
 )
-def test_slack_is_known_by_its_address(url: str, slack: bool) -> None:
+def test_slack_is_recognized_by_its_address(url: str, slack: bool) -> None:
     assert is_slack(url) is slack

@@ -1,4 +1,4 @@
-"""Every shape of word of an object, as AWS and MinIO document it."""
+"""Messages about S3 objects, in the formats of AWS and MinIO."""
 
 import json
 from contextlib import suppress
@@ -18,18 +18,18 @@ def recorded(name: str) -> str:
     return (RECORDED / f"{name}.json").read_text()
 
 
-def one(text: str) -> ObjectEvent:
+def only_event(text: str) -> ObjectEvent:
     (event,) = parse(text)
     return event
 
 
-def a_notification(**thing: Any) -> str:
-    s3 = {"bucket": {"name": "films"}, "object": {"key": "k", "size": 1, "eTag": "e", **thing}}
+def a_notification(**s3_object: Any) -> str:
+    s3 = {"bucket": {"name": "films"}, "object": {"key": "k", "size": 1, "eTag": "e", **s3_object}}
     return json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": s3}]})
 
 
 def test_a_plain_notification_of_aws_has_its_key_decoded() -> None:
-    assert one(recorded("aws_put")) == ObjectEvent(
+    assert only_event(recorded("aws_put")) == ObjectEvent(
         kind=Kind.CREATED,
         bucket="films",
         key="inbox/red flower + straße.yaml",
@@ -40,7 +40,7 @@ def test_a_plain_notification_of_aws_has_its_key_decoded() -> None:
 
 
 def test_a_versioned_upload_in_parts_names_its_version() -> None:
-    event = one(recorded("aws_multipart_versioned"))
+    event = only_event(recorded("aws_multipart_versioned"))
     assert (event.kind, event.version_id, event.etag) == (
         Kind.CREATED,
         "096fKKXTRTtl3on89fVO.nfljtsv6qko",
@@ -48,31 +48,31 @@ def test_a_versioned_upload_in_parts_names_its_version() -> None:
     )
 
 
-def test_minio_says_the_same_in_its_own_way() -> None:
-    event = one(recorded("minio_put"))
+def test_a_notification_of_minio_is_accepted() -> None:
+    event = only_event(recorded("minio_put"))
     assert (event.kind, event.bucket, event.key, event.size) == (Kind.CREATED, "films", "inbox/red flower.yaml", 1024)
 
 
-def test_keys_of_eventbridge_are_taken_as_they_are() -> None:
-    event = one(recorded("eventbridge_created"))
+def test_keys_of_eventbridge_are_not_decoded() -> None:
+    event = only_event(recorded("eventbridge_created"))
     assert (event.kind, event.key) == (Kind.CREATED, "inbox/red+flower 100%.yaml")
     assert event.version_id == "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e"
 
 
 @pytest.mark.parametrize("name", ["aws_delete_marker", "minio_delete", "eventbridge_deleted"])
-def test_a_deletion_is_one(name: str) -> None:
-    assert one(recorded(name)).kind is Kind.REMOVED
+def test_a_deletion_is_recognized(name: str) -> None:
+    assert only_event(recorded(name)).kind is Kind.REMOVED
 
 
-def test_the_test_event_is_known() -> None:
-    assert one(recorded("aws_test")) == ObjectEvent(Kind.TEST, "films")
+def test_the_test_event_is_recognized() -> None:
+    assert only_event(recorded("aws_test")) == ObjectEvent(Kind.TEST, "films")
 
 
-def test_what_sns_wraps_is_what_it_wrapped() -> None:
+def test_a_notification_inside_sns_is_unwrapped() -> None:
     assert parse(recorded("sns_notification")) == parse(recorded("aws_put"))
 
 
-def test_eventbridge_inside_sns_is_understood_too() -> None:
+def test_an_eventbridge_event_inside_sns_is_unwrapped() -> None:
     wrapped = json.dumps({"Type": "Notification", "Message": recorded("eventbridge_created")})
     assert parse(wrapped) == parse(recorded("eventbridge_created"))
 
@@ -88,7 +88,7 @@ def test_eventbridge_inside_sns_is_understood_too() -> None:
     ],
 )
 def test_only_new_content_is_a_creation(name: str, kind: Kind) -> None:
-    assert one(a_notification().replace("ObjectCreated:Put", name)).kind is kind
+    assert only_event(a_notification().replace("ObjectCreated:Put", name)).kind is kind
 
 
 def test_several_records_are_several_events() -> None:
@@ -96,8 +96,8 @@ def test_several_records_are_several_events() -> None:
     assert [event.key for event in parse(json.dumps({"Records": records}))] == ["0", "1", "2"]
 
 
-def test_the_version_null_is_none() -> None:
-    assert one(a_notification(versionId="null")).version_id == ""
+def test_the_version_id_null_is_none() -> None:
+    assert only_event(a_notification(versionId="null")).version_id == ""
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_the_version_null_is_none() -> None:
         json.dumps({"Records": [{}] * 1001}),
     ],
 )
-def test_garbage_is_said_to_be_garbage(text: str) -> None:
+def test_other_messages_are_refused(text: str) -> None:
     with pytest.raises(NotAnEvent):
         parse(text)
 
@@ -154,6 +154,6 @@ def test_garbage_is_said_to_be_garbage(text: str) -> None:
         max_leaves=30,
     )
 )
-def test_no_json_breaks_the_parser(document: object) -> None:
+def test_any_json_is_parsed_or_refused(document: object) -> None:
     with suppress(NotAnEvent):
         parse(json.dumps(document))

@@ -1,4 +1,4 @@
-"""Ticks that are due, caught up, spread and held back. Time is told; weeks pass in milliseconds."""
+"""Occurrences that are due, caught up, delayed and skipped. The time is an argument."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.schedules.occurrences import (
     OverlapDecision,
     batch_id,
     due,
-    hand_batch_id,
+    manual_batch_id,
     next_times,
     occurrence_from_text,
     occurrence_text,
@@ -45,7 +45,7 @@ def with_catch_up(schedule: Schedule, catch_up: str, hours: float = 24) -> Sched
     return replace(schedule, catch_up=CatchUp(catch_up), catch_up_window=f"{hours}h")
 
 
-def test_a_tick_is_due_from_its_minute_on_and_once() -> None:
+def test_an_occurrence_is_due_once_from_its_minute_on() -> None:
     assert moments(due(NIGHTLY, at("2026-07-26T23:59:00"), at("2026-07-26T23:59:59"))) == []
     found = due(NIGHTLY, at("2026-07-26T23:59:59"), at("2026-07-27T00:00:00"))
     assert moments(found) == ["27 00:00"]
@@ -54,14 +54,14 @@ def test_a_tick_is_due_from_its_minute_on_and_once() -> None:
 
 
 @pytest.mark.parametrize("catch_up", list(CatchUp))
-def test_a_heart_beat_that_is_late_loses_no_tick(catch_up: CatchUp) -> None:
+def test_a_late_scheduler_run_loses_no_occurrence(catch_up: CatchUp) -> None:
     found = due(replace(EVERY_MINUTE, catch_up=catch_up), at("2026-07-27T00:00:10"), at("2026-07-27T00:02:05"))
     assert moments(found) == ["27 00:01", "27 00:02"]
     assert found.missed is None
     assert not any(occurrence.caught_up for occurrence in found.occurrences)
 
 
-def test_a_year_looked_at_minute_by_minute_has_each_tick_once() -> None:
+def test_a_year_checked_hour_by_hour_has_each_occurrence_once() -> None:
     hourly = replace(NIGHTLY, cron="30 */6 * * *")
     seen, found = at("2026-01-01T00:00:20"), list[Occurrence]()
     while seen < at("2027-01-01T00:00:00"):
@@ -71,15 +71,15 @@ def test_a_year_looked_at_minute_by_minute_has_each_tick_once() -> None:
     assert len({occurrence.moment for occurrence in found}) == len(found) == 365 * 4
 
 
-def test_after_a_week_down_nothing_is_caught_up_where_none_is_asked() -> None:
+def test_after_a_week_down_catch_up_none_catches_nothing_up() -> None:
     found = due(with_catch_up(NIGHTLY, "none"), at("2026-07-20T12:00:00"), at("2026-07-27T12:00:00"))
     assert moments(found) == []
     assert missed(found) == ("21 00:00", "27 00:00")
     assert found.missed
-    assert found.missed.why == "Missed: the service was down or late. catch_up: none."
+    assert found.missed.reason == "Missed: the service was down or late. catch_up: none."
 
 
-def test_after_a_week_down_the_last_is_caught_up_within_its_window() -> None:
+def test_after_a_week_down_catch_up_last_catches_the_last_one_up() -> None:
     found = due(with_catch_up(NIGHTLY, "last"), at("2026-07-20T12:00:00"), at("2026-07-27T12:00:00"))
     assert moments(found) == ["27 00:00"]
     assert not found.occurrences[0].caught_up
@@ -89,14 +89,14 @@ def test_after_a_week_down_the_last_is_caught_up_within_its_window() -> None:
     assert missed(found) == ("21 00:00", "27 00:00")
 
 
-def test_after_a_week_down_all_are_caught_up_within_their_window() -> None:
+def test_after_a_week_down_catch_up_all_catches_all_in_the_window_up() -> None:
     found = due(with_catch_up(NIGHTLY, "all", hours=72), at("2026-07-20T12:00:00"), at("2026-07-27T12:00:00"))
     assert moments(found) == ["25 00:00", "26 00:00", "27 00:00"]
     assert all(occurrence.caught_up for occurrence in found.occurrences)
     assert missed(found) == ("21 00:00", "24 00:00")
 
 
-def test_a_tick_on_time_is_newer_than_the_last_that_was_missed() -> None:
+def test_an_occurrence_on_time_replaces_the_last_missed_one() -> None:
     found = due(with_catch_up(NIGHTLY, "last"), at("2026-07-25T12:00:00"), at("2026-07-27T00:00:30"))
     assert moments(found) == ["27 00:00"]
     assert missed(found) == ("26 00:00", "26 00:00")
@@ -104,7 +104,7 @@ def test_a_tick_on_time_is_newer_than_the_last_that_was_missed() -> None:
     assert [occurrence.caught_up for occurrence in found.occurrences] == [True, False]
 
 
-def test_after_a_year_down_what_is_caught_up_has_a_bound() -> None:
+def test_after_a_year_down_the_catch_up_is_bounded() -> None:
     found = due(with_catch_up(EVERY_MINUTE, "all", hours=24 * 31), at("2025-07-27T00:00:00"), at("2026-07-27T00:00:00"))
     assert len([occurrence for occurrence in found.occurrences if occurrence.caught_up]) == MAX_CAUGHT_UP
     assert found.missed
@@ -112,12 +112,12 @@ def test_after_a_year_down_what_is_caught_up_has_a_bound() -> None:
     assert found.missed.last == found.occurrences[0].moment - timedelta(minutes=1)
 
 
-def test_a_clock_that_goes_back_makes_no_tick_twice() -> None:
+def test_a_clock_that_is_set_back_repeats_no_occurrence() -> None:
     found = due(EVERY_MINUTE, at("2026-07-27T00:05:00"), at("2026-07-27T00:04:00"))
     assert found == Due((), None)
 
 
-def test_jitter_is_the_same_for_everybody_and_spreads_schedules_and_ticks() -> None:
+def test_jitter_is_the_same_on_every_host_and_spreads_schedules_and_occurrences() -> None:
     spread = replace(NIGHTLY, jitter_s=600)
     occurrence = at("2026-07-27T00:00:00")
     assert start_at(spread, occurrence) == start_at(replace(spread), occurrence)
@@ -129,32 +129,34 @@ def test_jitter_is_the_same_for_everybody_and_spreads_schedules_and_ticks() -> N
     assert start_at(NIGHTLY, occurrence) == occurrence
 
 
-def a_tick(*, caught_up: bool = False) -> Occurrence:
+def an_occurrence(*, caught_up: bool = False) -> Occurrence:
     moment = at("2026-07-27T00:00:00")
     return Occurrence(moment, moment, caught_up)
 
 
 @pytest.mark.parametrize("overlap", list(Overlap))
-def test_with_nothing_running_a_tick_starts(overlap: Overlap) -> None:
-    assert overlap_decision(replace(NIGHTLY, overlap=overlap), a_tick(), running=None, ahead=False) == OverlapDecision(
-        Action.START
-    )
+def test_without_a_running_batch_an_occurrence_starts(overlap: Overlap) -> None:
+    assert overlap_decision(
+        replace(NIGHTLY, overlap=overlap), an_occurrence(), running=None, is_one_waiting=False
+    ) == OverlapDecision(Action.START)
 
 
-def test_while_a_batch_runs_the_overlap_decides() -> None:
-    def decided(overlap: Overlap, *, ahead: bool = False, caught_up: bool = False) -> OverlapDecision:
+def test_while_a_batch_runs_overlap_decides() -> None:
+    def decided(overlap: Overlap, *, is_one_waiting: bool = False, caught_up: bool = False) -> OverlapDecision:
         schedule = replace(NIGHTLY, overlap=overlap)
-        return overlap_decision(schedule, a_tick(caught_up=caught_up), running="nightly-1", ahead=ahead)
+        return overlap_decision(
+            schedule, an_occurrence(caught_up=caught_up), running="nightly-1", is_one_waiting=is_one_waiting
+        )
 
     assert decided(Overlap.SKIP) == OverlapDecision(Action.SKIP, "Batch nightly-1 was still running.")
     assert decided(Overlap.QUEUE) == OverlapDecision(Action.WAIT)
-    assert decided(Overlap.QUEUE, ahead=True).do is Action.SKIP
+    assert decided(Overlap.QUEUE, is_one_waiting=True).action is Action.SKIP
     assert decided(Overlap.ALLOW) == OverlapDecision(Action.START)
-    assert decided(Overlap.SKIP, ahead=True, caught_up=True) == OverlapDecision(Action.WAIT)
+    assert decided(Overlap.SKIP, is_one_waiting=True, caught_up=True) == OverlapDecision(Action.WAIT)
     assert decided(Overlap.ALLOW, caught_up=True) == OverlapDecision(Action.START)
 
 
-def test_the_next_times_are_told_as_the_clock_on_the_wall_shows_them() -> None:
+def test_next_times_are_in_local_time() -> None:
     found = next_times(NIGHTLY, at("2026-10-23T12:00:00"), 3)
     assert [moment.isoformat() for moment in found] == [
         "2026-10-24T02:00:00+02:00",
@@ -163,8 +165,8 @@ def test_the_next_times_are_told_as_the_clock_on_the_wall_shows_them() -> None:
     ]
 
 
-def test_ids_are_functions_of_what_caused_them() -> None:
+def test_batch_ids_depend_only_on_schedule_and_time() -> None:
     berlin = at("2026-07-27T00:00:00").astimezone(NIGHTLY.zone)
     assert batch_id(NIGHTLY, berlin) == "nightly-20260727T0000Z"
-    assert hand_batch_id(NIGHTLY, at("2026-07-27T10:15:30")) == "nightly-20260727T101530Z"
+    assert manual_batch_id(NIGHTLY, at("2026-07-27T10:15:30")) == "nightly-20260727T101530Z"
     assert occurrence_from_text(occurrence_text(berlin)) == berlin

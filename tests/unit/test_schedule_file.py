@@ -1,31 +1,32 @@
-"""schedules.yaml: what it takes, and that every mistake is named with its line."""
+"""schedules.yaml: valid files, and the position of every problem."""
 
 from __future__ import annotations
 
 import pytest
 
 from pipeline.errors import InvalidSchedules
-from pipeline.manifest.yaml.entries import MAX_ENTRIES
-from pipeline.schedules.schedule import CatchUp, Overlap, Schedule, parse
+from pipeline.manifest.entry_list import MAX_ENTRIES
+from pipeline.schedules.schedule import CatchUp, Overlap, Schedule
+from pipeline.schedules.schema import parse_schedules
 
 
 def problems(text: str) -> list[str]:
     with pytest.raises(InvalidSchedules) as caught:
-        parse(text.encode(), file="schedules.yaml")
+        parse_schedules(text.encode(), file="schedules.yaml")
     return str(caught.value).splitlines()
 
 
-def test_the_contracts_example_is_read() -> None:
+def test_the_example_of_the_documentation_is_valid() -> None:
     text = b"""schedules:
   - {name: nightly, cron: "0 2 * * *", timezone: Europe/Berlin, manifest: s3://bucket/nightly.yaml,
      overlap: skip, catch_up: last, catch_up_window: 24h, jitter_s: 0, enabled: true}
 """
-    (found,) = parse(text, file="schedules.yaml")
-    assert found == Schedule("nightly", "0 2 * * *", "s3://bucket/nightly.yaml", "Europe/Berlin")
-    assert found.catch_up_window_s == 86_400
+    (schedule,) = parse_schedules(text, file="schedules.yaml")
+    assert schedule == Schedule("nightly", "0 2 * * *", "s3://bucket/nightly.yaml", "Europe/Berlin")
+    assert schedule.catch_up_window_s == 86_400
 
 
-def test_all_else_has_defaults_and_values_of_its_own() -> None:
+def test_optional_keys_have_defaults() -> None:
     text = b"""
 schedules:
 - name: 007
@@ -41,18 +42,18 @@ schedules:
   jitter_s: 30
   enabled: off
 """
-    seven, often = parse(text, file="schedules.yaml")
+    seven, often = parse_schedules(text, file="schedules.yaml")
     assert seven == Schedule("007", "@daily", "seven.yaml", "UTC", Overlap.SKIP, CatchUp.LAST, "24h", 0, True)
     window = ("1.5h", 30, False)
     assert often == Schedule("often", "*/5 * * * *", "../often.yaml", "Asia/Tokyo", Overlap.QUEUE, CatchUp.ALL, *window)
     assert often.catch_up_window_s == 5400
 
 
-def test_no_schedules_are_schedules() -> None:
-    assert parse(b"schedules: []\n", file="schedules.yaml") == ()
+def test_an_empty_list_of_schedules_is_valid() -> None:
+    assert parse_schedules(b"schedules: []\n", file="schedules.yaml") == ()
 
 
-def test_every_mistake_is_named_with_its_line() -> None:
+def test_every_problem_of_schedules_is_reported_with_its_position() -> None:
     text = """schedules:
   - name: Nightly!
     cron: 0 25 * * *
@@ -70,8 +71,8 @@ def test_every_mistake_is_named_with_its_line() -> None:
   - {name: a, cron: "* * * * *", manifest: s3://bucket}
 every: day
 """
-    found = problems(text)
-    assert [line.split(": ")[0] for line in found] == [
+    reported = problems(text)
+    assert [line.split(": ")[0] for line in reported] == [
         "schedules.yaml:2:11",
         "schedules.yaml:3:11",
         "schedules.yaml:4:15",
@@ -90,13 +91,13 @@ every: day
         "schedules.yaml:15:44",
         "schedules.yaml:16:1",
     ]
-    whole = "\n".join(found)
-    for told in ("'Nightly!' is no name", "bad hour", "IANA", "s3://bucket/key", "skip, queue or allow", "24h"):
-        assert told in whole
-    for told in ("none, last or all", "from 0 to", "true or false", "'retries' is not known", "needs 'name'"):
-        assert told in whole
-    for told in ("needs 'manifest'", "the macros are", "two schedules", "'every' is not known"):
-        assert told in whole
+    messages = "\n".join(reported)
+    for part in ("not 'Nightly!'", "bad hour", "IANA", "s3://bucket/key", "'skip', 'queue' or 'allow'", "24h"):
+        assert part in messages
+    for part in ("'none', 'last' or 'all'", "at least 0", "true or false", "unknown key 'retries'", "name is missing"):
+        assert part in messages
+    for part in ("manifest is missing", "the macros are", "two schedules", "unknown key 'every'"):
+        assert part in messages
 
 
 @pytest.mark.parametrize(
@@ -116,5 +117,5 @@ every: day
         "# " + "x" * 1_000_001,
     ],
 )
-def test_what_is_not_a_list_of_schedules_is_refused(text: str) -> None:
+def test_a_file_that_is_not_a_list_of_schedules_is_refused(text: str) -> None:
     assert problems(text)

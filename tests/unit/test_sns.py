@@ -1,4 +1,4 @@
-"""Signatures of SNS, with a certificate of our own in the place of Amazon's."""
+"""Signatures of SNS, with a test certificate in place of Amazon's."""
 
 import base64
 import json
@@ -31,14 +31,14 @@ def a_certificate(days: int = 1) -> bytes:
 
 
 class Amazon:
-    """Answers what SNS would, and notes what was asked."""
+    """Responds as SNS does, and records the requested URLs."""
 
     def __init__(self, certificate: bytes | None = None) -> None:
         self.certificate = certificate or a_certificate()
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
     def fetch(self, url: str) -> bytes:
-        self.asked.append(url)
+        self.requested.append(url)
         return self.certificate if url.endswith(".pem") else b"<ConfirmSubscriptionResponse/>"
 
 
@@ -52,15 +52,15 @@ def signed(name: str, version: str = "2", **changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("version", ["1", "2"])
 @pytest.mark.parametrize("name", ["sns_notification", "sns_confirmation"])
-def test_what_sns_has_signed_is_taken(name: str, version: str) -> None:
+def test_a_message_that_sns_signed_is_accepted(name: str, version: str) -> None:
     amazon = Amazon()
     verifier = Verifier(amazon.fetch)
     verifier.verify(signed(name, version))
     verifier.verify(signed(name, version))
-    assert len(amazon.asked) == 1
+    assert len(amazon.requested) == 1
 
 
-def test_a_notification_without_a_subject_is_taken() -> None:
+def test_a_notification_without_a_subject_is_accepted() -> None:
     message = json.loads((RECORDED / "sns_notification.json").read_text())
     del message["Subject"]
     text = "".join(f"{field}\n{message[field]}\n" for field in FIELDS if field in message)
@@ -72,7 +72,7 @@ def test_a_notification_without_a_subject_is_taken() -> None:
 
 
 @pytest.mark.parametrize("field", ["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type", "Signature"])
-def test_whatever_was_changed_is_noticed(field: str) -> None:
+def test_a_changed_field_is_refused(field: str) -> None:
     message = signed("sns_notification")
     with pytest.raises(NotSigned):
         Verifier(Amazon().fetch).verify({**message, field: message[field] + "A"})
@@ -90,7 +90,7 @@ def test_whatever_was_changed_is_noticed(field: str) -> None:
         {"SigningCertURL": None},
     ],
 )
-def test_what_is_missing_or_strange_is_refused(changes: Mapping[str, Any]) -> None:
+def test_missing_and_invalid_fields_are_refused(changes: Mapping[str, Any]) -> None:
     with pytest.raises(NotSigned):
         Verifier(Amazon().fetch).verify({**signed("sns_notification"), **changes})
 
@@ -109,39 +109,39 @@ def test_what_is_missing_or_strange_is_refused(changes: Mapping[str, Any]) -> No
         "file:///etc/passwd",
     ],
 )
-def test_a_certificate_from_elsewhere_is_not_even_fetched(url: str) -> None:
+def test_a_certificate_of_another_host_is_not_fetched(url: str) -> None:
     amazon = Amazon()
     with pytest.raises(NotSigned):
         Verifier(amazon.fetch).verify({**signed("sns_notification"), "SigningCertURL": url})
-    assert amazon.asked == []
+    assert amazon.requested == []
 
 
 def test_an_expired_certificate_is_refused() -> None:
-    with pytest.raises(NotSigned, match="not valid now"):
+    with pytest.raises(NotSigned, match="has expired"):
         Verifier(Amazon(a_certificate(days=-1)).fetch).verify(signed("sns_notification"))
 
 
-def test_what_is_no_certificate_is_refused_and_not_kept() -> None:
+def test_an_invalid_certificate_is_refused_and_not_cached() -> None:
     amazon = Amazon(b"<html>")
     verifier = Verifier(amazon.fetch)
     for _ in range(2):
-        with pytest.raises(NotSigned, match="no certificate"):
+        with pytest.raises(NotSigned, match="not a certificate"):
             verifier.verify(signed("sns_notification"))
-    assert len(amazon.asked) == 2
+    assert len(amazon.requested) == 2
 
 
-def test_while_sns_is_away_it_is_not_known() -> None:
-    def away(url: str) -> bytes:
-        raise NotFetched("SNS does not answer")
+def test_while_sns_is_unavailable_verification_fails_with_a_retryable_error() -> None:
+    def unavailable(url: str) -> bytes:
+        raise NotFetched("SNS did not respond")
 
     with pytest.raises(NotFetched):
-        Verifier(away).verify(signed("sns_notification"))
+        Verifier(unavailable).verify(signed("sns_notification"))
 
 
 def test_a_subscription_is_confirmed_at_sns() -> None:
     amazon = Amazon()
     Verifier(amazon.fetch).confirm(signed("sns_confirmation"))
-    assert amazon.asked == [signed("sns_confirmation")["SubscribeURL"]]
+    assert amazon.requested == [signed("sns_confirmation")["SubscribeURL"]]
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_a_subscription_is_confirmed_at_sns() -> None:
         "https://sns.eu-central-1.amazonaws.com/?Action=Unsubscribe",
     ],
 )
-def test_a_subscription_is_confirmed_nowhere_else(url: str) -> None:
+def test_a_subscription_is_confirmed_only_at_sns(url: str) -> None:
     amazon = Amazon()
     with pytest.raises(NotSigned):
         Verifier(amazon.fetch).confirm(signed("sns_confirmation", SubscribeURL=url))
-    assert amazon.asked == []
+    assert amazon.requested == []

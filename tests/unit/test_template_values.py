@@ -1,4 +1,4 @@
-"""What a schedule fills into its manifest, and what it leaves alone."""
+"""The placeholders that a schedule replaces in its manifest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.schedules.schedule import Schedule
 from pipeline.schedules.template_values import template_values
 
 NIGHTLY = Schedule("nightly", "0 2 * * *", "nightly.yaml", "Asia/Tokyo")
-TICK = datetime(2026, 7, 26, 17, 0, tzinfo=UTC)
+MOMENT = datetime(2026, 7, 26, 17, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -29,17 +29,17 @@ TICK = datetime(2026, 7, 26, 17, 0, tzinfo=UTC)
         ("", ""),
     ],
 )
-def test_only_three_names_are_filled_in(text: str, expected: str) -> None:
-    assert template_values(NIGHTLY, TICK)(text) == expected
+def test_only_three_placeholders_are_replaced(text: str, expected: str) -> None:
+    assert template_values(NIGHTLY, MOMENT)(text) == expected
 
 
 def parsed(text: str, rows: bytes = b"") -> Manifest:
     return parse(
-        text.encode(), file="m.yaml", read_rows=lambda _: rows, local_files=None, fill=template_values(NIGHTLY, TICK)
+        text.encode(), file="m.yaml", read_rows=lambda _: rows, local_files=None, fill=template_values(NIGHTLY, MOMENT)
     )
 
 
-def test_name_output_and_all_prompts_are_filled_in_before_they_are_validated() -> None:
+def test_placeholders_are_replaced_before_validation() -> None:
     manifest = parsed(
         """
 version: 1
@@ -65,7 +65,7 @@ items_from: s3://bucket/rows.csv
     assert manifest.items[-1].params == {"note": "{date}"}
 
 
-def test_what_is_filled_in_cannot_become_yaml_and_mistakes_stay_where_they_are() -> None:
+def test_replaced_values_cannot_become_yaml_and_problems_keep_their_positions() -> None:
     with pytest.raises(InvalidManifest) as caught:
         parsed('version: 1\nname: "{Date}"\nitems:\n- {prompt: [1]}\n- 7\n')
     assert [str(problem).split(": ")[0] for problem in caught.value.problems] == [

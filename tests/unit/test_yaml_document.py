@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.manifest.messages import problems_of
 from pipeline.manifest.yaml import document
 from pipeline.manifest.yaml.decoder import MAX_DEPTH
-from pipeline.manifest.yaml.document import Document, Mistake, in_order
+from pipeline.manifest.yaml.document import Document, PathProblem, in_order
 from pipeline.manifest.yaml.positions import Path
 
 TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff\ufdd0"), max_size=20)
@@ -31,7 +31,7 @@ def problems(text: str | bytes, **options: Any) -> list[str]:
 
 
 @given(st.dictionaries(TEXT, VALUES, max_size=4), st.booleans())
-def test_json_is_read_as_json_whatever_is_in_it(value: dict[str, Any], as_ascii: bool) -> None:
+def test_any_json_object_is_decoded_as_json(value: dict[str, Any], as_ascii: bool) -> None:
     document = load(json.dumps(value, ensure_ascii=as_ascii))
     assert (document.value, document.problems) == (value, [])
 
@@ -67,12 +67,12 @@ def test_json_is_yaml(value: Any) -> None:
         ("{1: a, yes: b, ~: c}", {"1": "a", "yes": "b", "~": "c"}),
     ],
 )
-def test_scalars_mean_what_people_take_them_for(text: str, value: Any) -> None:
+def test_scalars_have_the_expected_types(text: str, value: Any) -> None:
     document = load(f"v: {text}" if not text.startswith("-") or text == "-1.5" else f"v:\n{text}")
     assert (document.value, document.problems) == ({"v": value}, [])
 
 
-def test_where_text_is_wanted_it_is_taken_as_written() -> None:
+def test_text_keys_keep_values_as_written() -> None:
     document = load(
         "id: 007\nprompts: [1.50, yes, ~]\nseed: 007\nparams: {id: 007, more: [{id: 8}]}\nlast: {id: 9}\n",
         text_keys=frozenset({"id", "prompts"}),
@@ -95,19 +95,19 @@ def test_anchors_aliases_and_merges_work() -> None:
     assert document.value["all"] == {"x": 4, "y": 2}
 
 
-def test_mistakes_are_all_told_with_their_places() -> None:
+def test_all_problems_of_a_document_are_reported_with_their_positions() -> None:
     assert problems('a: 1\nb: {c: 1,\n    c: 2}\nd: !!python/object:os.system x\ne: .nan\nf: [*no]\na: "\\x07"\n') == [
-        "f.yaml:3:5: 'c' is here twice: keep one",
-        "f.yaml:4:4: the tag '!!python/object:os.system' is not taken: leave it out (quotes make text)",
-        "f.yaml:5:4: '.nan' is a number that cannot be used; put it in quotes if it is text",
-        "f.yaml:6:5: there is no &no before this, or this is within it",
-        "f.yaml:7:1: 'a' is here twice: keep one",
-        "f.yaml:7:4: text has no control characters and no halves of characters",
+        "f.yaml:3:5: 'c' is a duplicate: keep one",
+        "f.yaml:4:4: the tag '!!python/object:os.system' is not supported: remove it (quotes make text)",
+        "f.yaml:5:4: '.nan' is not a finite number: put it in quotes if it is text",
+        "f.yaml:6:5: there is no anchor &no before this alias, or the alias is inside of it",
+        "f.yaml:7:1: 'a' is a duplicate: keep one",
+        "f.yaml:7:4: control characters and unpaired surrogates are not allowed",
     ]
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "position"),
     [
         (b"", "1:1"),
         (b"# nothing\n", "2:1"),
@@ -129,9 +129,9 @@ def test_mistakes_are_all_told_with_their_places() -> None:
         (b'{"a": 1} {', "1:10"),
     ],
 )
-def test_what_is_no_yaml_is_told_at_its_place(text: bytes, place: str) -> None:
+def test_invalid_yaml_is_reported_at_its_position(text: bytes, position: str) -> None:
     first, *others = problems(text)
-    assert first.startswith(f"f.yaml:{place}: ")
+    assert first.startswith(f"f.yaml:{position}: ")
     assert others == []
 
 
@@ -147,40 +147,44 @@ def test_what_is_no_yaml_is_told_at_its_place(text: bytes, place: str) -> None:
     ],
     ids=["lists", "mappings", "json", "whole json", "dashes", "indents"],
 )
-def test_what_is_nested_too_deeply_is_not_read(text: bytes) -> None:
+def test_the_nesting_depth_is_bounded(text: bytes) -> None:
     document = load(text)
-    assert [f"nested too deeply: {MAX_DEPTH}" in problem.message for problem in document.problems] == [True]
+    assert [
+        f"nested too deeply: the maximum is {MAX_DEPTH} levels" in problem.message for problem in document.problems
+    ] == [True]
     assert not document.readable
 
 
-def test_what_aliases_stand_for_is_bounded() -> None:
+def test_the_expansion_of_aliases_is_bounded() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 15)]
     document = load("\n".join(lines))
     assert not document.readable
-    assert "aliases stand for more than" in document.problems[-1].message
+    assert "expand to more than" in document.problems[-1].message
 
 
-def test_aliases_cannot_make_it_deep() -> None:
+def test_the_nesting_depth_of_aliases_is_bounded() -> None:
     lines = ["a0: &a0 [x]", *(f"a{i}: &a{i} [*a{i - 1}]" for i in range(1, 5000))]
     assert "nested too deeply" in problems("\n".join(lines))[-1]
 
 
-def test_a_value_is_not_within_itself() -> None:
-    assert problems("a: &a [*a]") == ["f.yaml:1:8: there is no &a before this, or this is within it"]
+def test_a_value_cannot_contain_itself() -> None:
+    assert problems("a: &a [*a]") == [
+        "f.yaml:1:8: there is no anchor &a before this alias, or the alias is inside of it"
+    ]
 
 
-def test_mistakes_without_end_are_not_told_without_end() -> None:
+def test_the_number_of_problems_of_a_document_is_bounded() -> None:
     document = load("a: " + "[.nan, .nan, .nan]\n" * 1 + "".join("a: .nan\n" for _ in range(5000)))
     assert len(document.problems) == 1000
     assert not document.readable
 
 
-def test_what_is_too_long_is_not_read() -> None:
-    assert problems("a: 12345", max_bytes=7) == ["f.yaml:1:1: it is 8 bytes long: at most 7 are read"]
+def test_the_length_of_a_document_is_bounded() -> None:
+    assert problems("a: 12345", max_bytes=7) == ["f.yaml:1:1: the file has 8 bytes: the maximum is 7"]
 
 
-def test_a_byte_order_mark_is_no_text() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     assert load(b"\xef\xbb\xbfa: 1").value == {"a": 1}
     assert load(b'\xef\xbb\xbf{"a": 1}').value == {"a": 1}
 
@@ -197,7 +201,7 @@ copy: *base
 
 
 @pytest.mark.parametrize(
-    ("path", "place", "key_place"),
+    ("path", "position", "key_position"),
     [
         ((), (1, 1), (1, 1)),
         (("top",), (2, 3), (1, 1)),
@@ -211,25 +215,27 @@ copy: *base
         (("copy", "a"), (7, 7), (7, 7)),
     ],
 )
-def test_every_value_and_key_has_a_place(path: Path, place: tuple[int, int], key_place: tuple[int, int]) -> None:
+def test_every_value_and_key_has_a_position(
+    path: Path, position: tuple[int, int], key_position: tuple[int, int]
+) -> None:
     document = load(TWO)
-    assert document.place(path) == place
-    assert document.place(path, key=True) == key_place
+    assert document.position(path) == position
+    assert document.position(path, key=True) == key_position
 
 
-def test_places_in_json_are_right_behind_pairs_of_surrogates() -> None:
+def test_positions_in_json_are_right_after_surrogate_pairs() -> None:
     text = '{"a": "\\ud83d\\ude00\\\\", "b": 1}'
     document = load(text)
     assert document.value == {"a": "😀\\", "b": 1}
-    assert document.place(("b",)) == (1, text.index("1}") + 1)
+    assert document.position(("b",)) == (1, text.index("1}") + 1)
 
 
-def test_mistakes_are_located_in_the_order_in_which_they_are_given() -> None:
-    found = load("a: 1\nb: 2\n").located([Mistake(("b",), "a value"), Mistake(("a",), "a key", at_key=True)])
-    assert list(map(str, found)) == ["f.yaml:2:4: a value", "f.yaml:1:1: a key"]
+def test_problems_are_located_in_their_order() -> None:
+    located = load("a: 1\nb: 2\n").locate([PathProblem(("b",), "a value"), PathProblem(("a",), "a key", at_key=True)])
+    assert list(map(str, located)) == ["f.yaml:2:4: a value", "f.yaml:1:1: a key"]
 
 
-class BatchConfig(BaseModel):
+class PlanEntry(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str
     every: int = Field(1, ge=1)
@@ -239,16 +245,16 @@ class BatchConfig(BaseModel):
 
 class Plans(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    plans: list[BatchConfig]
+    plans: list[PlanEntry]
 
 
-def test_what_pydantic_finds_is_told_in_words_that_say_what_would_be_right() -> None:
+def test_validation_errors_become_messages_with_what_is_right() -> None:
     document = load(
         "plans:\n  - {name: 5, every: 0, overlap: zip, enabeld: yes}\n  - every: x\n    enabled: [1]\n  - 5\nzz: 1\n"
     )
     with pytest.raises(ValidationError) as caught:
         Plans.model_validate(document.value)
-    assert list(map(str, in_order(document.located(problems_of(caught.value, Plans))))) == [
+    assert list(map(str, in_order(document.locate(problems_of(caught.value, Plans))))) == [
         "f.yaml:2:12: name must be text, not 5",
         "f.yaml:2:22: every must be at least 1, not 0",
         "f.yaml:2:34: overlap must be 'skip' or 'queue', not 'zip'",
@@ -257,12 +263,12 @@ def test_what_pydantic_finds_is_told_in_words_that_say_what_would_be_right() -> 
         "f.yaml:3:12: every must be a whole number, not 'x'",
         "f.yaml:4:14: enabled must be true or false, not a list of 1",
         "f.yaml:5:5: this must be a mapping (key: value), not 5",
-        "f.yaml:6:1: unknown key 'zz': there are plans",
+        "f.yaml:6:1: unknown key 'zz': the known keys are plans",
     ]
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_whatever_comes_is_a_value_or_a_mistake(text: bytes) -> None:
+def test_any_text_is_a_value_or_a_problem(text: bytes) -> None:
     document = load(text)
     assert document.readable or document.problems
     assert not any(map(_is_not_finite, _leaves(document.value))) or document.problems

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import settings, state_option
+from pipeline.cli.options import service, state_option
 
 
 @click.command("listen")
@@ -23,4 +23,4 @@ def command(state: Path) -> None:
 
     logging.configure()
     with shutdown_requested() as told:
-        Listener(settings(state)).run(told)
+        Listener.of(service(state)).run(told)

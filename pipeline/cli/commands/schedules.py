@@ -56,7 +56,7 @@ def run(ctx: click.Context, name: str, state: Path) -> None:
     4 no such schedule.
     """
     scheduler = _scheduler(ctx, state)
-    click.echo(scheduler.run(name, scheduler.states.now()).batch_id)
+    click.echo(scheduler.run(name, scheduler.store.now()).batch_id)
 
 
 @command.command("pause")
@@ -66,7 +66,7 @@ def run(ctx: click.Context, name: str, state: Path) -> None:
 def pause(ctx: click.Context, name: str, state: Path) -> None:
     """Skip the ticks of schedule NAME until it is resumed. What runs goes on."""
     scheduler = _scheduler(ctx, state)
-    scheduler.pause(name, scheduler.states.now())
+    scheduler.pause(name, scheduler.store.now())
     click.echo(f"Schedule {name} is paused: its ticks are skipped. `dailies schedules resume {name}` goes on.")
 
 
@@ -89,9 +89,9 @@ def _scheduler(ctx: click.Context, state: Path) -> Scheduler:
 
 
 def _print(out: Console, errors: Console, found: ScheduleSummary, file: Path) -> None:
-    if found.trouble:
+    if found.file_error:
         errors.print("The schedules file is broken. What it said before is still in force.", style="red")
-        errors.print(found.trouble)
+        errors.print(found.file_error)
     if not found.schedules:
         out.print(f"There are no schedules: write them in {file}.")
     for number, view in enumerate(found.schedules):
@@ -124,7 +124,7 @@ def _print_schedule(out: Console, view: ScheduleView) -> None:
             escape_control_chars(row.id), "  ", coloured(row.status), f"  {row.total:,} items, ", dollars(row.cost_usd)
         )
         fields.append((_once("batches", number), told))
-    for number, record in enumerate(view.not_made):
+    for number, record in enumerate(view.not_started):
         occurrences = [moment.astimezone(schedule.zone) for moment in (record.occurrence, record.last) if moment]
         span = " to ".join(dict.fromkeys(map(_local, occurrences)))
         fields.append((_once("not made", number), f"{span}  {record.did}: {record.why}"))

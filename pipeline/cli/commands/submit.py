@@ -12,7 +12,7 @@ from pipeline.domain.results import results_uri
 
 if TYPE_CHECKING:
     from pipeline.batches.service import Service
-    from pipeline.manifest.source import ManifestSource
+    from pipeline.manifest.loader import LoadedManifest
 
 
 @click.command("submit")
@@ -28,11 +28,11 @@ def command(file: str, batch_id: str | None, wait: bool, dry_run: bool, as_json:
     FILE may also be - for stdin, or an s3:// address. Exit codes: 0, 2 invalid, 3 Redis or S3 does not answer.
     """
     from pipeline.batches.service import Service
-    from pipeline.manifest.source import read
+    from pipeline.manifest.loader import load_manifest
     from pipeline.storage.s3 import Storage
 
     setup = settings(state)
-    given = read(file, lambda: Storage(setup.s3_endpoint))
+    given = load_manifest(file, lambda: Storage(setup.s3_endpoint))
     if dry_run:
         from pipeline.cli.estimate import show
 
@@ -43,7 +43,7 @@ def command(file: str, batch_id: str | None, wait: bool, dry_run: bool, as_json:
     _submit(service, given, batch_id, wait=wait, as_json=as_json)
 
 
-def _submit(service: Service, given: ManifestSource, batch_id: str | None, *, wait: bool, as_json: bool) -> None:
+def _submit(service: Service, given: LoadedManifest, batch_id: str | None, *, wait: bool, as_json: bool) -> None:
     from pipeline.cli.progress import follow
     from pipeline.cli.terminal import console, print_json
     from pipeline.domain.results import status_document

@@ -20,11 +20,11 @@ def command(file: str, state: Path) -> None:
     from pipeline.cli.terminal import escape_control_chars
     from pipeline.domain.formatting import pluralize
     from pipeline.errors import InvalidManifest
-    from pipeline.manifest.source import read
+    from pipeline.manifest.loader import load_manifest
     from pipeline.storage.s3 import Storage
 
     try:
-        manifest = read(file, lambda: Storage(settings(state).s3_endpoint)).manifest
+        manifest = load_manifest(file, lambda: Storage(settings(state).s3_endpoint)).manifest
     except InvalidManifest as error:
         for problem in error.problems:
             click.echo(escape_control_chars(str(problem)))

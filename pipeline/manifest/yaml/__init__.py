@@ -1,1 +1,1 @@
-"""YAML and JSON text as bounded plain values with the position of every error. Pure."""
+"""YAML and JSON text as bounded plain values with the position of every error. Imports: errors only."""

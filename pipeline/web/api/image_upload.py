@@ -11,6 +11,7 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from pipeline.batches.service import Service
 from pipeline.batches.submission import INPUTS
+from pipeline.domain.image_types import SIGNATURE_BYTES, image_suffix, image_type
 from pipeline.errors import InvalidSettings
 from pipeline.storage.s3 import join
 from pipeline.web.api.endpoints import Endpoints, answer
@@ -19,7 +20,6 @@ from pipeline.web.api.schemas import UploadedImage
 MAX_INPUT_BYTES = 25 * 1024 * 1024
 _PIECE = 64 * 1024
 _IN_MEMORY = 1024 * 1024
-_HEAD_BYTES = 32
 _BODY = {
     "required": True,
     "description": "The picture: JPEG, PNG, WebP, GIF, BMP or AVIF, told by its content.",
@@ -43,7 +43,7 @@ def add_to(endpoints: Endpoints, service: Service) -> None:
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
             digest, size, head = _receive(file)
             content_type, suffix = _kind(head)
-            uri = join(_output(service), INPUTS, f"{digest}.{suffix}")
+            uri = join(_output(service), INPUTS, f"{digest}{suffix}")
             is_new = service.storage.info(uri) is None
             if is_new:
                 file.seek(0)
@@ -56,7 +56,7 @@ def _receive(file: IO[bytes]) -> tuple[str, int, bytes]:
     """The body, written to `file`: its SHA-256, its size, its first bytes."""
     digest, size, head = hashlib.sha256(), 0, b""
     while piece := request.stream.read(_PIECE):
-        head = head or piece[:_HEAD_BYTES]
+        head = head or piece[:SIGNATURE_BYTES]
         digest.update(piece)
         size += len(piece)
         file.write(piece)
@@ -66,20 +66,11 @@ def _receive(file: IO[bytes]) -> tuple[str, int, bytes]:
 
 
 def _kind(head: bytes) -> tuple[str, str]:
-    """Content type and file ending of a picture that begins with `head`."""
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg", "jpg"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png", "png"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif", "gif"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "image/webp", "webp"
-    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
-        return "image/avif", "avif"
-    if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
-        return "image/bmp", "bmp"
-    raise UnsupportedMediaType("This is no picture: JPEG, PNG, WebP, GIF, BMP and AVIF are taken.")
+    """Return content type and file ending of an image that begins with `head`. Raises UnsupportedMediaType."""
+    suffix = image_suffix(head)
+    if suffix is None:
+        raise UnsupportedMediaType("This is no picture: JPEG, PNG, WebP, GIF, BMP and AVIF are taken.")
+    return image_type(suffix), suffix
 
 
 def _output(service: Service) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from pipeline.manifest.schema import ItemEntry, ManifestEntry
-from pipeline.manifest.values import DEFAULT_IMAGE_FIELD, DEFAULT_MODEL
+from pipeline.manifest.validators import DEFAULT_IMAGE_FIELD, DEFAULT_MODEL
 
 NAME = "ManifestEntry"
 _REF = "#/components/schemas/{model}"

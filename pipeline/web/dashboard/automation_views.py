@@ -41,7 +41,7 @@ class AutomationViews:
 
     def schedules(self) -> ScheduleSummary:
         """The schedules that are in force, the first MOST."""
-        states = self._scheduler.states
+        states = self._scheduler.store
         return summary(self._scheduler.file, states, self._service.ledger, states.now(), limit=MAX_SHOWN)
 
     def triggers(self) -> Sequence[TriggerView]:
@@ -56,13 +56,13 @@ class AutomationViews:
 
         @routes.post("/schedules/<name>/run")
         def run(name: str) -> AnyResponse:
-            accepted = self._scheduler.run(name, self._scheduler.states.now())
+            accepted = self._scheduler.run(name, self._scheduler.store.now())
             return redirect(f"/batches/{accepted.batch_id}", 303)
 
         @routes.post("/schedules/<name>/<verb>")
         def steer(name: str, verb: str) -> AnyResponse:
             if verb == "pause":
-                self._scheduler.pause(name, self._scheduler.states.now())
+                self._scheduler.pause(name, self._scheduler.store.now())
             elif verb == "resume":
                 self._scheduler.resume(name)
             else:

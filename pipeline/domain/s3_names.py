@@ -1,0 +1,28 @@
+"""Which `s3://` addresses are well-formed. Pure."""
+
+from __future__ import annotations
+
+import re
+
+_BUCKET = r"s3://[A-Za-z0-9][A-Za-z0-9._-]{2,62}/"
+"""3 to 63 characters, as S3 requires; some S3 servers allow upper-case letters and '_'."""
+_FOLDER = re.compile(_BUCKET + r"([^/\\]+/)*")
+_PREFIX = re.compile(_BUCKET + r"[^\x00-\x1f\x7f]*/?")
+# Some stores resolve '..' in a key, which would lead out of the bucket.
+_OBJECT = re.compile(r"(?!.*/\.\.?(/|$))" + _BUCKET + r"[^\x00-\x1f\x7f]{1,1024}")
+
+
+def is_object_uri(uri: str) -> bool:
+    """Return whether `uri` is `s3://bucket/key`."""
+    return _OBJECT.fullmatch(uri) is not None
+
+
+def is_prefix_uri(uri: str) -> bool:
+    """Return whether `uri` is `s3://bucket/prefix/`, with any key characters in the prefix."""
+    return _PREFIX.fullmatch(uri) is not None
+
+
+def is_folder_uri(uri: str) -> bool:
+    """Return whether `uri` is `s3://bucket/folder/`: also a path that is safe to create on a file system."""
+    steps = uri.split("/")[3:-1]
+    return bool(_FOLDER.fullmatch(uri)) and "." not in steps and ".." not in steps and uri.isprintable()

@@ -1,0 +1,57 @@
+"""A schedule's manifest becomes a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipeline.batches.service import Service
+from pipeline.batches.submission import Accepted, Submission
+from pipeline.errors import SubmissionInterrupted
+from pipeline.ledger.batches import BatchStore
+from pipeline.manifest.loader import LoadedManifest, load_manifest, read_object
+from pipeline.manifest.untrusted import UntrustedManifests
+from pipeline.schedules.schedule import Schedule
+from pipeline.schedules.template_values import template_values
+from pipeline.settings import Settings
+from pipeline.storage.s3 import Storage
+
+
+@dataclass(frozen=True)
+class ScheduleSubmission:
+    """Submits the manifests of schedules."""
+
+    settings: Settings
+    storage: Storage
+    submission: Submission
+    batches: BatchStore
+
+    @classmethod
+    def of(cls, service: Service) -> ScheduleSubmission:
+        """Return the submission on the servers of `service`."""
+        return cls(service.settings, service.storage, service.submission, service.ledger.batches)
+
+    def submit(self, schedule: Schedule, batch_id: str, moment: datetime) -> Accepted:
+        """Submit the schedule's manifest as it is now, with `moment` filled in. The same id is the same batch.
+
+        Raises CannotRead, InvalidManifest, SubmissionInterrupted, and what `Submission.submit` raises.
+        """
+        loaded = read_manifest(self.settings, self.storage, schedule, moment)
+        trigger = f"schedule:{schedule.name}"
+        accepted = self.submission.submit(loaded.manifest, batch_id, trigger=trigger, folder=loaded.folder)
+        if not self.batches.is_accepted(batch_id):
+            raise SubmissionInterrupted(batch_id)
+        return accepted
+
+
+def read_manifest(settings: Settings, storage: Storage, schedule: Schedule, moment: datetime) -> LoadedManifest:
+    """Return a schedule's manifest as it is now, with `moment` filled in.
+
+    Raises CannotRead, InvalidManifest, StorageError.
+    """
+    fill = template_values(schedule, moment)
+    if not schedule.manifest.startswith("s3://"):
+        return load_manifest(str(settings.schedules.parent / schedule.manifest), lambda: storage, fill=fill)
+    text = read_object(schedule.manifest, storage)
+    manifest = UntrustedManifests(settings, storage).read(text, file=schedule.manifest, fill=fill)
+    return LoadedManifest(manifest, None)
