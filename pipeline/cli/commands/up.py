@@ -28,7 +28,7 @@ def command(port: int | None, workers: int, state: Path) -> None:
     with shutdown_requested() as shutdown, running(state, port=port, workers=workers, environ=os.environ) as stack:
         for name, address in stack.places:
             click.echo(f"{name:<7} {address}")
-        click.echo("The service is ready when /readyz returns 200. Stop it: Ctrl-C or SIGTERM.")
+        click.echo("Ready when /readyz returns 200. Ctrl-C or SIGTERM stops all processes.")
         while not shutdown.wait(0.2):
             stack.supervisor.poll()
         click.echo("Stopping: running jobs finish first.")

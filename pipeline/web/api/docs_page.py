@@ -30,7 +30,7 @@ def blueprint(endpoints: Endpoints) -> Blueprint:
 
     @routes.get("/docs")
     def page() -> str:
-        return render_template("docs.html", spec=description, endpoints=_operations(description))
+        return render_template("api_docs.html", spec=description, endpoints=_operations(description))
 
     return routes
 
