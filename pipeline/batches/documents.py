@@ -1,6 +1,6 @@
 """JSON documents of batches, items and the account.
 
-Each thing has one model: the CLI prints it with `--json`, the API returns it, /openapi.json describes it. Money is
+Each has one model: the CLI prints it with `--json`, the API returns it, /openapi.json describes it. Money is
 decimal text, times are RFC 3339 UTC.
 """
 

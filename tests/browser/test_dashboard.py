@@ -153,14 +153,14 @@ def test_a_failed_item_shows_its_error_and_is_retried(page: Page, ended: str) ->
 def test_results_are_downloaded(page: Page, ended: str) -> None:
     open_batch(page, ended, until="partial")
     page.get_by_text("Download results").click()
-    with page.expect_download() as found:
+    with page.expect_download() as download:
         page.get_by_role("link", name="results.json", exact=True).click()
-    document = json.loads(found.value.path().read_text())
+    document = json.loads(download.value.path().read_text())
     assert (document["id"], document["total"]) == (ended, 3)
-    with page.expect_download() as found:
+    with page.expect_download() as download:
         card(page, "take-1").get_by_role("link", name="Download", exact=True).click()
-    assert found.value.suggested_filename == f"{ended}-take-1-0.mp4"
-    assert b"ftyp" in found.value.path().read_bytes()[:16]
+    assert download.value.suggested_filename == f"{ended}-take-1-0.mp4"
+    assert b"ftyp" in download.value.path().read_bytes()[:16]
 
 
 def test_items_are_filtered_by_state_and_text(page: Page, ended: str) -> None:

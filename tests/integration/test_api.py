@@ -157,13 +157,13 @@ def test_items_are_listed_in_pages_and_by_state(client: FlaskClient, ledger: Led
     assert [item["id"] for item in page["items"]] == ["i0", "i1", "i2"]
     rest = body(client.get(f"{at}/items?limit=3&cursor={page['next']}"))
     assert [item["id"] for item in rest["items"]] == ["i3", "i4"]
-    found = body(client.get(f"{at}/items?status=running,failed&text=P1"))
-    assert [item["id"] for item in found["items"]] == ["i1"]
+    matches = body(client.get(f"{at}/items?status=running,failed&text=P1"))
+    assert [item["id"] for item in matches["items"]] == ["i1"]
     assert body(client.get(f"{at}/items/i1"))["status"] == "running"
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=x", "limit=501", "cursor=x", "status=odd", "odd=1", "limit=1&limit=2"]
+    "query", ["limit=0", "limit=x", "limit=501", "cursor=x", "status=nonsense", "nonsense=1", "limit=1&limit=2"]
 )
 def test_an_invalid_query_is_400_and_names_the_parameter(client: FlaskClient, ledger: Ledger, query: str) -> None:
     response = client.get(f"{start(client, ledger)}/items?{query}")
@@ -349,7 +349,7 @@ def test_a_hostile_manifest_is_refused_and_enqueues_nothing(client: FlaskClient,
 
 
 def test_the_number_of_returned_errors_is_limited(client: FlaskClient) -> None:
-    response = client.post("/api/v1/batches", json=a_manifest(0) | {"items": [{"odd": 1}] * 50_000})
+    response = client.post("/api/v1/batches", json=a_manifest(0) | {"items": [{"nonsense": 1}] * 50_000})
     assert response.status_code == 422
     assert len(body(response)["errors"]) <= 200
 

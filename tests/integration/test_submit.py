@@ -79,8 +79,8 @@ def test_all_errors_are_printed_at_once_with_their_positions(tmp_path: Path) -> 
     file = a_manifest(tmp_path, WRONG)
     result = dailies("validate", file)
     assert result.exit_code == 2
-    places = [line.split(": ")[0] for line in result.stdout.splitlines()]
-    assert [place.rsplit(":", 2)[:2] for place in places] == [[file, "2"], [file, "3"], [file, "5"]]
+    positions = [line.split(": ")[0] for line in result.stdout.splitlines()]
+    assert [position.rsplit(":", 2)[:2] for position in positions] == [[file, "2"], [file, "3"], [file, "5"]]
 
 
 def test_a_missing_manifest_is_exit_code_2(tmp_path: Path) -> None:

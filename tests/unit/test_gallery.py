@@ -123,9 +123,9 @@ def test_an_item_is_one_line() -> None:
 
 
 def test_the_error_and_the_attempts_are_shown() -> None:
-    page = parsed([ItemRow("i", "failed", None, None, attempts=3, error="No person in the picture.")])
+    page = parsed([ItemRow("i", "failed", None, None, attempts=3, error="No person in the image.")])
     text = " ".join(page.texts)
-    assert "No person in the picture." in text
+    assert "No person in the image." in text
     assert "3 attempts" in text
 
 
