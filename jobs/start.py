@@ -11,9 +11,10 @@ from jobs.context import Context, context
 from jobs.input_files import stored_image
 from jobs.submit import submit_pending
 from pipeline.batches.job_queue import Job
+from pipeline.batches.pricing import price_of_run
 from pipeline.domain.retry_policy import Tolerance
 from pipeline.domain.states import BatchState, Stop
-from pipeline.errors import DailiesError, StorageError
+from pipeline.errors import StorageError
 from pipeline.ledger.records import BatchConfig
 from pipeline.wiro.errors import WiroError
 
@@ -65,8 +66,7 @@ def _price(ctx: Context, config: BatchConfig) -> Decimal:
     """Return the price of one run in US dollars, 0 if it is unknown. Only batches with a budget need it."""
     if not config.budgeted:
         return Decimal(0)
-    try:
-        return ctx.wiro.model_schema(config.model).per_run_usd or Decimal(0)
-    except DailiesError as error:
-        log.warning("price_unknown", model=config.model, error=str(error))
-        return Decimal(0)
+    price = price_of_run(ctx.wiro, config.model)
+    if price.error:
+        log.warning("price_unknown", model=config.model, error=price.error)
+    return price.usd or Decimal(0)

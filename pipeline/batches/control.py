@@ -47,10 +47,10 @@ class BatchControl:
             self._enqueue_runs()
         return reopened
 
-    def retry_item(self, batch_id: str, item_id: str) -> bool:
-        """Reopen one ended item. Return False if it cannot be retried. Raises NoSuchItem."""
+    def retry_item(self, batch_id: str, item_id: str, states: Collection[str]) -> bool:
+        """Reopen one item that ended in one of `states`. Return False if it did not. Raises NoSuchItem."""
         state = self._ledger.items.get(batch_id, item_id).status
-        reopened = self._ledger.items.retry_one(batch_id, item_id)
+        reopened = self._ledger.items.retry_one(batch_id, item_id, states)
         if reopened:
             self._decisions.write(batch_id, {"do": "reopen", "states": [state], "items": [item_id]})
             self._enqueue_runs()

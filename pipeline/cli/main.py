@@ -1,4 +1,4 @@
-"""The `dailies` command: a group whose commands are imported when they run. Its help needs click and nothing else."""
+"""The `dailies` command. Each subcommand is imported when it runs, so that `--help` imports only click."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from pipeline.errors import DailiesError
 
 INTERRUPTED = 130
 COMMANDS = {
-    "demo": "See it work: the service, a sample batch, its videos.",
+    "demo": "Run the service with a sample batch and show its videos.",
     "up": "Run the whole service on this machine.",
-    "validate": "Check a manifest; name every mistake with its line.",
-    "submit": "Take a manifest in; print the id of its batch.",
-    "status": "How a batch is doing, or the account and the newest batches.",
+    "validate": "Check a manifest; print every error with its line.",
+    "submit": "Create a batch from a manifest; print its id.",
+    "status": "Show a batch, or the account and the newest batches.",
     "watch": "Follow a batch until it ends.",
-    "list": "The newest batches.",
-    "items": "The items of a batch.",
-    "results": "The results manifest of a batch that has ended.",
-    "logs": "What the vendor says of an item's run, live.",
-    "cancel": "Stop a batch: what waits and what runs.",
-    "retry": "Let ended items of a batch go again.",
-    "pause": "Submit nothing more, of a batch or of the whole account.",
-    "resume": "Go on with a paused batch, or with the account.",
+    "list": "List the newest batches.",
+    "items": "List the items of a batch.",
+    "results": "Print the results manifest of an ended batch.",
+    "logs": "Follow the vendor's messages about an item's run.",
+    "cancel": "Cancel a batch: pending items and active runs.",
+    "retry": "Retry ended items of a batch, by default those that failed.",
+    "pause": "Pause a batch, or all submissions of the account.",
+    "resume": "Resume a paused batch, or the account.",
     "recover": "Rebuild a batch's ledger from S3.",
-    "schedules": "Batches that start by the clock.",
-    "listen": "Start batches when objects arrive on S3.",
-    "doctor": "Check every dependency and setting for real.",
-    "sandbox": "A stand-in for Wiro on this machine.",
+    "schedules": "Show and control the batches that start by the clock.",
+    "listen": "Start batches when objects are created on S3.",
+    "doctor": "Check every dependency and setting.",
+    "sandbox": "Run a stand-in for Wiro on this machine.",
 }
-"""Each command with its line of help: `pipeline.cli.commands.NAME` has it as `command`."""
+"""Help line of each command. `pipeline.cli.commands.NAME` defines the command as `command`."""
 
 
 class _Commands(click.Group):
-    """Commands by name, without importing them; their errors as a message and an exit code."""
+    """Commands that are imported on use. A DailiesError becomes a message on stderr and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -62,7 +62,7 @@ class _Commands(click.Group):
 
 main = _Commands(
     "dailies",
-    help="A list of pictures and prompts in, a video of each on S3 out.\n\n"
-    "`dailies COMMAND --help` tells more. The commands speak to the Redis of REDIS_URL, or find a running "
+    help="Make a video on S3 from each image/prompt pair of a manifest.\n\n"
+    "Options of a command: `dailies COMMAND --help`. The commands use the Redis at REDIS_URL, or a running "
     "`dailies up` through its folder (--state, default ./var).",
 )

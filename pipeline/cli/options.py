@@ -1,4 +1,4 @@
-"""What the commands share: options, and the service that they speak to. Heavy imports wait until they are needed."""
+"""Options and connections that the commands share. Heavy imports happen only in the functions that need them."""
 
 from __future__ import annotations
 
@@ -17,26 +17,35 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_FOLDER = click.Path(file_okay=False, path_type=Path)
 
 batch_argument = click.argument("batch_id", metavar="BATCH")
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else.")
+optional_batch_argument = click.argument("batch_id", metavar="[BATCH]", required=False)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else.")
 state_option = click.option(
     "--state",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=_FOLDER,
     default=Path("var"),
     show_default=True,
-    help="Folder of a running `dailies up`; used where REDIS_URL is not set.",
+    help="Folder of a running `dailies up`; used if REDIS_URL is not set.",
 )
 
 
+def data_folder_option(default: str) -> Callable[[_Function], _Function]:
+    """Return the option `--state` of a command that runs the service."""
+    return click.option(
+        "--state", type=_FOLDER, default=Path(default), show_default=True, help="Folder for all data of the service."
+    )
+
+
 def settings(state: Path) -> Settings:
-    """The settings, with the environment of a running `up` where the user has set none. Raises InvalidSettings."""
+    """Return the settings. The environment of a running `up` supplies what is not set. Raises InvalidSettings."""
     from pipeline.observability import logging
     from pipeline.settings import load
 
-    # What is worth a warning goes to stderr: stdout is the command's answer.
+    # Warnings go to stderr: stdout has only the command's result.
     logging.configure()
-    # boto3 looks for its AWS_… variables by itself.
+    # boto3 reads its AWS_… variables from the process environment.
     environ = completed(os.environ, state)
     for name in os.environ.keys() - environ.keys():
         del os.environ[name]
@@ -45,7 +54,7 @@ def settings(state: Path) -> Settings:
 
 
 def ledger(state: Path) -> Ledger:
-    """The ledger alone: for commands that need no S3."""
+    """Return the ledger, for commands that do not use S3."""
     from pipeline.ledger.ledger import Ledger
 
     found = Ledger.connect(settings(state).redis_url)
@@ -54,7 +63,7 @@ def ledger(state: Path) -> Ledger:
 
 
 def service(state: Path) -> Service:
-    """The whole service."""
+    """Return the whole application."""
     from pipeline.batches.service import Service
 
     found = Service.connect(settings(state))
@@ -63,15 +72,17 @@ def service(state: Path) -> Service:
 
 
 def states(allowed: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str | None], tuple[str, ...] | None]:
-    """An option's callback: item states with commas between them, each one of `allowed`."""
+    """Return the callback of an option that takes comma-separated item states out of `allowed`."""
 
     def split(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
         if value is None:
             return None
-        found = tuple(part.strip() for part in value.split(",") if part.strip())
-        wrong = [part for part in found if part not in allowed]
-        if wrong or not found:
-            raise click.BadParameter(f"{', '.join(wrong) or 'nothing'}: must be among {', '.join(allowed)}")
-        return found
+        names = tuple(part.strip() for part in value.split(",") if part.strip())
+        invalid = [name for name in names if name not in allowed]
+        if invalid or not names:
+            raise click.BadParameter(
+                f"{', '.join(invalid) or 'an empty value'} is not a valid state. Use {', '.join(allowed)}."
+            )
+        return names
 
     return split

@@ -1,4 +1,4 @@
-"""A batch on its way, live: counts by state, cost, speed, time left."""
+"""Live progress of a batch: counts by state, cost, throughput, remaining time."""
 
 from __future__ import annotations
 
@@ -15,158 +15,159 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.terminal import counts, ended_items, escape_control_chars, state
+from pipeline.cli.terminal import counts, escape_control_chars, state
 from pipeline.domain.formatting import dollars, duration
 from pipeline.domain.model import BatchRow
-from pipeline.domain.states import BATCH_TERMINAL
-from pipeline.domain.throughput import Throughput
+from pipeline.domain.states import BATCH_TERMINAL, ended_count
+from pipeline.domain.throughput import items_per_minute, remaining_s
 from pipeline.errors import Unreachable
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import AccountRow
 
 _POLL_INTERVAL_S = 0.5
-_LINE_EVERY_S = 5.0
+_LINE_INTERVAL_S = 5.0
 _RETRY_TIMEOUT_S = 120.0
-"""For so long Redis may be away while a batch is followed."""
+"""How long Redis may be unreachable while a batch is followed, in seconds."""
 
 
 @dataclass(frozen=True)
-class View:
+class Snapshot:
     """A batch at one moment."""
 
     batch: BatchRow
     account: AccountRow
     per_minute: float | None
-    left_s: float | None
+    remaining_s: float | None
 
 
 def follow(ledger: Ledger, batch_id: str, out: Console) -> BatchRow:
-    """Show a batch on `out` until it ends: moving on a terminal, else a line whenever something has changed.
+    """Show a batch on `out` until it ends: a live display on a terminal, else a line for each change.
 
-    Raises NoSuchBatch; Unreachable once Redis has been away for two minutes.
+    Raises NoSuchBatch; Unreachable after Redis has been unreachable for two minutes.
     """
-    throughput = Throughput()
-    view = _look(ledger, batch_id, throughput)
-    with _screen(out) as screen:
-        while view.batch.status not in BATCH_TERMINAL:
-            screen.show(view)
+    snapshot = _read(ledger, batch_id)
+    with _display(out) as display:
+        while snapshot.batch.status not in BATCH_TERMINAL:
+            display.show(snapshot)
             time.sleep(_POLL_INTERVAL_S)
-            view = _read_with_retries(ledger, batch_id, throughput)
-        screen.close(view)
-    return view.batch
+            snapshot = _read_with_retries(ledger, batch_id)
+        display.close(snapshot)
+    return snapshot.batch
 
 
-def _look(ledger: Ledger, batch_id: str, throughput: Throughput) -> View:
+def _read(ledger: Ledger, batch_id: str) -> Snapshot:
     batch, account = ledger.batches.get(batch_id), ledger.account.get()
-    now, ended = time.monotonic(), ended_items(batch)
-    throughput.note(now, ended)
-    return View(batch, account, throughput.per_minute(now), throughput.left_s(now, batch.total - ended))
+    elapsed_s = max(0.0, (datetime.now(UTC) - batch.created).total_seconds())
+    timeline = ledger.timeline.read(batch_id, elapsed_s)
+    per_minute = items_per_minute(timeline.ended, timeline.step_s, elapsed_s)
+    return Snapshot(batch, account, per_minute, remaining_s(batch.total - ended_count(batch.counts), per_minute))
 
 
-def _read_with_retries(ledger: Ledger, batch_id: str, throughput: Throughput) -> View:
-    ends = time.monotonic() + _RETRY_TIMEOUT_S
+def _read_with_retries(ledger: Ledger, batch_id: str) -> Snapshot:
+    deadline = time.monotonic() + _RETRY_TIMEOUT_S
     while True:
         try:
-            return _look(ledger, batch_id, throughput)
+            return _read(ledger, batch_id)
         except Unreachable:
-            if time.monotonic() > ends:
+            if time.monotonic() > deadline:
                 raise
             time.sleep(_POLL_INTERVAL_S)
 
 
-class _Screen(Protocol):
-    def show(self, view: View) -> None: ...
+class _Display(Protocol):
+    def show(self, snapshot: Snapshot) -> None: ...
 
-    def close(self, view: View) -> None: ...
+    def close(self, snapshot: Snapshot) -> None: ...
 
 
 @contextmanager
-def _screen(out: Console) -> Iterator[_Screen]:
+def _display(out: Console) -> Iterator[_Display]:
     if not out.is_terminal:
-        yield _Lines(out)
+        yield _LineDisplay(out)
         return
     with Live(console=out, auto_refresh=False) as live:
-        yield _Picture(live)
+        yield _LiveDisplay(live)
 
 
-class _Picture:
+class _LiveDisplay:
     def __init__(self, live: Live) -> None:
         self._live = live
 
-    def show(self, view: View) -> None:
-        self._live.update(_picture(view), refresh=True)
+    def show(self, snapshot: Snapshot) -> None:
+        self._live.update(_panel(snapshot), refresh=True)
 
-    def close(self, view: View) -> None:
-        self.show(view)
+    def close(self, snapshot: Snapshot) -> None:
+        self.show(snapshot)
 
 
-class _Lines:
+class _LineDisplay:
     def __init__(self, out: Console) -> None:
         self._out = out
-        self._said = ""
+        self._printed = ""
         self._next_s = 0.0
 
-    def show(self, view: View) -> None:
+    def show(self, snapshot: Snapshot) -> None:
         if time.monotonic() >= self._next_s:
-            self.close(view)
+            self.close(snapshot)
 
-    def close(self, view: View) -> None:
-        said = f"{view.batch.status} {view.batch.counts} {_notes(view)}"
-        if said != self._said:
-            self._said = said
-            self._next_s = time.monotonic() + _LINE_EVERY_S
-            self._out.print(_line(view))
+    def close(self, snapshot: Snapshot) -> None:
+        content = f"{snapshot.batch.status} {snapshot.batch.counts} {_notices(snapshot)}"
+        if content != self._printed:
+            self._printed = content
+            self._next_s = time.monotonic() + _LINE_INTERVAL_S
+            self._out.print(_line(snapshot))
 
 
-def _picture(view: View) -> RenderableType:
-    batch = view.batch
+def _panel(snapshot: Snapshot) -> RenderableType:
+    batch = snapshot.batch
     grid = Table.grid(padding=(0, 1))
     grid.add_row(
         Text(batch.id, "bold"),
         state(batch.status),
         ProgressBar(
             total=max(batch.total, 1),
-            completed=ended_items(batch),
+            completed=ended_count(batch.counts),
             width=30,
             complete_style="cyan",
             finished_style="green",
         ),
-        _share(view),
+        _ended_of_total(batch),
     )
-    return Group(grid, Text("  ").append_text(_figures(view)), *_notes(view))
+    return Group(grid, Text("  ").append_text(_figures(snapshot)), *_notices(snapshot))
 
 
-def _line(view: View) -> Text:
-    line = Text(f"{view.batch.id} {view.batch.status} {_share(view)}: ").append_text(_figures(view))
-    for note in _notes(view):
-        line.append("; ").append_text(note)
+def _line(snapshot: Snapshot) -> Text:
+    batch = snapshot.batch
+    line = Text(f"{batch.id} {batch.status} {_ended_of_total(batch)}: ").append_text(_figures(snapshot))
+    for notice in _notices(snapshot):
+        line.append("; ").append_text(notice)
     return line
 
 
-def _figures(view: View) -> Text:
-    parts = [counts(view.batch.counts), Text(dollars(view.batch.cost_usd))]
-    if view.per_minute:
-        parts.append(Text(f"{view.per_minute:.1f}/min"))
-    if view.left_s:
-        parts.append(Text(f"{duration(round(view.left_s))} left"))
+def _figures(snapshot: Snapshot) -> Text:
+    parts = [counts(snapshot.batch.counts), Text(dollars(snapshot.batch.cost_usd))]
+    if snapshot.per_minute:
+        parts.append(Text(f"{snapshot.per_minute:.1f}/min"))
+    if snapshot.remaining_s:
+        parts.append(Text(f"{duration(round(snapshot.remaining_s))} left"))
     return Text(" · ").join(part for part in parts if part)
 
 
-def _notes(view: View) -> list[Text]:
-    account = view.account
-    if view.batch.status in BATCH_TERMINAL:
-        return [Text(escape_control_chars(view.batch.reason), "yellow")] if view.batch.reason else []
-    if account.paused_reason:
-        return [
-            Text(
-                f"The account is paused: {escape_control_chars(account.paused_reason)} `dailies resume` goes on.",
-                "yellow",
-            )
-        ]
-    if account.backoff_reason and account.backoff_until and account.backoff_until > datetime.now(UTC):
-        return [Text(f"Waiting: {escape_control_chars(account.backoff_reason)}", "yellow")]
-    return [Text(escape_control_chars(view.batch.reason), "yellow")] if view.batch.reason else []
+def _notices(snapshot: Snapshot) -> list[Text]:
+    notice = _notice(snapshot.batch, snapshot.account)
+    return [Text(notice, "yellow")] if notice else []
 
 
-def _share(view: View) -> str:
-    return f"{ended_items(view.batch):,}/{view.batch.total:,}"
+def _notice(batch: BatchRow, account: AccountRow) -> str:
+    """Return why nothing is submitted, or why the batch has stopped; '' if neither applies."""
+    if batch.status not in BATCH_TERMINAL:
+        if account.paused_reason:
+            reason = escape_control_chars(account.paused_reason)
+            return f"The account is paused: {reason} Resume it: `dailies resume`."
+        if account.backoff_reason and account.backoff_until and account.backoff_until > datetime.now(UTC):
+            return f"Backoff: {escape_control_chars(account.backoff_reason)}"
+    return escape_control_chars(batch.reason or "")
+
+
+def _ended_of_total(batch: BatchRow) -> str:
+    return f"{ended_count(batch.counts):,}/{batch.total:,}"

@@ -45,21 +45,6 @@ def timestamp(time: datetime | None) -> str | None:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else None
 
 
-def status_document(row: BatchRow) -> dict[str, Any]:
-    """Return the JSON of a batch for `status --json` and the API."""
-    return {
-        "id": row.id,
-        "name": row.name,
-        "status": row.status,
-        "counts": dict(row.counts),
-        "total": row.total,
-        "cost_usd": money(row.cost_usd),
-        "created": timestamp(row.created),
-        "finished": timestamp(row.finished),
-        "output": row.output,
-    }
-
-
 def item_document(row: ItemRow) -> dict[str, Any]:
     """Return the JSON of an item: one line of results.jsonl. `review` and `take_of` are only present if set."""
     document = {

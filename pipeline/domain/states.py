@@ -83,3 +83,8 @@ def batch_outcome(counts: Mapping[str, int], stopped: str | None) -> BatchState:
     if succeeded == total:
         return BatchState.SUCCEEDED
     return BatchState.PARTIAL if succeeded else BatchState.FAILED
+
+
+def ended_count(counts: Mapping[str, int]) -> int:
+    """Return how many items have ended. `counts` is {item state: number of items}."""
+    return sum(count for state, count in counts.items() if state in TERMINAL)

@@ -1,36 +1,24 @@
-"""Throughput of a batch and the time left. Pure: the time is an argument, in seconds of any clock."""
+"""Throughput of a batch and the time that remains. Pure: times are arguments, in seconds."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Sequence
 
 _WINDOW_S = 600.0
-_MAX_SAMPLES = 2000
+_MIN_SPAN_S = 1.0
 
 
-class Throughput:
-    """Items that end per minute, over the last ten minutes of samples."""
+def items_per_minute(ended: Sequence[int], step_s: float, elapsed_s: float) -> float | None:
+    """Return how many items ended per minute in the last ten minutes; None if none did.
 
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, int]] = deque(maxlen=_MAX_SAMPLES)
+    `ended`: items that ended in each slice of `step_s` seconds since the batch was created. `elapsed_s`: seconds
+    since then. The window begins at a slice, so it is longer than ten minutes where slices are long.
+    """
+    first = max(0, int((elapsed_s - _WINDOW_S) // step_s))
+    count = sum(ended[first:])
+    return 60 * count / max(elapsed_s - first * step_s, _MIN_SPAN_S) if count else None
 
-    def note(self, now_s: float, ended: int) -> None:
-        """Record the number of ended items. If it is smaller than before, the batch was reopened: start again."""
-        if self._samples and ended < self._samples[-1][1]:
-            self._samples.clear()
-        if not self._samples or ended > self._samples[-1][1]:
-            self._samples.append((now_s, ended))
-        while len(self._samples) > 2 and self._samples[1][0] < now_s - _WINDOW_S:
-            self._samples.popleft()
 
-    def per_minute(self, now_s: float) -> float | None:
-        """Return items per minute, None before an item has ended."""
-        if len(self._samples) < 2:
-            return None
-        (first_s, first), (_, last) = self._samples[0], self._samples[-1]
-        return 60 * (last - first) / max(now_s - first_s, 1e-3)
-
-    def left_s(self, now_s: float, still_open: int) -> float | None:
-        """Return the seconds until `still_open` items have ended, None if there is no speed yet."""
-        speed = self.per_minute(now_s)
-        return 60 * still_open / speed if speed else None
+def remaining_s(open_items: int, per_minute: float | None) -> float | None:
+    """Return the seconds until `open_items` have ended at this throughput; None if it is unknown."""
+    return 60 * open_items / per_minute if per_minute else None

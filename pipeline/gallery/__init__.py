@@ -1,1 +1,1 @@
-"""The static page `index.html` beside the results. Pure. Imports: domain."""
+"""The gallery: the static page `index.html` beside the results. Pure. Imports: domain."""

@@ -1,8 +1,8 @@
 """The gallery of a batch: `index.html` beside the results. Pure.
 
-It plays from the bucket or from a copy of its folder, with no server and nothing loaded from elsewhere. An item is
-one line of HTML. The first PAGE items are in the document, so that a usual batch needs no script and prints whole;
-the others are inert text from which `templates/gallery.js` shows a page at a time, so that 100,000 open at once.
+The page works from the bucket or from a copy of the folder, without a server and without other origins. Each item is
+one line of HTML. The first PAGE_SIZE items are elements, so that a small batch needs no script and prints completely.
+The others are inert text; `assets/gallery.js` shows one page of it, so that a batch of 100,000 items opens quickly.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ from pipeline.domain.formatting import dollars, duration, pluralize, when
 from pipeline.domain.model import BatchRow, ItemRow, Output
 from pipeline.domain.states import ItemState
 
-PAGE = 200
-"""Items that are shown at once."""
+PAGE_SIZE = 200
+"""Number of items per page."""
 _SHARED = Path(__file__).parents[1] / "web" / "static"
-"""What the dashboard looks like too."""
+"""Scripts and styles that the dashboard uses too."""
 _OWN = Path(__file__).with_name("assets")
 _FILES = ("results.json", "results.jsonl", "results.csv", "manifest.yaml")
 
 
 def page(batch: BatchRow, rows: Iterable[ItemRow]) -> Iterator[str]:
-    """The page in pieces, an item or less each. Whatever names, prompts and errors hold comes out as text."""
+    """Yield the page in pieces of at most one item. Names, prompts and errors are escaped."""
     yield _head(batch)
     lines = (_item(batch.output, number, row) for number, row in enumerate(rows, 1))
-    yield f'<ol id="sheet" class="sheet" data-page="{PAGE}">\n'
-    yield from islice(lines, PAGE)
+    yield f'<ol id="item-grid" class="item-grid" data-page-size="{PAGE_SIZE}">\n'
+    yield from islice(lines, PAGE_SIZE)
     yield "</ol>\n"
-    if batch.total > PAGE:
-        yield f"<noscript><p>The first {PAGE} of {batch.total:,} items; results.csv has them all.</p></noscript>\n"
+    if batch.total > PAGE_SIZE:
+        notice = f"These are the first {PAGE_SIZE} of {batch.total:,} items. All items are in results.csv."
+        yield f"<noscript><p>{notice}</p></noscript>\n"
     for line in lines:
         yield '<script type="text/html">\n'
         yield line
-        yield from islice(lines, PAGE - 1)
+        yield from islice(lines, PAGE_SIZE - 1)
         yield "</script>\n"
     yield f"</main>\n<script>{_script()}</script>\n</body>\n</html>\n"
 
@@ -63,7 +64,7 @@ def _head(batch: BatchRow) -> str:
 </head>
 <body>
 <header>
-<p class="slate">Dailies</p>
+<p class="brand">Dailies</p>
 <h1 dir="auto">{name}</h1>
 <p class="line"><span class="chip {_text(batch.status)}">{_text(batch.status)}</span> {_line(batch)}</p>
 {f'<p class="error" dir="auto">{_text(batch.reason)}</p>' if batch.reason else ""}
@@ -83,7 +84,7 @@ def _head(batch: BatchRow) -> str:
 </div>
 <label>Find <input id="find" type="search" placeholder="in ids, prompts, errors" autocomplete="off"></label>
 <nav aria-label="Pages" hidden>
-<button type="button" id="back">Back</button> <button type="button" id="on">Next</button>
+<button type="button" id="back">Back</button> <button type="button" id="next">Next</button>
 </nav>
 <p id="shown" role="status"></p>
 </div>
@@ -93,7 +94,7 @@ def _head(batch: BatchRow) -> str:
 def _line(batch: BatchRow) -> str:
     parts = [pluralize(batch.total, "item"), dollars(batch.cost_usd), when(batch.created)]
     if batch.finished:
-        parts.append(f"took {duration((batch.finished - batch.created).total_seconds())}")
+        parts.append(f"duration {duration((batch.finished - batch.created).total_seconds())}")
     return " · ".join(parts)
 
 
@@ -111,14 +112,14 @@ def _filter(state: str, count: int) -> str:
 
 
 def _item(folder: str, number: int, row: ItemRow) -> str:
-    """One item, as one line: `gallery.js` reads them by lines."""
+    """Return one item as one line: `gallery.js` splits the text by lines."""
     name, state = _text(row.id), _text(row.status)
     frames = [_input(folder, row), *(_output(folder, row, output) for output in row.outputs)]
     if not row.outputs:
-        frames.append(f'<div class="frame none"><span class="stamp">{state}</span></div>')
+        frames.append(f'<div class="frame no-media"><span class="status-stamp">{state}</span></div>')
     parts = [
-        f'<li class="take" data-state="{state}"><div class="strip">',
-        f'<p class="edge"><b>{number}</b> <bdi>{name}</bdi></p>',
+        f'<li class="item-card" data-state="{state}"><div class="card-media">',
+        f'<p class="card-header"><b>{number}</b> <bdi>{name}</bdi></p>',
         f'<div class="frames">{"".join(frames)}</div></div>',
         f'<p class="prompt" dir="auto">{_text(row.prompt)}</p>' if row.prompt else "",
         f'<p class="facts">{_chips(row)}{_facts(row)}</p>',
@@ -146,54 +147,56 @@ def _chips(row: ItemRow) -> str:
 
 
 def _input(folder: str, row: ItemRow) -> str:
-    """The picture where it lies in the batch's folder, a link where it is on the web, else its address."""
+    """Return the image if it is in the batch's folder, a link if it is a web URL, else its URI as text."""
     if row.image is None:
-        return '<div class="frame none">no picture</div>'
-    if path := _inside(folder, row.image):
-        picture = f'<img src="{path}" alt="The picture of {_text(row.id)}" loading="lazy" decoding="async">'
-        return f'<a class="frame" href="{path}">{picture}</a>'
+        return '<div class="frame no-media">no image</div>'
+    if path := _relative_url(folder, row.image):
+        image = f'<img src="{path}" alt="Image of {_text(row.id)}" loading="lazy" decoding="async">'
+        return f'<a class="frame" href="{path}">{image}</a>'
     address = _text(row.image)
     if row.image.startswith(("https://", "http://")):
         address = f'<a href="{address}" rel="noopener noreferrer">{address}</a>'
-    return f'<div class="frame none"><p class="address"><span>Picture</span> <bdi>{address}</bdi></p></div>'
+    return f'<div class="frame no-media"><p class="address"><span>Image</span> <bdi>{address}</bdi></p></div>'
 
 
 def _output(folder: str, row: ItemRow, output: Output) -> str:
-    path = _inside(folder, output.uri)
+    path = _relative_url(folder, output.uri)
     name = _text(row.id)
     if path is None:
-        return f'<div class="frame none"><p class="address"><bdi>{_text(output.uri)}</bdi></p></div>'
+        return f'<div class="frame no-media"><p class="address"><bdi>{_text(output.uri)}</bdi></p></div>'
     if output.content_type.startswith("video/"):
         attributes = "controls muted loop playsinline preload=none"
-        return f'<div class="frame"><video src="{path}" {attributes} aria-label="The take of {name}"></video></div>'
+        return f'<div class="frame"><video src="{path}" {attributes} aria-label="Output of {name}"></video></div>'
     if output.content_type.startswith("image/"):
-        picture = f'<img src="{path}" alt="The take of {name}" loading="lazy" decoding="async">'
-        return f'<a class="frame" href="{path}">{picture}</a>'
+        image = f'<img src="{path}" alt="Output of {name}" loading="lazy" decoding="async">'
+        return f'<a class="frame" href="{path}">{image}</a>'
     if output.content_type.startswith("audio/"):
-        audio = f'<audio src="{path}" controls preload=none aria-label="The take of {name}"></audio>'
-        return f'<div class="frame none">{audio}</div>'
+        audio = f'<audio src="{path}" controls preload=none aria-label="Output of {name}"></audio>'
+        return f'<div class="frame no-media">{audio}</div>'
     kind = "text" if output.content_type.startswith("text/") else "file"
-    return f'<div class="frame none"><a href="{path}">Open the {kind} of {name}</a></div>'
+    return f'<div class="frame no-media"><a href="{path}">Open the {kind} of {name}</a></div>'
 
 
-def _inside(folder: str, uri: str) -> str | None:
-    """The relative, percent-encoded address of an object of the batch's folder; None for any other."""
+def _relative_url(folder: str, uri: str) -> str | None:
+    """Return the relative, percent-encoded URL of an object in the batch's folder; None for any other object."""
     return quote(uri.removeprefix(folder)) if uri.startswith(folder) and uri != folder else None
 
 
 def _text(text: str | None) -> str:
-    """Text as HTML, on one line."""
+    """Return `text` as HTML on one line."""
     return html.escape(text or "").replace("\r", "&#13;").replace("\n", "&#10;")
 
 
 @cache
 def _script() -> str:
-    return (_SHARED / "film.js").read_text(encoding="utf-8") + (_OWN / "gallery.js").read_text(encoding="utf-8")
+    return (_SHARED / "video_preview.js").read_text(encoding="utf-8") + (_OWN / "gallery.js").read_text(
+        encoding="utf-8"
+    )
 
 
 @cache
 def _style() -> str:
-    return (_SHARED / "film.css").read_text(encoding="utf-8") + (_OWN / "gallery.css").read_text(encoding="utf-8")
+    return (_SHARED / "shared.css").read_text(encoding="utf-8") + (_OWN / "gallery.css").read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:

@@ -102,9 +102,13 @@ class ItemStore:
             if scanned < _CHUNK:
                 return int(retried)
 
-    def retry_one(self, batch_id: str, item_id: str) -> bool:
-        """Retry one item. Returns False if it has not ended, or has succeeded. Raises NoSuchBatch, NoSuchItem."""
-        result = self._scripts.run("retry_item", batch_id, item_id, *_RETRYABLE)
+    def retry_one(self, batch_id: str, item_id: str, states: Collection[str] = _RETRYABLE) -> bool:
+        """Retry one item that has ended in one of `states`; a paid run is only copied again.
+
+        Returns False if it has not, or has succeeded. Raises NoSuchBatch, NoSuchItem.
+        """
+        retryable = [state for state in states if state in _RETRYABLE]
+        result = self._scripts.run("retry_item", batch_id, item_id, *retryable)
         if result < 0:
             raise self._missing(batch_id, item_id)
         return bool(result == 1)

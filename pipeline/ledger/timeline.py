@@ -26,6 +26,11 @@ class Timeline:
     step_s: float
     slices: tuple[Mapping[str, int], ...]
 
+    @property
+    def ended(self) -> list[int]:
+        """How many items ended in each slice."""
+        return [sum(count for name, count in slice_.items() if name != STARTED) for slice_ in self.slices]
+
 
 class TimelineStore:
     """Reads timelines. Thread-safe."""

@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 
 from standardwebhooks import Webhook
 
+from pipeline.batches.documents import BatchStatus
 from pipeline.domain.formatting import dollars, duration, pluralize
 from pipeline.domain.model import BatchRow
-from pipeline.domain.results import status_document, timestamp
+from pipeline.domain.results import timestamp
 
 EVENT = "batch.ended"
 _SLACK_HOSTS = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
@@ -45,7 +46,7 @@ def message(url: str, row: BatchRow, results: str, keys: Sequence[Webhook], sent
     document = {
         "type": EVENT,
         "timestamp": timestamp(row.finished),
-        "data": {**status_document(row), "revision": row.revision, "reason": row.reason, "results": results},
+        "data": {**BatchStatus.of(row).as_json(), "revision": row.revision, "reason": row.reason, "results": results},
     }
     body = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace").decode()
     headers = {

@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.batches.documents import BatchStatus
 from pipeline.domain.model import BatchRow
-from pipeline.domain.results import status_document, timestamp
+from pipeline.domain.results import timestamp
 from pipeline.errors import NoSuchBatch
 from pipeline.ledger.batches import BatchStore
 from pipeline.ledger.ledger import Ledger
@@ -98,7 +99,7 @@ def _schedule_document(view: ScheduleView) -> dict[str, Any]:
         "paused": view.paused,
         "next": [moment.isoformat() for moment in view.next],
         "waiting": [timestamp(moment) for moment in view.waiting],
-        "batches": [status_document(row) for row in view.batches],
+        "batches": [BatchStatus.of(row).as_json() for row in view.batches],
         "not_made": [_record_document(record) for record in view.not_started],
     }
 

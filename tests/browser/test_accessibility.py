@@ -1,4 +1,4 @@
-"""What holds on every page: it can be read and reached by everybody, and nothing foreign runs on it."""
+"""Promises of every page: accessible, usable by keyboard, and protected by its Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from support.browser_app import PICTURES, Seen, Stage, sign_in
 
 @pytest.fixture(scope="module")
 def batch_id(up: Stage) -> str:
-    return up.submit("looks", ["She smiles", "Nobody #fail"])
+    return up.submit("looks", ["She smiles", "A shadow #fail"])
 
 
 def violations(page: Page, axe: str) -> list[dict[str, Any]]:
-    """What axe-core finds, in short."""
+    """Return the violations that axe-core finds, shortened."""
     page.evaluate(axe)
     found = page.evaluate("async () => JSON.stringify((await axe.run()).violations)")
     return [
@@ -26,11 +26,11 @@ def violations(page: Page, axe: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
-def test_axe_finds_nothing_on_any_page(
+def test_no_page_has_accessibility_violations(
     browser: Browser, up: Stage, seen: Seen, axe: str, batch_id: str, scheme: Any, width: int
 ) -> None:
     size: Any = {"width": width, "height": 900}
-    # Only axe itself, put into the page by hand, needs the policy away.
+    # Only axe-core, which the test injects, needs the policy disabled.
     context = browser.new_context(base_url=up.url, viewport=size, color_scheme=scheme, bypass_csp=True)
     context.on("page", seen.watch)
     page = context.new_page()
@@ -41,7 +41,7 @@ def test_axe_finds_nothing_on_any_page(
     assert violations(page, axe) == []
     page.goto(f"/batches/{batch_id}")
     page.get_by_text("More about this batch").click()
-    page.get_by_role("button", name="Again…").first.click()
+    page.get_by_role("button", name="New take…").first.click()
     assert violations(page, axe) == []
     for path in (f"/batches/{batch_id}?state=cancelled", f"/batches/{batch_id}/items/take-1", "/docs"):
         page.goto(path)
@@ -49,11 +49,11 @@ def test_axe_finds_nothing_on_any_page(
         assert not too_wide(page)
     page.goto("/new")
     page.set_input_files("#files", [PICTURES / "astronaut.jpg", PICTURES / "portrait.jpg"])
-    expect(page.locator("#chosen li")).to_have_count(2)
+    expect(page.locator("#image-list li")).to_have_count(2)
     assert violations(page, axe) == []
     page.get_by_role("button", name="Manifest").click()
     page.locator("#text").fill("- wrong")
-    expect(page.locator("#mistakes li").first).to_be_visible()
+    expect(page.locator("#errors li").first).to_be_visible()
     assert violations(page, axe) == []
     assert not too_wide(page)
     context.close()
@@ -63,22 +63,22 @@ def too_wide(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth > innerWidth"))
 
 
-def test_every_page_forbids_what_it_does_not_need(page: Page, batch_id: str) -> None:
-    for path in ("/", "/new", f"/batches/{batch_id}", f"/batches/{batch_id}/items/take-1", "/docs", "/batches/nobody"):
-        answer = page.request.get(path, headers={"Accept": "text/html"})
-        policy = answer.headers["content-security-policy"]
+def test_every_page_has_a_strict_content_security_policy(page: Page, batch_id: str) -> None:
+    for path in ("/", "/new", f"/batches/{batch_id}", f"/batches/{batch_id}/items/take-1", "/docs", "/batches/missing"):
+        response = page.request.get(path, headers={"Accept": "text/html"})
+        policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
-        text = answer.text()
+        text = response.text()
         assert " style=" not in text
         assert "<style" not in text
         assert " onclick" not in text
 
 
-def test_every_control_is_reached_by_keyboard_and_shows_its_focus(page: Page, batch_id: str) -> None:
+def test_every_control_is_reachable_by_keyboard_and_shows_its_focus(page: Page, batch_id: str) -> None:
     page.goto(f"/batches/{batch_id}")
     expect(page.locator("[data-item]")).to_have_count(2)
-    # The list of a menu that is closed is not reached.
+    # The list of a closed menu is not reachable.
     shown = page.locator("main :is(a, button, input, textarea, summary, video):visible")
     wanted = {f"{tag}" for tag in shown.evaluate_all("(all) => all.map((one) => one.outerHTML)")}
     reached = set()

@@ -166,7 +166,7 @@ def test_an_account_without_balance_is_shown_in_status_and_metrics_and_no_item_f
     sandbox.change(balance="0.01")
     submit(up, sandbox, "poor", 4)
     until(lambda: "dailies_account_paused 1.0" in metrics(up), "the account to pause")
-    assert "nsufficient" in json.loads(up.run("status", "--json"))["account"]["paused"]
+    assert "nsufficient" in json.loads(up.run("status", "--json"))["account"]["paused_reason"]
     assert "paused" in up.run("status", "poor")
     assert up.status("poor")["counts"] == {"pending": 4}
     sandbox.change(balance="1000")

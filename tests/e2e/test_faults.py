@@ -118,7 +118,7 @@ def test_the_budget_is_never_exceeded(up: Up, sandbox: Sandbox, storage: Storage
 def test_an_account_without_funds_pauses_and_resumes_by_itself(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.change(balance="0.01")
     batch = submit(up, a_manifest(tmp_path, items(sandbox, 3)))
-    until(lambda: json.loads(up.run("status", "--json"))["account"]["paused"], "the account to pause")
+    until(lambda: json.loads(up.run("status", "--json"))["account"]["paused_reason"], "the account to pause")
     assert up.status(batch)["counts"] == {"pending": 3}
     sandbox.change(balance="1000")
     up.run("watch", batch)

@@ -157,7 +157,7 @@ def test_the_demo_succeeds_and_its_files_are_readable_by_its_user_only(tmp_path:
         cwd=ROOT, env=bare_environment(), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "6 succeeded, 1 failed as it should" in done.stdout
+    assert "6 succeeded, 1 failed as expected" in done.stdout
     assert f"-m pipeline up --state {tmp_path / 'state'}" in done.stdout
     state = tmp_path / "state"
     assert [stat.S_IMODE(file.stat().st_mode) for file in (state, state / env_file.FILE)] == [0o700, 0o600]

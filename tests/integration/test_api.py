@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
-from support.ledger_fixtures import FAILED, RUNNING, dues, running, succeed
+from support.ledger_fixtures import CANCELLED, FAILED, RUNNING, SUBMITTING, claims, dues, running, succeed
 from werkzeug.test import TestResponse
 
 from pipeline.ledger.ledger import Ledger
@@ -58,47 +58,47 @@ def send(client: FlaskClient, manifest: dict[str, Any], key: str | None = "b") -
 
 
 def start(client: FlaskClient, ledger: Ledger, items: int = 3) -> str:
-    """A batch `b` that runs, with no worker that would move it."""
+    """Create a running batch `b`; no worker processes it."""
     assert send(client, a_manifest(items)).status_code == 201
     ledger.batches.start("b", price_usd=Decimal(0), max_failures=1000)
     return "/api/v1/batches/b"
 
 
-def body(answer: TestResponse) -> dict[str, Any]:
-    document = answer.get_json()
+def body(response: TestResponse) -> dict[str, Any]:
+    document = response.get_json()
     assert isinstance(document, dict)
     return document
 
 
 def test_a_manifest_becomes_a_batch(client: FlaskClient) -> None:
-    answer = send(client, a_manifest())
-    assert answer.status_code == 201
-    assert answer.headers["Location"] == "/api/v1/batches/b"
-    batch = body(client.get(answer.headers["Location"]))
+    response = send(client, a_manifest())
+    assert response.status_code == 201
+    assert response.headers["Location"] == "/api/v1/batches/b"
+    batch = body(client.get(response.headers["Location"]))
     assert (batch["id"], batch["total"], batch["trigger"], batch["results"]) == ("b", 3, "api", None)
 
 
-def test_the_same_key_again_is_the_same_batch(client: FlaskClient) -> None:
+def test_the_same_key_again_returns_the_same_batch(client: FlaskClient) -> None:
     send(client, a_manifest())
     again = send(client, a_manifest())
     assert again.status_code == 200
     assert len(body(client.get("/api/v1/batches"))["batches"]) == 1
 
 
-def test_yaml_is_taken_like_json_and_an_id_is_made(client: FlaskClient) -> None:
+def test_yaml_is_accepted_like_json_and_an_id_is_generated(client: FlaskClient) -> None:
     text = 'version: 1\nname: la-street\nitems:\n  - {image: "https://example.com/1.jpg", prompt: "täke"}\n'
-    answer = client.post("/api/v1/batches", data=text.encode(), content_type="application/yaml")
-    assert answer.status_code == 201
-    assert body(answer)["id"].startswith("la-street-")
+    response = client.post("/api/v1/batches", data=text.encode(), content_type="application/yaml")
+    assert response.status_code == 201
+    assert body(response)["id"].startswith("la-street-")
 
 
-def test_mistakes_are_answered_with_their_places(client: FlaskClient) -> None:
+def test_manifest_errors_are_returned_with_their_positions(client: FlaskClient) -> None:
     text = "version: 1\nname: la-street\nitems:\n  - {image: faces/1.jpg, prompt: p}\n"
-    answer = client.post("/api/v1/batches", data=text)
-    assert answer.status_code == 422
-    assert answer.content_type == "application/problem+json"
-    [mistake] = body(answer)["errors"]
-    assert mistake["line"] > 1
+    response = client.post("/api/v1/batches", data=text)
+    assert response.status_code == 422
+    assert response.content_type == "application/problem+json"
+    [error] = body(response)["errors"]
+    assert error["line"] > 1
     assert body(client.get("/api/v1/batches"))["batches"] == []
 
 
@@ -107,41 +107,41 @@ def test_a_key_that_cannot_be_a_batch_id_is_refused(client: FlaskClient, key: st
     assert send(client, a_manifest(), key).status_code == 422
 
 
-def test_buckets_that_are_not_on_the_list_cannot_be_named(client: FlaskClient) -> None:
+def test_buckets_that_are_not_allowed_are_refused(client: FlaskClient) -> None:
     text = """version: 1
 name: la-street
 items:
   - {image: "https://example.com/1.jpg", prompt: p}
-  - {image: "s3://somebody-elses/1.jpg", prompt: p}
+  - {image: "s3://other-bucket/1.jpg", prompt: p}
 """
-    answer = client.post("/api/v1/batches", data=text)
-    assert answer.status_code == 422
-    [mistake] = body(answer)["errors"]
-    assert (mistake["line"], mistake["column"]) == (5, 14)
-    assert "somebody-elses" in mistake["message"]
-    assert send(client, a_manifest(output="s3://somebody-elses/out/")).status_code == 422
+    response = client.post("/api/v1/batches", data=text)
+    assert response.status_code == 422
+    [error] = body(response)["errors"]
+    assert (error["line"], error["column"]) == (5, 14)
+    assert "other-bucket" in error["message"]
+    assert send(client, a_manifest(output="s3://other-bucket/out/")).status_code == 422
 
 
-def test_the_bucket_of_the_outputs_may_be_named(client: FlaskClient, bucket: str) -> None:
+def test_the_bucket_of_the_outputs_is_allowed(client: FlaskClient, bucket: str) -> None:
     manifest = a_manifest(1)
     manifest["items"][0]["image"] = f"{bucket}faces/1.jpg"
     assert send(client, manifest).status_code == 201
 
 
 def test_files_of_the_server_cannot_be_read(client: FlaskClient) -> None:
-    for manifest in (a_manifest(items_from="/etc/passwd"), a_manifest(items_from="s3://somebody-elses/rows.csv")):
-        answer = send(client, manifest)
-        assert answer.status_code == 422
-        assert "root:" not in answer.text
+    for manifest in (a_manifest(items_from="/etc/passwd"), a_manifest(items_from="s3://other-bucket/rows.csv")):
+        response = send(client, manifest)
+        assert response.status_code == 422
+        assert "root:" not in response.text
 
 
-def test_a_body_that_is_too_large_is_refused_unread(client: FlaskClient) -> None:
-    answer = client.post("/api/v1/batches", data=b"x" * (8 * 1024 * 1024 + 1))
-    assert answer.status_code == 413
-    assert answer.content_type == "application/problem+json"
+def test_a_body_that_is_too_large_is_refused(client: FlaskClient) -> None:
+    response = client.post("/api/v1/batches", data=b"x" * (8 * 1024 * 1024 + 1))
+    assert response.status_code == 413
+    assert response.content_type == "application/problem+json"
 
 
-def test_batches_come_in_pages(client: FlaskClient) -> None:
+def test_batches_are_listed_in_pages(client: FlaskClient) -> None:
     for number in range(3):
         send(client, a_manifest(1), f"b{number}")
     first = body(client.get("/api/v1/batches?limit=2"))
@@ -150,33 +150,33 @@ def test_batches_come_in_pages(client: FlaskClient) -> None:
     assert second["next"] is None
 
 
-def test_items_come_in_pages_and_by_state(client: FlaskClient, ledger: Ledger) -> None:
+def test_items_are_listed_in_pages_and_by_state(client: FlaskClient, ledger: Ledger) -> None:
     at = start(client, ledger, items=5)
     running(ledger, 2)
     page = body(client.get(f"{at}/items?limit=3"))
     assert [item["id"] for item in page["items"]] == ["i0", "i1", "i2"]
     rest = body(client.get(f"{at}/items?limit=3&cursor={page['next']}"))
     assert [item["id"] for item in rest["items"]] == ["i3", "i4"]
-    found = body(client.get(f"{at}/items?status=running,failed&text=P1"))
-    assert [item["id"] for item in found["items"]] == ["i1"]
+    matches = body(client.get(f"{at}/items?status=running,failed&text=P1"))
+    assert [item["id"] for item in matches["items"]] == ["i1"]
     assert body(client.get(f"{at}/items/i1"))["status"] == "running"
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=x", "limit=501", "cursor=x", "status=odd", "odd=1", "limit=1&limit=2"]
+    "query", ["limit=0", "limit=x", "limit=501", "cursor=x", "status=nonsense", "nonsense=1", "limit=1&limit=2"]
 )
-def test_a_wrong_question_is_named(client: FlaskClient, ledger: Ledger, query: str) -> None:
-    answer = client.get(f"{start(client, ledger)}/items?{query}")
-    assert answer.status_code == 400
-    assert query.partition("=")[0] in body(answer)["detail"]
+def test_an_invalid_query_is_400_and_names_the_parameter(client: FlaskClient, ledger: Ledger, query: str) -> None:
+    response = client.get(f"{start(client, ledger)}/items?{query}")
+    assert response.status_code == 400
+    assert query.partition("=")[0] in body(response)["detail"]
 
 
-def test_what_is_not_there_is_404(client: FlaskClient, ledger: Ledger) -> None:
+def test_a_missing_resource_is_404(client: FlaskClient, ledger: Ledger) -> None:
     at = start(client, ledger)
     for path in ("/api/v1/batches/nope", "/api/v1/batches/nope/items", f"{at}/items/nope"):
-        answer = client.get(path)
-        assert answer.status_code == 404
-        assert "nope" in body(answer)["detail"]
+        response = client.get(path)
+        assert response.status_code == 404
+        assert "nope" in body(response)["detail"]
     assert client.post("/api/v1/batches/nope/cancel").status_code == 404
 
 
@@ -188,7 +188,7 @@ def test_a_batch_is_paused_resumed_and_cancelled(client: FlaskClient, ledger: Le
     assert (batch["status"], batch["counts"]) == ("cancelling", {"cancelled": 3})
 
 
-def test_failed_items_go_again(client: FlaskClient, ledger: Ledger) -> None:
+def test_failed_items_are_retried(client: FlaskClient, ledger: Ledger) -> None:
     at = start(client, ledger)
     running(ledger)
     for due in dues(ledger):
@@ -201,7 +201,22 @@ def test_failed_items_go_again(client: FlaskClient, ledger: Ledger) -> None:
     assert client.post(f"{at}/retry", data="x", content_type="text/plain").status_code == 415
 
 
-def test_an_item_is_reviewed_and_taken_again(client: FlaskClient, ledger: Ledger) -> None:
+def test_unknown_and_cancelled_items_are_retried_only_when_named(client: FlaskClient, ledger: Ledger) -> None:
+    at = start(client, ledger)
+    first, second, third = ledger.runs.mark_posting(claims(ledger))
+    ledger.runs.end(first.run, first.lease, SUBMITTING, CANCELLED, {"error": "no"})
+    for unknown in (second, third):
+        ledger.runs.mark_unknown(unknown.run, unknown.lease, adopt_wait_s=0)
+    ledger.runs.expire_leases(adopt_wait_s=0, on_unknown="hold")
+    assert body(client.post(f"{at}/retry")) == {"reopened": 0}
+    for item in ("i0", "i1", "i2"):
+        assert body(client.post(f"{at}/items/{item}/retry")) == {"reopened": 0}
+    assert body(client.post(f"{at}/items/i0/retry", json={"status": ["cancelled"]})) == {"reopened": 1}
+    assert body(client.post(f"{at}/items/i1/retry", json={"status": ["unknown"]})) == {"reopened": 1}
+    assert body(client.post(f"{at}/retry", json={"status": ["unknown"]})) == {"reopened": 1}
+
+
+def test_an_item_is_reviewed_and_another_take_is_created(client: FlaskClient, ledger: Ledger) -> None:
     at = start(client, ledger)
     running(ledger, 1)
     [due] = dues(ledger)
@@ -223,12 +238,12 @@ def test_the_account_is_paused_and_resumed(client: FlaskClient) -> None:
 
 
 def test_an_estimate_enqueues_nothing(client: FlaskClient) -> None:
-    answer = client.post("/api/v1/estimate", json=a_manifest())
-    assert body(answer)["items"] == 3
+    response = client.post("/api/v1/estimate", json=a_manifest())
+    assert body(response)["items"] == 3
     assert body(client.get("/api/v1/batches"))["batches"] == []
 
 
-def test_what_has_not_changed_is_not_sent_again(client: FlaskClient, ledger: Ledger) -> None:
+def test_an_unchanged_document_is_304(client: FlaskClient, ledger: Ledger) -> None:
     at = start(client, ledger)
     etag = client.get(at).headers["ETag"]
     again = client.get(at, headers={"If-None-Match": etag})
@@ -237,28 +252,28 @@ def test_what_has_not_changed_is_not_sent_again(client: FlaskClient, ledger: Led
     assert client.get(at, headers={"If-None-Match": etag}).status_code == 200
 
 
-def test_a_picture_is_stored_once(client: FlaskClient, storage: Storage, bucket: str) -> None:
-    picture = PORTRAIT.read_bytes()
-    first = client.post("/api/v1/inputs", data=picture, content_type="image/jpeg")
+def test_an_image_is_stored_once(client: FlaskClient, storage: Storage, bucket: str) -> None:
+    image = PORTRAIT.read_bytes()
+    first = client.post("/api/v1/inputs", data=image, content_type="image/jpeg")
     assert first.status_code == 201
     stored = body(first)
-    assert stored["uri"] == f"{bucket}inputs/{hashlib.sha256(picture).hexdigest()}.jpg"
-    assert storage.get(stored["uri"]) == picture
+    assert stored["uri"] == f"{bucket}inputs/{hashlib.sha256(image).hexdigest()}.jpg"
+    assert storage.get(stored["uri"]) == image
     info = storage.info(stored["uri"])
     assert info is not None
     assert info.content_type == "image/jpeg"
-    assert client.post("/api/v1/inputs", data=picture).status_code == 200
+    assert client.post("/api/v1/inputs", data=image).status_code == 200
 
 
-def test_a_picture_that_was_sent_before_its_batch_is_in_its_folder(
+def test_an_image_that_was_uploaded_before_the_batch_is_copied_to_its_folder(
     client: FlaskClient, ledger: Ledger, storage: Storage, bucket: str
 ) -> None:
     sent = body(client.post("/api/v1/inputs", data=PORTRAIT.read_bytes()))["uri"]
     gone = f"{bucket}inputs/gone.jpg"
     items = [{"id": f"i{n}", "image": image, "prompt": "p"} for n, image in enumerate((sent, gone))]
     manifest = {"version": 1, "name": "b", "items": items}
-    answer = client.post("/api/v1/batches", json=manifest, headers={"Idempotency-Key": "b"})
-    assert answer.status_code == 201, answer.text
+    response = client.post("/api/v1/batches", json=manifest, headers={"Idempotency-Key": "b"})
+    assert response.status_code == 201, response.text
     own = f"{bucket}b/{sent.removeprefix(bucket)}"
     assert [ledger.items.spec("b", name)["image"] for name in ("i0", "i1")] == [own, gone]
     info = storage.info(own)
@@ -268,25 +283,25 @@ def test_a_picture_that_was_sent_before_its_batch_is_in_its_folder(
 
 
 @pytest.mark.parametrize("data", [b"", b"<svg onload=alert(1)>", b"GIF", b"RIFF0000WAVE", b"\xff\xd8"])
-def test_what_is_no_picture_is_not_stored(client: FlaskClient, data: bytes) -> None:
+def test_a_body_that_is_not_an_image_is_not_stored(client: FlaskClient, data: bytes) -> None:
     assert client.post("/api/v1/inputs", data=data, content_type="image/png").status_code == 415
 
 
-def test_a_picture_that_is_too_large_is_not_stored(client: FlaskClient) -> None:
-    picture = PORTRAIT.read_bytes()[:100] + bytes(25 * 1024 * 1024)
-    assert client.post("/api/v1/inputs", data=picture).status_code == 413
+def test_an_image_that_is_too_large_is_not_stored(client: FlaskClient) -> None:
+    image = PORTRAIT.read_bytes()[:100] + bytes(25 * 1024 * 1024)
+    assert client.post("/api/v1/inputs", data=image).status_code == 413
 
 
-def test_without_redis_the_answer_is_503_and_names_no_secret(settings: Settings) -> None:
+def test_without_redis_the_api_returns_503_and_no_secret(settings: Settings) -> None:
     lost = settings.model_copy(update={"redis_url": "redis://:a-redis-password@127.0.0.1:1/0"})
     client = create_app(lost).test_client()
-    answer = client.get("/api/v1/batches", headers={"Authorization": f"Bearer {TOKEN}"})
-    assert answer.status_code == 503
-    assert "a-redis-password" not in answer.text
-    assert answer.headers["Retry-After"]
+    response = client.get("/api/v1/batches", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert response.status_code == 503
+    assert "a-redis-password" not in response.text
+    assert response.headers["Retry-After"]
 
 
-def test_the_docs_show_every_operation(client: FlaskClient) -> None:
+def test_the_api_page_shows_every_endpoint(client: FlaskClient) -> None:
     spec = body(client.get("/openapi.json"))
     page = client.get("/docs").text
     for path, methods in spec["paths"].items():
@@ -326,20 +341,20 @@ def bomb() -> str:
     ids=range(14),
 )
 def test_a_hostile_manifest_is_refused_and_enqueues_nothing(client: FlaskClient, ledger: Ledger, text: bytes) -> None:
-    answer = client.post("/api/v1/batches", data=text)
-    assert answer.status_code == 422
-    assert answer.content_type == "application/problem+json"
-    assert len(answer.data) < 100_000
+    response = client.post("/api/v1/batches", data=text)
+    assert response.status_code == 422
+    assert response.content_type == "application/problem+json"
+    assert len(response.data) < 100_000
     assert ledger.batches.open_ids() == []
 
 
-def test_a_hundred_thousand_mistakes_are_not_all_told(client: FlaskClient) -> None:
-    answer = client.post("/api/v1/batches", json=a_manifest(0) | {"items": [{"odd": 1}] * 50_000})
-    assert answer.status_code == 422
-    assert len(body(answer)["errors"]) <= 200
+def test_the_number_of_returned_errors_is_limited(client: FlaskClient) -> None:
+    response = client.post("/api/v1/batches", json=a_manifest(0) | {"items": [{"nonsense": 1}] * 50_000})
+    assert response.status_code == 422
+    assert len(body(response)["errors"]) <= 200
 
 
-def test_names_come_out_as_text(client: FlaskClient, ledger: Ledger) -> None:
+def test_names_are_escaped_in_error_pages(client: FlaskClient, ledger: Ledger) -> None:
     at = start(client, ledger)
     path = f"{at}/items/%3Cscript%3Ealert(1)%3C%2Fscript%3E"
     assert client.get(path).status_code == 404

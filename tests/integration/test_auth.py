@@ -198,7 +198,12 @@ def test_without_any_token_other_sites_cannot_use_the_browser() -> None:
 
 def test_every_answer_carries_the_headers_that_bind_a_browser() -> None:
     client = a_client()
-    for answer in (client.get("/login"), client.get(CLOSED), client.get("/healthz"), client.get("/static/dailies.css")):
+    for answer in (
+        client.get("/login"),
+        client.get(CLOSED),
+        client.get("/healthz"),
+        client.get("/static/dashboard.css"),
+    ):
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy

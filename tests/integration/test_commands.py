@@ -1,4 +1,4 @@
-"""What the commands say of batches, and how they steer them: a real Valkey, no worker."""
+"""Commands that show and control batches, with a real Valkey and without a worker."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from support.ledger_fixtures import FAILED, SUBMITTING, SUCCEEDED, a_batch, claims, dues, running, succeed
 
+from pipeline.batches.documents import Account
 from pipeline.cli.main import main
 from pipeline.domain.states import BatchState
 from pipeline.ledger.ledger import Ledger
@@ -27,15 +28,15 @@ def dailies(*args: str) -> Result:
 
 
 def document(*args: str) -> Any:
-    """What a command prints, which is one JSON document and nothing else."""
-    answer = dailies(*args)
-    assert answer.exit_code == 0, answer.output
-    assert answer.stderr == ""
-    return json.loads(answer.stdout)
+    """Return the one JSON document that a command prints."""
+    result = dailies(*args)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    return json.loads(result.stdout)
 
 
 def an_ended_batch(ledger: Ledger, batch_id: str = "b") -> str:
-    """One item has succeeded, one has failed, one is held as unknown."""
+    """Create an ended batch: one item has succeeded, one has failed, one is unknown."""
     a_batch(ledger, batch_id, items=3)
     first, second, third = claims(ledger)
     assert len(ledger.runs.mark_posting([first, second, third])) == 3
@@ -55,13 +56,13 @@ def finish(ledger: Ledger, batch_id: str, status: BatchState) -> None:
     ledger.finalization.complete(batch_id, lease, status, row.created, row.revision)
 
 
-def test_status_as_json_is_the_contracts_document(ledger: Ledger) -> None:
+def test_status_as_json_is_the_document_of_the_contract(ledger: Ledger) -> None:
     a_batch(ledger, items=3)
     running(ledger, 1)
-    found = document("status", "b", "--json")
-    created = found.pop("created")
+    printed = document("status", "b", "--json")
+    created = printed.pop("created")
     assert created.endswith("Z")
-    assert found == {
+    assert printed == {
         "id": "b",
         "name": ledger.batches.get("b").name,
         "status": "running",
@@ -73,32 +74,33 @@ def test_status_as_json_is_the_contracts_document(ledger: Ledger) -> None:
     }
 
 
-def test_status_without_a_batch_tells_of_the_account_and_the_newest_batches(ledger: Ledger) -> None:
+def test_status_without_a_batch_shows_the_account_and_the_newest_batches(ledger: Ledger) -> None:
     a_batch(ledger, "old")
     a_batch(ledger, "new")
     ledger.account.limit_concurrency(5)
     ledger.account.pause("Insufficient balance.")
-    found = document("status", "--json")
-    assert {row["id"] for row in found["batches"]} == {"old", "new"}
-    assert found["account"]["window"] == 5
-    assert found["account"]["paused"] == "Insufficient balance."
-    answer = dailies("status").stdout
-    assert "Insufficient balance." in answer
-    assert "dailies resume" in answer
+    printed = document("status", "--json")
+    assert {row["id"] for row in printed["batches"]} == {"old", "new"}
+    assert printed["account"] == Account.of(ledger.account.get()).as_json()
+    assert printed["account"]["concurrency_limit"] == 5
+    assert printed["account"]["paused_reason"] == "Insufficient balance."
+    result = dailies("status").stdout
+    assert "Insufficient balance." in result
+    assert "dailies resume" in result
 
 
-def test_status_tells_what_a_person_can_do(ledger: Ledger) -> None:
+def test_status_shows_the_commands_for_the_state_of_the_batch(ledger: Ledger) -> None:
     an_ended_batch(ledger)
-    answer = dailies("status", "b").stdout
-    assert "2 of 3 ended" not in answer
-    assert "3 of 3 ended" in answer
-    assert "s3://bucket/b/results.json" in answer
-    assert "dailies items b --status failed" in answer
-    assert "Unknown: i2." in answer
-    assert "dailies retry b --status unknown" in answer
+    result = dailies("status", "b").stdout
+    assert "2 of 3 ended" not in result
+    assert "3 of 3 ended" in result
+    assert "s3://bucket/b/results.json" in result
+    assert "dailies items b --status failed" in result
+    assert "Unknown: i2." in result
+    assert "dailies retry b --status unknown" in result
 
 
-def test_status_of_a_waiting_batch_tells_why_it_waits(ledger: Ledger) -> None:
+def test_status_of_a_batch_in_backoff_shows_the_reason(ledger: Ledger) -> None:
     a_batch(ledger)
     ledger.account.back_off(first_s=30, longest_s=60, reason="HTTP 429: slow down")
     assert "HTTP 429: slow down" in dailies("status", "b").stdout
@@ -108,23 +110,23 @@ def test_status_of_a_waiting_batch_tells_why_it_waits(ledger: Ledger) -> None:
     "line",
     ["status nope", "status nope --json", "items nope", "items nope --json", "watch nope", "pause nope", "resume nope"],
 )
-def test_an_unknown_batch_is_exit_code_4_and_named_on_stderr(line: str) -> None:
-    answer = dailies(*line.split())
-    assert answer.exit_code == 4
-    assert "'nope'" in answer.stderr
-    assert answer.stdout == ""
+def test_a_missing_batch_is_exit_code_4_and_named_on_stderr(line: str) -> None:
+    result = dailies(*line.split())
+    assert result.exit_code == 4
+    assert "'nope'" in result.stderr
+    assert result.stdout == ""
 
 
-def test_without_redis_the_exit_code_is_3_and_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_redis_the_exit_code_is_3_and_the_message_names_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://:planted-secret@127.0.0.1:1/0")
-    answer = dailies("status")
-    assert answer.exit_code == 3
-    assert "127.0.0.1:1" in answer.stderr
-    assert "dailies up" in answer.stderr
-    assert "planted-secret" not in answer.output
+    result = dailies("status")
+    assert result.exit_code == 3
+    assert "127.0.0.1:1" in result.stderr
+    assert "dailies up" in result.stderr
+    assert "planted-secret" not in result.output
 
 
-def test_list_names_every_batch(ledger: Ledger) -> None:
+def test_list_shows_every_batch(ledger: Ledger) -> None:
     assert "no batches yet" in dailies("list").stdout
     for number in range(3):
         a_batch(ledger, f"b{number}")
@@ -132,47 +134,47 @@ def test_list_names_every_batch(ledger: Ledger) -> None:
     assert [line.split("\t")[0] for line in lines] == ["batch", *sorted(("b0", "b1", "b2"), reverse=True)]
 
 
-def test_items_come_in_manifest_order_as_one_json_array(ledger: Ledger) -> None:
+def test_items_are_one_json_array_in_manifest_order(ledger: Ledger) -> None:
     an_ended_batch(ledger)
-    found = document("items", "b", "--json")
-    assert [(row["id"], row["status"]) for row in found] == [("i0", SUCCEEDED), ("i1", FAILED), ("i2", "unknown")]
-    assert found[0]["cost_usd"] == "0.09"
-    assert found[1]["error"] == f"No {MARKUP}"
+    printed = document("items", "b", "--json")
+    assert [(row["id"], row["status"]) for row in printed] == [("i0", SUCCEEDED), ("i1", FAILED), ("i2", "unknown")]
+    assert printed[0]["cost_usd"] == "0.09"
+    assert printed[1]["error"] == f"No {MARKUP}"
 
 
-def test_items_are_chosen_by_status(ledger: Ledger) -> None:
+def test_items_are_selected_by_status(ledger: Ledger) -> None:
     an_ended_batch(ledger)
     assert [row["id"] for row in document("items", "b", "--status", "failed,unknown", "--json")] == ["i1", "i2"]
     assert document("items", "b", "--status", "pending", "--json") == []
 
 
-def test_a_text_with_markup_and_control_characters_is_shown_as_it_is(ledger: Ledger) -> None:
+def test_markup_and_control_characters_are_not_interpreted(ledger: Ledger) -> None:
     an_ended_batch(ledger)
-    answer = dailies("items", "b").stdout
-    assert "[red]a face[/red] \\x1b[2Jsmiles" in answer
-    assert "\x1b" not in answer
+    result = dailies("items", "b").stdout
+    assert "[red]a face[/red] \\x1b[2Jsmiles" in result
+    assert "\x1b" not in result
 
 
-def test_many_items_are_one_array_too(ledger: Ledger) -> None:
+def test_many_items_are_one_json_array(ledger: Ledger) -> None:
     a_batch(ledger, items=1201)
     assert len(document("items", "b", "--json")) == 1201
 
 
-def test_watch_ends_when_the_batch_does(ledger: Ledger) -> None:
+def test_watch_ends_with_the_batch(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
-    answers: list[Result] = []
-    watching = threading.Thread(target=lambda: answers.append(dailies("watch", "b")))
+    results: list[Result] = []
+    watching = threading.Thread(target=lambda: results.append(dailies("watch", "b")))
     watching.start()
     running(ledger)
     succeed(ledger, dues(ledger)[0])
     finish(ledger, "b", BatchState.SUCCEEDED)
     watching.join(timeout=30)
-    assert answers[0].exit_code == 0
-    assert "b succeeded 1/1" in answers[0].stdout
-    assert "\x1b" not in answers[0].stdout
+    assert results[0].exit_code == 0
+    assert "b succeeded 1/1" in results[0].stdout
+    assert "\x1b" not in results[0].stdout
 
 
-def test_a_paused_batch_goes_on_when_it_is_resumed(ledger: Ledger) -> None:
+def test_a_paused_batch_runs_when_it_is_resumed(ledger: Ledger) -> None:
     a_batch(ledger)
     assert dailies("pause", "b").exit_code == 0
     assert ledger.batches.get("b").status == BatchState.PAUSED
@@ -181,7 +183,7 @@ def test_a_paused_batch_goes_on_when_it_is_resumed(ledger: Ledger) -> None:
     assert ledger.batches.get("b").status == BatchState.RUNNING
 
 
-def test_the_account_is_paused_and_goes_on(ledger: Ledger) -> None:
+def test_the_account_is_paused_and_resumed_by_command(ledger: Ledger) -> None:
     assert dailies("pause").exit_code == 0
     assert ledger.account.get().paused_reason
     assert dailies("resume").exit_code == 0
@@ -190,9 +192,9 @@ def test_the_account_is_paused_and_goes_on(ledger: Ledger) -> None:
 
 def test_a_batch_that_has_ended_is_not_paused(ledger: Ledger) -> None:
     an_ended_batch(ledger)
-    answer = dailies("pause", "b")
-    assert (answer.exit_code, ledger.batches.get("b").status) == (0, BatchState.PARTIAL)
-    assert "nothing to pause" in answer.stdout
+    result = dailies("pause", "b")
+    assert (result.exit_code, ledger.batches.get("b").status) == (0, BatchState.PARTIAL)
+    assert "nothing to pause" in result.stdout
 
 
 def test_cancel_of_an_ended_batch_changes_nothing(ledger: Ledger) -> None:
@@ -202,14 +204,14 @@ def test_cancel_of_an_ended_batch_changes_nothing(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("line", ["cancel nope", "retry nope", "results nope", "logs nope i0"])
-def test_steering_an_unknown_batch_is_exit_code_4(line: str) -> None:
-    answer = dailies(*line.split())
-    assert (answer.exit_code, answer.stdout) == (4, "")
+def test_controlling_a_missing_batch_is_exit_code_4(line: str) -> None:
+    result = dailies(*line.split())
+    assert (result.exit_code, result.stdout) == (4, "")
 
 
-def test_logs_of_an_item_without_a_run_say_so(ledger: Ledger) -> None:
+def test_logs_of_an_item_without_a_run_are_an_error(ledger: Ledger) -> None:
     a_batch(ledger)
-    answer = dailies("logs", "b", "i0")
-    assert answer.exit_code == 1
-    assert "no run of 'i0' yet" in answer.stderr
+    result = dailies("logs", "b", "i0")
+    assert result.exit_code == 1
+    assert "no run of 'i0' yet" in result.stderr
     assert dailies("logs", "b", "nope").exit_code == 4

@@ -1,4 +1,4 @@
-"""Commands that ask the vendor: what a manifest would cost, what a run says."""
+"""Commands that send requests to the vendor: the price of a model, the messages of a run."""
 
 from __future__ import annotations
 
@@ -51,30 +51,30 @@ def no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_redis")
 def test_a_dry_run_needs_no_redis_and_runs_nothing(manifest: str, sandbox: SandboxHandle) -> None:
-    answer = dailies("submit", manifest, "--dry-run")
-    assert answer.exit_code == 0, answer.output
-    assert "[red]smiles[/red]" in answer.stdout
-    assert "$0.18" in answer.stdout
-    assert "more than limits.budget_usd" in answer.stdout
+    result = dailies("submit", manifest, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "[red]smiles[/red]" in result.stdout
+    assert "$0.18" in result.stdout
+    assert "more than limits.budget_usd" in result.stdout
     assert sandbox.tasks() == []
 
 
 @pytest.mark.usefixtures("no_redis")
 def test_a_dry_run_as_json_is_one_document(manifest: str) -> None:
-    found = json.loads(dailies("submit", manifest, "--dry-run", "--json").stdout)
-    assert (found["total"], found["per_run_usd"], found["estimated_cost_usd"]) == (2, "0.09", "0.18")
-    assert [item["id"] for item in found["items"]] == ["one", "two"]
+    printed = json.loads(dailies("submit", manifest, "--dry-run", "--json").stdout)
+    assert (printed["total"], printed["per_run_usd"], printed["estimated_cost_usd"]) == (2, "0.09", "0.18")
+    assert [item["id"] for item in printed["items"]] == ["one", "two"]
 
 
 @pytest.mark.usefixtures("no_redis")
-def test_a_dry_run_says_so_when_the_price_is_not_to_be_had(manifest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_without_a_price_shows_the_reason(manifest: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WIRO_API_URL", "http://127.0.0.1:1/v1")
-    answer = dailies("submit", manifest, "--dry-run")
-    assert answer.exit_code == 0
-    assert "The cost is not known" in answer.stdout
+    result = dailies("submit", manifest, "--dry-run")
+    assert result.exit_code == 0
+    assert "The cost is unknown" in result.stdout
 
 
-def test_logs_show_a_runs_messages_until_it_ends(
+def test_logs_show_the_messages_of_a_run_until_it_ends(
     ledger: Ledger, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", redis_url)

@@ -24,7 +24,7 @@ from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
 from pipeline.triggers.store import TriggerStore
 from pipeline.web import create_app
-from pipeline.web.dashboard.batch_page import PAGE
+from pipeline.web.dashboard.batch_page import PAGE_SIZE
 
 TOKEN = "a-token-of-the-tests"
 HOSTILE = "<script>alert(1)</script>\"'& \u202e🎬 مرحبا"
@@ -45,22 +45,22 @@ def client(redis_url: str, storage: Storage, tmp_path: Path) -> FlaskClient:
 
 
 def page(client: FlaskClient, path: str, status: int = 200) -> str:
-    answer = client.get(path, headers={"Accept": "text/html"})
-    assert answer.status_code == status
-    assert "unsafe" not in answer.headers["Content-Security-Policy"]
-    return answer.text
+    response = client.get(path, headers={"Accept": "text/html"})
+    assert response.status_code == status
+    assert "unsafe" not in response.headers["Content-Security-Policy"]
+    return response.text
 
 
-def takes(text: str) -> list[str]:
+def item_ids(text: str) -> list[str]:
     return re.findall(r'data-item="([^"]+)"', text)
 
 
 def load(ledger: Ledger, batch_id: str, **specs: dict[str, Any]) -> None:
-    """More items on a batch."""
+    """Add items to a batch."""
     ledger.items.load(batch_id, ((name, {"image": None, "params": {}, **spec}) for name, spec in specs.items()))
 
 
-def test_without_batches_the_page_says_how_to_start_one(client: FlaskClient) -> None:
+def test_without_batches_the_page_explains_how_to_start_one(client: FlaskClient) -> None:
     text = page(client, "/")
     assert "No batches yet" in text
     assert "dailies submit" in text
@@ -73,109 +73,109 @@ def test_batches_are_listed_with_their_figures(client: FlaskClient, ledger: Ledg
     assert "0 of 3" in text
 
 
-def test_a_paused_account_is_told_with_its_reason(client: FlaskClient, ledger: Ledger) -> None:
+def test_a_paused_account_is_shown_with_its_reason(client: FlaskClient, ledger: Ledger) -> None:
     ledger.account.pause("Balance is <low>.")
     text = page(client, "/")
     assert "Nothing is submitted." in text
     assert "Balance is &lt;low&gt;." in text
 
 
-def test_a_batch_says_that_its_account_is_paused_while_it_goes_on(client: FlaskClient, ledger: Ledger) -> None:
+def test_an_open_batch_shows_that_the_account_is_paused(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     ledger.account.pause("Balance is <low>.")
-    for path in ("/batches/b", "/batches/b/now"):
+    for path in ("/batches/b", "/batches/b/live"):
         assert "Balance is &lt;low&gt;." in page(client, path)
     ledger.redis.hset("dailies:batch:b", "status", "succeeded")
-    for path in ("/batches/b", "/batches/b/now"):
+    for path in ("/batches/b", "/batches/b/live"):
         assert "Balance" not in page(client, path)
 
 
 def test_the_timeline_shows_when_runs_started_and_items_ended(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=3)
-    assert "nothing has happened yet" in page(client, "/batches/b")
+    assert "no events yet" in page(client, "/batches/b")
     running(ledger, 2)
     first, second = dues(ledger)
     ledger.runs.record_success(first, Decimal("0.09"))
     ledger.runs.end(first.run, first.lease, COLLECTING, SUCCEEDED, {})
     ledger.runs.end(second.run, second.lease, RUNNING, FAILED, {"error": "no"})
     ledger.items.cancel_pending("b", "by hand")
-    text = page(client, "/batches/b/now")
-    for key in ("started", "succeeded", "failed", "cancelled"):
-        assert f'<span class="key {key}">' in text
-    said = " ".join(re.findall(r"<title>[^<]+ UTC, 1 s: ([^<]+)</title>", text))
-    assert "2 started" in said
-    assert "1 failed" in said
+    text = page(client, "/batches/b/live")
+    for event in ("started", "succeeded", "failed", "cancelled"):
+        assert f'<span class="legend {event}">' in text
+    titles = " ".join(re.findall(r"<title>[^<]+ UTC, 1 s: ([^<]+)</title>", text))
+    assert "2 started" in titles
+    assert "1 failed" in titles
 
 
-def test_text_of_prompts_and_names_comes_out_as_text(client: FlaskClient, ledger: Ledger) -> None:
+def test_text_of_prompts_and_names_is_escaped_in_the_dashboard(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=0)
     load(ledger, "b", odd={"prompt": HOSTILE, "image": "javascript:alert(1)"})
     ledger.items.review("b", "odd", Review("rejected", HOSTILE))
-    for path in ("/batches/b", "/batches/b/sheet", "/batches/b/items/odd"):
+    for path in ("/batches/b", "/batches/b/item-grid", "/batches/b/items/odd"):
         text = page(client, path)
         assert "<script>alert" not in text
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
         assert 'href="javascript' not in text
 
 
-def test_a_page_has_so_many_items_and_leads_to_the_next(client: FlaskClient, ledger: Ledger) -> None:
-    a_batch(ledger, items=PAGE + 2)
+def test_a_page_has_a_fixed_number_of_items_and_a_link_to_the_next(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=PAGE_SIZE + 2)
     first = page(client, "/batches/b")
-    assert takes(first) == [f"i{n}" for n in range(PAGE)]
-    assert f'href="/batches/b?from={PAGE}"' in first
-    assert takes(page(client, f"/batches/b?from={PAGE}")) == [f"i{PAGE}", f"i{PAGE + 1}"]
+    assert item_ids(first) == [f"i{n}" for n in range(PAGE_SIZE)]
+    assert f'href="/batches/b?from={PAGE_SIZE}"' in first
+    assert item_ids(page(client, f"/batches/b?from={PAGE_SIZE}")) == [f"i{PAGE_SIZE}", f"i{PAGE_SIZE + 1}"]
 
 
-@pytest.mark.parametrize("path", ["/batches/{}", "/batches/{}/now"])
-def test_a_page_asks_no_more_of_a_large_batch_than_of_a_small_one(
+@pytest.mark.parametrize("path", ["/batches/{}", "/batches/{}/live"])
+def test_a_page_of_a_large_batch_needs_no_more_redis_calls_than_of_a_small_one(
     client: FlaskClient, ledger: Ledger, path: str
 ) -> None:
     a_batch(ledger, "small", items=100)
     a_batch(ledger, "large", items=10_000)
-    asked = []
+    calls = []
     for batch_id in ("small", "large"):
         page(client, path.format(batch_id))  # Scripts are loaded, connections made.
         ledger.redis.config_resetstat()
         page(client, path.format(batch_id))
         stats = ledger.redis.info("commandstats")
-        asked.append({name: stat["calls"] for name, stat in stats.items() if name != "cmdstat_config|resetstat"})
-    assert asked[0] == asked[1]
+        calls.append({name: stat["calls"] for name, stat in stats.items() if name != "cmdstat_config|resetstat"})
+    assert calls[0] == calls[1]
 
 
 def test_items_are_found_by_state_and_by_text(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=12)
     running(ledger, 3)
-    assert takes(page(client, "/batches/b?state=running")) == ["i0", "i1", "i2"]
-    assert takes(page(client, "/batches/b?find=P11")) == ["i11"]
-    assert "No item is like that" in page(client, "/batches/b?state=failed")
+    assert item_ids(page(client, "/batches/b?state=running")) == ["i0", "i1", "i2"]
+    assert item_ids(page(client, "/batches/b?find=P11")) == ["i11"]
+    assert "No item matches" in page(client, "/batches/b?state=failed")
 
 
 @pytest.mark.parametrize("query", ["?from=-1", "?from=x", "?from=99999999999", "?state=nonsense", "?find=" + "x" * 999])
-def test_an_odd_query_is_no_error(client: FlaskClient, ledger: Ledger, query: str) -> None:
+def test_an_invalid_query_of_a_page_is_ignored(client: FlaskClient, ledger: Ledger, query: str) -> None:
     a_batch(ledger)
     page(client, f"/batches/b{query}")
 
 
-def test_takes_are_found_by_their_verdicts(client: FlaskClient, ledger: Ledger) -> None:
+def test_items_are_found_by_their_review(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=3)
     assert "to review" not in page(client, "/batches/b")
     running(ledger, 2)
     for due in dues(ledger):
         succeed(ledger, due)
     ledger.items.review("b", "i1", Review("approved"))
-    assert takes(page(client, "/batches/b?mark=none")) == ["i0"]
+    assert item_ids(page(client, "/batches/b?mark=none")) == ["i0"]
     text = page(client, "/batches/b?mark=approved")
-    assert takes(text) == ["i1"]
+    assert item_ids(text) == ["i1"]
     assert "to review <b>1</b>" in text
     assert "approved <b>1</b>" in text
     ledger.items.review("b", "i0", Review("rejected"))
-    assert "Every take has its verdict." in page(client, "/batches/b?mark=none")
-    asked = client.get("/api/v1/batches/b/items?review=rejected").json
-    assert asked
-    assert [item["id"] for item in asked["items"]] == ["i0"]
+    assert "Every item has a review." in page(client, "/batches/b?mark=none")
+    response = client.get("/api/v1/batches/b/items?review=rejected").json
+    assert response
+    assert [item["id"] for item in response["items"]] == ["i0"]
 
 
-def test_another_take_has_the_earlier_one_beside_it(client: FlaskClient, ledger: Ledger) -> None:
+def test_another_take_shows_the_original_beside_it(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     running(ledger)
     output = {"uri": "s3://tests/b/items/i0/0.mp4", "content_type": "video/mp4", "size": 1, "sha256": "ab"}
@@ -188,57 +188,57 @@ def test_another_take_has_the_earlier_one_beside_it(client: FlaskClient, ledger:
     assert "another take of" in text
 
 
-def test_files_are_answered_with_presigned_addresses(
+def test_files_are_redirected_to_presigned_urls(
     client: FlaskClient, ledger: Ledger, storage: Storage, bucket: str
 ) -> None:
     uri = f"{bucket}items/i0/0.txt"
     storage.put(uri, b"hello", "text/plain")
     a_batch(ledger, items=0)
     load(ledger, "b", i0={"prompt": "p", "image": uri})
-    answer = client.get("/batches/b/items/i0/picture")
-    assert answer.status_code == 302
-    assert urllib3.request("GET", answer.headers["Location"]).data == b"hello"
+    response = client.get("/batches/b/items/i0/image")
+    assert response.status_code == 302
+    assert urllib3.request("GET", response.headers["Location"]).data == b"hello"
     assert "Signature" not in page(client, "/batches/b")
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        "/batches/nobody",
-        "/batches/b/items/nobody",
-        "/batches/b/items/i0/picture",
+        "/batches/missing",
+        "/batches/b/items/missing",
+        "/batches/b/items/i0/image",
         "/batches/b/items/i0/outputs/0",
         "/batches/b/files/secrets.txt",
     ],
 )
-def test_what_is_not_there_is_said_on_a_page(client: FlaskClient, ledger: Ledger, path: str) -> None:
+def test_a_missing_resource_is_an_error_page(client: FlaskClient, ledger: Ledger, path: str) -> None:
     a_batch(ledger, items=1)
     assert "Back to the batches" in page(client, path, 404)
 
 
 def test_pages_need_a_token(redis_url: str) -> None:
     client = create_app(Settings(redis_url=redis_url, api_token=SecretStr(TOKEN))).test_client()
-    for path in ("/", "/new", "/batches/b", "/batches/b/items/i0/picture"):
-        answer = client.get(path, headers={"Accept": "text/html"})
-        assert (answer.status_code, answer.headers["Location"].partition("?")[0]) == (303, "/login")
+    for path in ("/", "/new", "/batches/b", "/batches/b/items/i0/image"):
+        response = client.get(path, headers={"Accept": "text/html"})
+        assert (response.status_code, response.headers["Location"].partition("?")[0]) == (303, "/login")
 
 
-def test_a_dead_letter_is_shown_run_again_and_forgotten(client: FlaskClient, redis_url: str) -> None:
+def test_a_dead_letter_is_shown_run_again_and_deleted(client: FlaskClient, redis_url: str) -> None:
     queue = Queue(QUEUE, connection=redis_client.connect(redis_url, decode=False), serializer=JSONSerializer)
     job = queue.enqueue(Job.COLLECT.value)
     queue.remove(job)
     queue.failed_job_registry.add(job, ttl=60)
-    assert "Forget collect" in page(client, "/")
+    assert "Delete collect" in page(client, "/")
     queue_monitor = QueueMonitor(redis_url)
     assert client.post(f"/dead-letters/{job.id}/again").status_code == 303
     assert (queue_monitor.figures().failed, queue_monitor.figures().waiting) == (0, 1)
     queue.failed_job_registry.add(job, ttl=60)
     assert client.post(f"/dead-letters/{job.id}/forget").status_code == 303
     assert queue_monitor.figures().failed == 0
-    assert client.post("/dead-letters/nobody/again").status_code == 303
+    assert client.post("/dead-letters/missing/again").status_code == 303
 
 
-def test_a_worker_whose_job_has_just_ended_is_shown_all_the_same(client: FlaskClient, redis_url: str) -> None:
+def test_a_worker_whose_job_has_just_ended_is_still_shown(client: FlaskClient, redis_url: str) -> None:
     queue = Queue(QUEUE, connection=redis_client.connect(redis_url, decode=False), serializer=JSONSerializer)
     worker = SimpleWorker([queue], name="the-worker", connection=queue.connection, serializer=JSONSerializer)
     worker.register_birth()  # type: ignore[no-untyped-call]  # as RQ has it
@@ -249,22 +249,22 @@ def test_a_worker_whose_job_has_just_ended_is_shown_all_the_same(client: FlaskCl
     assert "the-worker" in page(client, "/")
 
 
-def test_the_form_of_a_new_batch_says_when_there_is_no_place_for_outputs(client: FlaskClient) -> None:
+def test_the_form_of_a_new_batch_warns_if_no_output_location_is_set(client: FlaskClient) -> None:
     assert "PIPELINE_OUTPUT" in page(client, "/new")
 
 
-def test_a_failed_item_says_why_and_can_be_tried_again(client: FlaskClient, ledger: Ledger) -> None:
+def test_a_failed_item_shows_its_error_and_can_be_retried(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     running(ledger)
     for due in dues(ledger):
-        ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": "No person <in> the picture."})
+        ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": "No person <in> the image."})
     text = page(client, "/batches/b")
-    assert "No person &lt;in&gt; the picture." in text
-    assert 'data-do="retry"' in text
+    assert "No person &lt;in&gt; the image." in text
+    assert 'data-action="retry"' in text
 
 
 def test_schedules_are_shown_paused_and_resumed(client: FlaskClient, tmp_path: Path) -> None:
-    assert "batches start by the clock" in page(client, "/")
+    assert "start batches by the clock" in page(client, "/")
     (tmp_path / "schedules.yaml").write_text(
         "schedules: [{name: nightly, cron: '0 2 * * *', timezone: Europe/Berlin, manifest: nightly.yaml}]"
     )
@@ -275,21 +275,19 @@ def test_schedules_are_shown_paused_and_resumed(client: FlaskClient, tmp_path: P
     assert "Resume nightly" in page(client, "/")
     assert client.post("/schedules/nightly/resume").status_code == 303
     assert "Pause nightly" in page(client, "/")
-    assert client.post("/schedules/nobody/pause").status_code == 404
+    assert client.post("/schedules/missing/pause").status_code == 404
     assert client.post("/schedules/nightly/dance").status_code == 404
 
 
-def test_a_broken_file_of_schedules_is_told(client: FlaskClient, tmp_path: Path) -> None:
+def test_an_invalid_schedules_file_is_shown(client: FlaskClient, tmp_path: Path) -> None:
     (tmp_path / "schedules.yaml").write_text("schedules: [{name: nightly}]")
     assert "schedules.yaml:1:" in page(client, "/")
 
 
-def test_triggers_are_shown_with_the_batch_they_started_last(
-    client: FlaskClient, tmp_path: Path, redis_url: str
-) -> None:
+def test_triggers_are_shown_with_their_latest_batch(client: FlaskClient, tmp_path: Path, redis_url: str) -> None:
     (tmp_path / "triggers.yaml").write_text(
         "triggers: [{name: inbox, source: listing, watch: 's3://bucket/inbox/', start: manifest, every_s: 10}]"
     )
-    assert "looks every 10 s. No batch yet." in page(client, "/")
+    assert "lists every 10 s. No batch yet." in page(client, "/")
     TriggerStore.connect(redis_url).record_last_batch("inbox", "inbox-0123456789ab")
     assert "/batches/inbox-0123456789ab" in page(client, "/")

@@ -1,4 +1,4 @@
-"""The description of the API holds: schemathesis asks whatever it allows, and whatever it does not."""
+"""The API conforms to its description: schemathesis sends requests that it allows, and others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 CONFIG = {
     "headers": BEARER,
     "parameters": {"path.batch_id": "b", "path.item_id": "i0"},
-    # What a schema cannot say of a manifest is answered 422.
+    # Errors of a manifest that a schema cannot express are 422.
     "checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "404", "409", "422"]}},
 }
 
@@ -39,8 +39,8 @@ def an_app(**more: Any) -> Flask:
     )
 
 
-class Served:
-    """The app that is asked. Its description is needed before there are servers."""
+class AppUnderTest:
+    """The app under test. Its description is needed before the servers run."""
 
     app = an_app()
 
@@ -48,7 +48,7 @@ class Served:
         return self.app(environ, start_response)
 
 
-served = Served()
+served = AppUnderTest()
 schema = schemathesis.openapi.from_wsgi(
     "/openapi.json", served, headers=BEARER, config=SchemathesisConfig.from_dict(CONFIG)
 )
@@ -67,15 +67,15 @@ def _served(valkey: str, s3_server: S3Env) -> Iterator[None]:
 
 @pytest.fixture
 def _a_batch(_served: None, ledger: Ledger) -> None:
-    """A batch `b`: an item has succeeded, one runs, one waits."""
+    """Create a batch `b`: one item has succeeded, one runs, one is pending."""
     a_batch(ledger, items=3)
     running(ledger, 2)
     succeed(ledger, dues(ledger)[0])
 
 
-# A stream that ends with its batch has tests of its own.
+# The event stream does not end before its batch; test_batch_events.py covers it.
 @schema.exclude(operation_id="watch_batch").parametrize()
 @settings(max_examples=8, derandomize=True, deadline=None)
 @pytest.mark.usefixtures("_a_batch")
-def test_every_answer_is_as_described(case: schemathesis.Case[Any]) -> None:
+def test_every_response_is_as_described(case: schemathesis.Case[Any]) -> None:
     case.call_and_validate(headers=BEARER)

@@ -1,4 +1,4 @@
-"""`validate`, `submit` and what follows, with a real Valkey and a real S3 server, no worker."""
+"""`validate`, `submit` and the commands that follow, with a real Valkey and S3 server, without a worker."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def dailies(*args: str, stdin: bytes | None = None) -> Result:
 
 
 def a_manifest(folder: Path, text: str = MANIFEST) -> str:
-    """A manifest with the picture that it names beside it."""
+    """Write a manifest and the image file that it refers to."""
     (folder / "face.jpg").write_bytes(b"\xff\xd8a face")
     file = folder / "manifest.yaml"
     file.write_text(text)
@@ -64,40 +64,40 @@ def finish(ledger: Ledger, batch_id: str, status: BatchState) -> BatchRow:
 
 
 def started(ledger: Ledger, batch_id: str) -> str:
-    """The batch runs, as the `start` job would have it."""
+    """Start the batch as the `start` job does."""
     ledger.batches.start(batch_id, price_usd=Decimal(0), max_failures=1000)
     return batch_id
 
 
-def test_a_right_manifest_is_said_to_be_right(tmp_path: Path) -> None:
-    answer = dailies("validate", a_manifest(tmp_path))
-    assert answer.exit_code == 0, answer.output
-    assert "3 items" in answer.stdout
+def test_a_valid_manifest_is_reported_as_valid(tmp_path: Path) -> None:
+    result = dailies("validate", a_manifest(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert "3 items" in result.stdout
 
 
-def test_every_mistake_is_named_at_once_with_its_place(tmp_path: Path) -> None:
+def test_all_errors_are_printed_at_once_with_their_positions(tmp_path: Path) -> None:
     file = a_manifest(tmp_path, WRONG)
-    answer = dailies("validate", file)
-    assert answer.exit_code == 2
-    places = [line.split(": ")[0] for line in answer.stdout.splitlines()]
-    assert [place.rsplit(":", 2)[:2] for place in places] == [[file, "2"], [file, "3"], [file, "5"]]
+    result = dailies("validate", file)
+    assert result.exit_code == 2
+    positions = [line.split(": ")[0] for line in result.stdout.splitlines()]
+    assert [position.rsplit(":", 2)[:2] for position in positions] == [[file, "2"], [file, "3"], [file, "5"]]
 
 
-def test_a_manifest_that_is_not_there_is_exit_code_2(tmp_path: Path) -> None:
+def test_a_missing_manifest_is_exit_code_2(tmp_path: Path) -> None:
     for name in ("validate", "submit"):
-        answer = dailies(name, str(tmp_path / "gone.yaml"))
-        assert (answer.exit_code, answer.stdout) == (2, "")
-        assert "gone.yaml cannot be read: No such file or directory" in answer.stderr
+        result = dailies(name, str(tmp_path / "gone.yaml"))
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "gone.yaml cannot be read: No such file or directory" in result.stderr
 
 
-def test_rows_that_are_not_there_are_a_mistake_of_the_manifest(tmp_path: Path) -> None:
+def test_missing_rows_are_an_error_of_the_manifest(tmp_path: Path) -> None:
     file = a_manifest(tmp_path, "version: 1\nname: la\nitems_from: gone.csv\n")
-    answer = dailies("validate", file)
-    assert answer.exit_code == 2
-    assert answer.stdout.startswith(f"{file}:3:")
+    result = dailies("validate", file)
+    assert result.exit_code == 2
+    assert result.stdout.startswith(f"{file}:3:")
 
 
-def test_a_manifest_may_come_from_stdin_or_s3(storage: Storage, bucket: str) -> None:
+def test_a_manifest_is_read_from_stdin_or_s3(storage: Storage, bucket: str) -> None:
     text = b"version: 1\nname: la\nitems_from: rows.csv\n"
     storage.put(f"{bucket}in/m.yaml", text, "application/yaml")
     storage.put(f"{bucket}in/rows.csv", b"image,prompt\nhttps://example.com/1.jpg,smiles\n", "text/csv")
@@ -109,9 +109,9 @@ def test_a_manifest_may_come_from_stdin_or_s3(storage: Storage, bucket: str) -> 
 def test_submit_prints_the_batch_id_last_and_stores_its_inputs(
     tmp_path: Path, ledger: Ledger, storage: Storage, bucket: str
 ) -> None:
-    answer = dailies("submit", a_manifest(tmp_path))
-    assert answer.exit_code == 0, answer.output
-    batch_id = answer.stdout.splitlines()[-1]
+    result = dailies("submit", a_manifest(tmp_path))
+    assert result.exit_code == 0, result.output
+    batch_id = result.stdout.splitlines()[-1]
     assert ledger.batches.get(batch_id).total == 3
     assert ledger.batches.get(batch_id).output == f"{bucket}{batch_id}/"
     (image,) = {row.image for row in ledger.items.stream(batch_id) if row.image and row.image.startswith("s3://")}
@@ -127,27 +127,27 @@ def test_the_same_id_again_is_the_same_batch(tmp_path: Path, ledger: Ledger) -> 
     assert (first["new"], second["new"]) == (True, False)
     assert first["id"] == second["id"] == "mine"
     assert first["created"] == second["created"]
-    assert "was there already" in again.stderr
+    assert "exists already" in again.stderr
     assert len(list(ledger.items.stream("mine"))) == 3
 
 
-def test_submit_as_json_is_one_document_that_says_where_the_batch_is(tmp_path: Path, bucket: str) -> None:
-    answer = dailies("submit", a_manifest(tmp_path), "--batch-id", "mine", "--json")
-    found = json.loads(answer.stdout)
-    assert found["id"] == "mine"
-    assert found["status"] in ("queued", "running")
-    assert found["output"] == f"{bucket}mine/"
-    assert found["total"] == 3
+def test_submit_as_json_is_one_document_with_the_output_folder(tmp_path: Path, bucket: str) -> None:
+    result = dailies("submit", a_manifest(tmp_path), "--batch-id", "mine", "--json")
+    printed = json.loads(result.stdout)
+    assert printed["id"] == "mine"
+    assert printed["status"] in ("queued", "running")
+    assert printed["output"] == f"{bucket}mine/"
+    assert printed["total"] == 3
 
 
-def test_a_wrong_manifest_enqueues_nothing(tmp_path: Path, ledger: Ledger) -> None:
-    answer = dailies("submit", a_manifest(tmp_path, WRONG), "--json")
-    assert (answer.exit_code, answer.stdout) == (2, "")
-    assert len(answer.stderr.splitlines()) == 3
+def test_an_invalid_manifest_enqueues_nothing(tmp_path: Path, ledger: Ledger) -> None:
+    result = dailies("submit", a_manifest(tmp_path, WRONG), "--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert len(result.stderr.splitlines()) == 3
     assert ledger.queries.recent_batches() == []
 
 
-def test_a_batch_id_that_is_no_folder_is_exit_code_2(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_batch_id_that_cannot_be_a_folder_is_exit_code_2(tmp_path: Path, ledger: Ledger) -> None:
     assert dailies("submit", a_manifest(tmp_path), "--batch-id", "../x").exit_code == 2
     assert ledger.queries.recent_batches() == []
 
@@ -156,29 +156,29 @@ def test_without_redis_nothing_is_on_s3(
     tmp_path: Path, storage: Storage, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
-    answer = dailies("submit", a_manifest(tmp_path), "--batch-id", "mine")
-    assert (answer.exit_code, answer.stdout) == (3, "")
-    assert "127.0.0.1:1" in answer.stderr
+    result = dailies("submit", a_manifest(tmp_path), "--batch-id", "mine")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "127.0.0.1:1" in result.stderr
     assert list(storage.list(bucket)) == []
 
 
 def test_without_s3_nothing_is_on_the_ledger(tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
-    answer = dailies("submit", a_manifest(tmp_path), "--batch-id", "mine")
-    assert (answer.exit_code, answer.stdout) == (3, "")
-    assert "does not answer" in answer.stderr
+    result = dailies("submit", a_manifest(tmp_path), "--batch-id", "mine")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "does not answer" in result.stderr
     assert ledger.queries.recent_batches() == []
 
 
 @pytest.mark.parametrize(("outcome", "code"), [(BatchState.SUCCEEDED, 0), (BatchState.PARTIAL, 1)])
-def test_waiting_ends_with_the_batch_and_its_outcome_is_the_exit_code(
+def test_wait_ends_with_the_batch_and_its_outcome_is_the_exit_code(
     tmp_path: Path, ledger: Ledger, wait_for: Any, outcome: BatchState, code: int
 ) -> None:
     text = "version: 1\nname: la\nitems: [{id: one, image: 'https://example.com/1.jpg', prompt: x}]\n"
     file = a_manifest(tmp_path, text)
-    answers: list[Result] = []
+    results: list[Result] = []
     waiting = threading.Thread(
-        target=lambda: answers.append(dailies("submit", file, "--batch-id", "mine", "--wait", "--json"))
+        target=lambda: results.append(dailies("submit", file, "--batch-id", "mine", "--wait", "--json"))
     )
     waiting.start()
     wait_for(lambda: ledger.batches.manifest_digest("mine") and ledger.batches.is_accepted("mine"), "the batch")
@@ -191,12 +191,12 @@ def test_waiting_ends_with_the_batch_and_its_outcome_is_the_exit_code(
         ledger.runs.end(claim.run, claim.lease, SUBMITTING, FAILED, {"error": "no"})
     finish(ledger, "mine", outcome)
     waiting.join(timeout=30)
-    found = json.loads(answers[0].stdout)
-    assert (answers[0].exit_code, found["status"]) == (code, outcome)
-    assert f"mine {outcome} 1/1" in answers[0].stderr
+    printed = json.loads(results[0].stdout)
+    assert (results[0].exit_code, printed["status"]) == (code, outcome)
+    assert f"mine {outcome} 1/1" in results[0].stderr
 
 
-def test_cancel_ends_what_waits(tmp_path: Path, ledger: Ledger) -> None:
+def test_cancel_ends_pending_items(tmp_path: Path, ledger: Ledger) -> None:
     dailies("submit", a_manifest(tmp_path), "--batch-id", "mine")
     started(ledger, "mine")
     running(ledger, 1)
@@ -206,7 +206,7 @@ def test_cancel_ends_what_waits(tmp_path: Path, ledger: Ledger) -> None:
     assert Stop.BY_HAND in dailies("status", "mine").stdout
 
 
-def test_retry_opens_failed_and_unknown_items_unless_told_otherwise(tmp_path: Path, ledger: Ledger) -> None:
+def test_retry_takes_failed_items_and_unknown_ones_only_when_named(tmp_path: Path, ledger: Ledger) -> None:
     dailies("submit", a_manifest(tmp_path), "--batch-id", "mine")
     started(ledger, "mine")
     first, second, third = ledger.runs.mark_posting(claims(ledger))
@@ -215,24 +215,26 @@ def test_retry_opens_failed_and_unknown_items_unless_told_otherwise(tmp_path: Pa
     ledger.runs.mark_unknown(third.run, third.lease, adopt_wait_s=0)
     ledger.runs.expire_leases(adopt_wait_s=0, on_unknown="hold")
     finish(ledger, "mine", BatchState.FAILED)
-    assert "1 item" in dailies("retry", "mine", "--status", "failed").stdout
-    assert ledger.batches.get("mine").counts == {PENDING: 1, CANCELLED: 1, ItemState.UNKNOWN: 1}
     assert "1 item" in dailies("retry", "mine").stdout
-    assert ledger.batches.get("mine").counts == {PENDING: 2, CANCELLED: 1}
+    assert ledger.batches.get("mine").counts == {PENDING: 1, CANCELLED: 1, ItemState.UNKNOWN: 1}
     assert "no ended item" in dailies("retry", "mine").stdout
+    assert "1 item" in dailies("retry", "mine", "--status", "unknown").stdout
+    assert ledger.batches.get("mine").counts == {PENDING: 2, CANCELLED: 1}
+    assert "1 item" in dailies("retry", "mine", "--status", "failed,cancelled").stdout
+    assert ledger.batches.get("mine").counts == {PENDING: 3}
 
 
-def test_results_are_those_on_s3_once_the_batch_has_ended(tmp_path: Path, ledger: Ledger, storage: Storage) -> None:
+def test_results_are_printed_once_they_are_on_s3(tmp_path: Path, ledger: Ledger, storage: Storage) -> None:
     dailies("submit", a_manifest(tmp_path), "--batch-id", "mine")
-    answer = dailies("results", "mine")
-    assert (answer.exit_code, answer.stdout) == (1, "")
-    assert "has not ended" in answer.stderr
+    result = dailies("results", "mine")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "has not ended" in result.stderr
     text = b'{"version":1,"prompt":"\xe6\xb7\xb1"}\n'
     storage.put(f"{ledger.batches.get('mine').output}results.json", text, "application/json")
     assert dailies("results", "mine").stdout_bytes == text
 
 
-def test_a_batch_that_redis_lost_is_recovered(tmp_path: Path, ledger: Ledger, redis_url: str, bucket: str) -> None:
+def test_a_batch_that_redis_has_lost_is_recovered(tmp_path: Path, ledger: Ledger, redis_url: str, bucket: str) -> None:
     from redis import Redis
 
     dailies("submit", a_manifest(tmp_path), "--batch-id", "mine")

@@ -1,6 +1,7 @@
 from datetime import date, timedelta
 from decimal import Decimal
 
+from pipeline.domain.states import ended_count
 from pipeline.web.dashboard import charts
 
 FIRST = date(2026, 11, 1)
@@ -10,7 +11,7 @@ def days(*costs: str) -> list[tuple[date, Decimal]]:
     return [(FIRST + timedelta(days=n), Decimal(cost)) for n, cost in enumerate(costs)]
 
 
-def test_the_dearest_day_is_as_high_as_the_drawing_and_every_paid_day_is_seen() -> None:
+def test_the_highest_spend_fills_the_height_and_any_spend_is_visible() -> None:
     bars = charts.spend_bars(days("0", "100", "0.0001"))
     assert [bar.height for bar in bars] == [0.0, charts.HEIGHT, 3.0]
     assert bars[-1].x + bars[-1].width <= charts.WIDTH
@@ -20,7 +21,7 @@ def test_days_without_any_cost_have_no_bars() -> None:
     assert {bar.height for bar in charts.spend_bars(days("0", "0"))} == {0.0}
 
 
-def test_the_parts_of_a_progress_bar_stand_side_by_side() -> None:
+def test_the_parts_of_a_progress_bar_are_adjacent() -> None:
     parts = charts.progress_parts({"pending": 5, "succeeded": 4, "failed": 1}, 10)
     assert [(part.state, part.start, part.width) for part in parts] == [
         ("succeeded", 0.0, 40.0),
@@ -29,5 +30,5 @@ def test_the_parts_of_a_progress_bar_stand_side_by_side() -> None:
     ]
 
 
-def test_only_what_came_to_an_end_has_ended() -> None:
-    assert charts.ended({"succeeded": 2, "cancelled": 1, "running": 3, "pending": 9}) == 3
+def test_only_items_in_a_terminal_state_have_ended() -> None:
+    assert ended_count({"succeeded": 2, "cancelled": 1, "running": 3, "pending": 9}) == 3

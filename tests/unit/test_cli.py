@@ -1,4 +1,4 @@
-"""The group of commands: its help is light, its errors are messages with exit codes."""
+"""The command group: its help imports little, its errors are messages with exit codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEAVY = ("boto3", "botocore", "flask", "pydantic", "redis", "rich", "rq", "struc
 
 
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """Have `dailies list` raise `error`."""
+    """Make `dailies list` raise `error`."""
 
     @click.command()
     def command() -> None:
@@ -33,8 +33,8 @@ def test_help_imports_click_and_nothing_heavy() -> None:
         "import sys\n"
         "from click.testing import CliRunner\n"
         "from pipeline.cli.main import main\n"
-        "answer = CliRunner().invoke(main, ['--help'])\n"
-        "assert answer.exit_code == 0 and 'submit' in answer.stdout\n"
+        "result = CliRunner().invoke(main, ['--help'])\n"
+        "assert result.exit_code == 0 and 'submit' in result.stdout\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
         "print([name for name in sys.modules if name.startswith('pipeline.')])\n"
     )
@@ -45,11 +45,11 @@ def test_help_imports_click_and_nothing_heavy() -> None:
     assert ours == "['pipeline.cli', 'pipeline.errors', 'pipeline.cli.main']"
 
 
-def test_help_names_every_command() -> None:
-    answer = CliRunner().invoke(main.main, ["--help"])
+def test_help_lists_every_command() -> None:
+    result = CliRunner().invoke(main.main, ["--help"])
     for name, help_line in main.COMMANDS.items():
-        assert name in answer.stdout
-        assert help_line in answer.stdout
+        assert name in result.stdout
+        assert help_line in result.stdout
 
 
 @pytest.mark.parametrize(("error", "code"), [(NoSuchBatch("b"), 4), (Unreachable("gone"), 3), (DailiesError("x"), 1)])
@@ -57,16 +57,16 @@ def test_an_error_is_its_message_on_stderr_and_its_exit_code(
     monkeypatch: pytest.MonkeyPatch, error: DailiesError, code: int
 ) -> None:
     raising(monkeypatch, error)
-    answer = CliRunner().invoke(main.main, ["list"])
-    assert answer.exit_code == code
-    assert answer.stderr == f"{error}\n"
-    assert answer.stdout == ""
+    result = CliRunner().invoke(main.main, ["list"])
+    assert result.exit_code == code
+    assert result.stderr == f"{error}\n"
+    assert result.stdout == ""
 
 
-def test_ctrl_c_ends_quietly_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_exits_with_130_and_no_output(monkeypatch: pytest.MonkeyPatch) -> None:
     raising(monkeypatch, KeyboardInterrupt())
-    answer = CliRunner().invoke(main.main, ["list"])
-    assert (answer.exit_code, answer.output) == (130, "")
+    result = CliRunner().invoke(main.main, ["list"])
+    assert (result.exit_code, result.output) == (130, "")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_wrong_usage_exits_with_2(line: str) -> None:
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)
-def test_every_command_explains_itself(name: str) -> None:
-    answer = CliRunner().invoke(main.main, [name, "--help"])
-    assert answer.exit_code == 0, answer.output
-    assert "Usage:" in answer.stdout
+def test_every_command_has_a_help_text(name: str) -> None:
+    result = CliRunner().invoke(main.main, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "Usage:" in result.stdout

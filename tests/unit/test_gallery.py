@@ -28,8 +28,8 @@ A_BATCH = BatchRow(
 HOSTILE = "<script>alert(1)</script>\"'&\n<img src=x onerror=y> \u202e🎬 مرحبا"
 
 
-class Seen(HTMLParser):
-    """The elements of a page, and its text outside of scripts and styles."""
+class PageParser(HTMLParser):
+    """Collects the elements of a page, and its text outside of scripts and styles."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,122 +52,122 @@ class Seen(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def seen(rows: Iterable[ItemRow], batch: BatchRow = A_BATCH) -> Seen:
-    parser = Seen()
+def parsed(rows: Iterable[ItemRow], batch: BatchRow = A_BATCH) -> PageParser:
+    parser = PageParser()
     parser.feed("".join(gallery_page.page(batch, rows)))
     parser.close()
     return parser
 
 
-def a_take(item_id: str = "woman-1", content_type: str = "video/mp4", name: str = "0.mp4", **fields: str) -> ItemRow:
+def an_item(item_id: str = "woman-1", content_type: str = "video/mp4", name: str = "0.mp4", **fields: str) -> ItemRow:
     output = Output(f"{FOLDER}items/{item_id}/{name}", content_type, 9, "ab")
     image = fields.get("image", f"{FOLDER}inputs/abc.jpg")
     return ItemRow(item_id, "succeeded", image, fields.get("prompt", "smile"), outputs=(output,))
 
 
-def test_takes_and_pictures_are_named_relative_to_the_folder() -> None:
-    page = seen([a_take()])
+def test_outputs_and_images_have_urls_relative_to_the_folder() -> None:
+    page = parsed([an_item()])
     assert page.all("video")[0]["src"] == "items/woman-1/0.mp4"
     assert page.all("img")[0]["src"] == "inputs/abc.jpg"
 
 
-def test_names_are_percent_encoded_in_addresses() -> None:
-    page = seen([a_take("50% #1?")])
+def test_names_are_percent_encoded_in_urls() -> None:
+    page = parsed([an_item("50% #1?")])
     assert page.all("video")[0]["src"] == "items/50%25%20%231%3F/0.mp4"
 
 
-def test_nothing_is_loaded_from_elsewhere() -> None:
-    page = seen([a_take(image="https://example.com/1.jpg"), a_take(image="s3://other/2.jpg")])
+def test_the_gallery_loads_nothing_from_other_origins() -> None:
+    page = parsed([an_item(image="https://example.com/1.jpg"), an_item(image="s3://other/2.jpg")])
     loaded = [a["src"] for tag in ("img", "video", "script", "iframe") for a in page.all(tag) if "src" in a]
     assert loaded == ["items/woman-1/0.mp4"] * 2
     assert not page.all("link")
     assert "s3://other/2.jpg" in page.texts
 
 
-def test_a_picture_on_the_web_is_a_link() -> None:
-    page = seen([a_take(image="https://example.com/1.jpg?a=1&b=2")])
+def test_an_image_on_the_web_is_a_link() -> None:
+    page = parsed([an_item(image="https://example.com/1.jpg?a=1&b=2")])
     assert "https://example.com/1.jpg?a=1&b=2" in [a.get("href") for a in page.all("a")]
 
 
-def test_only_web_addresses_become_links() -> None:
-    page = seen([a_take(image="javascript:alert(1)")])
+def test_only_web_urls_become_links() -> None:
+    page = parsed([an_item(image="javascript:alert(1)")])
     assert not [a for a in page.all("a") if (a.get("href") or "").startswith("javascript")]
 
 
-def test_images_are_pictures_and_texts_are_links() -> None:
-    page = seen([a_take("a", "image/png", "0.png"), a_take("b", "text/plain; charset=utf-8", "0.txt")])
+def test_image_outputs_are_shown_and_text_outputs_are_links() -> None:
+    page = parsed([an_item("a", "image/png", "0.png"), an_item("b", "text/plain; charset=utf-8", "0.txt")])
     assert "items/a/0.png" in [a["src"] for a in page.all("img")]
     assert "items/b/0.txt" in [a.get("href") for a in page.all("a")]
 
 
-def test_text_comes_out_as_text() -> None:
-    row = replace(a_take(), id="i", prompt=HOSTILE, error=HOSTILE, image=HOSTILE)
-    page = seen([row], replace(A_BATCH, name=HOSTILE, reason=HOSTILE))
-    assert "".join(page.texts).count(HOSTILE) == 6  # title, heading, reason, picture, prompt, error
+def test_text_in_the_gallery_is_escaped() -> None:
+    row = replace(an_item(), id="i", prompt=HOSTILE, error=HOSTILE, image=HOSTILE)
+    page = parsed([row], replace(A_BATCH, name=HOSTILE, reason=HOSTILE))
+    assert "".join(page.texts).count(HOSTILE) == 6  # title, heading, reason, image, prompt, error
     assert len(page.all("script")) == 1
     assert not [a for _, a in page.elements if "onerror" in a]
 
 
 @given(st.text(max_size=60))
-def test_any_text_leaves_the_page_as_it_is(text: str) -> None:
-    plain = seen([replace(a_take(), prompt="p", error="e")])
-    odd = seen([replace(a_take(), prompt=f"p{text}", error=f"e{text}")])
-    assert odd.elements == plain.elements
+def test_no_text_changes_the_elements_of_the_page(text: str) -> None:
+    plain = parsed([replace(an_item(), prompt="p", error="e")])
+    with_text = parsed([replace(an_item(), prompt=f"p{text}", error=f"e{text}")])
+    assert with_text.elements == plain.elements
 
 
 def test_an_item_is_one_line() -> None:
-    pieces = list(gallery_page.page(A_BATCH, [replace(a_take(), prompt="a\nb\r\nc", error="\n")]))
+    pieces = list(gallery_page.page(A_BATCH, [replace(an_item(), prompt="a\nb\r\nc", error="\n")]))
     (item,) = [piece for piece in pieces if piece.startswith("<li")]
     assert item.count("\n") == 1
     assert item.endswith("\n")
 
 
-def test_the_error_is_told_in_words() -> None:
-    page = seen([ItemRow("i", "failed", None, None, attempts=3, error="No person in the picture.")])
+def test_the_error_and_the_attempts_are_shown() -> None:
+    page = parsed([ItemRow("i", "failed", None, None, attempts=3, error="No person in the image.")])
     text = " ".join(page.texts)
-    assert "No person in the picture." in text
+    assert "No person in the image." in text
     assert "3 attempts" in text
 
 
-def test_a_verdict_is_shown_with_its_note() -> None:
-    page = seen([replace(a_take(), review=Review("rejected", "Too <dark>."), take_of="woman-0")])
+def test_a_review_is_shown_with_its_note() -> None:
+    page = parsed([replace(an_item(), review=Review("rejected", "Too <dark>."), take_of="woman-0")])
     text = " ".join(page.texts)
     assert "rejected" in text
     assert "Too <dark>." in text
     assert "another take of  woman-0" in text
 
 
-def test_the_header_tells_counts_cost_and_time() -> None:
-    text = " ".join(" ".join(seen([]).texts).split())
-    assert "3 items · $0.18 · 2026-01-02 03:04 UTC · took 3 min 12 s" in text
+def test_the_header_shows_counts_cost_and_time() -> None:
+    text = " ".join(" ".join(parsed([]).texts).split())
+    assert "3 items · $0.18 · 2026-01-02 03:04 UTC · duration 3 min 12 s" in text
 
 
-def test_a_large_batch_shows_one_page_and_keeps_the_rest_as_text() -> None:
-    rows = [a_take(f"i{n}") for n in range(2 * gallery_page.PAGE + 1)]
+def test_a_large_batch_shows_one_page_and_has_the_rest_as_inert_text() -> None:
+    rows = [an_item(f"i{n}") for n in range(2 * gallery_page.PAGE_SIZE + 1)]
     page = "".join(gallery_page.page(replace(A_BATCH, total=len(rows)), iter(rows)))
-    assert len(items_of(page)) == gallery_page.PAGE
+    assert len(items_of(page)) == gallery_page.PAGE_SIZE
     waiting = re.findall(r'<script type="text/html">\n(.*?)</script>', page, re.DOTALL)
-    assert [text.count("\n") for text in waiting] == [gallery_page.PAGE, 1]
+    assert [text.count("\n") for text in waiting] == [gallery_page.PAGE_SIZE, 1]
     assert re.findall(r"<bdi>(i\d+)</bdi>", page) == [row.id for row in rows]
 
 
 def items_of(page: str) -> list[dict[str, str | None]]:
-    parser = Seen()
+    parser = PageParser()
     parser.feed(page)
     return parser.all("li")
 
 
-def test_the_page_comes_as_the_rows_do() -> None:
+def test_the_page_is_streamed_with_the_rows() -> None:
     def rows() -> Iterable[ItemRow]:
-        yield a_take()
-        raise AssertionError("read ahead")
+        yield an_item()
+        raise AssertionError("a row was read too early")
 
     pieces = gallery_page.page(A_BATCH, rows())
     assert any("woman-1" in next(pieces) for _ in range(3))
 
 
-def test_only_its_own_script_and_style_may_run() -> None:
-    (policy,) = [a["content"] or "" for a in seen([]).all("meta") if a.get("http-equiv")]
+def test_only_the_own_script_and_style_are_allowed() -> None:
+    (policy,) = [a["content"] or "" for a in parsed([]).all("meta") if a.get("http-equiv")]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert policy.count("'sha256-") == 2

@@ -1,4 +1,4 @@
-"""What people see is what is there: nothing is taken for markup or for a terminal's orders."""
+"""Terminal output shows text unchanged: no markup, no control sequences."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def written(console: Console) -> str:
         ("深い 👩\u200d🚀", "深い 👩\u200d🚀"),
     ],
 )
-def test_control_and_direction_characters_are_spelled_out(text: str, shown: str) -> None:
+def test_control_and_direction_characters_are_escaped(text: str, shown: str) -> None:
     assert terminal.escape_control_chars(text) == shown
 
 
 @pytest.mark.parametrize("on_terminal", [True, False])
-def test_markup_in_a_prompt_is_shown_as_it_is(on_terminal: bool) -> None:
+def test_markup_in_a_prompt_is_not_interpreted(on_terminal: bool) -> None:
     console = a_console(on_terminal=on_terminal)
     terminal.print_table(console, ("prompt",), [("[red]a[/red] \\[b] :smile: \x1b]0;title\x07",)])
     assert "[red]a[/red] \\[b] :smile: \\x1b]0;title\\x07" in written(console)
 
 
-def test_a_table_elsewhere_than_on_a_terminal_is_a_line_a_row_with_tabs() -> None:
+def test_a_table_outside_a_terminal_is_one_line_per_row_with_tabs() -> None:
     console = a_console(on_terminal=False)
     terminal.print_table(
         console, ("id", "prompt"), [("a", "long " * 100), ("b", "x\ty"), ("c", terminal.state("failed"))]
@@ -52,6 +52,6 @@ def test_a_table_elsewhere_than_on_a_terminal_is_a_line_a_row_with_tabs() -> Non
     assert written(console).splitlines() == ["id\tprompt", "a\t" + "long " * 100, "b\tx\\ty", "c\tfailed"]
 
 
-def test_a_moment_says_how_long_ago_it_was() -> None:
+def test_a_moment_includes_its_age() -> None:
     now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert terminal.moment(now - timedelta(minutes=2), now) == "2026-01-02 03:02:05 UTC (2 min ago)"

@@ -28,11 +28,11 @@ def test_no_event_is_lost_however_long_a_batch_runs(started: dict[int, int], ela
 def test_the_chart_draws_ends_above_and_starts_below_the_line() -> None:
     timeline = Timeline(1, ({"started": 4}, {}, {"succeeded": 1, "failed": 1}))
     first, second, third = charts.timeline_slices(timeline, BEGAN)
-    assert [(block.what, block.y, block.height) for block in first.blocks] == [("started", charts.LANE, charts.LANE)]
-    assert first.words == "2026-07-01 12:00:00 UTC, 1 s: 4 started"
-    assert (second.blocks, second.words) == ([], "")
+    assert [(block.event, block.y, block.height) for block in first.blocks] == [("started", charts.LANE, charts.LANE)]
+    assert first.title == "2026-07-01 12:00:00 UTC, 1 s: 4 started"
+    assert (second.blocks, second.title) == ([], "")
     quarter = charts.LANE / 4
-    assert [(block.what, block.y, block.height) for block in third.blocks] == [
+    assert [(block.event, block.y, block.height) for block in third.blocks] == [
         ("succeeded", charts.LANE - quarter, quarter),
         ("failed", charts.LANE - 2 * quarter, quarter),
     ]

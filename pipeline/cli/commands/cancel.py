@@ -1,4 +1,4 @@
-"""`cancel`: stop a batch."""
+"""`cancel`: cancel a batch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pipeline.cli.options import batch_argument, service, state_option
 @batch_argument
 @state_option
 def command(batch_id: str, state: Path) -> None:
-    """Stop a batch: what waits is cancelled, what runs is cancelled or killed at the vendor."""
+    """Cancel a batch: pending items are cancelled, active runs are cancelled or killed at the vendor."""
     from pipeline.domain.states import BATCH_TERMINAL
 
-    found = service(state)
-    before = found.ledger.batches.get(batch_id).status
-    if before in BATCH_TERMINAL:
-        click.echo(f"Batch {batch_id} has ended already ({before}).")
+    app = service(state)
+    status = app.ledger.batches.get(batch_id).status
+    if status in BATCH_TERMINAL:
+        click.echo(f"Batch {batch_id} has ended already ({status}).")
         return
-    found.control.cancel(batch_id)
-    click.echo(f"Batch {batch_id} is being cancelled. Runs that end well all the same are kept.")
+    app.control.cancel(batch_id)
+    click.echo(f"Batch {batch_id} is being cancelled. Runs that still succeed keep their output.")

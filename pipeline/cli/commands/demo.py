@@ -1,4 +1,4 @@
-"""`demo`: see it work."""
+"""`demo`: run the service with a sample batch."""
 
 from __future__ import annotations
 
@@ -10,21 +10,16 @@ from types import FrameType
 
 import click
 
+from pipeline.cli.options import data_folder_option
 from pipeline.domain.results import results_uri
 
 
 @click.command("demo")
-@click.option(
-    "--state",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("var/demo"),
-    show_default=True,
-    help="Folder for everything that it keeps.",
-)
+@data_folder_option("var/demo")
 def command(state: Path) -> None:
-    """Run the service with a sandbox in Wiro's place, send the sample manifest through it, show the results.
+    """Run the service with a sandbox in place of Wiro, submit the sample manifest, show the results.
 
-    Nothing leaves this machine and nothing is paid, whatever is configured.
+    No request leaves this machine and nothing is paid, whatever is configured.
     """
     import signal
 
@@ -37,39 +32,39 @@ def command(state: Path) -> None:
     from pipeline.observability import logging
 
     logging.configure()
-    people = console()
+    out = console()
     signal.signal(signal.SIGTERM, _interrupt)
     with running(state, port=None, workers=2, environ=demo.environment(os.environ)) as stack, demo.polled(stack):
-        for what, where in stack.places:
-            click.echo(f"{what:<7} {where}")
-        _use(stack.environment)
-        service = Service.connect(stack.settings)
-        batch_id = demo.submit(stack, service)
-        batch = follow(service.ledger, batch_id, people)
+        for name, address in stack.places:
+            click.echo(f"{name:<7} {address}")
+        _replace_environment(stack.environment)
+        app = Service.connect(stack.settings)
+        batch_id = demo.submit(stack, app)
+        batch = follow(app.ledger, batch_id, out)
         click.echo()
-        print_rows(service.ledger.items.stream(batch_id))
-        gallery = demo.download_results(service, batch, state / "results" / batch_id)
-        good = demo.ended_as_expected(service, batch_id)
+        print_rows(app.ledger.items.stream(batch_id))
+        gallery = demo.download_results(app, batch, state / "results" / batch_id)
+        is_expected = demo.ended_as_expected(app, batch_id)
         click.echo(f"\nResults {results_uri(batch)}")
         click.echo(f"Gallery file://{gallery.absolute()}  (open it in a browser)")
-        if good:
+        if is_expected:
             click.echo(
-                f"{batch.counts['succeeded']} succeeded, {batch.counts['failed']} failed as it should: "
-                "blooper is there to show what a failure looks like."
+                f"{batch.counts['succeeded']} succeeded, {batch.counts['failed']} failed as expected: "
+                "the item blooper shows how a failure looks."
             )
-    if not good:
+    if not is_expected:
         raise SystemExit(1)
     python = Path(sys.executable)
     shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     click.echo(
-        "\nNow with pictures of your own (still in the sandbox, while WIRO_API_KEY is not set):\n"
+        "\nTry it with your own images (in the sandbox, as long as WIRO_API_KEY is not set):\n"
         f"  {shown} -m pipeline up --state {state}\n"
-        "It tells its address: open that in a browser, choose New batch, drop pictures, type what is to happen."
+        "Open the address that it prints, choose New batch, drop images, type prompts."
     )
 
 
-def _use(environment: Mapping[str, str]) -> None:
-    """boto3 looks for its variables by itself; it must find these and no others."""
+def _replace_environment(environment: Mapping[str, str]) -> None:
+    """Replace the process environment: boto3 reads its variables there and must find no others."""
     os.environ.clear()
     os.environ.update(environment)
 

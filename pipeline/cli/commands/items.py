@@ -1,4 +1,4 @@
-"""`items`: the rows of a batch."""
+"""`items`: list the items of a batch."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ if TYPE_CHECKING:
 @click.command("items")
 @batch_argument
 @click.option(
-    "--status", "among", metavar="STATES", callback=states(tuple(ItemState)), help="Only these: failed,unknown"
+    "--status",
+    "selected",
+    metavar="STATES",
+    callback=states(tuple(ItemState)),
+    help="Only items in these states, comma-separated: failed,unknown",
 )
 @json_option
 @state_option
-def command(batch_id: str, among: tuple[str, ...] | None, as_json: bool, state: Path) -> None:
-    """The items of a batch, in the order of its manifest."""
-    found = ledger(state)
-    found.batches.get(batch_id)
-    rows = found.items.stream(batch_id, among)
+def command(batch_id: str, selected: tuple[str, ...] | None, as_json: bool, state: Path) -> None:
+    """List the items of a batch in manifest order."""
+    stores = ledger(state)
+    stores.batches.get(batch_id)
+    rows = stores.items.stream(batch_id, selected)
     if as_json:
         _print_documents(rows)
     else:
@@ -35,20 +39,20 @@ def command(batch_id: str, among: tuple[str, ...] | None, as_json: bool, state: 
 
 
 def _print_documents(rows: Iterable[ItemRow]) -> None:
-    """One JSON array, an item a line; a batch may be longer than memory is wide."""
-    from pipeline.domain.results import item_document
+    """Print one JSON array, one item per line, without holding the whole batch in memory."""
+    from pipeline.batches.documents import Item
 
     click.echo("[", nl=False)
-    between = "\n"
+    separator = "\n"
     for row in rows:
-        text = json.dumps(item_document(row), ensure_ascii=False).encode("utf-8", "replace")
-        click.echo(between.encode() + text, nl=False)
-        between = ",\n"
+        text = json.dumps(Item.of(row).as_json(), ensure_ascii=False).encode("utf-8", "replace")
+        click.echo(separator.encode() + text, nl=False)
+        separator = ",\n"
     click.echo("\n]")
 
 
 def print_rows(rows: Iterable[ItemRow]) -> None:
-    """Show items to people."""
+    """Print items as a table."""
     from pipeline.cli import terminal
     from pipeline.domain import formatting
 

@@ -8,14 +8,14 @@ import click
 
 from pipeline.cli.options import ledger, state_option
 
-_NEWEST = 50
+_MAX_BATCHES = 50
 
 
 @click.command("list")
 @state_option
 def command(state: Path) -> None:
-    """The 50 newest batches, newest first."""
+    """List the 50 newest batches, newest first."""
     from pipeline.cli.descriptions import print_batches
     from pipeline.cli.terminal import console
 
-    print_batches(console(), ledger(state).queries.recent_batches(_NEWEST))
+    print_batches(console(), ledger(state).queries.recent_batches(_MAX_BATCHES))

@@ -1,4 +1,4 @@
-"""`logs`: the messages of a run, live."""
+"""`logs`: follow the vendor's messages about a run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from pipeline.wiro.progress_message import ProgressMessage
 
 _SILENCE_S = 30.0
-"""After so long without a message the vendor is asked whether the run has ended."""
+"""After so many seconds without a message the task's status is requested."""
 _MAX_SILENT_POLLS = 20
-_PAUSE_S = 2.0
+_RETRY_DELAY_S = 2.0
 
 
 class NoRunYet(DailiesError):
-    """The vendor has no run of this item yet."""
+    """The item has no run at the vendor yet."""
 
 
 @click.command("logs")
@@ -31,26 +31,26 @@ class NoRunYet(DailiesError):
 @click.argument("item_id", metavar="ITEM")
 @state_option
 def command(batch_id: str, item_id: str, state: Path) -> None:
-    """What the vendor says of an item's latest run, from now until it ends."""
+    """Print the vendor's messages about an item's latest run, from now until the run ends."""
     from pipeline.cli.terminal import escape_control_chars
     from pipeline.wiro.client import Wiro
 
     run = ledger(state).items.run_of(batch_id, item_id)
     if run is None:
-        raise NoRunYet(f"There is no run of {item_id!r} yet. `dailies items {batch_id}` says how it is doing.")
+        raise NoRunYet(f"There is no run of {item_id!r} yet. Show its state: `dailies items {batch_id}`.")
     click.echo(f"run {run.task_id}, attempt {run.attempt}")
     for line in _lines(Wiro.from_settings(settings(state)), run.token, run.task_id):
         click.echo(escape_control_chars(line))
 
 
 def _lines(wiro: Wiro, token: str, task_id: str) -> Iterator[str]:
-    """Messages until the run ends; one that has ended already says nothing more, so that is asked first."""
+    """Yield messages until the run ends. The status is requested first: an ended run sends no message."""
     from pipeline.wiro.errors import NoResponse
 
     for _ in range(_MAX_SILENT_POLLS):
         task = wiro.task(token=token, task_id=task_id)
         if task.ended:
-            yield f"{task.status}: {'it ended well' if task.succeeded else task.failure_reason}"
+            yield f"{task.status}: {'succeeded' if task.succeeded else task.failure_reason}"
             return
         try:
             for message in wiro.progress(token, silence_s=_SILENCE_S):
@@ -58,8 +58,9 @@ def _lines(wiro: Wiro, token: str, task_id: str) -> Iterator[str]:
                 if message.ended:
                     return
         except NoResponse:
-            time.sleep(_PAUSE_S)
-    yield "The vendor has been silent for long: nobody listens any more."
+            time.sleep(_RETRY_DELAY_S)
+    minutes = _MAX_SILENT_POLLS * _SILENCE_S / 60
+    yield f"No messages for {minutes:.0f} minutes: stopped following."
 
 
 def _line(message: ProgressMessage) -> str:

@@ -1,4 +1,4 @@
-"""`pause`: submit nothing more."""
+"""`pause`: stop submitting."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import service, state_option
+from pipeline.cli.options import optional_batch_argument, service, state_option
 
 
 @click.command("pause")
-@click.argument("batch_id", metavar="[BATCH]", required=False)
+@optional_batch_argument
 @state_option
 def command(batch_id: str | None, state: Path) -> None:
-    """Submit nothing more, of BATCH or of the whole account. What runs is collected all the same."""
-    found = service(state)
+    """Submit nothing more of BATCH; without BATCH, of any batch. Active runs continue and are collected."""
+    app = service(state)
     if batch_id is None:
-        found.control.pause_account()
-        click.echo("The account is paused. `dailies resume` goes on.")
+        app.control.pause_account()
+        click.echo("The account is paused. Resume it: `dailies resume`.")
         return
-    found.control.pause(batch_id)
-    status = found.ledger.batches.get(batch_id).status
+    app.control.pause(batch_id)
+    status = app.ledger.batches.get(batch_id).status
     if status == "paused":
-        click.echo(f"Batch {batch_id} is paused. `dailies resume {batch_id}` goes on.")
+        click.echo(f"Batch {batch_id} is paused. Resume it: `dailies resume {batch_id}`.")
     else:
         click.echo(f"Batch {batch_id} is {status}: there is nothing to pause.")

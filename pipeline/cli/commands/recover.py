@@ -1,4 +1,4 @@
-"""`recover`: a batch that Redis has lost, from S3."""
+"""`recover`: rebuild a batch that Redis has lost from S3."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.cli.options import service, state_option
 @click.argument("uri", metavar="s3://…/BATCH/")
 @state_option
 def command(uri: str, state: Path) -> None:
-    """Rebuild a batch's ledger from its folder on S3, and go on with it. Nothing is paid for twice."""
+    """Rebuild a batch's ledger from its folder on S3 and continue the batch. No run is paid for twice."""
     from pipeline.batches import recovery
 
     batch_id = recovery.recover(service(state), uri)

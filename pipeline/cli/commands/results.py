@@ -1,4 +1,4 @@
-"""`results`: the results manifest, as it lies on S3."""
+"""`results`: print the results manifest."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ import click
 from pipeline.cli.options import batch_argument, service, state_option
 from pipeline.errors import DailiesError
 
-_PIECE = 64 * 1024
+_CHUNK_BYTES = 64 * 1024
 
 
 class NotEnded(DailiesError):
-    """The results are written when a batch ends."""
+    """The batch has not ended: its results do not exist yet."""
 
 
 @click.command("results")
 @batch_argument
 @state_option
 def command(batch_id: str, state: Path) -> None:
-    """Print results.json of a batch. Exit code 1 while it has not ended."""
+    """Print results.json of a batch. Exit code 1 if the batch has not ended."""
     from pipeline.domain.results import results_uri
     from pipeline.domain.states import BATCH_TERMINAL
 
-    found = service(state)
-    batch = found.ledger.batches.get(batch_id)
+    app = service(state)
+    batch = app.ledger.batches.get(batch_id)
     uri = results_uri(batch)
-    if found.storage.info(uri) is None:
+    if app.storage.info(uri) is None:
         if batch.status in BATCH_TERMINAL:
-            raise DailiesError(f"There is no object {uri}: it has been deleted since batch {batch_id!r} ended.")
+            raise DailiesError(f"{uri} does not exist: it was deleted after batch {batch_id!r} ended.")
         raise NotEnded(
-            f"Batch {batch_id!r} has not ended ({batch.status}): its results are written then. "
-            f"`dailies watch {batch_id}` follows it."
+            f"Batch {batch_id!r} has not ended ({batch.status}): its results do not exist yet. "
+            f"Follow it: `dailies watch {batch_id}`."
         )
     if batch.status not in BATCH_TERMINAL:
-        click.echo(f"Batch {batch_id!r} was opened again ({batch.status}): these are its last results.", err=True)
-    with found.storage.open(uri) as source:
-        while piece := source.read(_PIECE):
-            click.echo(piece, nl=False)
+        click.echo(f"Batch {batch_id!r} is open again ({batch.status}): these are its previous results.", err=True)
+    with app.storage.open(uri) as source:
+        while chunk := source.read(_CHUNK_BYTES):
+            click.echo(chunk, nl=False)

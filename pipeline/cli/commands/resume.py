@@ -1,4 +1,4 @@
-"""`resume`: go on."""
+"""`resume`: submit again."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import service, state_option
+from pipeline.cli.options import optional_batch_argument, service, state_option
 
 
 @click.command("resume")
-@click.argument("batch_id", metavar="[BATCH]", required=False)
+@optional_batch_argument
 @state_option
 def command(batch_id: str | None, state: Path) -> None:
-    """Go on with a paused BATCH; without one, with the account."""
-    found = service(state)
+    """Resume a paused BATCH; without BATCH, the account."""
+    app = service(state)
     if batch_id is None:
-        found.control.resume_account()
-        click.echo("The account goes on.")
+        app.control.resume_account()
+        click.echo("The account is resumed.")
         return
-    found.control.resume(batch_id)
-    click.echo(f"Batch {batch_id} is {found.ledger.batches.get(batch_id).status}.")
+    app.control.resume(batch_id)
+    click.echo(f"Batch {batch_id} is {app.ledger.batches.get(batch_id).status}.")

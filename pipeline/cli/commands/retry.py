@@ -1,4 +1,4 @@
-"""`retry`: let ended items go again."""
+"""`retry`: retry ended items."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _RETRYABLE = (ItemState.FAILED, ItemState.UNKNOWN, ItemState.CANCELLED)
 @batch_argument
 @click.option(
     "--status",
-    "among",
+    "selected",
     metavar="STATES",
-    default="failed,unknown",
+    default=ItemState.FAILED,
     show_default=True,
     callback=states(_RETRYABLE),
-    help="Which: failed, unknown, cancelled, with commas between them.",
+    help="Comma-separated: failed, unknown, cancelled. The vendor may have billed the run of an unknown item already.",
 )
 @state_option
-def command(batch_id: str, among: tuple[str, ...], state: Path) -> None:
-    """Let ended items of a batch go again. What is paid for already is copied again, not run again."""
+def command(batch_id: str, selected: tuple[str, ...], state: Path) -> None:
+    """Retry ended items of a batch. Outputs that are paid for are copied again, not bought again."""
     from pipeline.domain.formatting import pluralize
 
-    count = service(state).control.retry(batch_id, among)
+    count = service(state).control.retry(batch_id, selected)
     if count:
-        click.echo(f"{pluralize(count, 'item')} of {batch_id} to go again. `dailies watch {batch_id}` follows.")
+        click.echo(f"Retrying {pluralize(count, 'item')} of {batch_id}. Follow it: `dailies watch {batch_id}`.")
     else:
-        click.echo(f"Batch {batch_id} has no ended item that is {' or '.join(among)}.")
+        click.echo(f"Batch {batch_id} has no ended item that is {' or '.join(selected)}.")

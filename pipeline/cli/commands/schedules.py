@@ -1,4 +1,4 @@
-"""`schedules`: batches that start by the clock."""
+"""`schedules`: show and control the batches that start by the clock."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 @state_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool, state: Path) -> None:
-    """Schedules: their next times, their last batches, what was skipped and why.
+    """Show the schedules: their next times, their latest batches, skipped occurrences with the reason.
 
-    They are in the file of PIPELINE_SCHEDULES (config/schedules.yaml); docs/schedules.md tells more.
+    The file is PIPELINE_SCHEDULES (config/schedules.yaml). Reference: docs/schedules.md.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -34,15 +34,15 @@ def command(ctx: click.Context, as_json: bool, state: Path) -> None:
     from pipeline.schedules.store import ScheduleStore
     from pipeline.schedules.summary import document, summary
 
-    setup = settings(state)
-    states = ScheduleStore.connect(setup.redis_url)
-    ledger = Ledger.connect(setup.redis_url)
+    config = settings(state)
+    states = ScheduleStore.connect(config.redis_url)
+    ledger = Ledger.connect(config.redis_url)
     ledger.check_schema()
-    found = summary(setup.schedules, states, ledger, states.now())
+    schedules = summary(config.schedules, states, ledger, states.now())
     if as_json:
-        print_json(document(found))
+        print_json(document(schedules))
     else:
-        _print(console(), console(stderr=True), found, setup.schedules)
+        _print(console(), console(stderr=True), schedules, config.schedules)
 
 
 @command.command("run")
@@ -50,10 +50,10 @@ def command(ctx: click.Context, as_json: bool, state: Path) -> None:
 @state_option
 @click.pass_context
 def run(ctx: click.Context, name: str, state: Path) -> None:
-    """Make the batch of schedule NAME now; print its id as the last line of stdout.
+    """Start a batch of schedule NAME now. The last line of stdout is the batch's id.
 
-    Whatever runs or is paused: it was asked for. Exit codes: 0, 2 invalid manifest, 3 Redis or S3 does not answer,
-    4 no such schedule.
+    The schedule may be paused or have a running batch. Exit codes: 0, 2 invalid manifest, 3 Redis or S3 is
+    unavailable, 4 no such schedule.
     """
     scheduler = _scheduler(ctx, state)
     click.echo(scheduler.run(name, scheduler.store.now()).batch_id)
@@ -64,10 +64,10 @@ def run(ctx: click.Context, name: str, state: Path) -> None:
 @state_option
 @click.pass_context
 def pause(ctx: click.Context, name: str, state: Path) -> None:
-    """Skip the ticks of schedule NAME until it is resumed. What runs goes on."""
+    """Skip the occurrences of schedule NAME until it is resumed. Running batches continue."""
     scheduler = _scheduler(ctx, state)
     scheduler.pause(name, scheduler.store.now())
-    click.echo(f"Schedule {name} is paused: its ticks are skipped. `dailies schedules resume {name}` goes on.")
+    click.echo(f"Schedule {name} is paused: its occurrences are skipped. Resume it: `dailies schedules resume {name}`.")
 
 
 @command.command("resume")
@@ -75,9 +75,9 @@ def pause(ctx: click.Context, name: str, state: Path) -> None:
 @state_option
 @click.pass_context
 def resume(ctx: click.Context, name: str, state: Path) -> None:
-    """Go on with schedule NAME, from its next tick."""
+    """Resume schedule NAME, from its next occurrence."""
     _scheduler(ctx, state).resume(name)
-    click.echo(f"Schedule {name} goes on.")
+    click.echo(f"Schedule {name} is resumed.")
 
 
 def _scheduler(ctx: click.Context, state: Path) -> Scheduler:
@@ -88,13 +88,13 @@ def _scheduler(ctx: click.Context, state: Path) -> Scheduler:
     return Scheduler.of(service(state))
 
 
-def _print(out: Console, errors: Console, found: ScheduleSummary, file: Path) -> None:
-    if found.file_error:
-        errors.print("The schedules file is broken. What it said before is still in force.", style="red")
-        errors.print(found.file_error)
-    if not found.schedules:
-        out.print(f"There are no schedules: write them in {file}.")
-    for number, view in enumerate(found.schedules):
+def _print(out: Console, errors: Console, schedules: ScheduleSummary, file: Path) -> None:
+    if schedules.file_error:
+        errors.print("The schedules file is invalid. Its previous valid content is still in force.", style="red")
+        errors.print(schedules.file_error)
+    if not schedules.schedules:
+        out.print(f"There are no schedules. Add them to {file}.")
+    for number, view in enumerate(schedules.schedules):
         if number:
             out.print()
         _print_schedule(out, view)
@@ -114,24 +114,24 @@ def _print_schedule(out: Console, view: ScheduleView) -> None:
         ("manifest", schedule.manifest),
     ]
     if view.paused:
-        fields.append(("next", Text(f"paused; `dailies schedules resume {schedule.name}` goes on", "yellow")))
+        fields.append(("next", Text(f"paused; resume it: `dailies schedules resume {schedule.name}`", "yellow")))
     elif not schedule.enabled:
-        fields.append(("next", "never: it is not enabled"))
-    fields += [(_once("next", number), _local(moment)) for number, moment in enumerate(view.next)]
-    fields += [(_once("waiting", number), _local(moment)) for number, moment in enumerate(view.waiting)]
+        fields.append(("next", "never: the schedule is not enabled"))
+    fields += [(_first_only("next", number), _local(moment)) for number, moment in enumerate(view.next)]
+    fields += [(_first_only("waiting", number), _local(moment)) for number, moment in enumerate(view.waiting)]
     for number, row in enumerate(view.batches):
-        told = Text.assemble(
+        line = Text.assemble(
             escape_control_chars(row.id), "  ", coloured(row.status), f"  {row.total:,} items, ", dollars(row.cost_usd)
         )
-        fields.append((_once("batches", number), told))
+        fields.append((_first_only("batches", number), line))
     for number, record in enumerate(view.not_started):
         occurrences = [moment.astimezone(schedule.zone) for moment in (record.occurrence, record.last) if moment]
         span = " to ".join(dict.fromkeys(map(_local, occurrences)))
-        fields.append((_once("not made", number), f"{span}  {record.did}: {record.why}"))
+        fields.append((_first_only("not made", number), f"{span}  {record.did}: {record.why}"))
     print_fields(out, fields)
 
 
-def _once(label: str, number: int) -> str:
+def _first_only(label: str, number: int) -> str:
     return "" if number else label
 
 

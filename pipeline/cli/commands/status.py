@@ -1,4 +1,4 @@
-"""`status`: how a batch is doing; without one, how the account is."""
+"""`status`: show a batch, or the account and the newest batches."""
 
 from __future__ import annotations
 
@@ -7,51 +7,52 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import json_option, ledger, state_option
+from pipeline.cli.options import json_option, ledger, optional_batch_argument, state_option
 
 if TYPE_CHECKING:
     from pipeline.ledger.ledger import Ledger
 
-_NEWEST = 10
+_MAX_BATCHES = 10
 
 
 @click.command("status")
-@click.argument("batch_id", metavar="[BATCH]", required=False)
+@optional_batch_argument
 @json_option
 @state_option
 def command(batch_id: str | None, as_json: bool, state: Path) -> None:
-    """How a batch is doing; without BATCH the account and the newest batches."""
-    found = ledger(state)
+    """Show the status of BATCH; without BATCH, of the account and the newest batches."""
+    stores = ledger(state)
     if batch_id is None:
-        _account(found, as_json=as_json)
+        _show_account(stores, as_json=as_json)
     else:
-        _batch(found, batch_id, as_json=as_json)
+        _show_batch(stores, batch_id, as_json=as_json)
 
 
-def _batch(found: Ledger, batch_id: str, *, as_json: bool) -> None:
-    from pipeline.cli.descriptions import print_account_trouble, print_batch
+def _show_batch(stores: Ledger, batch_id: str, *, as_json: bool) -> None:
+    from pipeline.batches.documents import BatchStatus
+    from pipeline.cli.descriptions import print_account_notice, print_batch
     from pipeline.cli.terminal import console, print_json
-    from pipeline.domain.results import status_document
     from pipeline.domain.states import BATCH_TERMINAL
 
-    row = found.batches.get(batch_id)
+    row = stores.batches.get(batch_id)
     if as_json:
-        print_json(status_document(row))
+        print_json(BatchStatus.of(row).as_json())
         return
     out = console()
-    print_batch(out, found, row)
+    print_batch(out, stores.items, row)
     if row.status not in BATCH_TERMINAL:
-        print_account_trouble(out, found.account.get())
+        print_account_notice(out, stores.account.get())
 
 
-def _account(found: Ledger, *, as_json: bool) -> None:
-    from pipeline.cli.descriptions import account_document, print_account, print_batches
+def _show_account(stores: Ledger, *, as_json: bool) -> None:
+    from pipeline.batches.documents import Account, BatchStatus
+    from pipeline.cli.descriptions import print_account, print_batches
     from pipeline.cli.terminal import console, print_json
-    from pipeline.domain.results import status_document
 
-    account, batches = found.account.get(), found.queries.recent_batches(_NEWEST)
+    account, batches = stores.account.get(), stores.queries.recent_batches(_MAX_BATCHES)
     if as_json:
-        print_json({"account": account_document(account), "batches": [status_document(row) for row in batches]})
+        rows = [BatchStatus.of(row).as_json() for row in batches]
+        print_json({"account": Account.of(account).as_json(), "batches": rows})
         return
     out = console()
     print_account(out, account)

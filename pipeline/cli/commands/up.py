@@ -1,4 +1,4 @@
-"""`up`: the whole service on this machine."""
+"""`up`: run the whole service on this machine."""
 
 from __future__ import annotations
 
@@ -7,32 +7,28 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.options import data_folder_option
+
 
 @click.command("up")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port of the web side. Default: 8000, or a free one.")
-@click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="RQ workers.")
-@click.option(
-    "--state",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("var"),
-    show_default=True,
-    help="Folder for everything that it keeps.",
-)
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the web process. Default: 8000, or a free one.")
+@click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Number of RQ workers.")
+@data_folder_option("var")
 def command(port: int | None, workers: int, state: Path) -> None:
     """Run the whole service until SIGTERM or Ctrl-C: web, workers, scheduler, listener, as in the Procfile.
 
-    Embedded servers stand in for what is not configured: Valkey without REDIS_URL, SeaweedFS without
-    PIPELINE_OUTPUT, the sandbox without WIRO_API_KEY. Started again on the same --state it goes on where it was.
+    Embedded servers replace what is not configured: Valkey without REDIS_URL, SeaweedFS without PIPELINE_OUTPUT, the
+    sandbox without WIRO_API_KEY. Started again with the same --state, the service continues its batches.
     """
     from pipeline.local.stack import running
     from pipeline.observability import logging
     from pipeline.shutdown import shutdown_requested
 
     logging.configure()
-    with shutdown_requested() as told, running(state, port=port, workers=workers, environ=os.environ) as stack:
-        for what, where in stack.places:
-            click.echo(f"{what:<7} {where}")
-        click.echo("Ready when /readyz says so. Ctrl-C or SIGTERM stops everything.")
-        while not told.wait(0.2):
+    with shutdown_requested() as shutdown, running(state, port=port, workers=workers, environ=os.environ) as stack:
+        for name, address in stack.places:
+            click.echo(f"{name:<7} {address}")
+        click.echo("Ready when /readyz returns 200. Ctrl-C or SIGTERM stops all processes.")
+        while not shutdown.wait(0.2):
             stack.supervisor.poll()
-        click.echo("Stopping: what is at work is let finish.")
+        click.echo("Stopping: running jobs finish first.")

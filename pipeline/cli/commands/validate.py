@@ -1,4 +1,4 @@
-"""`validate`: every mistake of a manifest at once."""
+"""`validate`: check a manifest."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pipeline.cli.options import settings, state_option
 @click.argument("file")
 @state_option
 def command(file: str, state: Path) -> None:
-    """Check a manifest and name every mistake as FILE:LINE:COL: message.
+    """Check a manifest and print every error as FILE:LINE:COL: message.
 
-    FILE may also be - for stdin, or an s3:// address. Exit code 2 when there is a mistake.
+    FILE is a path, - for stdin, or an s3:// URI. Exit code 2 if the manifest has an error.
     """
     from pipeline.cli.terminal import escape_control_chars
     from pipeline.domain.formatting import pluralize
@@ -29,4 +29,4 @@ def command(file: str, state: Path) -> None:
         for problem in error.problems:
             click.echo(escape_control_chars(str(problem)))
         raise SystemExit(error.exit_code) from None
-    click.echo(f"{file}: all right: {manifest.name}, {pluralize(len(manifest.items), 'item')}, {manifest.model}")
+    click.echo(f"{file}: valid: {manifest.name}, {pluralize(len(manifest.items), 'item')}, {manifest.model}")

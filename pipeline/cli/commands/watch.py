@@ -1,4 +1,4 @@
-"""`watch`: a batch, live."""
+"""`watch`: follow a batch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pipeline.cli.options import batch_argument, ledger, state_option
 @batch_argument
 @state_option
 def command(batch_id: str, state: Path) -> None:
-    """Follow a batch until it ends. Ctrl-C ends the watching, not the batch."""
+    """Follow a batch until it ends. Ctrl-C stops only this command, not the batch."""
     from pipeline.cli.descriptions import print_batch
     from pipeline.cli.progress import follow
     from pipeline.cli.terminal import console
 
-    out, found = console(), ledger(state)
-    batch = follow(found, batch_id, out)
+    out, stores = console(), ledger(state)
+    batch = follow(stores, batch_id, out)
     out.print()
-    print_batch(out, found, batch)
+    print_batch(out, stores.items, batch)

@@ -1,65 +1,65 @@
 
 (() => {
-  const sheet = document.getElementById("sheet");
+  const grid = document.getElementById("item-grid");
   const tools = document.getElementById("tools");
   const find = document.getElementById("find");
   const back = document.getElementById("back");
-  const on = document.getElementById("on");
-  const size = Number(sheet.dataset.page);
+  const next = document.getElementById("next");
+  const size = Number(grid.dataset.pageSize);
   let state = "", page = 0;
 
-  // Every item as a line of HTML: those on the sheet, then those that wait as inert text.
-  const lines = Array.from(sheet.children, (item) => item.outerHTML);
+  // Each item as a line of HTML: first the items in the grid, then those in inert text.
+  const lines = Array.from(grid.children, (item) => item.outerHTML);
   for (const script of document.querySelectorAll('script[type="text/html"]')) {
     for (const line of script.textContent.split("\n")) if (line) lines.push(line);
     script.remove();
   }
 
-  const signs = { amp: "&", lt: "<", gt: ">", quot: '"', "#x27": "'", "#10": " ", "#13": " ", nbsp: "\u00a0" };
-  const plain = (line) =>
-    line.replace(/<[^>]*>/g, " ").replace(/&(#?\w+);/g, (all, sign) => signs[sign] ?? all).toLowerCase();
-  let words = null;
+  const entities = { amp: "&", lt: "<", gt: ">", quot: '"', "#x27": "'", "#10": " ", "#13": " ", nbsp: "\u00a0" };
+  const plainText = (line) =>
+    line.replace(/<[^>]*>/g, " ").replace(/&(#?\w+);/g, (all, entity) => entities[entity] ?? all).toLowerCase();
+  let texts = null;
 
-  function wanted() {
+  function matchingLines() {
     const text = find.value.trim().toLowerCase();
-    if (text) words ??= lines.map(plain);
+    if (text) texts ??= lines.map(plainText);
     if (!text && !state) return lines;
-    const start = `<li class="take" data-state="${state}"`;
-    return lines.filter((line, at) => (!state || line.startsWith(start)) && (!text || words[at].includes(text)));
+    const start = `<li class="item-card" data-state="${state}"`;
+    return lines.filter((line, index) => (!state || line.startsWith(start)) && (!text || texts[index].includes(text)));
   }
 
   function show() {
-    const found = wanted();
-    const pages = Math.max(1, Math.ceil(found.length / size));
+    const matches = matchingLines();
+    const pages = Math.max(1, Math.ceil(matches.length / size));
     page = Math.min(page, pages - 1);
     const first = page * size;
-    sheet.innerHTML = found.slice(first, first + size).join("");
-    tell(found.length, pages);
-    film.watch(sheet);
+    grid.innerHTML = matches.slice(first, first + size).join("");
+    showRange(matches.length, pages);
+    videoPreview.attach(grid);
   }
 
-  function tell(count, pages) {
+  function showRange(count, pages) {
     const first = page * size;
     const last = Math.min(first + size, count);
     const number = (n) => n.toLocaleString("en");
     document.getElementById("shown").textContent = count
       ? `${number(first + 1)}–${number(last)} of ${number(count)}`
-      : "Nothing is like that. Choose another state or other words.";
+      : "No item matches. Choose another state or other text.";
     tools.querySelector("nav").hidden = pages < 2;
     back.disabled = page === 0;
-    on.disabled = page >= pages - 1;
+    next.disabled = page >= pages - 1;
   }
 
-  function turn(by) {
+  function turnPage(by) {
     page += by;
     show();
     tools.scrollIntoView();
   }
 
-  let soon;
+  let searchTimer;
   find.addEventListener("input", () => {
-    clearTimeout(soon);
-    soon = setTimeout(() => { page = 0; show(); }, 200);
+    clearTimeout(searchTimer);
+    searchTimer = setTimeout(() => { page = 0; show(); }, 200);
   });
   for (const button of tools.querySelectorAll("[data-state]")) {
     button.addEventListener("click", () => {
@@ -71,9 +71,9 @@
       show();
     });
   }
-  back.addEventListener("click", () => turn(-1));
-  on.addEventListener("click", () => turn(1));
+  back.addEventListener("click", () => turnPage(-1));
+  next.addEventListener("click", () => turnPage(1));
   tools.hidden = false;
-  tell(lines.length, Math.ceil(lines.length / size) || 1);
-  film.watch(sheet);
+  showRange(lines.length, Math.ceil(lines.length / size) || 1);
+  videoPreview.attach(grid);
 })();

@@ -1,1 +1,1 @@
-"""The HTTP API: endpoints, schemas, OpenAPI, server-sent events."""
+"""The HTTP API under `/api/v1`, and its description. Imports: batches and below."""

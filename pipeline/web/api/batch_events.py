@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from flask import Response
 from werkzeug.exceptions import ServiceUnavailable
 
+from pipeline.batches.documents import Batch
 from pipeline.batches.service import Service
-from pipeline.domain.results import results_uri
 from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.web.api.batches import BATCH
 from pipeline.web.api.endpoints import Endpoints
-from pipeline.web.api.schemas import Batch
 from pipeline.web.api.sse_subscriptions import SseSubscriptions, Subscription, TooManySubscriptions
 
 RECONNECT_MS = 3000
@@ -23,12 +22,12 @@ def add_to(endpoints: Endpoints, service: Service) -> None:
 
     def read(batch_id: str) -> tuple[str, bool]:
         row = service.ledger.batches.get(batch_id)
-        document = Batch.of(row, results_uri(row))
+        document = Batch.of(row)
         return document.model_dump_json(), row.status in BATCH_TERMINAL
 
     subscriptions = SseSubscriptions(read, max(1, service.settings.web_threads // 2))
 
-    @endpoints.add("GET", f"{BATCH}/events", answers={200: "text/event-stream"}, errors=(404,))
+    @endpoints.add("GET", f"{BATCH}/events", responses={200: "text/event-stream"}, errors=(404,))
     def watch_batch(batch_id: str) -> Response:
         """Watch a batch: server-sent events.
 

@@ -1,4 +1,4 @@
-"""`/openapi.json`, and a page that shows it to people."""
+"""`/openapi.json`, and the HTML page of the API."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.web.api.manifest_schema import manifest_schemas
 
 
 def blueprint(endpoints: Endpoints) -> Blueprint:
-    """`GET /openapi.json` and `GET /docs`. The description is made once: operations are all declared by now."""
+    """Return the routes `GET /openapi.json` and `GET /docs`. Every endpoint must be declared before this call."""
     routes = Blueprint("docs", __name__)
     description = openapi.document(endpoints.all)
     description["components"]["schemas"] |= manifest_schemas()
@@ -23,20 +23,20 @@ def blueprint(endpoints: Endpoints) -> Blueprint:
 
     @routes.get("/openapi.json")
     def openapi_json() -> Response:
-        answer = Response(text, content_type=JSON)
-        answer.set_etag(etag)
-        answer.make_conditional(request)
-        return answer
+        response = Response(text, content_type=JSON)
+        response.set_etag(etag)
+        response.make_conditional(request)
+        return response
 
     @routes.get("/docs")
     def page() -> str:
-        return render_template("docs.html", spec=description, endpoints=_listed(description))
+        return render_template("api_docs.html", spec=description, endpoints=_operations(description))
 
     return routes
 
 
-def _listed(description: dict[str, Any]) -> list[dict[str, Any]]:
-    """Operations one after the other, as the page shows them."""
+def _operations(description: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the operations as a flat list."""
     return [
         {"method": method.upper(), "path": path, **endpoint}
         for path, methods in description["paths"].items()

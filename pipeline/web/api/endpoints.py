@@ -1,4 +1,4 @@
-"""Operations of the API: declared once, served by Flask, described by /openapi.json."""
+"""API endpoints: each is declared once, served by Flask and described by /openapi.json."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMedi
 
 JSON = "application/json"
 MAX_JSON_BYTES = 64 * 1024
-_PIECE = 64 * 1024
+_CHUNK_BYTES = 64 * 1024
+_MAX_MESSAGES = 20
 
 
 @dataclass(frozen=True)
 class Header:
-    """A request header that an operation looks at."""
+    """A request header that an endpoint reads."""
 
     name: str
     description: str
@@ -29,15 +30,16 @@ class Header:
 class Endpoint:
     """One method of one path.
 
-    `query` and `body` are models of what is asked; `raw_body` describes, as OpenAPI does, a body that the handler
-    reads itself. `answers` are models (or media types, of what is not JSON) by status, `errors` further statuses.
+    `query` and `body` are the models of the request. `raw_body` describes, in OpenAPI's terms, a body that the
+    handler reads itself. `responses` maps each status to a model, or to a media type if the body is not JSON.
+    `errors` lists further statuses.
     """
 
     method: str
     path: str
     summary: str
     handler: Callable[..., Response]
-    answers: Mapping[int, type[BaseModel] | str]
+    responses: Mapping[int, type[BaseModel] | str]
     errors: tuple[int, ...] = ()
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
@@ -46,27 +48,27 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        """Its `operationId`."""
+        """The `operationId`."""
         return self.handler.__name__
 
 
 @dataclass
 class Endpoints:
-    """The operations of a blueprint."""
+    """The endpoints of a blueprint."""
 
     routes: Blueprint
     all: list[Endpoint] = field(default_factory=list)
 
     def add(
-        self, method: str, path: str, *, answers: Mapping[int, type[BaseModel] | str], **more: Any
+        self, method: str, path: str, *, responses: Mapping[int, type[BaseModel] | str], **more: Any
     ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
-        """Declare the decorated handler an operation; its docstring is the summary. `more`: see Operation.
+        """Declare the decorated handler as an endpoint; its docstring is the summary. `more`: fields of Endpoint.
 
-        It gets the names in the path, and `query` and `body` where they are declared, already judged.
+        The handler is called with the names in the path, and with the validated `query` and `body` if declared.
         """
 
         def declare(handler: Callable[..., Response]) -> Callable[..., Response]:
-            endpoint = Endpoint(method, path, (handler.__doc__ or "").strip(), handler, answers, **more)
+            endpoint = Endpoint(method, path, (handler.__doc__ or "").strip(), handler, responses, **more)
             self.all.append(endpoint)
             rule = re.sub(r"\{(\w+)\}", r"<\1>", path)
             self.routes.add_url_rule(rule, endpoint.name, _view(endpoint), methods=[method])
@@ -75,8 +77,8 @@ class Endpoints:
         return declare
 
 
-def answer(document: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """`document` as JSON. What was read may be asked for again with If-None-Match."""
+def json_response(document: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return `document` as a JSON response. A GET has an ETag and honours If-None-Match."""
     text = document.model_dump_json(exclude_unset=True).encode("utf-8", "replace")
     response = Response(text, status, headers, content_type=JSON)
     if request.method == "GET" and status == 200:
@@ -86,51 +88,51 @@ def answer(document: BaseModel, status: int = 200, headers: Mapping[str, str] | 
 
 
 def whole_body() -> bytes:
-    """The body of the request; 413 where it is longer than it may be."""
-    # request.get_data() would cut a body without a length short where it reaches the limit, and say nothing.
-    return b"".join(iter(lambda: request.stream.read(_PIECE), b""))
+    """Return the request's body. Raises RequestEntityTooLarge (413) above the limit."""
+    # request.get_data() silently truncates a body without Content-Length at the limit.
+    return b"".join(iter(lambda: request.stream.read(_CHUNK_BYTES), b""))
 
 
 def _view(endpoint: Endpoint) -> Callable[..., Response]:
     def view(**names: str) -> Response:
-        asked: dict[str, BaseModel] = {}
+        models: dict[str, BaseModel] = {}
         if endpoint.query is not None:
-            asked["query"] = _query(endpoint.query)
+            models["query"] = _query(endpoint.query)
         if endpoint.body is not None:
-            asked["body"] = _body(endpoint.body)
-        return endpoint.handler(**names, **asked)
+            models["body"] = _body(endpoint.body)
+        return endpoint.handler(**names, **models)
 
     return view
 
 
 def _query(model: type[BaseModel]) -> BaseModel:
     values: dict[str, Any] = {}
-    for name, given in request.args.lists():
+    for name, texts in request.args.lists():
         known = model.model_fields.get(name)
         if known is not None and get_origin(known.annotation) is list:
-            values[name] = [part for text in given for part in text.split(",") if part]
-        elif len(given) > 1:
-            raise BadRequest(f"{name}: is given more than once.")
+            values[name] = [part for text in texts for part in text.split(",") if part]
+        elif len(texts) > 1:
+            raise BadRequest(f"{name}: the query has this parameter more than once. Send it once.")
         else:
-            values[name] = given[0]
+            values[name] = texts[0]
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise BadRequest(in_words(error)) from None
+        raise BadRequest(error_messages(error)) from None
 
 
 def _body(model: type[BaseModel]) -> BaseModel:
     request.max_content_length = MAX_JSON_BYTES
     data = whole_body()
     if data and request.mimetype != JSON:
-        raise UnsupportedMediaType(f"The body is to be {JSON}.")
+        raise UnsupportedMediaType(f"The content type of the body is not {JSON}. Send the body as {JSON}.")
     try:
         return model.model_validate_json(data or b"{}")
     except ValidationError as error:
-        raise UnprocessableEntity(in_words(error)) from None
+        raise UnprocessableEntity(error_messages(error)) from None
 
 
-def in_words(error: ValidationError) -> str:
-    """All mistakes of what was asked, without what was asked itself."""
-    found = [f"{'.'.join(map(str, mistake['loc'])) or 'body'}: {mistake['msg']}" for mistake in error.errors()]
-    return "; ".join(found[:20])
+def error_messages(error: ValidationError) -> str:
+    """Return the validation errors as one line, without the values that were sent."""
+    messages = [f"{'.'.join(map(str, entry['loc'])) or 'body'}: {entry['msg']}" for entry in error.errors()]
+    return "; ".join(messages[:_MAX_MESSAGES])

@@ -1,4 +1,4 @@
-"""Pictures sent by a browser: stored once under `{output}inputs/`, so that a manifest can name them."""
+"""Image upload: an image is stored once under `{output}inputs/`, so that a manifest can refer to it."""
 
 from __future__ import annotations
 
@@ -13,67 +13,66 @@ from pipeline.batches.service import Service
 from pipeline.batches.submission import INPUTS
 from pipeline.domain.image_types import SIGNATURE_BYTES, image_suffix, image_type
 from pipeline.errors import InvalidSettings
-from pipeline.storage.s3 import join
-from pipeline.web.api.endpoints import Endpoints, answer
+from pipeline.storage.s3 import Storage, join
+from pipeline.web.api.endpoints import Endpoints, json_response
 from pipeline.web.api.schemas import UploadedImage
 
-MAX_INPUT_BYTES = 25 * 1024 * 1024
-_PIECE = 64 * 1024
-_IN_MEMORY = 1024 * 1024
+MAX_IMAGE_BYTES = 25 * 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
+_MAX_MEMORY_BYTES = 1024 * 1024
 _BODY = {
     "required": True,
-    "description": "The picture: JPEG, PNG, WebP, GIF, BMP or AVIF, told by its content.",
+    "description": "A JPEG, PNG, WebP, GIF, BMP or AVIF image. Its content decides the type.",
     "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
 }
 
 
 def add_to(endpoints: Endpoints, service: Service) -> None:
     """Add `POST /api/v1/inputs`."""
+    _add_upload(endpoints, service.storage, service.settings.output)
 
+
+def _add_upload(endpoints: Endpoints, storage: Storage, output: str | None) -> None:
     @endpoints.add(
         "POST",
         "/api/v1/inputs",
-        answers={201: UploadedImage, 200: UploadedImage},
+        responses={201: UploadedImage, 200: UploadedImage},
         errors=(400, 413, 415, 502),
         raw_body=_BODY,
     )
     def store_input() -> Response:
-        """Store a picture, at most 25 MB, and tell its address. 200 when it is there already."""
-        request.max_content_length = MAX_INPUT_BYTES
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
+        """Store an image of at most 25 MB and return its URI. 200 if the image is stored already."""
+        request.max_content_length = MAX_IMAGE_BYTES
+        with tempfile.SpooledTemporaryFile(_MAX_MEMORY_BYTES) as file:
             digest, size, head = _receive(file)
-            content_type, suffix = _kind(head)
-            uri = join(_output(service), INPUTS, f"{digest}{suffix}")
-            is_new = service.storage.info(uri) is None
+            content_type, suffix = _image_type(head)
+            if output is None:
+                raise InvalidSettings("PIPELINE_OUTPUT is not set. Set PIPELINE_OUTPUT=s3://bucket/prefix/.")
+            uri = join(output, INPUTS, f"{digest}{suffix}")
+            is_new = storage.info(uri) is None
             if is_new:
                 file.seek(0)
-                service.storage.put_stream(uri, file, content_type)
-        stored = UploadedImage(uri=uri, content_type=content_type, size=size, sha256=digest)
-        return answer(stored, 201 if is_new else 200)
+                storage.put_stream(uri, file, content_type)
+        document = UploadedImage(uri=uri, content_type=content_type, size=size, sha256=digest)
+        return json_response(document, 201 if is_new else 200)
 
 
 def _receive(file: IO[bytes]) -> tuple[str, int, bytes]:
-    """The body, written to `file`: its SHA-256, its size, its first bytes."""
+    """Write the request's body to `file`. Return its SHA-256, its size in bytes and its first chunk's beginning."""
     digest, size, head = hashlib.sha256(), 0, b""
-    while piece := request.stream.read(_PIECE):
-        head = head or piece[:SIGNATURE_BYTES]
-        digest.update(piece)
-        size += len(piece)
-        file.write(piece)
+    while chunk := request.stream.read(_CHUNK_BYTES):
+        head = head or chunk[:SIGNATURE_BYTES]
+        digest.update(chunk)
+        size += len(chunk)
+        file.write(chunk)
     if request.content_length is not None and size != request.content_length:
-        raise BadRequest("The picture did not come whole.")
+        raise BadRequest(f"The body has {size} of {request.content_length} bytes. Send the image again.")
     return digest.hexdigest(), size, head
 
 
-def _kind(head: bytes) -> tuple[str, str]:
-    """Return content type and file ending of an image that begins with `head`. Raises UnsupportedMediaType."""
+def _image_type(head: bytes) -> tuple[str, str]:
+    """Return the content type and file suffix of an image that begins with `head`. Raises UnsupportedMediaType."""
     suffix = image_suffix(head)
     if suffix is None:
-        raise UnsupportedMediaType("This is no picture: JPEG, PNG, WebP, GIF, BMP and AVIF are taken.")
+        raise UnsupportedMediaType("The body is not an image. Send a JPEG, PNG, WebP, GIF, BMP or AVIF image.")
     return image_type(suffix), suffix
-
-
-def _output(service: Service) -> str:
-    if service.settings.output is None:
-        raise InvalidSettings("No place for pictures: set PIPELINE_OUTPUT=s3://bucket/prefix/.")
-    return service.settings.output

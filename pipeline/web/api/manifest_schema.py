@@ -1,6 +1,6 @@
-"""The manifest as /openapi.json describes it: the models that judge it, with a word for people on each key. Pure.
+"""The manifest in /openapi.json: the models that validate it, with a description of each key. Pure.
 
-What a schema cannot say, `POST /api/v1/estimate` does.
+`POST /api/v1/estimate` checks what a schema cannot express.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from pipeline.manifest.validators import DEFAULT_IMAGE_FIELD, DEFAULT_MODEL
 
 NAME = "ManifestEntry"
 _REF = "#/components/schemas/{model}"
-_SAYS: dict[str, dict[str, str]] = {
+_DESCRIPTIONS: dict[str, dict[str, str]] = {
     NAME: {
         "": "A batch. At least one of `items`, `matrix` and `items_from`.",
-        "version": "1, the only one that there is.",
+        "version": "Always 1.",
         "name": "Up to 63 lower-case letters, digits and '-'.",
         "model": f"owner/model at the vendor; default: {DEFAULT_MODEL}.",
         "output": "`s3://bucket/prefix/` in a bucket of the service; default: the service's own.",
         "image_field": f"The model's field for an image; default: {DEFAULT_IMAGE_FIELD}.",
         "params": "Further model parameters, for every item.",
-        "notify": "An https:// address that is told when the batch ends.",
-        "items_from": "`s3://…/rows.csv` or `.jsonl`; columns id, image, prompt, any other is a param.",
+        "notify": "An https:// URL that receives a notification when the batch ends.",
+        "items_from": "`s3://…/rows.csv` or `.jsonl`; columns id, image, prompt; any other column is a parameter.",
     },
     "ItemEntry": {
-        "": "One picture and prompt.",
-        "id": "Derived from the content when it is left out.",
+        "": "One image and prompt.",
+        "id": "Default: derived from the content.",
         "image": "`https://…`, or `s3://…` in a bucket of the service.",
         "params": "Further model parameters, for this item.",
     },
     "LimitsEntry": {
-        "": "What a batch may use.",
-        "max_active": "Most runs at a time.",
+        "": "Limits of a batch.",
+        "max_active": "Maximum number of active runs.",
         "budget_usd": "US dollars as decimal text.",
-        "attempts": "Most attempts an item; default: 3.",
-        "tolerated_failures": "Items (`10`) or a share (`10%`): more failures stop the batch.",
+        "attempts": "Maximum number of attempts per item; default: 3.",
+        "tolerated_failures": "Items (`10`) or a share (`10%`): more failures cancel the batch.",
         "deadline": "From the batch's creation: `90s`, `45m`, `2h`, `1d`.",
     },
     "MatrixEntry": {"": "Every image with every prompt."},
@@ -56,31 +56,31 @@ MANIFEST_BODY: dict[str, Any] = {
 
 
 def manifest_schemas() -> dict[str, dict[str, Any]]:
-    """The schemas that MANIFEST_BODY refers to."""
+    """Return the schemas that MANIFEST_BODY refers to."""
     manifest = ManifestEntry.model_json_schema(ref_template=_REF)
-    found: dict[str, dict[str, Any]] = {**manifest.pop("$defs"), NAME: manifest}
-    found["ItemEntry"] = TypeAdapter(ItemEntry).json_schema(ref_template=_REF)
-    # Items are judged a handful at a time, so the model of a manifest does not name theirs.
+    schemas: dict[str, dict[str, Any]] = {**manifest.pop("$defs"), NAME: manifest}
+    schemas["ItemEntry"] = TypeAdapter(ItemEntry).json_schema(ref_template=_REF)
+    # Items are validated in groups, so the manifest's model does not refer to their model.
     items = {"type": "array", "items": {"$ref": _REF.format(model="ItemEntry")}}
     manifest["properties"]["items"] = {"anyOf": [items, {"type": "null"}]}
     manifest["examples"] = [_EXAMPLE]
-    _take_as_written(found)
-    for model, says in _SAYS.items():
-        found[model]["description"] = says[""]
-        for key, schema in found[model]["properties"].items():
+    _accept_scalars(schemas)
+    for model, descriptions in _DESCRIPTIONS.items():
+        schemas[model]["description"] = descriptions[""]
+        for key, schema in schemas[model]["properties"].items():
             schema.pop("title", None)
-            if key in says:
-                schema["description"] = says[key]
-    return found
+            if key in descriptions:
+                schema["description"] = descriptions[key]
+    return schemas
 
 
-def _take_as_written(schema: Any) -> None:
-    """Where a manifest has text, YAML's numbers and booleans are text as written: `id: 007` is "007"."""
+def _accept_scalars(schema: Any) -> None:
+    """Allow numbers and booleans in place of text: a manifest's `id: 007` is the text "007"."""
     if isinstance(schema, dict):
         if schema.get("type") == "string":
             schema["type"] = ["string", "number", "boolean"]
         for part in schema.values():
-            _take_as_written(part)
+            _accept_scalars(part)
     elif isinstance(schema, list):
         for part in schema:
-            _take_as_written(part)
+            _accept_scalars(part)

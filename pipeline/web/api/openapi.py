@@ -1,4 +1,4 @@
-"""OpenAPI 3.1 from the declared operations. Pure."""
+"""The OpenAPI 3.1 description of the declared endpoints. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMES = {
 
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """The whole description."""
+    """Return the description of all endpoints."""
     schemas = _Schemas(endpoints)
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
@@ -32,7 +32,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "info": {
             "title": "Dailies",
             "version": "1",
-            "description": "A list of pictures and prompts in, a video of each on S3 out. Money is decimal text, "
+            "description": "Makes a video on S3 from each image/prompt pair of a manifest. Money is decimal text, "
             "times are RFC 3339 UTC, errors are problem documents (RFC 9457).",
         },
         "paths": paths,
@@ -45,18 +45,18 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
 
 
 class _Schemas:
-    """The models of all operations, and references to them."""
+    """The schemas of all models, and references to them."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
-        wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(ProblemDocument, "serialization"): None}
+        models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(ProblemDocument, "serialization"): None}
         for endpoint in endpoints:
-            for answer in endpoint.answers.values():
-                if not isinstance(answer, str):
-                    wanted[answer, "serialization"] = None
-            for asked in (endpoint.body, endpoint.query):
-                if asked is not None:
-                    wanted[asked, "validation"] = None
-        self._references, top = models_json_schema(list(wanted), ref_template=_REF)
+            for response in endpoint.responses.values():
+                if not isinstance(response, str):
+                    models[response, "serialization"] = None
+            for model in (endpoint.body, endpoint.query):
+                if model is not None:
+                    models[model, "validation"] = None
+        self._references, top = models_json_schema(list(models), ref_template=_REF)
         self.definitions: dict[str, Any] = top["$defs"]
 
     def of(self, model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Any]:
@@ -64,12 +64,12 @@ class _Schemas:
 
     def properties(self, model: type[BaseModel]) -> dict[str, Any]:
         name = self.of(model, "validation")["$ref"].rpartition("/")[2]
-        found: dict[str, Any] = self.definitions[name]["properties"]
-        return found
+        properties: dict[str, Any] = self.definitions[name]["properties"]
+        return properties
 
 
 def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
-    described: dict[str, Any] = {
+    operation: dict[str, Any] = {
         "operationId": endpoint.name,
         "summary": endpoint.summary.partition("\n")[0],
         "parameters": [
@@ -80,14 +80,14 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
         "responses": _responses(endpoint, schemas),
     }
     if rest := endpoint.summary.partition("\n")[2].strip():
-        described["description"] = re.sub(r"\s*\n\s*", " ", rest)
+        operation["description"] = re.sub(r"\s*\n\s*", " ", rest)
     if endpoint.raw_body is not None:
-        described["requestBody"] = endpoint.raw_body
+        operation["requestBody"] = endpoint.raw_body
     elif endpoint.body is not None:
         required = any(field.is_required() for field in endpoint.body.model_fields.values())
         schema = schemas.of(endpoint.body, "validation")
-        described["requestBody"] = {"required": required, "content": {JSON: {"schema": schema}}}
-    return described
+        operation["requestBody"] = {"required": required, "content": {JSON: {"schema": schema}}}
+    return operation
 
 
 def _names(endpoint: Endpoint) -> list[str]:
@@ -107,7 +107,7 @@ def _query_parameters(endpoint: Endpoint, schemas: _Schemas) -> list[dict[str, A
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter that is not given is left out: there is no null in a query."""
+    """Return the schema without null: a query omits a parameter that has no value."""
     options = [option for option in schema.get("anyOf", []) if option.get("type") != "null"]
     if len(options) != 1:
         return schema
@@ -122,15 +122,15 @@ def _header(header: Header) -> dict[str, Any]:
 
 def _responses(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
     responses: dict[str, Any] = {}
-    for status, answer in endpoint.answers.items():
-        media = answer if isinstance(answer, str) else JSON
-        schema = {"type": "string"} if isinstance(answer, str) else schemas.of(answer, "serialization")
+    for status, body in endpoint.responses.items():
+        media = body if isinstance(body, str) else JSON
+        schema = {"type": "string"} if isinstance(body, str) else schemas.of(body, "serialization")
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "content": {media: {"schema": schema}},
         }
-    if endpoint.method == "GET" and 200 in endpoint.answers:
-        responses["304"] = {"description": "It is as it was when the ETag in If-None-Match was given."}
+    if endpoint.method == "GET" and 200 in endpoint.responses:
+        responses["304"] = {"description": "The ETag in If-None-Match still matches."}
     for status in sorted({*endpoint.errors, *_ALWAYS}):
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,

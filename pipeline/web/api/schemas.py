@@ -1,50 +1,40 @@
-"""What the API takes and answers, as pydantic models: the answers are made of them, and so is /openapi.json. Pure."""
+"""Request and response bodies of the API, as pydantic models. /openapi.json is made from them. Pure.
+
+Batches, items and the account are described in `pipeline.batches.documents`, which the CLI uses too.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer
+from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.domain.model import BatchRow, ItemRow
-from pipeline.domain.results import item_document, status_document, timestamp
-from pipeline.domain.states import BatchState, ItemState
-from pipeline.ledger.records import AccountRow
+from pipeline.batches.documents import Batch, Digest, Document, Item, Money, Size, Uri
+from pipeline.domain.states import ItemState
 
 BATCH_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
-MAX_A_PAGE = 500
+MAX_PAGE_SIZE = 500
 MAX_PROMPT_CHARS = 10_000
 
-Money = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$", description="US dollars as decimal text.", examples=["0.27"])]
-Uri = Annotated[str, Field(examples=["s3://bucket/prefix/la-street/items/woman-1/0.mp4"])]
-Size = Annotated[int, Field(ge=0, description="In bytes.")]
-Digest = Annotated[str, Field(description="Hex SHA-256.")]
-Limit = Annotated[int, Field(ge=1, le=MAX_A_PAGE, description="At most so many a page.")]
-Cursor = Annotated[str, Field(max_length=128, description="`next` of the page before.")]
-
-
-class ResponseModel(BaseModel):
-    """What is answered."""
-
-    model_config = ConfigDict(extra="forbid")
+Limit = Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE, description="Maximum number of entries per page.")]
+Cursor = Annotated[str, Field(max_length=128, description="`next` of the previous page.")]
 
 
 class RequestModel(BaseModel):
-    """What is asked."""
+    """A request body or query."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class ManifestProblem(ResponseModel):
-    """One mistake, and where it stands in what was sent."""
+class ManifestProblem(Document):
+    """One error in a manifest and its position."""
 
     line: int
     column: int
     message: str
 
 
-class ProblemDocument(ResponseModel):
+class ProblemDocument(Document):
     """An error (RFC 9457)."""
 
     type: str
@@ -54,135 +44,34 @@ class ProblemDocument(ResponseModel):
     errors: list[ManifestProblem] | None = None
 
 
-class Batch(ResponseModel):
-    """One batch with its figures."""
-
-    id: str
-    name: str
-    model: str
-    status: BatchState
-    counts: dict[ItemState, int] = Field(description="Items by state; only states that occur.")
-    total: int
-    cost_usd: Money
-    created: datetime
-    finished: datetime | None
-    output: Uri = Field(description="The folder of the batch.")
-    trigger: str = Field(description="What started it: `cli`, `api`, `schedule:NAME`, `trigger:NAME`.")
-    revision: int
-    reason: str | None = Field(description="Why it was stopped or does not go on, in words.")
-    results: Uri | None = Field(description="results.json, once the batch has ended.")
-
-    @field_serializer("created", "finished")
-    def _time(self, when: datetime | None) -> str | None:
-        return timestamp(when)
-
-    @classmethod
-    def of(cls, row: BatchRow, results: str) -> Batch:
-        """The document of a row. `results` is where its results are once it has ended."""
-        return cls.model_validate(
-            {
-                **status_document(row),
-                "model": row.model,
-                "trigger": row.trigger,
-                "revision": row.revision,
-                "reason": row.reason,
-                "results": results if row.finished else None,
-            }
-        )
-
-
-class Batches(ResponseModel):
+class Batches(Document):
     """A page of batches, newest first."""
 
     batches: list[Batch]
-    next: str | None = Field(description="`cursor` of the next page; null on the last.")
+    next: str | None = Field(description="`cursor` of the next page; null on the last page.")
 
 
-class OutputFile(ResponseModel):
-    """One file of an item."""
-
-    uri: Uri
-    content_type: str
-    size: Size
-    sha256: Digest
-
-
-class Verdict(ResponseModel):
-    """What a person thinks of an item."""
-
-    mark: Literal["approved", "rejected"]
-    note: str
-
-
-class Item(ResponseModel):
-    """One item with what became of it."""
-
-    id: str
-    status: ItemState
-    image: str | None
-    prompt: str | None
-    params: dict[str, Any]
-    task_id: str | None
-    attempts: int
-    cost_usd: Money
-    elapsed_s: float | None
-    error: str | None
-    outputs: list[OutputFile]
-    review: Verdict | None = None
-    take_of: str | None = Field(None, description="The item of which this is another take.")
-
-    @classmethod
-    def of(cls, row: ItemRow) -> Item:
-        """The document of a row."""
-        return cls.model_validate(item_document(row))
-
-
-class Items(ResponseModel):
-    """A page of items in manifest order. A page of a filtered list may be short, even empty, and not be the last."""
+class Items(Document):
+    """A page of items in manifest order. A page of a filtered list can be short, even empty, before the last page."""
 
     items: list[Item]
-    next: str | None = Field(description="`cursor` of the next page; null on the last.")
+    next: str | None = Field(description="`cursor` of the next page; null on the last page.")
 
 
-class Account(ResponseModel):
-    """How the account at the vendor is doing."""
+class RetryResult(Document):
+    """The result of a retry."""
 
-    active: int = Field(description="Runs at the vendor now.")
-    concurrency_limit: int | None = Field(description="Most runs at a time; null: no limit is known.")
-    paused_reason: str | None = Field(description="Why nothing is submitted; null when it is.")
-    backoff_until: datetime | None
-    backoff_reason: str | None = Field(description="What the vendor said that makes us wait.")
-
-    @field_serializer("backoff_until")
-    def _time(self, when: datetime | None) -> str | None:
-        return timestamp(when)
-
-    @classmethod
-    def of(cls, row: AccountRow) -> Account:
-        """The document of a row."""
-        return cls(
-            active=row.active,
-            concurrency_limit=row.concurrency_limit,
-            paused_reason=row.paused_reason,
-            backoff_until=row.backoff_until,
-            backoff_reason=row.backoff_reason,
-        )
+    reopened: int = Field(description="Number of items that are pending again.")
 
 
-class RetryResult(ResponseModel):
-    """What a retry did."""
+class TakeResult(Document):
+    """A new take of an item."""
 
-    reopened: int = Field(description="Items that go again.")
-
-
-class TakeResult(ResponseModel):
-    """Another take of an item."""
-
-    item: str = Field(description="The new item's id.")
+    item: str = Field(description="Id of the new item.")
 
 
-class UploadedImage(ResponseModel):
-    """A picture that was stored: an item's `image` may name it by its `uri`."""
+class UploadedImage(Document):
+    """A stored image. Use its `uri` as the `image` of an item."""
 
     uri: Uri
     content_type: str
@@ -190,50 +79,53 @@ class UploadedImage(ResponseModel):
     sha256: Digest
 
 
-class Estimate(ResponseModel):
-    """A manifest that is right, and what it would cost."""
+class Estimate(Document):
+    """The estimated cost of a valid manifest."""
 
     name: str
     model: str
     items: int
-    per_run_usd: Money | None = Field(description="null: the vendor tells no price for a run.")
-    total_usd: Money | None = Field(description="Every item once.")
+    per_run_usd: Money | None = Field(description="Price of one run; null if the vendor gives no price per run.")
+    total_usd: Money | None = Field(description="Price of one run for each item.")
 
 
 class BatchesQuery(RequestModel):
-    """Which batches."""
+    """Selects batches."""
 
     limit: Limit = 50
     cursor: Cursor | None = None
 
 
 class ItemsQuery(RequestModel):
-    """Which items."""
+    """Selects items."""
 
     limit: Limit = 100
-    cursor: Annotated[str, Field(pattern=r"^\d{1,9}$", description="`next` of the page before.")] | None = None
+    cursor: Annotated[str, Field(pattern=r"^\d{1,9}$", description="`next` of the previous page.")] | None = None
     status: Annotated[list[ItemState], Field(description="Only items in one of these states.")] = []
-    text: Annotated[str, Field(max_length=200, description="Only items with this in id, image or prompt.")] = ""
+    text: Annotated[str, Field(max_length=200, description="Only items with this text in id, image or prompt.")] = ""
     review: Annotated[
         Literal["approved", "rejected", "none"] | None,
-        Field(description="Only items with this verdict; `none`: what has succeeded and nobody has judged."),
+        Field(description="Only items with this review; `none`: succeeded items without a review."),
     ] = None
 
 
 class RetryRequest(RequestModel):
-    """Which items go again; what is paid is copied again, not run."""
+    """Selects the items to retry by their state. Outputs that are paid for are copied again, not bought again."""
 
-    status: list[Literal["failed", "unknown", "cancelled"]] = ["failed"]
+    status: Annotated[
+        list[Literal["failed", "unknown", "cancelled"]],
+        Field(description="The vendor may already have billed the run of an `unknown` item."),
+    ] = ["failed"]
 
 
 class ReviewRequest(RequestModel):
-    """A verdict; `mark` null takes it back."""
+    """A review; `mark` null removes it."""
 
     mark: Literal["approved", "rejected"] | None
     note: Annotated[str, Field(max_length=2000)] = ""
 
 
 class TakeRequest(RequestModel):
-    """The prompt of another take."""
+    """The prompt of a new take."""
 
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)]

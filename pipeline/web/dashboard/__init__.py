@@ -1,1 +1,1 @@
-"""The HTML pages."""
+"""The HTML pages. Imports: schedules, triggers, batches and below."""

@@ -1,4 +1,4 @@
-"""What starts batches by itself: schedules and triggers, as the dashboard shows and steers them."""
+"""Schedules and triggers in the dashboard: what starts batches without a person."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pipeline.triggers.rule_loader import RuleLoader
 from pipeline.triggers.store import TriggerStore
 
 MAX_SHOWN = 50
-"""So many schedules and so many triggers are shown."""
+"""Maximum number of schedules, and of triggers, on the page."""
 
 
 @dataclass(frozen=True)
 class TriggerView:
-    """One trigger, the batch that it started last, and when it looks next, in words."""
+    """One trigger, the batch that it started last, and in words when it starts the next."""
 
     rule: Rule
     last: str | None
@@ -31,39 +31,39 @@ class TriggerView:
 
 
 class AutomationViews:
-    """Reads both files and what the ledger knows of them. Every method may raise Unreachable."""
+    """Reads the schedules and triggers in force and their state. Every method may raise Unreachable."""
 
     def __init__(self, service: Service) -> None:
-        self._service = service
+        self._ledger = service.ledger
         self._scheduler = Scheduler.of(service)
         self._rules = RuleLoader(service.settings.triggers)
-        self._memory = TriggerStore.connect(service.settings.redis_url)
+        self._trigger_store = TriggerStore.connect(service.settings.redis_url)
 
     def schedules(self) -> ScheduleSummary:
-        """The schedules that are in force, the first MOST."""
+        """Return the first MAX_SHOWN schedules in force."""
         states = self._scheduler.store
-        return summary(self._scheduler.file, states, self._service.ledger, states.now(), limit=MAX_SHOWN)
+        return summary(self._scheduler.file, states, self._ledger, states.now(), limit=MAX_SHOWN)
 
     def triggers(self) -> Sequence[TriggerView]:
-        """The triggers that are in force, the first MOST."""
+        """Return the first MAX_SHOWN triggers in force."""
         rules = self._rules.rules()[:MAX_SHOWN]
-        last = self._memory.last_batches([rule.name for rule in rules])
+        last = self._trigger_store.last_batches([rule.name for rule in rules])
         return [TriggerView(rule, batch, _next(rule)) for rule, batch in zip(rules, last, strict=True)]
 
     def blueprint(self) -> Blueprint:
-        """`POST /schedules/{name}/run|pause|resume`."""
-        routes = Blueprint("starters", __name__)
+        """Return the routes `POST /schedules/{name}/run|pause|resume`."""
+        routes = Blueprint("automation", __name__)
 
         @routes.post("/schedules/<name>/run")
         def run(name: str) -> AnyResponse:
             accepted = self._scheduler.run(name, self._scheduler.store.now())
             return redirect(f"/batches/{accepted.batch_id}", 303)
 
-        @routes.post("/schedules/<name>/<verb>")
-        def steer(name: str, verb: str) -> AnyResponse:
-            if verb == "pause":
+        @routes.post("/schedules/<name>/<action>")
+        def control(name: str, action: str) -> AnyResponse:
+            if action == "pause":
                 self._scheduler.pause(name, self._scheduler.store.now())
-            elif verb == "resume":
+            elif action == "resume":
                 self._scheduler.resume(name)
             else:
                 raise NotFound
@@ -73,5 +73,5 @@ class AutomationViews:
 
 
 def _next(rule: Rule) -> str:
-    heard = f"looks every {duration(rule.every_s)}" if rule.source is Source.LISTING else "at the next event"
-    return f"{heard}, gathers for {duration(rule.gather_s)}" if rule.gather_s else heard
+    source = f"lists every {duration(rule.every_s)}" if rule.source is Source.LISTING else "at the next event"
+    return f"{source}, gathers images for {duration(rule.gather_s)}" if rule.gather_s else source

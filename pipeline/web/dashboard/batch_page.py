@@ -1,4 +1,4 @@
-"""The page of a batch: how it is doing, live, and its items as a contact sheet."""
+"""The page of a batch: its live status, and its items as a grid."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, render_template, request
 
-from pipeline.batches.service import Service
 from pipeline.domain.model import BatchRow, ItemRow
-from pipeline.domain.states import BATCH_TERMINAL, BatchState, ItemState
+from pipeline.domain.states import BATCH_TERMINAL, BatchState, ItemState, ended_count
+from pipeline.domain.throughput import items_per_minute, remaining_s
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.queries import MARKS
-from pipeline.ledger.timeline import STARTED
-from pipeline.web.dashboard.charts import LANE, WIDTH, busiest, ended, progress_parts, timeline_slices
+from pipeline.ledger.timeline import Timeline
+from pipeline.web.dashboard.charts import timeline_chart
 from pipeline.web.dashboard.presigned_redirects import FILES
 
-PAGE = 48
+PAGE_SIZE = 48
 MAX_FIND_CHARS = 200
-_STEERABLE = {
+_ACTIONS = {
     "pause": (BatchState.RUNNING,),
     "resume": (BatchState.PAUSED,),
     "cancel": (BatchState.QUEUED, BatchState.RUNNING, BatchState.PAUSED),
@@ -29,150 +29,158 @@ _STEERABLE = {
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Which items to show: from which position on, in which state and with which verdict ('' for any), which text."""
+class ItemFilter:
+    """Which items are shown: from position `first` on, by state and review ('' for any), by text."""
 
     first: int
     state: str
     mark: str
-    find: str
+    text: str
 
     @property
-    def is_filtered(self) -> bool:
-        """Whether not every item is shown."""
-        return bool(self.state or self.mark or self.find)
+    def is_active(self) -> bool:
+        """Whether some items are hidden."""
+        return bool(self.state or self.mark or self.text)
 
     def query(self, first: int) -> str:
-        """The query that asks for the same from `first` on."""
-        parts = {"state": self.state, "mark": self.mark, "find": self.find, "from": first or ""}
+        """Return the query string of the same filter from position `first` on."""
+        parts = {"state": self.state, "mark": self.mark, "find": self.text, "from": first or ""}
         return "?" + urlencode({name: value for name, value in parts.items() if value})
 
 
 @dataclass(frozen=True)
-class Take:
-    """An item for the sheet. `version` changes whenever anything that is shown does."""
+class ItemCard:
+    """An item in the grid. `version` changes with everything that is shown; `original` is the item of a take."""
 
     row: ItemRow
     number: int | None
-    earlier: ItemRow | None
+    original: ItemRow | None
     version: str
 
 
 @dataclass(frozen=True)
 class ItemGrid:
-    """A page of takes. `next` is the query of the following page, None at the end."""
+    """One page of items. `next` and `previous` are query strings, None where there is no such page."""
 
-    takes: list[Take]
+    cards: list[ItemCard]
     next: str | None
-    back: str | None
-    looked_at: int
-    """Up to which position items were looked at."""
+    previous: str | None
+    scanned: int
+    """Position up to which items were searched."""
 
 
-def blueprint(service: Service) -> Blueprint:
-    """`GET /batches/{id}`, and its parts for the scripts of the page: `…/sheet`, `…/now` and `…/items/{item}`."""
+def blueprint(ledger: Ledger) -> Blueprint:
+    """Return the routes `GET /batches/{id}`, its parts `…/live` and `…/item-grid`, and `…/items/{item}`."""
     routes = Blueprint("batch", __name__)
-    ledger = service.ledger
 
     @routes.get("/batches/<batch_id>")
     def page(batch_id: str) -> str:
-        batch, asked = ledger.batches.get(batch_id), _asked()
-        sheet = _item_grid(ledger, batch, asked)
-        return render_template("batch.html", batch=batch, asked=asked, sheet=sheet, **_figures(ledger, batch))
+        batch, filter_ = ledger.batches.get(batch_id), _filter()
+        grid = _item_grid(ledger, batch, filter_)
+        return render_template("batch.html", batch=batch, filter=filter_, grid=grid, **_live(ledger, batch))
 
-    @routes.get("/batches/<batch_id>/sheet")
-    def sheet(batch_id: str) -> str:
-        batch, asked = ledger.batches.get(batch_id), _asked()
-        return render_template("_sheet.html", batch=batch, asked=asked, sheet=_item_grid(ledger, batch, asked))
-
-    @routes.get("/batches/<batch_id>/now")
-    def now(batch_id: str) -> str:
+    @routes.get("/batches/<batch_id>/live")
+    def live(batch_id: str) -> str:
         batch = ledger.batches.get(batch_id)
-        return render_template("_now.html", batch=batch, asked=_asked(), **_now(ledger, batch))
+        return render_template("_live.html", batch=batch, filter=_filter(), **_live(ledger, batch))
+
+    @routes.get("/batches/<batch_id>/item-grid")
+    def item_grid(batch_id: str) -> str:
+        batch, filter_ = ledger.batches.get(batch_id), _filter()
+        grid = _item_grid(ledger, batch, filter_)
+        return render_template("_item_grid.html", batch=batch, filter=filter_, grid=grid)
 
     @routes.get("/batches/<batch_id>/items/<item_id>")
     def item(batch_id: str, item_id: str) -> str:
         row = ledger.items.get(batch_id, item_id)
-        (take,) = _takes(ledger, batch_id, [row], None)
-        return render_template("item.html", batch=ledger.batches.get(batch_id), take=take)
+        (card,) = _cards(ledger, batch_id, [row], None)
+        return render_template("item.html", batch=ledger.batches.get(batch_id), card=card)
 
     return routes
 
 
-def _asked() -> Asked:
+def _filter() -> ItemFilter:
+    """Return the filter of the request's query. Invalid values are ignored."""
     first = request.args.get("from", "")
     state, mark = request.args.get("state", ""), request.args.get("mark", "")
-    return Asked(
-        first=min(int(first), 10**9) if first.isascii() and first.isdecimal() and len(first) < 10 else 0,
+    return ItemFilter(
+        first=int(first) if first.isascii() and first.isdecimal() and len(first) < 10 else 0,
         state=state if state in set(ItemState) else "",
         mark=mark if mark in (*MARKS, "none") else "",
-        find=request.args.get("find", "")[:MAX_FIND_CHARS].strip(),
+        text=request.args.get("find", "")[:MAX_FIND_CHARS].strip(),
     )
 
 
-def _item_grid(ledger: Ledger, batch: BatchRow, asked: Asked) -> ItemGrid:
-    states = [asked.state] if asked.state else []
-    page = ledger.queries.item_page(batch.id, PAGE, first=asked.first, states=states, text=asked.find, mark=asked.mark)
-    takes = _takes(ledger, batch.id, page.items, None if asked.is_filtered else asked.first + 1)
+def _item_grid(ledger: Ledger, batch: BatchRow, filter_: ItemFilter) -> ItemGrid:
+    states = [filter_.state] if filter_.state else []
+    page = ledger.queries.item_page(
+        batch.id, PAGE_SIZE, first=filter_.first, states=states, text=filter_.text, mark=filter_.mark
+    )
+    has_previous = filter_.first and not filter_.is_active
     return ItemGrid(
-        takes=takes,
-        next=None if page.next is None else asked.query(page.next),
-        back=asked.query(max(0, asked.first - PAGE)) if asked.first and not asked.is_filtered else None,
-        looked_at=batch.total if page.next is None else page.next,
+        cards=_cards(ledger, batch.id, page.items, None if filter_.is_active else filter_.first + 1),
+        next=None if page.next is None else filter_.query(page.next),
+        previous=filter_.query(max(0, filter_.first - PAGE_SIZE)) if has_previous else None,
+        scanned=batch.total if page.next is None else page.next,
     )
 
 
-def _takes(ledger: Ledger, batch_id: str, rows: list[ItemRow], number: int | None) -> list[Take]:
-    """The rows as takes; a take of an earlier item has that beside it."""
-    earlier = {row.take_of: ledger.items.get(batch_id, row.take_of) for row in rows if row.take_of}
+def _cards(ledger: Ledger, batch_id: str, rows: list[ItemRow], first_number: int | None) -> list[ItemCard]:
+    originals = {row.take_of: ledger.items.get(batch_id, row.take_of) for row in rows if row.take_of}
     return [
-        Take(
+        ItemCard(
             row=row,
-            number=None if number is None else number + place,
-            earlier=earlier.get(row.take_of or ""),
-            version=hashlib.blake2b(repr(row).encode("utf-8", "replace"), digest_size=6).hexdigest(),
+            number=None if first_number is None else first_number + index,
+            original=originals.get(row.take_of or ""),
+            version=_digest(repr(row)),
         )
-        for place, row in enumerate(rows)
+        for index, row in enumerate(rows)
     ]
 
 
-def _figures(ledger: Ledger, batch: BatchRow) -> dict[str, Any]:
+def _live(ledger: Ledger, batch: BatchRow) -> dict[str, Any]:
+    """Return the variables of `_live.html`: everything that changes while a batch runs, but for its items."""
+    now = datetime.now(UTC)
+    is_over = batch.status in BATCH_TERMINAL
+    elapsed_s = max(0.0, ((batch.finished or now) - batch.created).total_seconds())
+    timeline = ledger.timeline.read(batch.id, elapsed_s)
+    deadline_s = ledger.batches.config(batch.id).deadline_s
+    deadline = None if deadline_s is None else batch.created + timedelta(seconds=deadline_s)
     return {
-        **_now(ledger, batch),
-        "money": ledger.batches.budget(batch.id),
-        "ended": ended(batch.counts),
-        "parts": progress_parts(batch.counts, batch.total),
+        "now": now,
+        "is_over": is_over,
+        "elapsed_s": elapsed_s,
+        **_throughput(batch, timeline, elapsed_s, is_over=is_over),
+        "account": ledger.account.get(),
+        "budget": ledger.batches.budget(batch.id),
+        "review_counts": _review_counts(ledger, batch),
+        "chart": timeline_chart(timeline, batch.created, deadline),
+        "version": _digest(f"{batch.counts} {batch.revision}"),
         "states": list(ItemState),
-        "steerable": _STEERABLE,
+        "actions": _ACTIONS,
         "files": FILES,
     }
 
 
-def _marks(ledger: Ledger, batch: BatchRow) -> dict[str, int]:
-    """How many takes are to be reviewed, and how many have which verdict."""
-    marks = ledger.queries.review_counts(batch.id)
-    # A take that was judged before it failed again is in both counts.
-    return {"none": max(0, batch.counts.get(ItemState.SUCCEEDED, 0) - sum(marks.values())), **marks}
-
-
-def _now(ledger: Ledger, batch: BatchRow) -> dict[str, Any]:
-    """What changes as time goes by: the batch's life, and whether its account takes runs."""
-    now = datetime.now(UTC)
-    elapsed_s = max(0.0, ((batch.finished or now) - batch.created).total_seconds())
-    timeline = ledger.timeline.read(batch.id, elapsed_s)
-    deadline_s = ledger.batches.config(batch.id).deadline_s
-    span_s = timeline.step_s * len(timeline.slices)
+def _throughput(batch: BatchRow, timeline: Timeline, elapsed_s: float, *, is_over: bool) -> dict[str, float | None]:
+    """Return the throughput and the remaining time; of an ended batch its mean throughput."""
+    ended = ended_count(batch.counts)
+    if is_over:
+        return {"per_minute": 60 * ended / elapsed_s if elapsed_s else None, "remaining_s": None}
+    per_minute = items_per_minute(timeline.ended, timeline.step_s, elapsed_s)
+    is_paused = batch.status == BatchState.PAUSED
     return {
-        "now": now,
-        "is_over": batch.status in BATCH_TERMINAL,
-        "elapsed_s": elapsed_s,
-        "account": ledger.account.get(),
-        "marks": _marks(ledger, batch),
-        "slices": timeline_slices(timeline, batch.created),
-        "shown": [what for what in (STARTED, *ItemState) if any(what in slice_ for slice_ in timeline.slices)],
-        "busiest": busiest(timeline),
-        "width": WIDTH,
-        "lane": LANE,
-        "deadline": None if deadline_s is None else batch.created + timedelta(seconds=deadline_s),
-        "deadline_x": None if deadline_s is None or deadline_s > span_s else round(WIDTH * deadline_s / span_s, 1),
+        "per_minute": per_minute,
+        "remaining_s": None if is_paused else remaining_s(batch.total - ended, per_minute),
     }
+
+
+def _review_counts(ledger: Ledger, batch: BatchRow) -> dict[str, int]:
+    """Return the number of items by review; `none` counts succeeded items without one."""
+    reviewed = ledger.queries.review_counts(batch.id)
+    # An item that was reviewed and then failed again counts among the reviewed, not among the succeeded.
+    return {"none": max(0, batch.counts.get(ItemState.SUCCEEDED, 0) - sum(reviewed.values())), **reviewed}
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=6).hexdigest()

@@ -1,18 +1,18 @@
 "use strict";
-/* The list of batches stays fresh: its parts are read again every few seconds, while somebody looks. */
+/* Updates the parts of the home page every few seconds while it is visible. */
 (() => {
-  const EVERY_MS = 5000;
-  let busy = false;
+  const INTERVAL_MS = 5000;
+  let isLoading = false;
 
   async function refresh() {
-    if (busy || document.hidden) return;
-    busy = true;
-    const fresh = await ui.page(location.href);
-    busy = false;
-    if (fresh) ui.freshen(fresh);
+    if (isLoading || document.hidden) return;
+    isLoading = true;
+    const fresh = await ui.fetchPage(location.href);
+    isLoading = false;
+    if (fresh) ui.updateParts(fresh);
   }
 
-  setInterval(refresh, EVERY_MS);
+  setInterval(refresh, INTERVAL_MS);
   document.addEventListener("changed", () => { document.activeElement?.blur(); refresh(); });
   document.addEventListener("visibilitychange", refresh);
 })();

@@ -1,78 +1,98 @@
 "use strict";
-/* What every page of the dashboard uses: asking the API, telling the person, buttons that post, buttons that copy. */
+/* Shared by all pages of the dashboard: API requests, messages, buttons that post or copy, menus. */
 const ui = (() => {
   const csrf = document.querySelector('meta[name="csrf"]')?.content ?? "";
-  const said = document.getElementById("said");
-  const others = new BroadcastChannel("dailies");
-  let quiet;
+  const message = document.getElementById("message");
+  const otherTabs = new BroadcastChannel("dailies");
+  const ERROR_MS = 12000, MESSAGE_MS = 5000;
+  let hideTimer;
 
-  /* Tell the person something, for as long as it takes to read. */
-  function say(text, isTrouble = false) {
-    clearTimeout(quiet);
-    said.textContent = text;
-    said.classList.toggle("trouble", isTrouble);
-    quiet = setTimeout(() => { said.textContent = ""; }, isTrouble ? 12000 : 5000);
+  /* Show a message for a few seconds. */
+  function notify(text, isError = false) {
+    clearTimeout(hideTimer);
+    message.textContent = text;
+    message.classList.toggle("is-error", isError);
+    hideTimer = setTimeout(() => { message.textContent = ""; }, isError ? ERROR_MS : MESSAGE_MS);
   }
 
-  /* Ask the API. Answers its document; throws an Error with words for people, and `errors` where a manifest has them. */
-  async function ask(url, { method = "POST", body, type = "application/json", headers = {} } = {}) {
-    const sent = { method, headers: { Accept: "application/json", "X-CSRF-Token": csrf, ...headers } };
+  /* Send a request to the API and return its JSON. Throws an Error with a message for people, and with `errors` if a
+     manifest has some. */
+  async function request(url, { method = "POST", body, type = "application/json", headers = {} } = {}) {
+    const options = { method, headers: { Accept: "application/json", "X-CSRF-Token": csrf, ...headers } };
     if (method !== "GET") {
-      sent.body = body ?? "{}";
-      sent.headers["Content-Type"] = type;
+      options.body = body ?? "{}";
+      options.headers["Content-Type"] = type;
     }
-    let answer;
+    let response;
     try {
-      answer = await fetch(url, sent);
+      response = await fetch(url, options);
     } catch {
-      throw new Error("The service does not answer. It may be starting again; try once more in a moment.");
+      throw new Error("The service is not reachable. Try again in a moment.");
     }
-    if (answer.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
-    const document_ = await answer.json().catch(() => ({}));
-    if (answer.ok) return document_;
-    throw Object.assign(new Error(document_.detail || `The service answered ${answer.status}.`), {
-      status: answer.status,
-      errors: document_.errors ?? [],
+    if (response.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+    const json = await response.json().catch(() => ({}));
+    if (response.ok) return json;
+    throw Object.assign(new Error(json.detail || `The service returned status ${response.status}.`), {
+      status: response.status,
+      errors: json.errors ?? [],
     });
   }
 
-  /* A page, or a part of one, as a document; null when it cannot be had now. */
-  async function page(url) {
+  /* Fetch a page, or a part of one, as a document; null if it is unavailable. */
+  async function fetchPage(url) {
     try {
-      const answer = await fetch(url, { headers: { Accept: "text/html" } });
-      if (answer.redirected && new URL(answer.url).pathname === "/login") location.assign(answer.url);
-      return answer.ok ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
+      const response = await fetch(url, { headers: { Accept: "text/html" } });
+      if (response.redirected && new URL(response.url).pathname === "/login") location.assign(response.url);
+      return response.ok ? new DOMParser().parseFromString(await response.text(), "text/html") : null;
     } catch {
       return null;
     }
   }
 
-  /* Take over from `fresh` the parts of this page that have changed there, but for those that are in use. */
-  function freshen(fresh) {
-    for (const part of document.querySelectorAll("[data-fresh]")) {
-      const now = fresh.querySelector(`[data-fresh="${part.dataset.fresh}"]`);
-      const inUse = part.contains(document.activeElement) || part.querySelector("details[open]");
-      if (now && !inUse && now.innerHTML !== part.innerHTML) part.replaceChildren(...now.childNodes);
+  /* Make the element `old` equal to `fresh` in place: focus, open menus and CSS transitions stay. */
+  function patch(old, fresh) {
+    for (const { name } of Array.from(old.attributes)) {
+      if (name !== "open" && !fresh.hasAttribute(name)) old.removeAttribute(name);
+    }
+    for (const { name, value } of fresh.attributes) {
+      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    }
+    const children = Array.from(fresh.childNodes);
+    children.forEach((child, index) => {
+      const existing = old.childNodes[index];
+      if (!existing) old.append(child);
+      else if (existing.nodeName !== child.nodeName) existing.replaceWith(child);
+      else if (child.nodeType === Node.ELEMENT_NODE) patch(existing, child);
+      else if (existing.data !== child.data) existing.data = child.data;
+    });
+    while (old.childNodes.length > children.length) old.lastChild.remove();
+  }
+
+  /* Update the parts of this page from `fresh`, except the part that has the focus. */
+  function updateParts(fresh) {
+    for (const part of document.querySelectorAll("[data-part]")) {
+      const freshPart = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
+      if (freshPart && !part.contains(document.activeElement)) patch(part, freshPart);
     }
   }
 
-  /* Something was changed from here: this page and those in other tabs look again. */
-  function changed() {
-    others.postMessage("changed");
+  /* Announce a change that was made here: this page and those in other tabs update. */
+  function announceChange() {
+    otherTabs.postMessage("changed");
     document.dispatchEvent(new Event("changed"));
   }
-  others.addEventListener("message", () => document.dispatchEvent(new Event("changed")));
+  otherTabs.addEventListener("message", () => document.dispatchEvent(new Event("changed")));
 
   async function post(button) {
-    if (button.dataset.sure && !confirm(button.dataset.sure)) return;
+    if (button.dataset.confirm && !confirm(button.dataset.confirm)) return;
     button.disabled = true;
     try {
-      const answer = await ask(button.dataset.post, { body: button.dataset.body });
-      if ("reopened" in answer) say(answer.reopened ? `${answer.reopened} items go again.` : "There was nothing to try again.");
-      else say(button.dataset.said || "Done.");
-      changed();
+      const result = await request(button.dataset.post, { body: button.dataset.body });
+      if ("reopened" in result) notify(result.reopened ? `Items to retry: ${result.reopened}.` : "There is no item to retry.");
+      else notify(button.dataset.success || "Done.");
+      announceChange();
     } catch (error) {
-      say(error.message, true);
+      notify(error.message, true);
     } finally {
       button.disabled = false;
     }
@@ -81,9 +101,9 @@ const ui = (() => {
   async function copy(text) {
     try {
       await navigator.clipboard.writeText(text);
-      say("Copied.");
+      notify("Copied.");
     } catch {
-      say(text);
+      notify(text);
     }
   }
 
@@ -93,7 +113,7 @@ const ui = (() => {
     else if (button) copy(button.dataset.copy);
   });
 
-  /* Menus close when the focus or a click goes elsewhere, and by Escape. */
+  /* A menu closes when the focus or a click goes elsewhere, and by Escape. */
   function closeMenus(except) {
     for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(except)) menu.open = false;
   }
@@ -101,5 +121,5 @@ const ui = (() => {
   document.addEventListener("focusin", (event) => closeMenus(event.target));
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") closeMenus(null); });
 
-  return { ask, page, freshen, say, changed };
+  return { request, fetchPage, patch, updateParts, notify, announceChange };
 })();

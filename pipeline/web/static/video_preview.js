@@ -1,44 +1,44 @@
 "use strict";
-/* The pictures and videos of a contact sheet, on the dashboard and in the gallery. */
-const film = (() => {
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
+/* Images and videos of the item grid, in the dashboard and in the gallery. */
+const videoPreview = (() => {
+  const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
-  // A video is asked for its first picture when it comes near.
-  const near = new IntersectionObserver((entries) => {
+  // A video loads its first frame when it is near the visible area.
+  const nearby = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
       target.preload = "metadata";
-      near.unobserve(target);
+      nearby.unobserve(target);
     }
   }, { rootMargin: "400px" });
 
-  /* What cannot be had says so in its frame. */
-  function tell(media, what, when) {
+  /* Show an error in the frame if the media cannot be loaded. */
+  function reportErrors(media, kind, loadedEvent) {
     const frame = media.closest(".frame");
     if (!frame) return;
-    media.addEventListener("error", () => { frame.dataset.trouble = `The ${what} cannot be shown.`; });
-    media.addEventListener(when, () => { delete frame.dataset.trouble; });
+    media.addEventListener("error", () => { frame.dataset.error = `The ${kind} cannot be loaded.`; });
+    media.addEventListener(loadedEvent, () => { delete frame.dataset.error; });
     if (media.error || (media.complete && !media.naturalWidth)) media.dispatchEvent(new Event("error"));
   }
 
-  // It plays while the pointer is on it, or when asked by tap or key; its controls show while they are of use.
-  function watch(root) {
-    for (const image of root.querySelectorAll("img")) tell(image, "picture", "load");
+  /* A video plays while the pointer is over it, or after a tap or key; its controls show only when they are useful. */
+  function attach(root) {
+    for (const image of root.querySelectorAll("img")) reportErrors(image, "image", "load");
     for (const video of root.querySelectorAll("video")) {
-      tell(video, "video", "loadedmetadata");
-      near.observe(video);
+      reportErrors(video, "video", "loadedmetadata");
+      nearby.observe(video);
       video.controls = false;
       video.tabIndex = 0;
-      let hovers = false;
+      let playsOnHover = false;
       video.addEventListener("pointerenter", (event) => {
         video.controls = true;
-        if (event.pointerType !== "mouse" || still.matches || !video.paused) return;
-        hovers = true;
+        if (event.pointerType !== "mouse" || reducedMotion.matches || !video.paused) return;
+        playsOnHover = true;
         video.play().catch(() => {});
       });
       video.addEventListener("focus", () => { video.controls = true; });
       video.addEventListener("blur", () => { video.controls = !video.paused; });
-      video.addEventListener("pointerdown", () => { hovers = false; });
+      video.addEventListener("pointerdown", () => { playsOnHover = false; });
       video.addEventListener("pointerup", (event) => {
         if (event.pointerType === "touch" && video.paused && video.currentTime === 0) video.play().catch(() => {});
       });
@@ -49,12 +49,12 @@ const film = (() => {
         else video.pause();
       });
       video.addEventListener("pointerleave", (event) => {
-        if (hovers) video.pause();
-        hovers = false;
+        if (playsOnHover) video.pause();
+        playsOnHover = false;
         if (video.paused && event.pointerType === "mouse") video.controls = document.activeElement === video;
       });
     }
   }
 
-  return { watch };
+  return { attach };
 })();

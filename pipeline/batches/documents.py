@@ -1,0 +1,157 @@
+"""JSON documents of batches, items and the account.
+
+Each has one model: the CLI prints it with `--json`, the API returns it, /openapi.json describes it. Money is
+decimal text, times are RFC 3339 UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
+
+from pipeline.domain.model import BatchRow, ItemRow
+from pipeline.domain.results import item_document, money, results_uri, timestamp
+from pipeline.domain.states import BatchState, ItemState
+from pipeline.ledger.records import AccountRow
+
+Money = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$", description="US dollars as decimal text.", examples=["0.27"])]
+Uri = Annotated[str, Field(examples=["s3://bucket/prefix/la-street/items/woman-1/0.mp4"])]
+Size = Annotated[int, Field(ge=0, description="Size in bytes.")]
+Digest = Annotated[str, Field(description="SHA-256 in hex.")]
+
+
+class Document(BaseModel):
+    """A JSON document."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document as JSON values, without the optional fields that are not set."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class BatchStatus(Document):
+    """The status of one batch."""
+
+    id: str
+    name: str
+    status: BatchState
+    counts: dict[ItemState, int] = Field(description="Items by state; only states that occur.")
+    total: int
+    cost_usd: Money
+    created: datetime
+    finished: datetime | None
+    output: Uri = Field(description="Folder of the batch.")
+
+    @field_serializer("created", "finished")
+    def _time(self, when: datetime | None) -> str | None:
+        return timestamp(when)
+
+    @classmethod
+    def of(cls, row: BatchRow) -> BatchStatus:
+        """Return the status of a row."""
+        return BatchStatus.model_validate(_status_fields(row))
+
+
+class Batch(BatchStatus):
+    """One batch."""
+
+    model: str
+    trigger: str = Field(description="What started the batch: `cli`, `api`, `schedule:NAME`, `trigger:NAME`.")
+    revision: int
+    reason: str | None = Field(description="Why the batch was stopped or is paused.")
+    results: Uri | None = Field(description="URI of results.json; null until the batch has ended.")
+
+    @classmethod
+    def of(cls, row: BatchRow) -> Batch:
+        """Return the document of a row."""
+        return cls.model_validate(
+            {
+                **_status_fields(row),
+                "model": row.model,
+                "trigger": row.trigger,
+                "revision": row.revision,
+                "reason": row.reason,
+                "results": results_uri(row) if row.finished else None,
+            }
+        )
+
+
+def _status_fields(row: BatchRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "status": row.status,
+        "counts": dict(row.counts),
+        "total": row.total,
+        "cost_usd": money(row.cost_usd),
+        "created": row.created,
+        "finished": row.finished,
+        "output": row.output,
+    }
+
+
+class OutputFile(Document):
+    """One output file of an item."""
+
+    uri: Uri
+    content_type: str
+    size: Size
+    sha256: Digest
+
+
+class ItemReview(Document):
+    """What a person decided about an item."""
+
+    mark: Literal["approved", "rejected"]
+    note: str
+
+
+class Item(Document):
+    """One item: a line of results.jsonl."""
+
+    id: str
+    status: ItemState
+    image: str | None
+    prompt: str | None
+    params: dict[str, Any]
+    task_id: str | None
+    attempts: int
+    cost_usd: Money
+    elapsed_s: float | None
+    error: str | None
+    outputs: list[OutputFile]
+    review: ItemReview | None = None
+    take_of: str | None = Field(None, description="The item of which this item is another take.")
+
+    @classmethod
+    def of(cls, row: ItemRow) -> Item:
+        """Return the document of a row."""
+        return cls.model_validate(item_document(row))
+
+
+class Account(Document):
+    """The account at the vendor."""
+
+    active: int = Field(description="Runs that are active at the vendor.")
+    concurrency_limit: int | None = Field(description="Maximum number of active runs; null if no limit is known.")
+    paused_reason: str | None = Field(description="Why nothing is submitted; null if the account is not paused.")
+    backoff_until: datetime | None = Field(description="When submission continues; null without a backoff.")
+    backoff_reason: str | None = Field(description="The vendor's refusal that caused the backoff.")
+
+    @field_serializer("backoff_until")
+    def _time(self, when: datetime | None) -> str | None:
+        return timestamp(when)
+
+    @classmethod
+    def of(cls, row: AccountRow) -> Account:
+        """Return the document of a row."""
+        return cls(
+            active=row.active,
+            concurrency_limit=row.concurrency_limit,
+            paused_reason=row.paused_reason,
+            backoff_until=row.backoff_until,
+            backoff_reason=row.backoff_reason,
+        )

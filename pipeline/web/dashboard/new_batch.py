@@ -1,0 +1,59 @@
+"""The form of a new batch, and the validation of its manifest."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+
+from flask import Blueprint, Response, jsonify, render_template
+
+from pipeline.batches.pricing import price_of_run
+from pipeline.domain.formatting import dollars, pluralize
+from pipeline.domain.model import Manifest
+from pipeline.errors import InvalidManifest
+from pipeline.manifest.untrusted import UntrustedManifests
+from pipeline.manifest.validators import DEFAULT_MODEL
+from pipeline.settings import Settings
+from pipeline.storage.s3 import Storage
+from pipeline.web.api.endpoints import whole_body
+from pipeline.web.error_responses import MAX_ERRORS
+from pipeline.wiro.client import Wiro
+
+
+def blueprint(settings: Settings, storage: Storage) -> Blueprint:
+    """Return the routes `GET /new` and `POST /new/validate`."""
+    routes = Blueprint("new_batch", __name__)
+    untrusted = UntrustedManifests(settings, storage)
+    wiro = Wiro.from_settings(settings)
+
+    @routes.get("/new")
+    def page() -> str:
+        stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        return render_template("new_batch.html", model=DEFAULT_MODEL, stamp=stamp, output=settings.output)
+
+    @routes.post("/new/validate")
+    def validate() -> Response:
+        # Errors are a normal result here, not an error status: the manifest is still being written.
+        try:
+            manifest = untrusted.read(whole_body(), file="manifest")
+        except InvalidManifest as error:
+            summary = f"The manifest has {pluralize(len(error.problems), 'error')}."
+            return jsonify(name=None, summary=summary, errors=_errors(error))
+        return jsonify(name=manifest.name, summary=_cost(wiro, manifest), errors=[])
+
+    return routes
+
+
+def _cost(wiro: Wiro, manifest: Manifest) -> str:
+    price, number = price_of_run(wiro, manifest.model).usd, len(manifest.items)
+    items = f"{pluralize(number, 'item')} of {manifest.model}"
+    if price is None:
+        return f"{items}. The vendor gives no price per run."
+    return f"{items}: about {dollars(price * number)}, at {dollars(price)} per run."
+
+
+def _errors(error: InvalidManifest) -> list[dict[str, object]]:
+    return [
+        {"line": problem.line, "column": problem.column, "message": problem.message}
+        for problem in error.problems[:MAX_ERRORS]
+    ]
