@@ -29,7 +29,7 @@ items:
 
 @pytest.fixture(autouse=True)
 def _vendor(sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in sandbox.environment().items():
+    for name, value in sandbox.environment.items():
         monkeypatch.setenv(name, value)
 
 

@@ -35,7 +35,7 @@ def _service(
 ) -> None:
     """A complete and correct configuration; no process runs."""
     environment = {
-        **sandbox.environment(),
+        **sandbox.environment,
         "REDIS_URL": redis_url,
         "AWS_ENDPOINT_URL_S3": s3_server.endpoint,
         "PIPELINE_OUTPUT": bucket,
