@@ -71,8 +71,6 @@ class Sandbox:
         """Change options. Raises ValueError if one is invalid."""
         self._request("PATCH", "options", json.dumps(options, default=str))
 
-    set = change
-
     def reset(self) -> None:
         """Delete tasks and counts and restore the first options."""
         self._request("POST", "reset")
@@ -84,9 +82,6 @@ class Sandbox:
         if response.status != 200:
             raise ValueError(document.get("error") or f"HTTP {response.status}")
         return document
-
-
-SandboxHandle = Sandbox
 
 
 @contextmanager
