@@ -21,7 +21,7 @@ from pipeline.wiro.errors import TaskNotFound
 
 MODEL = "minimax/image-to-video-hailuo-01-subject"
 SAMPLES = Path(__file__).parents[2] / "config" / "samples"
-http = urllib3.PoolManager(retries=False, timeout=5)
+http = urllib3.PoolManager(retries=False, timeout=30)
 
 
 @pytest.fixture
