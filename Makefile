@@ -1,24 +1,24 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# On a fresh machine with Python, pip and make: `make demo` shows the service, `make test` runs every check and test.
 PYTHON ?= python3
 BIN := .venv/bin
 
 MINUTES ?= 5
 ITEMS ?= 1500
 
-.PHONY: demo test pictures chaos bench bench-quick install lock clean
+.PHONY: demo check lint test browser screenshots chaos bench bench-quick install lock clean
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 install: .venv/installed
 
-# What the service and its embedded servers need.
+# The service and its embedded servers.
 .venv/local: locks/requirements-local.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) --require-hashes -r locks/requirements-local.txt
 	$(PIP) --no-deps --no-build-isolation -e .
 	touch $@
 
-# What the tests need besides.
+# The tools of checks and tests.
 .venv/installed: .venv/local locks/requirements-dev.txt
 	$(PIP) --require-hashes -r locks/requirements-dev.txt
 	touch $@
@@ -26,37 +26,43 @@ install: .venv/installed
 demo: .venv/local
 	$(BIN)/python -m pipeline demo
 
-test: .venv/installed .cache/axe-core
+lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+# The quick check before a commit.
+check: lint
+	$(BIN)/python -m pytest -n 2 tests/unit
+
+test: lint browser
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests
 
-# A soak with everything failing at random; see docs/guarantees.md.
+# A browser for tests/browser: an installed one, Playwright's download or, as root, Debian's package.
+browser: .venv/installed
+	$(BIN)/python tests/support/browser.py
+
+# A soak test with random faults: docs/guarantees.md.
 chaos: .venv/installed
 	PYTHONPATH=.:tests $(BIN)/python tests/support/soak.py --minutes $(MINUTES) --items $(ITEMS)
-
-# What judges the pages in the browser tests; they need Debian's chromium, too.
-.cache/axe-core:
-	npm install --silent --no-audit --no-fund --prefix .cache axe-core@4.14.1
-	touch $@
 
 .venv/prefect: requirements-prefect.txt
 	$(PYTHON) -m venv $@
 	$@/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-# Figures with their peers in the same run: docs/performance.md. They judge nothing.
+# Figures beside those of other frameworks, measured in the same run: docs/performance.md. They have no pass or fail.
 bench: .venv/prefect
 bench bench-quick: .venv/installed
 	$(PIP) --require-hashes -r locks/requirements-bench.txt
 	PYTHONPATH=.:tests $(BIN)/python -m benchmarks $(if $(filter bench-quick,$@),--quick)
 
-# The README's pictures.
-pictures: .venv/installed
+# The screenshots in the README.
+screenshots: browser
 	PYTHONPATH=.:tests $(BIN)/python tests/support/screenshots.py
 
-# Every package with its dependencies, pinned and by hash: to be run when a requirements file has changed.
+# Pin every package and dependency with its hash. Run it after a change of a requirements file.
 lock:
 	$(PIP) uv==0.13.9
 	for name in -bench -dev -local ''; do \

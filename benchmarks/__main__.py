@@ -1,4 +1,4 @@
-"""`make bench` and `make bench-quick`: every figure with its peer's in the same run. They print; they judge nothing."""
+"""`make bench` and `make bench-quick`: print each figure beside a peer's in the same run. No pass or fail."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ PARTS = ["throughput", "cpu", "latency", "idle", "receiver", "scale", "pending",
 
 
 def main() -> None:
-    """Run the parts named, or all."""
+    """Run the named parts, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="once and smaller, under two minutes")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="one smaller run, less than two minutes")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}")
     options = parser.parse_args()
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores")
     with shared() if options.quick else nullcontext():
         for part in options.parts or PARTS:
-            began = time.monotonic()
+            started = time.monotonic()
             importlib.import_module(f"benchmarks.{part}").main(options.quick)
-            print(f"  [{part}: {time.monotonic() - began:.0f} s]", flush=True)
+            print(f"  [{part}: {time.monotonic() - started:.0f} s]", flush=True)
     print(f"Load average at the end: {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
 
 

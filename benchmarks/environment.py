@@ -1,4 +1,4 @@
-"""What every measurement runs against: Valkey with its append-only file, SeaweedFS, the sandbox, on the same cores."""
+"""The servers of every measurement, on the same cores: Valkey with its append-only file, SeaweedFS, the sandbox."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from redis import Redis
-from support.processes import ROOT, Sandbox, Up, a_sandbox, an_up, bare_environment, s3_environment
+from support.processes import ROOT, Up, an_up, bare_environment, s3_environment
 
 from pipeline.batches.service import Service
 from pipeline.local.servers import running_s3, running_valkey
+from pipeline.sandbox.process_handle import Sandbox, running_sandbox
 from pipeline.settings import load
 
 BUCKET = "bench"
@@ -24,8 +26,8 @@ OUTPUT_BYTES = 200_000
 
 
 @dataclass(frozen=True)
-class ValidationContext:
-    """Servers, and the environment that leads to them."""
+class Servers:
+    """The servers, and the settings with which the service uses them."""
 
     folder: Path
     sandbox: Sandbox
@@ -33,11 +35,11 @@ class ValidationContext:
 
     @property
     def image(self) -> str:
-        """A picture that the vendor can fetch."""
+        """The URL of an image for the vendor."""
         return f"http://{self.sandbox.place}/samples/portrait.jpg"
 
     def program(self, *args: str) -> subprocess.Popen[str]:
-        """A program of these benchmarks as a process, its stdout to be read."""
+        """Start a Python program as a process whose stdout is a pipe."""
         environment = {**bare_environment(), **self.environment, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
         return subprocess.Popen(
             [sys.executable, *args],
@@ -49,24 +51,24 @@ class ValidationContext:
         )
 
     def service(self) -> Service:
-        """The service's verbs, for this process."""
+        """Return the service, connected to the servers."""
         return Service.connect(load(self.environment))
 
 
-_PLAIN: dict[str, object] = {"task_s": 1.0, "run_s": 0.0, "lose_callbacks": 0.0}
-"""The sandbox's options where a part does not say otherwise."""
+_DEFAULT_OPTIONS: dict[str, object] = {"task_s": 1.0, "run_s": 0.0, "lose_callbacks": 0.0}
+"""The sandbox's options unless a part sets others."""
 
 
 class _Shared:
-    """What the parts of a quick run use one after the other, where a full one makes it anew for each."""
+    """Servers and a service that all parts of a quick run share; a full run starts new ones for each part."""
 
     def __init__(self) -> None:
-        self.servers: ValidationContext | None = None
+        self.servers: Servers | None = None
         self.up: Up | None = None
         self.running = ExitStack()
 
-    def end_service(self) -> None:
-        """No service, and nothing on the ledger."""
+    def stop_service(self) -> None:
+        """Stop the service and empty the ledger."""
         self.running.close()
         self.up = None
         if self.servers:
@@ -78,33 +80,38 @@ _SHARED = _Shared()
 
 @contextmanager
 def shared() -> Iterator[None]:
-    """Until the block ends all parts use the same servers, and the same service of two workers where they need one."""
-    with surroundings() as around:
-        _SHARED.servers = around
+    """Let all parts share servers and a service until the end of the block."""
+    with running_servers() as servers:
+        _SHARED.servers = servers
         try:
             yield
         finally:
-            _SHARED.end_service()
+            _SHARED.stop_service()
             _SHARED.servers = None
 
 
 @contextmanager
-def surroundings(*, empty: bool = False, **options: object) -> Iterator[ValidationContext]:
-    """Servers until the block ends. `options` are the sandbox's. `empty`: with no service and nothing on the ledger."""
+def running_servers(*, empty: bool = False, **options: Any) -> Iterator[Servers]:
+    """Run the servers until the end of the block.
+
+    empty: without a service and with an empty ledger. options: options of the sandbox.
+    """
     if _SHARED.servers:
         if empty:
-            _SHARED.end_service()
-        _SHARED.servers.sandbox.change(**{**_PLAIN, **options})
+            _SHARED.stop_service()
+        _SHARED.servers.sandbox.change(**{**_DEFAULT_OPTIONS, **options})
         yield _SHARED.servers
         return
     with tempfile.TemporaryDirectory(dir=ROOT) as name:
         folder = Path(name)
-        for part in ("redis", "s3", "sandbox", "state"):
+        for part in ("redis", "s3", "state"):
             (folder / part).mkdir()
         with (
             running_valkey(folder / "redis") as redis_url,
             running_s3(folder / "s3", BUCKET) as s3,
-            a_sandbox(folder / "sandbox", output_bytes=OUTPUT_BYTES, balance=900_000, **options) as sandbox,
+            running_sandbox(
+                log=folder / "sandbox.log", output_bytes=OUTPUT_BYTES, balance=900_000, **options
+            ) as sandbox,
         ):
             environment = {
                 **sandbox.environment,
@@ -116,23 +123,25 @@ def surroundings(*, empty: bool = False, **options: object) -> Iterator[Validati
                 "BENCH_BUCKET": BUCKET,
             }
             os.environ.update(environment)
-            yield ValidationContext(folder, sandbox, environment)
+            yield Servers(folder, sandbox, environment)
 
 
 @contextmanager
-def dailies(around: ValidationContext, workers: int = 2) -> Iterator[Up]:
-    """The whole service on these surroundings."""
-    if around is not _SHARED.servers:
-        with an_up(around.folder / "state", around.environment, workers=workers) as up:
+def dailies(servers: Servers, workers: int = 2) -> Iterator[Up]:
+    """Run the whole service on these servers until the end of the block."""
+    if servers is not _SHARED.servers:
+        with an_up(servers.folder / "state", servers.environment, workers=workers) as up:
             yield up
         return
     if _SHARED.up and _SHARED.up.workers != workers:
-        _SHARED.end_service()
+        _SHARED.stop_service()
     if _SHARED.up is None:
-        _SHARED.up = _SHARED.running.enter_context(an_up(around.folder / "state", around.environment, workers=workers))
+        _SHARED.up = _SHARED.running.enter_context(
+            an_up(servers.folder / "state", servers.environment, workers=workers)
+        )
     yield _SHARED.up
 
 
 def spread(values: list[float], unit: str = "") -> str:
-    """The median of several measurements, with the lowest and the highest."""
+    """Return the median of several measurements, with the lowest and the highest."""
     return f"{median(values):,.1f}{unit} ({min(values):,.1f}-{max(values):,.1f})"

@@ -1,4 +1,4 @@
-"""How long an idle service takes for one item, and its commands to start."""
+"""The latency of one item in an idle service, and the start time of a command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from redis import Redis
 from rq import Queue
 from support.processes import ROOT, until
 
-from benchmarks.environment import ValidationContext, dailies, surroundings
+from benchmarks.environment import Servers, dailies, running_servers
 from benchmarks.peers import steps
 from benchmarks.throughput import a_manifest
 from pipeline.batches.service import Service
@@ -22,13 +22,13 @@ _RESULTS = ("results.jsonl", "results.csv", "index.html", "results.json")
 _STEP_S = 0.001
 
 
-def one_batch(around: ValidationContext, service: Service, name: str) -> tuple[float, float]:
-    """(submit's end to the Run at the vendor, the callback to results.json) in seconds; the callback is ours."""
-    service.submission.submit(a_manifest(name, around.image, 1), name, trigger="bench", folder=None)
+def one_batch(servers: Servers, service: Service, name: str) -> tuple[float, float]:
+    """Return seconds (from submit to the Run, from the callback to results.json). This function sends the callback."""
+    service.submission.submit(a_manifest(name, servers.image, 1), name, trigger="bench", folder=None)
     submitted = time.time()
-    until(lambda: service.ledger.batches.get(name).counts.get("running"), "the run to be on the ledger")
-    task = around.sandbox.tasks()[-1]
-    until(lambda: around.sandbox.tasks()[-1]["pexit"] == "0", "the task to end")
+    until(lambda: service.ledger.batches.get(name).counts.get("running"), "the running item")
+    task = servers.sandbox.tasks()[-1]
+    until(lambda: servers.sandbox.tasks()[-1]["pexit"] == "0", "the end of the task")
     called = time.perf_counter()
     urllib.request.urlopen(urllib.request.Request(task["callback_url"], data=b"{}"), timeout=10).close()
     while service.ledger.batches.get(name).status not in BATCH_TERMINAL:
@@ -36,37 +36,37 @@ def one_batch(around: ValidationContext, service: Service, name: str) -> tuple[f
     return task["taken_at"] - submitted, time.perf_counter() - called
 
 
-def bare(around: ValidationContext, times: int) -> list[float]:
-    """Seconds of the same calls by a warm client, one after the other: Detail, GET, the PUTs."""
+def bare(servers: Servers, times: int) -> list[float]:
+    """Return seconds of the same requests by a warm client in sequence: Detail, GET, the PUTs."""
     client = steps.s3()
-    token = steps.run(0, around.image)
-    until(lambda: steps.detail(token), "the task to end")
+    token = steps.run(0, servers.image)
+    until(lambda: steps.detail(token), "the end of the task")
     seconds = []
     for number in range(times + 1):
-        began = time.perf_counter()
+        started = time.perf_counter()
         url = steps.detail(token)
         assert url
         steps.put(f"bare/{number}/0.mp4", steps.get(url), client)
         for name in _RESULTS:
             steps.put(f"bare/{number}/{name}", b" " * 2000, client)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - started)
     return seconds[1:]
 
 
-def empty_job(around: ValidationContext, times: int) -> list[float]:
-    """Seconds from the end of `enqueue` to the start of a job that does nothing, in a warm idle RQ worker."""
-    redis = Redis.from_url(around.environment["REDIS_URL"])
+def empty_job(servers: Servers, times: int) -> list[float]:
+    """Return seconds from the end of `enqueue` to the start of an empty job in a warm idle RQ worker."""
+    redis = Redis.from_url(servers.environment["REDIS_URL"])
     queue = Queue("empty", connection=redis)
-    command = ["-m", "rq.cli", "worker", "--url", around.environment["REDIS_URL"], "-w", "rq.SimpleWorker", "-q"]
-    worker = around.program(*command, "empty")
+    command = ["-m", "rq.cli", "worker", "--url", servers.environment["REDIS_URL"], "-w", "rq.SimpleWorker", "-q"]
+    worker = servers.program(*command, "empty")
     seconds = []
     try:
         for _ in range(times + 1):
             queue.enqueue("benchmarks.peers.rq_empty.started", result_ttl=0)
             enqueued = time.time()
-            told = redis.blpop(["bench:started"], timeout=30)
-            assert told, "the worker did not start the job"
-            seconds.append(float(told[1]) - enqueued)
+            message = redis.blpop(["bench:started"], timeout=30)
+            assert message, "the worker did not start the job"
+            seconds.append(float(message[1]) - enqueued)
     finally:
         worker.terminate()
         worker.wait(30)
@@ -74,30 +74,30 @@ def empty_job(around: ValidationContext, times: int) -> list[float]:
 
 
 def start_s(args: list[str], times: int) -> float:
-    """Median seconds that a program takes from start to end."""
+    """Return the median seconds of a program from start to exit."""
     seconds = []
     for _ in range(times):
-        began = time.perf_counter()
+        started = time.perf_counter()
         subprocess.run([sys.executable, *args], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - started)
     return median(seconds)
 
 
 def main(quick: bool) -> None:
     """Print the figures."""
     times = 8 if quick else 25
-    with surroundings(task_s=0.1, lose_callbacks=1) as around:
-        with dailies(around):
-            service = around.service()
-            one_batch(around, service, "warm-0")
-            one_batch(around, service, "warm-1")
-            both = [one_batch(around, service, f"one-{number}") for number in range(times)]
-            peers = bare(around, times)
-        jobs = empty_job(around, times)
+    with running_servers(task_s=0.1, lose_callbacks=1) as servers:
+        with dailies(servers):
+            service = servers.service()
+            one_batch(servers, service, "warm-0")
+            one_batch(servers, service, "warm-1")
+            both = [one_batch(servers, service, f"one-{number}") for number in range(times)]
+            peers = bare(servers, times)
+        jobs = empty_job(servers, times)
     runs, ends = [run for run, _ in both], [end for _, end in both]
     print("\nLatency, a batch of one, the service idle; ms")
-    _print("callback to results.json", ends, peers, "the bare calls")
-    _print("submit's end to the Run at the vendor", runs, jobs, "an empty RQ job")
+    _print("callback to results.json", ends, peers, "the bare requests")
+    _print("end of submit to the Run at the vendor", runs, jobs, "an empty RQ job")
     allowed = 0.010 + 1.5 * median(jobs)
     print(
         f"    of which 10 ms and 1.5 x an empty job, {1000 * allowed:.1f}, are allowed: {median(runs) / allowed:.2f} x"

@@ -15,7 +15,7 @@ import boto3
 from aiohttp import web
 from support.processes import answers, until
 
-from benchmarks.environment import BUCKET, ValidationContext, spread, surroundings
+from benchmarks.environment import BUCKET, Servers, running_servers, spread
 from benchmarks.processes import memory_mb
 from pipeline.local.servers import HOST, free_ports
 from pipeline.net.download import Downloader
@@ -26,7 +26,7 @@ _MB = 10**6
 
 
 def copying(host: str) -> Callable[[str, int], None]:
-    """Ours: copies a file of the CDN, by name and size."""
+    """Return our copy function: it copies a file of the CDN, given name and size."""
     downloader, storage = Downloader([host], max_bytes=4096 * _MB), Storage(os.environ["AWS_ENDPOINT_URL_S3"])
 
     def copy(name: str, size: int) -> None:
@@ -37,21 +37,21 @@ def copying(host: str) -> Callable[[str, int], None]:
     return copy
 
 
-def turns(host: str, folder: Path, size: int, times: int) -> None:
-    """Seconds of our copies and of the peer's uploads, boto3 as it comes; the two take turns."""
+def compare(host: str, folder: Path, size: int, times: int) -> None:
+    """Print seconds of our copies and of uploads by boto3 with its defaults, alternately."""
     copy, client = copying(host), boto3.client("s3")
     file = folder / str(size)
-    works: list[Callable[[], None]] = [
+    actions: list[Callable[[], None]] = [
         lambda: copy(file.name, size),
         lambda: client.upload_file(str(file), BUCKET, f"peer/{size}"),
     ]
-    for work in works:
-        work()
-    print(json.dumps([[_seconds(work) for work in works] for _ in range(times)]))
+    for action in actions:
+        action()
+    print(json.dumps([[_seconds(action) for action in actions] for _ in range(times)]))
 
 
 def memory(host: str, folder: Path, size: int, times: int) -> None:
-    """How much memory more than idle our copies take at most, MB."""
+    """Print the peak memory of our copies above idle, MB."""
     copy = copying(host)
     idle = memory_mb("VmRSS")
     for _ in range(times):
@@ -59,35 +59,35 @@ def memory(host: str, folder: Path, size: int, times: int) -> None:
     print(json.dumps(memory_mb("VmHWM") - idle))
 
 
-def _seconds(work: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+def _seconds(action: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
 
 
 def serve(host: str, folder: Path, *_: int) -> None:
-    """The CDN: files of a folder."""
+    """Serve the files of a folder as the CDN."""
     app = web.Application()
     app.router.add_static("/", folder)
     web.run_app(app, host=HOST, port=int(host.partition(":")[2]), print=None)
 
 
-def measure(around: ValidationContext, step: str, host: str, size: int, times: int) -> Any:
-    """What a step tells, in a process of its own."""
-    process = around.program("-m", _HERE, step, host, str(around.folder / "cdn"), str(size), str(times))
+def measure(servers: Servers, step: str, host: str, size: int, times: int) -> Any:
+    """Run a step in a process. Return what it prints, parsed."""
+    process = servers.program("-m", _HERE, step, host, str(servers.folder / "cdn"), str(size), str(times))
     return json.loads(process.communicate(timeout=600)[0])
 
 
 def main(quick: bool) -> None:
     """Print the figures."""
     sizes = {1: 15, 50: 2} if quick else {1: 100, 50: 15, 1000: 3}
-    with surroundings() as around:
-        folder = around.folder / "cdn"
+    with running_servers() as servers:
+        folder = servers.folder / "cdn"
         folder.mkdir()
         (folder / "warm").write_bytes(os.urandom(1000))
         (port,) = free_ports(folder, 1)
         host = f"{HOST}:{port}"
-        cdn = around.program("-m", _HERE, "serve", host, str(folder), "0", "0")
+        cdn = servers.program("-m", _HERE, "serve", host, str(folder), "0", "0")
         until(lambda: answers(f"http://{host}/warm"), "the CDN")
         print("\nOutputs, CDN to S3 (boto3: from a local file), MB/s")
         try:
@@ -96,12 +96,12 @@ def main(quick: bool) -> None:
                 with (folder / str(size)).open("wb") as file:
                     for _ in range(megabytes):
                         file.write(os.urandom(_MB))
-                pairs = measure(around, "turns", host, size, times)
+                pairs = measure(servers, "compare", host, size, times)
                 ours, peers = ([megabytes / seconds for seconds in one] for one in zip(*pairs, strict=True))
-                limit = measure(around, "memory", host, size, min(times, 3))
+                limit = measure(servers, "memory", host, size, min(times, 3))
                 print(
                     f"  {megabytes:>5,} MB  Dailies {spread(ours):<24} boto3 {spread(peers):<24} "
-                    f"{median(ours) / median(peers):.2f} x, at most {limit:.0f} MB over idle",
+                    f"{median(ours) / median(peers):.2f} x, at most {limit:.0f} MB above idle",
                     flush=True,
                 )
                 (folder / str(size)).unlink()
@@ -111,5 +111,5 @@ def main(quick: bool) -> None:
 
 
 if __name__ == "__main__":
-    _STEPS: dict[str, Callable[[str, Path, int, int], None]] = {"turns": turns, "memory": memory, "serve": serve}
+    _STEPS: dict[str, Callable[[str, Path, int, int], None]] = {"compare": compare, "memory": memory, "serve": serve}
     _STEPS[sys.argv[1]](sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))

@@ -1,4 +1,4 @@
-"""Whether anything in an item's way grows with its batch: items per second with many pending and with few."""
+"""The cost of an item by the size of its batch: items per second with many and with few pending items."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from redis import Redis
 from support.processes import Up, until
 
-from benchmarks.environment import ValidationContext, dailies, spread, surroundings
+from benchmarks.environment import Servers, dailies, running_servers, spread
 from benchmarks.processes import cpu_s
 from benchmarks.throughput import a_manifest, ours
 from pipeline.batches.service import Service
@@ -20,23 +20,28 @@ _WARM = 100
 _MAX_ACTIVE = 128
 
 
-def speed(around: ValidationContext, up: Up, pending: int, counted: int) -> tuple[float, float, float, float]:
-    """Of a batch of `pending`, once it is under way: items per second; of an item ms of CPU in workers, in Valkey, and
-    Redis commands, those inside scripts included.
+def speed(servers: Servers, up: Up, pending: int, counted: int) -> tuple[float, float, float, float]:
+    """Run a batch of `pending` items and measure `counted` of them.
+
+    Return (items per second, ms of CPU per item in workers, in Valkey, Redis commands per item, with those in scripts).
     """
-    redis = Redis.from_url(around.environment["REDIS_URL"])
+    redis = Redis.from_url(servers.environment["REDIS_URL"])
     workers, valkey = up.pids("rq worker"), [int(redis.info("server")["process_id"])]
-    service = around.service()
+    service = servers.service()
     name = f"batch-{pending}"
-    # Runs cannot run ahead of ends: both sizes are in the same balance of posting and collecting.
-    manifest = replace(a_manifest(name, around.image, pending), limits=Limits(max_active=_MAX_ACTIVE))
+    # The limit keeps posting and collecting in the same proportion for both sizes.
+    manifest = replace(a_manifest(name, servers.image, pending), limits=Limits(max_active=_MAX_ACTIVE))
     service.submission.submit(manifest, name, trigger="bench", folder=None)
     until(lambda: _ended(service, name) > _WARM, "the first items")
-    first, began = _ended(service, name), time.perf_counter()
+    first, started = _ended(service, name), time.perf_counter()
     before = cpu_s(workers), cpu_s(valkey), _commands(redis)
     until(lambda: _ended(service, name) > first + counted, "the next items")
-    count, took = _ended(service, name) - first, time.perf_counter() - began
-    own, server, commands = cpu_s(workers) - before[0], cpu_s(valkey) - before[1], _commands(redis) - before[2]
+    count, took = _ended(service, name) - first, time.perf_counter() - started
+    own, server, commands = (
+        cpu_s(workers) - before[0],
+        cpu_s(valkey) - before[1],
+        _commands(redis) - before[2],
+    )
     return count / took, 1000 * own / count, 1000 * server / count, commands / count
 
 
@@ -50,20 +55,20 @@ def _ended(service: Service, name: str) -> int:
 
 
 def main(quick: bool) -> None:
-    """Print the figures; each batch on a ledger of its own, the two sizes in turns."""
-    pluralize, rounds, counted = (20_000, 1, 300) if quick else (100_000, 3, 500)
-    found: dict[int, list[tuple[float, float, float, float]]] = {1000: [], pluralize: []}
+    """Print the figures. Each batch has a new ledger; the two sizes alternate."""
+    many, rounds, counted = (20_000, 1, 300) if quick else (100_000, 3, 500)
+    measured: dict[int, list[tuple[float, float, float, float]]] = {1000: [], many: []}
     for _ in range(rounds):
-        for pending, figures in found.items():
-            with surroundings(empty=True, task_s=0.2) as around, dailies(around) as up:
-                ours(around, 50, "warm")
-                figures.append(speed(around, up, pending, counted))
-    print("\nHow many are pending, and what the next ones take")
-    for pending, figures in found.items():
+        for pending, figures in measured.items():
+            with running_servers(empty=True, task_s=0.2) as servers, dailies(servers) as up:
+                ours(servers, 50, "warm")
+                figures.append(speed(servers, up, pending, counted))
+    print("\nCost per item by the number of pending items")
+    for pending, figures in measured.items():
         rates, workers, valkey, commands = (list(column) for column in zip(*figures, strict=True))
         print(
-            f"  {pending:>7,}: {spread(rates)} items/s; of an item: CPU of workers {median(workers):.2f} ms, "
+            f"  {pending:>7,}: {spread(rates)} items/s; per item: CPU of workers {median(workers):.2f} ms, "
             f"of Valkey {median(valkey):.2f} ms, {median(commands):.1f} Redis commands"
         )
-    few, more = (median(figure[0] for figure in figures) for figures in found.values())
+    few, more = (median(figure[0] for figure in figures) for figures in measured.values())
     print(f"  {more / few:.2f} x")

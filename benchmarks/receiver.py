@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from support.processes import ROOT, bare_environment, until
 
-from benchmarks.environment import ValidationContext, surroundings
+from benchmarks.environment import Servers, running_servers
 from benchmarks.throughput import a_manifest
 from pipeline.batches.service import Service
 from pipeline.domain.callback_tokens import CallbackSigner, RunId
@@ -57,7 +57,7 @@ def rung(service: Service) -> int:
 
 
 @contextmanager
-def gunicorn(around: ValidationContext, app: str) -> Iterator[str]:
+def gunicorn(around: Servers, app: str) -> Iterator[str]:
     """`app` under config/gunicorn.py; answers its address."""
     (port,) = free_ports(around.folder, 1)
     environment = {**bare_environment(), **around.environment, "PYTHONPATH": str(ROOT), "PORT": str(port)}
@@ -75,7 +75,7 @@ def gunicorn(around: ValidationContext, app: str) -> Iterator[str]:
         process.wait(40)
 
 
-def load(around: ValidationContext, url: str, paths: list[str], how: str, amount: float, rate: float = 0) -> str:
+def load(around: Servers, url: str, paths: list[str], how: str, amount: float, rate: float = 0) -> str:
     """Callbacks from a process of their own; answers what it told."""
     file = around.folder / "paths"
     file.write_text("\n".join(f"{url}/callbacks/wiro/{path}" for path in paths))
@@ -186,7 +186,7 @@ async def _load(how: str, urls: list[str], amount: float, rate: float) -> None:
 def main(quick: bool) -> None:
     """Print the figures; the two take turns."""
     rounds, seconds, at_once = (2, 1.0, 1500) if quick else (5, 6, _BURST)
-    with surroundings(empty=True) as around:
+    with running_servers(empty=True) as around:
         service = around.service()
         signer = CallbackSigner(around.environment["PIPELINE_SECRET"])
         runs = runs_under_way(service, at_once)

@@ -1,4 +1,4 @@
-"""A batch of 100,000 items: validated, on the ledger, in Redis's memory, asked after."""
+"""A batch of 100,000 items: seconds to validate, submit and show it, and its memory in Redis."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 import yaml
 from redis import Redis
 
-from benchmarks.environment import ValidationContext, surroundings
+from benchmarks.environment import Servers, running_servers
 from pipeline.manifest import parser as manifests
 
 _HERE = "benchmarks.scale"
 
 
 def a_file(folder: Path, count: int) -> Path:
-    """A manifest as people's scripts write it: a flow mapping a line."""
+    """Write a manifest with one flow mapping per line, as scripts do."""
     file = folder / f"{count}.yaml"
     with file.open("w") as out:
         out.write("version: 1\nname: large\nitems:\n")
@@ -28,22 +28,22 @@ def a_file(folder: Path, count: int) -> Path:
     return file
 
 
-def measure(step: str, file: Path, around: ValidationContext) -> tuple[float, int]:
-    """A step in a process of its own: (seconds, peak memory in MB)."""
-    output, _ = around.program("-m", _HERE, step, str(file)).communicate(timeout=900)
+def measure(step: str, file: Path, servers: Servers) -> tuple[float, int]:
+    """Run a step in a process. Return (seconds, peak memory in MB)."""
+    output, _ = servers.program("-m", _HERE, step, str(file)).communicate(timeout=900)
     seconds, megabytes = output.split()
     return float(seconds), int(megabytes)
 
 
 def step(name: str, file: Path) -> None:
-    """What `measure` runs."""
+    """Run one step and print its seconds and peak memory."""
     from pipeline.batches.service import Service
     from pipeline.settings import load
 
     service = Service.connect(load())
     service.ledger.redis.ping()
     service.storage.connect()
-    began = time.perf_counter()
+    started = time.perf_counter()
     text = file.read_bytes()
     if name == "loader":
         yaml.load(text, Loader=yaml.CSafeLoader)
@@ -51,7 +51,7 @@ def step(name: str, file: Path) -> None:
         manifest = manifests.parse(text, file=str(file), read_rows=_no_rows, local_files=None)
         if name == "submit":
             service.submission.submit(manifest, file.stem, trigger="bench", folder=None)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - started
     print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
@@ -60,33 +60,33 @@ def _no_rows(reference: str) -> bytes:
 
 
 def main(quick: bool) -> None:
-    """Print the figures. No workers run: the batch stays pending."""
+    """Print the figures. The batch stays pending, because no workers run."""
     count = 20_000 if quick else 100_000
-    with surroundings(empty=True) as around:
-        redis = Redis.from_url(around.environment["REDIS_URL"])
-        small, large = a_file(around.folder, 100), a_file(around.folder, count)
-        loader, _ = measure("loader", large, around)
-        validate, _ = measure("validate", large, around)
-        measure("submit", small, around)
+    with running_servers(empty=True) as servers:
+        redis = Redis.from_url(servers.environment["REDIS_URL"])
+        small, large = a_file(servers.folder, 100), a_file(servers.folder, count)
+        loader, _ = measure("loader", large, servers)
+        validate, _ = measure("validate", large, servers)
+        measure("submit", small, servers)
         before = redis.info("memory")["used_memory"]
-        submit, megabytes = measure("submit", large, around)
+        submit, megabytes = measure("submit", large, servers)
         per_item = (redis.info("memory")["used_memory"] - before) / count
         print(f"\nScale, a manifest of {count:,} items")
         print(f"  PyYAML's C loader alone            {loader:.2f} s")
         print(f"  validated                          {validate:.2f} s, {validate / loader:.2f} x")
-        print(f"  validated and on the ledger        {submit:.2f} s, {submit / loader:.2f} x, at most {megabytes} MB")
+        print(f"  validated and submitted            {submit:.2f} s, {submit / loader:.2f} x, at most {megabytes} MB")
         print(f"  Redis per pending item             {per_item:,.0f} bytes")
-        few, pluralize = _status_s(around, small.stem), _status_s(around, large.stem)
-        print(f"  status of 100 items {few:.2f} s, of {count:,} {pluralize:.2f} s, {pluralize / few:.2f} x")
+        few, many = _status_s(servers, small.stem), _status_s(servers, large.stem)
+        print(f"  status of 100 items {few:.2f} s, of {count:,} {many:.2f} s, {many / few:.2f} x")
 
 
-def _status_s(around: ValidationContext, batch: str) -> float:
+def _status_s(servers: Servers, batch: str) -> float:
     times = []
     for _ in range(3):
-        began = time.perf_counter()
-        process = around.program("-m", "pipeline", "status", batch, "--json")
+        started = time.perf_counter()
+        process = servers.program("-m", "pipeline", "status", batch, "--json")
         process.communicate(timeout=60)
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - started)
     return sorted(times)[1]
 
 

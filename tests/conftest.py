@@ -1,37 +1,28 @@
-"""Real servers for the tests: one Valkey and one SeaweedFS a test process, the sandbox where it is asked for."""
+"""Real servers for the tests: Valkey, SeaweedFS, the sandbox and moto, each once per test process and on demand."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from redis import Redis
 from support.inbox import Inbox
-from support.processes import OwnRedis
+from support.processes import OwnRedis, until
 from support.schedule_folder import ScheduleFolder
 from support.waiting import WaitFor
 
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env, running_s3, running_valkey
-from pipeline.sandbox.process_handle import SandboxHandle, running_sandbox
+from pipeline.sandbox.process_handle import Sandbox, running_sandbox
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
 
 
 @pytest.fixture
 def wait_for() -> WaitFor:
-    """`wait_for(condition, "what", timeout_s=30)`: until it holds; what did not come is named."""
-
-    def wait(condition: Callable[[], object], what: str, timeout_s: float = 30) -> None:
-        ends = time.monotonic() + timeout_s
-        while not condition():
-            if time.monotonic() > ends:
-                pytest.fail(f"waited {timeout_s:.0f} s in vain for {what}")
-            time.sleep(0.02)
-
-    return wait
+    """`wait_for(condition, "what", timeout_s=60)`: wait until the condition holds."""
+    return until
 
 
 @pytest.fixture
@@ -50,7 +41,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def redis_url(valkey: str) -> str:
-    """An empty Valkey."""
+    """The URL of an empty Valkey."""
     client = Redis.from_url(valkey)
     client.flushall()
     client.close()
@@ -70,7 +61,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Env]:
 
 @pytest.fixture
 def storage(s3_server: S3Env, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    """The S3 server, with its keys in the environment as boto3 wants them."""
+    """The S3 server. Its keys are in the environment, where boto3 reads them."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -79,19 +70,19 @@ def storage(s3_server: S3Env, monkeypatch: pytest.MonkeyPatch) -> Storage:
 
 @pytest.fixture
 def bucket(s3_server: S3Env, tmp_path: Path) -> str:
-    """A folder of its own for a test: `s3://bucket/…/`."""
+    """A prefix for one test: `s3://bucket/…/`."""
     return f"s3://{s3_server.bucket}/{tmp_path.name}/"
 
 
 @pytest.fixture(scope="session")
-def sandbox_server() -> Iterator[SandboxHandle]:
-    with running_sandbox("--task-s", "0.2") as env:
-        yield env
+def sandbox_server() -> Iterator[Sandbox]:
+    with running_sandbox(task_s=0.2) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture
-def sandbox(sandbox_server: SandboxHandle) -> SandboxHandle:
-    """The stand-in for Wiro, as new: no tasks, no faults until `sandbox.set(fail=1)`. Tasks take 0.2 s."""
+def sandbox(sandbox_server: Sandbox) -> Sandbox:
+    """A sandbox without tasks and faults: `sandbox.change(fail=1)` sets some. Tasks take 0.2 s."""
     sandbox_server.reset()
     return sandbox_server
 

@@ -1,4 +1,4 @@
-"""The bare loop: 16 threads, the same Run, Detail, GET, PUT, no queue, no record."""
+"""The bare loop: 16 threads, the same Run, Detail, GET and PUT, without a queue or a record."""
 
 from __future__ import annotations
 

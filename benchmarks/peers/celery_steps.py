@@ -1,4 +1,4 @@
-"""Celery, one task for each step, prefork 2."""
+"""Celery: one task per step, two prefork processes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from benchmarks.peers import steps
 
 app = Celery("bench", broker=os.environ["REDIS_URL"])
 app.conf.update(task_ignore_result=True, worker_prefetch_multiplier=16, broker_connection_retry_on_startup=True)
-_KEPT: dict[str, Any] = {}
+_CLIENTS: dict[str, Any] = {}
 
 
 @app.task
 def submit(number: int, image: str) -> None:
-    """Post a run and have it looked at."""
+    """Post a run and enqueue its status check."""
     collect.delay(number, steps.run(number, image))
 
 
 @app.task
 def collect(number: int, token: str) -> None:
-    """Look whether it has ended, and have it copied."""
+    """Check the status; enqueue the copy or another check."""
     url = steps.detail(token)
     if url is None:
         collect.apply_async((number, token), countdown=0.05)
@@ -33,8 +33,8 @@ def collect(number: int, token: str) -> None:
 
 @app.task
 def copy(number: int, url: str) -> None:
-    """Copy its output, and count it."""
-    if not _KEPT:
-        _KEPT.update(s3=steps.s3(), redis=Redis.from_url(os.environ["REDIS_URL"]))
-    steps.put(f"celery/{number}.mp4", steps.get(url), _KEPT["s3"])
-    _KEPT["redis"].incr("bench:done")
+    """Copy the output and count the item."""
+    if not _CLIENTS:
+        _CLIENTS.update(s3=steps.s3(), redis=Redis.from_url(os.environ["REDIS_URL"]))
+    steps.put(f"celery/{number}.mp4", steps.get(url), _CLIENTS["s3"])
+    _CLIENTS["redis"].incr("bench:done")

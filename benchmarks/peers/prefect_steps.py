@@ -1,4 +1,4 @@
-"""Prefect 3 as its manual has it: a flow that maps a task for each step over the items, its own server beside it."""
+"""Prefect 3 as in its manual: a flow that maps one task per step over the items, with its own server."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from benchmarks.peers import steps
 
 @task
 def submit(number: int, image: str) -> str:
-    """Post a run."""
+    """Post a run. Return its token."""
     return steps.run(number, image)
 
 
 @task
 def collect(token: str) -> str:
-    """Wait until it has ended."""
+    """Wait for the end of the run. Return the URL of its output."""
     while (url := steps.detail(token)) is None:
         time.sleep(0.05)
     return url
@@ -29,7 +29,7 @@ def collect(token: str) -> str:
 
 @task
 def copy(number: int, url: str) -> None:
-    """Copy its output."""
+    """Copy the output."""
     steps.put(f"prefect/{number}.mp4", steps.get(url), _s3())
 
 
@@ -40,7 +40,7 @@ def _s3() -> Any:
 
 @flow(task_runner=ThreadPoolTaskRunner(max_workers=16))
 def items(count: int, image: str) -> None:
-    """Every item through its steps."""
+    """Run all steps of all items."""
     numbers = list(range(count))
     urls = collect.map(submit.map(numbers, unmapped(image)))
     copy.map(numbers, urls).wait()

@@ -1,4 +1,4 @@
-"""A job that does nothing but say when it began."""
+"""A job that only records its start time."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ _REDIS = Redis.from_url(os.environ["REDIS_URL"])
 
 
 def started() -> None:
-    """Tell the time."""
+    """Push the current time."""
     _REDIS.lpush("bench:started", time.time())

@@ -1,4 +1,4 @@
-"""RQ as its manual has it: one job for each step. Run by SimpleWorkers, or by stock workers that fork."""
+"""RQ as in its manual: one job per step, run by SimpleWorkers or by stock workers that fork."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from rq import Queue
 from benchmarks.peers import steps
 
 QUEUE = "bench"
-_FORKS = os.environ.get("BENCH_FORKS") == "1"
-_KEPT: dict[str, Any] = {}
+_CLIENTS: dict[str, Any] = {}
 
 
 def submit(number: int, image: str) -> None:
-    """Post a run and have it looked at."""
+    """Post a run and enqueue its status check."""
     _enqueue(collect, number, steps.run(number, image))
 
 
 def collect(number: int, token: str) -> None:
-    """Look whether it has ended, and have it copied."""
+    """Check the status; enqueue the copy or another check."""
     url = steps.detail(token)
     if url is None:
         _enqueue(collect, number, token)
@@ -30,8 +29,8 @@ def collect(number: int, token: str) -> None:
 
 
 def copy(number: int, url: str) -> None:
-    """Copy its output, and count it."""
-    steps.put(f"rq/{number}.mp4", steps.get(url), _kept("s3", steps.s3))
+    """Copy the output and count the item."""
+    steps.put(f"rq/{number}.mp4", steps.get(url), _client("s3", steps.s3))
     _redis().incr("bench:done")
 
 
@@ -40,13 +39,11 @@ def _enqueue(job: Any, *args: object) -> None:
 
 
 def _redis() -> Redis:
-    client: Redis = _kept("redis", lambda: Redis.from_url(os.environ["REDIS_URL"]))
+    client: Redis = _client("redis", lambda: Redis.from_url(os.environ["REDIS_URL"]))
     return client
 
 
-def _kept(name: str, make: Any) -> Any:
-    if _FORKS:
-        return make()
-    if name not in _KEPT:
-        _KEPT[name] = make()
-    return _KEPT[name]
+def _client(name: str, make: Any) -> Any:
+    if name not in _CLIENTS:
+        _CLIENTS[name] = make()
+    return _CLIENTS[name]

@@ -1,4 +1,4 @@
-"""The steps of an item as people write them: `requests` for the vendor and the CDN, boto3 for S3, nothing kept."""
+"""The steps of an item in simple code: `requests` for the vendor and the CDN, boto3 for S3, no state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOCAL = threading.local()
 
 
 def run(number: int, image: str) -> str:
-    """Post a run. Answers its token."""
+    """Post a run. Return its token."""
     fields = {"inputImageFirst": "", "inputImageFirstUrl": image, "prompt": f"p {number}"}
     files = {name: (None, value) for name, value in fields.items()}
     token: str = _post(f"Run/{MODEL}", files=files)["socketaccesstoken"]
@@ -26,16 +26,16 @@ def run(number: int, image: str) -> str:
 
 
 def detail(token: str) -> str | None:
-    """The address of a task's output, None while it runs."""
+    """Return the URL of a task's output; None while it runs."""
     task = _post("Task/Detail", json={"tasktoken": token})["tasklist"][0]
     return task["outputs"][0]["url"] if task["status"] == "task_postprocess_end" else None
 
 
 def get(url: str) -> bytes:
-    """An output."""
-    answer = _session().get(url, timeout=30)
-    answer.raise_for_status()
-    return answer.content
+    """Download an output."""
+    response = _session().get(url, timeout=30)
+    response.raise_for_status()
+    return response.content
 
 
 def put(key: str, data: bytes, client: Any) -> None:
@@ -44,7 +44,7 @@ def put(key: str, data: bytes, client: Any) -> None:
 
 
 def s3() -> Any:
-    """A new S3 client."""
+    """Return a new S3 client."""
     return boto3.client("s3", config=Config(max_pool_connections=32))
 
 
@@ -60,6 +60,6 @@ def _post(path: str, **body: Any) -> dict[str, Any]:
     key, secret = os.environ["WIRO_API_KEY"], os.environ["WIRO_API_SECRET"]
     signature = hmac.new(key.encode(), (secret + nonce).encode(), hashlib.sha256).hexdigest()
     headers = {"x-api-key": key, "x-nonce": nonce, "x-signature": signature}
-    answer = _session().post(f"{os.environ['WIRO_API_URL']}/{path}", headers=headers, timeout=30, **body)
-    document: dict[str, Any] = answer.json()
+    response = _session().post(f"{os.environ['WIRO_API_URL']}/{path}", headers=headers, timeout=30, **body)
+    document: dict[str, Any] = response.json()
     return document

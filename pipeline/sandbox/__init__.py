@@ -1,1 +1,1 @@
-"""A stand-in for Wiro that speaks real HTTP, with faults on request. Imports nothing of the service but errors."""
+"""A stand-in for Wiro over real HTTP, with faults on request. It imports nothing of the service but `errors`."""

@@ -1,4 +1,4 @@
-"""The account: its balance, its places, its bill."""
+"""The account: its balance, its active tasks, its bill."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pipeline.sandbox.errors import INSUFFICIENT_BALANCE, TOO_MANY_TASKS, Refusa
 UNLIMITED_ABOVE_USD = Decimal(250)
 
 
-def places(balance: Decimal) -> int | None:
-    """How many tasks may be active at `balance` USD; None: as many as one likes."""
+def concurrency_limit(balance: Decimal) -> int | None:
+    """Return how many tasks may be active at `balance` USD; None: no limit."""
     if balance > UNLIMITED_ABOVE_USD:
         return None
     return max(1, math.floor(balance / 10))
 
 
 class Account:
-    """One project's money and active tasks."""
+    """The money and the active tasks of one project."""
 
     def __init__(self, balance: Decimal) -> None:
         self.balance = balance
@@ -28,25 +28,28 @@ class Account:
         self.max_active_seen = 0
 
     def admit(self, price: Decimal) -> None:
-        """Take one place. Raises Refusal (97) when there is too little money, (96) when no place is free."""
+        """Count one more active task.
+
+        Raises Refusal (97) if the balance is below `price`, (96) if the concurrency limit is reached.
+        """
         if self.balance < price:
             raise Refusal(INSUFFICIENT_BALANCE, "Insufficient balance. Please add funds to your account.")
-        limit = places(self.balance)
+        limit = concurrency_limit(self.balance)
         if limit is not None and self.active >= limit:
             raise Refusal(
                 TOO_MANY_TASKS,
                 "You have reached the concurrent task limit: with your balance you can run up to "
                 f"{limit} task{'' if limit == 1 else 's'} at the same time.",
             )
-        self.occupy()
+        self.add_active()
 
-    def occupy(self) -> None:
-        """Take one place without asking."""
+    def add_active(self) -> None:
+        """Count one more active task, without a check."""
         self.active += 1
         self.max_active_seen = max(self.max_active_seen, self.active)
 
-    def release(self) -> None:
-        """Give one place back."""
+    def remove_active(self) -> None:
+        """Count one active task less."""
         self.active -= 1
 
     def charge(self, cost: Decimal) -> None:

@@ -1,4 +1,4 @@
-"""The sandbox as one aiohttp application on one port, and a way to run it."""
+"""The sandbox as one aiohttp application on one port, and a function that runs it."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from pipeline.sandbox.auth import Authenticator
 from pipeline.sandbox.engine import Engine
 from pipeline.sandbox.middleware import api_rules
 from pipeline.sandbox.options import Options
-from pipeline.sandbox.state import STATE, State
+from pipeline.sandbox.state import STATE, SandboxState
 
-_OUTGOING_CONNECTIONS = 100
+_MAX_OUTGOING_CONNECTIONS = 100
 _SHUTDOWN_S = 0.5
 
 
-def create_app(options: Options, state: Path | None = None) -> web.Application:
-    """API, WebSocket, CDN and control of one sandbox. `state`: a folder in which tasks are remembered."""
+def create_app(options: Options, folder: Path | None = None) -> web.Application:
+    """Return API, WebSocket, CDN and control of one sandbox. `folder` keeps its tasks over a restart."""
     app = web.Application(middlewares=[api_rules], client_max_size=api.MAX_BODY_BYTES)
     for routes in (api.routes, websocket.routes, cdn.routes, control.routes):
         app.add_routes(routes)
 
-    async def live(app: web.Application) -> AsyncIterator[None]:
-        connector = aiohttp.TCPConnector(limit=_OUTGOING_CONNECTIONS)
+    async def lifespan(app: web.Application) -> AsyncIterator[None]:
+        connector = aiohttp.TCPConnector(limit=_MAX_OUTGOING_CONNECTIONS)
         async with aiohttp.ClientSession(connector=connector) as session:
-            engine = Engine(options, session, state)
-            app[STATE] = State(engine, Authenticator(options.api_key, options.api_secret))
+            engine = Engine(options, session, folder)
+            app[STATE] = SandboxState(engine, Authenticator(options.api_key, options.api_secret))
             yield
             await engine.close()
 
-    app.cleanup_ctx.append(live)
+    app.cleanup_ctx.append(lifespan)
     return app
 
 
-def serve(options: Options, host: str = "127.0.0.1", port: int = 0, state: Path | None = None) -> None:
-    """Run a sandbox until SIGTERM or SIGINT. Port 0 takes a free one; the first line on stdout says which.
+def serve(options: Options, host: str = "127.0.0.1", port: int = 0, folder: Path | None = None) -> None:
+    """Run a sandbox until SIGTERM or SIGINT. Port 0 takes a free one; the first line on stdout names it.
 
-    Raises OSError when the port is taken.
+    Raises OSError if the port is in use.
     """
-    asyncio.run(_serve(options, host, port, state))
+    asyncio.run(_serve(options, host, port, folder))
 
 
-async def _serve(options: Options, host: str, port: int, state: Path | None) -> None:
-    runner = web.AppRunner(create_app(options, state), access_log=None, shutdown_timeout=_SHUTDOWN_S)
+async def _serve(options: Options, host: str, port: int, folder: Path | None) -> None:
+    runner = web.AppRunner(create_app(options, folder), access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     try:
         listener = socket.create_server((host, port), backlog=1024)

@@ -1,4 +1,4 @@
-"""Who may call: the API key, and for a project with a secret a signature over a fresh nonce."""
+"""Authentication: the API key and, for a project with a secret, a signature over a fresh nonce."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
-_NONCES_KEPT = 200_000
+_MAX_NONCES = 200_000
 
 
 def sign(api_key: str, api_secret: str, nonce: str) -> str:
-    """The `x-signature` for a nonce."""
+    """Return the `x-signature` for a nonce."""
     return hmac.new(api_key.encode(), (api_secret + nonce).encode(), hashlib.sha256).hexdigest()
 
 
 class Authenticator:
-    """Checks the headers of API requests and remembers the nonces used."""
+    """Checks the headers of API requests and records the nonces that were used."""
 
     def __init__(self, api_key: SecretStr, api_secret: SecretStr | None) -> None:
         self._key = api_key.get_secret_value()
         self._secret = api_secret.get_secret_value() if api_secret else ""
         self._nonces: OrderedDict[str, None] = OrderedDict()
 
-    def objection(self, headers: Mapping[str, str]) -> str | None:
-        """Why a request with these headers is turned away; None when it is welcome."""
+    def rejection(self, headers: Mapping[str, str]) -> str | None:
+        """Return why a request with these headers is rejected; None if it is accepted."""
         if not _same(headers.get("x-api-key", ""), self._key):
             return "Invalid API key."
         if not self._secret:
@@ -38,14 +38,14 @@ class Authenticator:
             return "Invalid signature."
         if nonce in self._nonces:
             return "x-nonce was used before."
-        self._remember(nonce)
+        self._record(nonce)
         return None
 
-    def _remember(self, nonce: str) -> None:
+    def _record(self, nonce: str) -> None:
         self._nonces[nonce] = None
-        if len(self._nonces) > _NONCES_KEPT:
+        if len(self._nonces) > _MAX_NONCES:
             self._nonces.popitem(last=False)
 
 
-def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode(), wanted.encode())
+def _same(actual: str, expected: str) -> bool:
+    return hmac.compare_digest(actual.encode(), expected.encode())

@@ -1,4 +1,4 @@
-"""For tests and the curious: what the sandbox has done, and its options. Loopback only, no authentication."""
+"""Control of a sandbox for tests and people: counts, tasks and options. Loopback only, no authentication."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ routes = web.RouteTableDef()
 
 @routes.get("/_sandbox/stats")
 async def stats(request: web.Request) -> web.Response:
-    """The counts."""
+    """Return the counts."""
     _loopback_only(request)
     state = request.app[STATE]
     account = state.engine.account
     return web.json_response(
         {
             "runs": state.engine.runs,
-            "most_in_air": state.most_runs_in_air,
+            "max_concurrent_runs": state.max_concurrent_runs,
             "active": account.active,
             "max_active_seen": account.max_active_seen,
             "balance": f"{account.balance:f}",
@@ -30,28 +30,28 @@ async def stats(request: web.Request) -> web.Response:
             "billed_tasks": account.billed_tasks,
             "requests": dict(state.requests),
             "refused": dict(state.refused),
-            "callbacks": state.engine.caller.counts.as_json(),
+            "callbacks": state.engine.callbacks.counts.as_json(),
         }
     )
 
 
 @routes.get("/_sandbox/tasks")
 async def tasks(request: web.Request) -> web.Response:
-    """Every task there is a record of, oldest first."""
+    """Return every recorded task, oldest first."""
     _loopback_only(request)
     return web.json_response({"tasks": [_row(task) for task in request.app[STATE].engine.tasks()]})
 
 
 @routes.get("/_sandbox/options")
 async def options(request: web.Request) -> web.Response:
-    """The options as they are now."""
+    """Return the current options."""
     _loopback_only(request)
     return web.json_response(request.app[STATE].engine.options.public())
 
 
 @routes.patch("/_sandbox/options")
 async def change_options(request: web.Request) -> web.Response:
-    """Change some options; 422 says what is wrong with them."""
+    """Change some options; 422 names the invalid ones."""
     _loopback_only(request)
     engine = request.app[STATE].engine
     try:
@@ -66,13 +66,13 @@ async def change_options(request: web.Request) -> web.Response:
 
 @routes.post("/_sandbox/reset")
 async def reset(request: web.Request) -> web.Response:
-    """Forget all tasks and counts, and every change of the options."""
+    """Delete all tasks and counts and restore the first options."""
     _loopback_only(request)
     state = request.app[STATE]
     await state.engine.reset()
     state.requests.clear()
     state.refused.clear()
-    state.most_runs_in_air = state.runs_in_air
+    state.max_concurrent_runs = state.concurrent_runs
     return web.json_response(state.engine.options.public())
 
 
@@ -93,5 +93,5 @@ def _row(task: Task) -> dict[str, Any]:
         "prompt": task.prompt,
         "image_sha256": task.image.sha256,
         "callback_url": task.callback_url,
-        "calls": task.callback_answers,
+        "calls": task.callback_statuses,
     }

@@ -1,17 +1,18 @@
-"""Tasks as JSON, with the vendor's spelling: nearly every number is a string, nulls turn up, `categories` is broken."""
+"""Tasks as JSON, as the vendor writes them: most numbers are strings, some fields are null, `categories` is broken."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import Any
 
+from pipeline.sandbox.prompt_faults import UNKNOWN_STATUS
 from pipeline.sandbox.tasks import CANCELLED, POSTPROCESS_END, STAGES, Product, Task
 
 URL_LIFETIME_S = 86_400
 
 
 def detail(task: Task, now: float) -> dict[str, Any]:
-    """The TASK object of Task/Detail at `now` (Unix time)."""
+    """Return the TASK object of Task/Detail at `now` (Unix time)."""
     ending = task.ending
     document = {
         "id": task.id,
@@ -40,13 +41,19 @@ def detail(task: Task, now: float) -> dict[str, Any]:
     return document | _times(task, now)
 
 
-def found(task: Task, now: float) -> dict[str, Any]:
-    """The whole answer of Task/Detail, Task/Cancel and Task/Kill."""
-    return {"total": "1", "errors": [], "result": True, "tasklist": [detail(task, now)]}
+def task_response(task: Task, now: float, *, unknown_status: bool = False) -> dict[str, Any]:
+    """Return the response of Task/Detail, Task/Cancel and Task/Kill.
+
+    unknown_status: with a status that no manual lists, as before the task's end.
+    """
+    document = detail(task, now)
+    if unknown_status:
+        document |= {"status": UNKNOWN_STATUS, "pexit": None, "totalcost": None, "outputs": []}
+    return {"total": "1", "errors": [], "result": True, "tasklist": [document]}
 
 
 def outputs(task: Task) -> list[dict[str, Any]]:
-    """The outputs of a task that has ended; otherwise, and once they are deleted, nothing."""
+    """Return the outputs of a task that has ended; an empty list before its end and after their deletion."""
     if task.ending is None or task.deleted:
         return []
     return [_output(task, product, task.ending.at) for product in task.ending.products]

@@ -1,4 +1,4 @@
-"""How the vendor says no: HTTP 200 with a code, for the most part."""
+"""How the vendor refuses a request: mostly HTTP 200 with an error code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ INSUFFICIENT_BALANCE = 97
 
 
 class Refusal(Exception):
-    """A request is refused: HTTP 200, `result` false, one error with a code."""
+    """The request is refused: HTTP 200, `result` false, one error with a code."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -18,4 +18,4 @@ class Refusal(Exception):
 
 
 class BadImage(Exception):
-    """A task's picture could not be had or read. The text goes into the task's `debugerror`."""
+    """A task's image is missing or unreadable. The message becomes the task's `debugerror`."""

@@ -11,14 +11,14 @@ from typing import Any
 from pipeline.sandbox.errors import VALIDATION, Refusal
 
 MAX_FILE_BYTES = 100 * 2**20
-_MAX_KEPT = 10_000
+_MAX_FILES = 10_000
 _FIRST_ID = 70_000
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """One uploaded file; its bytes are the studio's, under `sha256`."""
+    """One uploaded file. The media cache stores its bytes under `sha256`."""
 
     id: str
     name: str
@@ -40,41 +40,41 @@ class StoredFile:
 
 
 class Files:
-    """What was uploaded, the latest ten thousand."""
+    """The last 10,000 uploaded files."""
 
     def __init__(self) -> None:
         self._files: OrderedDict[str, StoredFile] = OrderedDict()
-        self._made = 0
+        self._count = 0
 
     def create_folder(self, name: str, parent: str) -> dict[str, Any]:
-        """A new folder's record. Raises Refusal (0) for a bad name."""
+        """Return the record of a new folder. Raises Refusal (0) if the name is invalid."""
         if not _FOLDER_NAME.fullmatch(name):
             raise Refusal(VALIDATION, "name may contain letters, digits, - and _ only")
         return {"id": self._next_id(), "name": name, "parentid": parent or None, "size": "0", "contenttype": "folder"}
 
     def add(self, name: str, content_type: str, size: int, folder: str, sha256: str) -> StoredFile:
-        """Record an uploaded file. Raises Refusal (0) when it is empty or larger than 100 MB."""
+        """Record an uploaded file. Raises Refusal (0) if it is empty or larger than 100 MB."""
         if not 0 < size <= MAX_FILE_BYTES:
             raise Refusal(VALIDATION, "file required, of at most 100 MB")
         file = StoredFile(self._next_id(), name, content_type, size, folder, sha256)
         self._files[file.id] = file
-        if len(self._files) > _MAX_KEPT:
+        if len(self._files) > _MAX_FILES:
             self._files.popitem(last=False)
         return file
 
     def restore(self, files: Iterable[StoredFile]) -> None:
-        """Hold files that were stored before."""
+        """Add files that an earlier process recorded."""
         for file in files:
             self._files[file.id] = file
-            self._made = max(self._made, int(file.id) - _FIRST_ID)
+            self._count = max(self._count, int(file.id) - _FIRST_ID)
 
     def __iter__(self) -> Iterator[StoredFile]:
         return iter(self._files.values())
 
     def get(self, file_id: str) -> StoredFile | None:
-        """The file with this id."""
+        """Return the file with this id, or None."""
         return self._files.get(file_id)
 
     def _next_id(self) -> str:
-        self._made += 1
-        return str(_FIRST_ID + self._made)
+        self._count += 1
+        return str(_FIRST_ID + self._count)

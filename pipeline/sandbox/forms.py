@@ -1,4 +1,4 @@
-"""Multipart forms, read whole. aiohttp's own reader takes most of the time of a Run. Pure."""
+"""Read whole multipart forms: the reader of aiohttp takes most of the time of a Run. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FormFile:
 
 
 def read_multipart(body: bytes, content_type: str) -> dict[str, str | FormFile]:
-    """The fields of a `multipart/form-data` body. Raises Refusal (0) when it is none or not whole."""
+    """Return the fields of a `multipart/form-data` body. Raises Refusal (0) if it is invalid or incomplete."""
     boundary = _BOUNDARY.search(content_type)
     if boundary is None:
         raise Refusal(VALIDATION, "The form has no boundary.")

@@ -1,4 +1,4 @@
-"""What comes before and after every API request: counting, the door, the faults, refusals."""
+"""What applies to every API request: counts, authentication, random faults, refusals."""
 
 from __future__ import annotations
 
@@ -8,82 +8,83 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from pipeline.sandbox.errors import Refusal
-from pipeline.sandbox.state import STATE, State
+from pipeline.sandbox.state import STATE, SandboxState
 
-HANG_S = 120.0
-_LOOK_S = 0.2
+MAX_HANG_S = 120.0
+_CHECK_EVERY_S = 0.2
 
 
 @web.middleware
 async def api_rules(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Apply to `/v1` what holds for the whole API; leave every other path alone."""
+    """Apply the rules of the API to `POST /v1/…`; pass every other request through."""
     if not request.path.startswith("/v1/") or request.method != "POST":
         return await handler(request)
     state = request.app[STATE]
     state.requests[_endpoint(request)] += 1
-    objection = state.authenticator.objection(request.headers)
-    if objection:
-        return _refused(state, "auth", 98, objection, status=401)
-    return _fault_before(state) or await _fault_after(request, state, await _answer(request, state, handler))
+    rejection = state.authenticator.rejection(request.headers)
+    if rejection:
+        return _refused(state, "auth", 98, rejection, status=401)
+    return _fault_before(state) or await _fault_after(request, state, await _handled(request, state, handler))
 
 
 def _endpoint(request: web.Request) -> str:
     return "/".join(request.path.split("/")[2:4]) if not request.path.startswith("/v1/Run/") else "Run"
 
 
-async def _answer(request: web.Request, state: State, handler: Handler) -> web.StreamResponse:
+async def _handled(request: web.Request, state: SandboxState, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except Refusal as refusal:
         return _refused(state, f"code {refusal.code}", refusal.code, refusal.message, status=200)
 
 
-def _refused(state: State, reason: str, code: int, message: str, *, status: int) -> web.Response:
+def _refused(state: SandboxState, reason: str, code: int, message: str, *, status: int) -> web.Response:
     state.refused[reason] += 1
     plain = state.engine.rng.chance(state.engine.options.string_errors)
     error = message if plain else {"code": code, "message": message}
     return web.json_response({"result": False, "errors": [error]}, status=status)
 
 
-def _fault_before(state: State) -> web.Response | None:
+def _fault_before(state: SandboxState) -> web.Response | None:
     options, rng = state.engine.options, state.engine.rng
     if rng.chance(options.rate_limit):
-        answer = _refused(state, "429", 0, "Too many requests.", status=429)
+        response = _refused(state, "429", 0, "Too many requests.", status=429)
         if rng.chance(0.5):
-            answer.headers["Retry-After"] = "1"
-        return answer
+            response.headers["Retry-After"] = "1"
+        return response
     if rng.chance(options.server_error):
         status = rng.choice((500, 502, 503))
         return _refused(state, str(status), 0, "Something went wrong.", status=status)
     return None
 
 
-async def _fault_after(request: web.Request, state: State, answer: web.StreamResponse) -> web.StreamResponse:
+async def _fault_after(request: web.Request, state: SandboxState, response: web.StreamResponse) -> web.StreamResponse:
     options, rng = state.engine.options, state.engine.rng
     is_run = _endpoint(request) == "Run"
     if is_run and rng.chance(options.lose_answers):
         state.refused["answer lost"] += 1
-        _cut(request)
+        abort(request)
     elif is_run and rng.chance(options.bad_gateway):
         state.refused["bad gateway"] += 1
         return web.Response(status=502, text="<html><h1>502 Bad Gateway</h1></html>", content_type="text/html")
     elif rng.chance(options.hang):
         state.refused["hung"] += 1
-        await until_gone(request)
+        await wait_for_disconnect(request)
     elif rng.chance(options.not_json):
         state.refused["not JSON"] += 1
         return web.Response(text="<html><body>Just a moment…</body></html>", content_type="text/html")
-    return answer
+    return response
 
 
-def _cut(request: web.Request) -> None:
+def abort(request: web.Request) -> None:
+    """Close the connection without a response."""
     if request.transport:
         request.transport.abort()
 
 
-async def until_gone(request: web.Request) -> None:
-    """Say nothing until the client has had enough, 120 s at the most."""
-    for _ in range(int(HANG_S / _LOOK_S)):
+async def wait_for_disconnect(request: web.Request) -> None:
+    """Send nothing until the client closes the connection, at most 120 s."""
+    for _ in range(int(MAX_HANG_S / _CHECK_EVERY_S)):
         if request.transport is None or request.transport.is_closing():
             return
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_CHECK_EVERY_S)

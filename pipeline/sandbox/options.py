@@ -1,4 +1,4 @@
-"""How the stand-in behaves: its prices, its pace and its faults."""
+"""The options of the sandbox: prices, durations and faults."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ FIXED = frozenset({"api_key", "api_secret", "seed"})
 
 
 class Options(BaseModel):
-    """Every option. A share is a probability from 0 to 1 for each request, task or download. All faults default to 0.
+    """All options. A share is a probability from 0 to 1 for each request, task or download. All faults default to 0.
 
-    The command's flags and the body of `PATCH /_sandbox/options` have these names; each description is the flag's help.
+    These are the names of the command's flags and of the keys of `PATCH /_sandbox/options`. Each description is the
+    help of the flag.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,35 +29,37 @@ class Options(BaseModel):
     api_secret: SecretStr | None = SecretStr("sandbox-secret")
     seed: int = Field(default=0, description="Seed of every random decision.")
     balance: Usd = Field(
-        default=Decimal(1000), description="USD in the account; at 250 or less a tenth of it may be active."
+        default=Decimal(1000), description="USD in the account. Up to 250 USD, one task per 10 USD may be active."
     )
     price: Usd = Field(default=Decimal("0.09"), description="USD for each task that succeeds.")
-    task_s: Seconds = Field(default=1.0, description="Seconds a task runs, give or take a fifth.")
-    queue_s: Seconds = Field(default=0.0, description="Seconds a task waits in the queue before it runs.")
-    run_s: Seconds = Field(default=0.0, description="Seconds until a Run is taken and answered.")
+    task_s: Seconds = Field(default=1.0, description="Seconds that a task runs, plus or minus 20 %.")
+    queue_s: Seconds = Field(default=0.0, description="Seconds that a task waits in the queue before it runs.")
+    run_s: Seconds = Field(default=0.0, description="Seconds until a Run is taken and its response is sent.")
     output_bytes: Annotated[int, Field(ge=0, le=10**10)] = Field(
-        default=0, description="Give outputs of so many arbitrary bytes and look at no picture; 0: videos."
+        default=0, description="Size of outputs in arbitrary bytes, without a look at the image; 0: videos."
     )
 
     fail: Share = Field(default=0.0, description="Share of tasks that fail.")
     stuck: Share = Field(default=0.0, description="Share of tasks that never end.")
-    vanish: Share = Field(default=0.0, description="Share of tasks that the vendor forgets once they are taken.")
+    vanish: Share = Field(default=0.0, description="Share of tasks that are lost after they were taken.")
 
     rate_limit: Share = Field(
-        default=0.0, description="Share of API requests answered 429, half of them with Retry-After."
+        default=0.0, description="Share of API requests with status 429, half of them with Retry-After."
     )
     server_error: Share = Field(
-        default=0.0, description="Share of API requests answered 500, 502 or 503; nothing is done."
+        default=0.0, description="Share of API requests with status 500, 502 or 503 and no effect."
     )
     lose_answers: Share = Field(
-        default=0.0, description="Share of Runs that are taken, then cut off without an answer."
+        default=0.0, description="Share of Runs that are taken, then closed without a response."
     )
     bad_gateway: Share = Field(
-        default=0.0, description="Share of Runs that are taken, then answered 502 by a proxy in between."
+        default=0.0, description="Share of Runs that are taken, then get status 502, as from a proxy."
     )
-    hang: Share = Field(default=0.0, description="Share of API requests that are done but not answered for 120 s.")
+    hang: Share = Field(
+        default=0.0, description="Share of API requests that take effect and get no response for 120 s."
+    )
     not_json: Share = Field(
-        default=0.0, description="Share of API requests that are done but answered with an HTML page."
+        default=0.0, description="Share of API requests that take effect and get an HTML page as response."
     )
     string_errors: Share = Field(
         default=0.0, description="Share of refusals whose errors are plain strings without a code."
@@ -65,7 +68,7 @@ class Options(BaseModel):
     lose_callbacks: Share = Field(default=0.0, description="Share of callbacks that are never sent.")
     double_callbacks: Share = Field(default=0.0, description="Share of callbacks that are sent twice.")
     early_callbacks: Share = Field(
-        default=0.0, description="Share of tasks that end and call back before Run is answered."
+        default=0.0, description="Share of tasks that end and call back before the response to Run."
     )
     callback_delay_s: Seconds = Field(
         default=0.0, description="Longest delay of a callback, in seconds; each waits for a random part of it."
@@ -76,16 +79,15 @@ class Options(BaseModel):
         default=0, description="Bytes a second of a download; 0: no limit."
     )
     truncate: Share = Field(default=0.0, description="Share of downloads that are cut off in the middle.")
-    overlong: Share = Field(default=0.0, description="Share of outputs that are larger than Task/Detail says.")
-    cdn_error: Share = Field(default=0.0, description="Share of downloads answered 404 or 503.")
+    overlong: Share = Field(default=0.0, description="Share of outputs that are larger than Task/Detail states.")
+    cdn_error: Share = Field(default=0.0, description="Share of downloads with status 404 or 503.")
     cdn_hang: Share = Field(default=0.0, description="Share of downloads that stop in the middle and stay open.")
-    expire_urls: Share = Field(default=0.0, description="Share of tasks whose output URL has expired when first given.")
+    expire_urls: Share = Field(default=0.0, description="Share of tasks whose first output URL has expired.")
+
+    prompt_faults: bool = Field(default=False, description="Take each task's faults from its prompt: docs/sandbox.md.")
 
     def changed(self, changes: Mapping[str, Any]) -> Options:
-        """These options with `changes` applied.
-
-        Raises ValueError when a name or a value is wrong.
-        """
+        """Return these options with `changes` applied. Raises ValueError if a name or a value is invalid."""
         fixed = sorted(FIXED & changes.keys())
         if fixed:
             raise ValueError(f"cannot be changed while the sandbox runs: {', '.join(fixed)}")
@@ -95,10 +97,10 @@ class Options(BaseModel):
             raise ValueError(explain(error)) from None
 
     def public(self) -> dict[str, Any]:
-        """The options as JSON, without the secrets."""
+        """Return the options as JSON, without the secrets."""
         return self.model_dump(mode="json", exclude={"api_key", "api_secret"})
 
 
 def explain(error: ValidationError) -> str:
-    """What is wrong with which option, a line each; without the values, of which one may be a secret."""
+    """Return one line per invalid option, without the values: one may be a secret."""
     return "\n".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())

@@ -1,6 +1,6 @@
-"""What a sandbox remembers over a restart, in a folder: a journal of tasks and uploaded files, and the pictures.
+"""The state of a sandbox that survives a restart: a journal of tasks and uploaded files, and the images.
 
-Every line is in the system's hands before the next thing happens, so a sandbox that is killed forgets nothing.
+Every line is written without a buffer, so SIGKILL loses nothing.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pipeline.sandbox.faults import FaultPlan
 from pipeline.sandbox.files import StoredFile
 from pipeline.sandbox.tasks import Ending, Product, SourceImage, Task, Timeline
 
-KEPT_S = 86_400
-"""Tasks older than this are forgotten at the next start: their outputs have expired."""
+RETENTION_S = 86_400
+"""A start drops tasks older than this: their outputs have expired."""
 MAX_IMAGE_BYTES = 2**30
 MAX_LINES = 500_000
 _JOURNAL = "journal.jsonl"
@@ -29,36 +29,36 @@ _TASK_FIELDS = ("id", "token", "uuid", "model", "params", "prompt", "callback_ur
 
 @dataclass
 class RecordedState:
-    """What was found at the start, oldest first."""
+    """The tasks and files of an earlier process, oldest first."""
 
     tasks: dict[str, Task] = field(default_factory=dict)
     files: list[StoredFile] = field(default_factory=list)
 
 
 class SandboxJournal:
-    """The journal in one folder, which nobody else writes to."""
+    """The journal in one folder. One process at a time may write it."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / _JOURNAL
         self._lines = 0
-        self.found = _read(self._path)
-        self._file = self._rewritten(self.found.tasks.values(), self.found.files)
+        self.recorded = _read(self._path)
+        self._file = self._rewritten(self.recorded.tasks.values(), self.recorded.files)
 
-    def note(self, task: Task) -> None:
-        """A task as it is now."""
+    def write_task(self, task: Task) -> None:
+        """Append a task as it is now."""
         self._write("task", _as_json(task))
 
-    def note_file(self, file: StoredFile) -> None:
-        """A file that was uploaded."""
+    def write_file(self, file: StoredFile) -> None:
+        """Append a file that was uploaded."""
         self._write("file", asdict(file))
 
-    def is_long(self) -> bool:
-        """Whether the journal should be written anew."""
+    def is_too_long(self) -> bool:
+        """Return whether the journal needs a rewrite."""
         return self._lines > MAX_LINES
 
     def rewrite(self, tasks: Iterable[Task], files: Iterable[StoredFile]) -> None:
-        """Keep these only."""
+        """Replace the journal by these tasks and files."""
         self._file.close()
         self._file = self._rewritten(tasks, files)
 
@@ -70,9 +70,9 @@ class SandboxJournal:
         self._lines = 0
         self._file = new.open("wb")
         for file in files:
-            self.note_file(file)
+            self.write_file(file)
         for task in tasks:
-            self.note(task)
+            self.write_task(task)
         self._file.close()
         new.replace(self._path)
         return self._path.open("ab", buffering=0)
@@ -83,17 +83,17 @@ class SandboxJournal:
 
 
 class ImageFolder:
-    """Pictures by their SHA-256, a gigabyte in all; the oldest go first."""
+    """Images by their SHA-256, at most 1 GiB; the oldest are deleted first."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        kept = sorted((path.stat().st_mtime, path.name, path.stat().st_size) for path in folder.iterdir())
-        self._sizes: OrderedDict[str, int] = OrderedDict((name, size) for _, name, size in kept)
+        stored = sorted((path.stat().st_mtime, path.name, path.stat().st_size) for path in folder.iterdir())
+        self._sizes: OrderedDict[str, int] = OrderedDict((name, size) for _, name, size in stored)
         self._size = sum(self._sizes.values())
 
     def put(self, sha256: str, image: bytes) -> None:
-        """Store a picture."""
+        """Store an image."""
         if sha256 in self._sizes:
             return
         new = self._folder / f"{sha256}.new"
@@ -107,7 +107,7 @@ class ImageFolder:
             (self._folder / oldest).unlink(missing_ok=True)
 
     def get(self, sha256: str) -> bytes | None:
-        """A stored picture."""
+        """Return a stored image, or None."""
         return (self._folder / sha256).read_bytes() if sha256 in self._sizes else None
 
 
@@ -120,16 +120,16 @@ def _as_json(task: Task) -> dict[str, Any]:
 
 def _read(path: Path) -> RecordedState:
     recorded = RecordedState()
-    since = time.time() - KEPT_S
+    since = time.time() - RETENTION_S
     with suppress(FileNotFoundError), path.open("rb") as lines:
         for line in lines:
-            # The last line of a sandbox that was killed may be half a line.
+            # After a SIGKILL the last line may be incomplete.
             with suppress(ValueError, KeyError, TypeError):
-                _recall(json.loads(line), recorded, since)
+                _restore(json.loads(line), recorded, since)
     return recorded
 
 
-def _recall(document: dict[str, Any], recorded: RecordedState, since: float) -> None:
+def _restore(document: dict[str, Any], recorded: RecordedState, since: float) -> None:
     if document.pop("kind") == "file":
         recorded.files.append(StoredFile(**document))
         return
@@ -139,11 +139,12 @@ def _recall(document: dict[str, Any], recorded: RecordedState, since: float) -> 
 
 
 def _task(document: dict[str, Any]) -> Task:
+    # Version 0.1.0 wrote `picture` and `fate` for `image` and `fault_plan`.
     ending = document.pop("ending")
     return Task(
         **{name: document[name] for name in (*_TASK_FIELDS, "deleted")},
-        image=SourceImage(**document["image"]),
-        fault_plan=FaultPlan(**document["fault_plan"]),
+        image=SourceImage(**(document.get("image") or document["picture"])),
+        fault_plan=FaultPlan(**(document.get("fault_plan") or document["fate"])),
         timeline=Timeline(**document["timeline"]),
         ending=_ending(ending) if ending else None,
     )

@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, and a handle on it: for tests, benchmarks and soaks."""
+"""Start a sandbox as a process and control it: for tests, benchmarks and soak tests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
 
@@ -18,37 +19,37 @@ import urllib3
 from pipeline.errors import DailiesError
 
 _STOP_S = 5.0
-_WAIT_S = 10.0
+_TIMEOUT_S = 10.0
 _ADDRESS = re.compile(r"http://\S+?/v1")
 
 
 class SandboxDidNotStart(DailiesError):
-    """The sandbox did not start."""
+    """The sandbox did not start. Its stderr says why."""
 
 
 @dataclass(frozen=True)
-class SandboxHandle:
-    """Where a sandbox is, the key and secret that it accepts, and what can be asked of it."""
+class Sandbox:
+    """The addresses of a sandbox, the key and secret that it accepts, and its control API."""
 
     url: str
     """Base of its API, `http://host:port/v1`."""
     key: str
     secret: str
-    process_id: int
     _http: urllib3.PoolManager = field(default_factory=urllib3.PoolManager, repr=False)
 
     @property
     def socket_url(self) -> str:
-        """Its WebSocket."""
+        """The address of its WebSocket."""
         return "ws" + self.url.removeprefix("http")
 
     @property
     def place(self) -> str:
-        """`host:port`, as PIPELINE_FETCH_HOSTS wants it."""
+        """`host:port`, the form of PIPELINE_FETCH_HOSTS."""
         return self.url.removeprefix("http://").removesuffix("/v1")
 
+    @property
     def environment(self) -> dict[str, str]:
-        """The settings that make the service use this sandbox."""
+        """The settings with which the service uses this sandbox."""
         return {
             "WIRO_API_URL": self.url,
             "WIRO_SOCKET_URL": self.socket_url,
@@ -58,58 +59,70 @@ class SandboxHandle:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Its counts."""
-        return self._ask("GET", "stats")
+        """Return its counts."""
+        return self._request("GET", "stats")
 
     def tasks(self) -> list[dict[str, Any]]:
-        """Every task, oldest first."""
-        tasks: list[dict[str, Any]] = self._ask("GET", "tasks")["tasks"]
+        """Return every task, oldest first."""
+        tasks: list[dict[str, Any]] = self._request("GET", "tasks")["tasks"]
         return tasks
 
-    def set(self, **options: Any) -> None:
-        """Change options from now on. Raises ValueError for wrong ones."""
-        self._ask("PATCH", "options", json.dumps(options, default=str))
+    def change(self, **options: Any) -> None:
+        """Change options. Raises ValueError if one is invalid."""
+        self._request("PATCH", "options", json.dumps(options, default=str))
 
     def reset(self) -> None:
-        """Forget tasks, counts and changed options."""
-        self._ask("POST", "reset")
+        """Delete tasks and counts and restore the first options."""
+        self._request("POST", "reset")
 
-    def _ask(self, method: str, what: str, body: str | None = None) -> dict[str, Any]:
-        answer = self._http.request(
-            method, f"http://{self.place}/_sandbox/{what}", body=body, timeout=_WAIT_S, retries=False
-        )
-        document: dict[str, Any] = answer.json()
-        if answer.status != 200:
-            raise ValueError(document.get("error") or f"HTTP {answer.status}")
+    def _request(self, method: str, path: str, body: str | None = None) -> dict[str, Any]:
+        url = f"http://{self.place}/_sandbox/{path}"
+        response = self._http.request(method, url, body=body, timeout=_TIMEOUT_S, retries=False)
+        document: dict[str, Any] = response.json()
+        if response.status != 200:
+            raise ValueError(document.get("error") or f"HTTP {response.status}")
         return document
 
 
 @contextmanager
-def running_sandbox(*flags: str) -> Iterator[SandboxHandle]:
-    """A sandbox on a free port of this machine, until the end of the block. `flags` are the command's. Its key and
-    secret are new ones.
+def running_sandbox(
+    *, port: int = 0, key: str = "", secret: str = "", log: Path | None = None, **options: object
+) -> Iterator[Sandbox]:
+    """Run a sandbox on this machine until the end of the block.
 
+    port: 0 takes a free one. key, secret: generated if empty. log: a file for its stderr. options: options of the
+    command, `output_bytes=1000` for `--output-bytes=1000`.
     Raises SandboxDidNotStart.
     """
-    key, secret = token_urlsafe(16), token_urlsafe(16)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "sandbox", "--port", "0", *flags],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "WIRO_API_KEY": key, "WIRO_API_SECRET": secret},
-    )
-    try:
+    key, secret = key or token_urlsafe(16), secret or token_urlsafe(16)
+    with ExitStack() as stack:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", "sandbox", f"--port={port}", *_flags(options)],
+            stdout=subprocess.PIPE,
+            stderr=stack.enter_context(log.open("ab")) if log else None,
+            text=True,
+            env={**os.environ, "WIRO_API_KEY": key, "WIRO_API_SECRET": secret},
+        )
+        stack.callback(_stop, process)
         first_line = process.stdout.readline() if process.stdout else ""
         address = _ADDRESS.search(first_line)
         if address is None:
             raise SandboxDidNotStart
-        yield SandboxHandle(address[0], key, secret, process.pid)
-    finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout:
-            process.stdout.close()
+        yield Sandbox(address[0], key, secret)
+
+
+def _flags(options: dict[str, object]) -> Iterator[str]:
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        yield flag if value is True else f"{flag}={value}"
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout:
+        process.stdout.close()

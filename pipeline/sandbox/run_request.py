@@ -1,4 +1,4 @@
-"""The form of a Run becomes an Order: fields checked as the model wants them, files stored."""
+"""Read the form of a Run: check the fields of the model and store the files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMAGE_FIELD = "inputImageFirst"
 def read_run_request(
     model: str, form: Mapping[str, str | bytes | None], base_url: str, media_cache: MediaCache
 ) -> RunRequest:
-    """Check the fields of a Run. Files are bytes, everything else is text.
+    """Return the checked fields of a Run. Files are bytes, everything else is text.
 
     Raises Refusal (0) for a missing or contradictory parameter, (1) for a model that does not exist.
     """
@@ -34,13 +34,13 @@ def read_run_request(
         params={name: value for name, value in form.items() if isinstance(value, str) and name != "callbackUrl"},
         prompt=prompt,
         callback_url=callback_url if isinstance(callback_url, str) else "",
-        image=_first_picture(form, media_cache),
+        image=_first_image(form, media_cache),
         base_url=base_url,
     )
 
 
 def form_of_json(document: object) -> dict[str, str | None]:
-    """A JSON body as a form. Raises Refusal (0) when it is not an object."""
+    """Return a JSON body as a form. Raises Refusal (0) if it is not an object."""
     if not isinstance(document, dict):
         raise Refusal(VALIDATION, "The body must be a JSON object.")
     return {str(name): _text(value) for name, value in document.items()}
@@ -55,19 +55,19 @@ def _check_image_fields(form: Mapping[str, str | bytes | None]) -> None:
     for name in fields:
         if name not in form:
             raise Refusal(VALIDATION, f"Missing parameter: {name} (send it empty when it is not used)")
-    given = [name for name in fields if form[name]]
-    if not given:
+    used = [name for name in fields if form[name]]
+    if not used:
         raise Refusal(VALIDATION, f"Missing required parameter: {IMAGE_FIELD}: file required")
-    if len(given) > 1:
+    if len(used) > 1:
         raise Refusal(VALIDATION, f"{fields[0]} and {fields[1]} cannot be used together")
     if isinstance(form[fields[1]], bytes):
         raise Refusal(VALIDATION, f"{fields[1]} must be a URL")
 
 
-def _first_picture(form: Mapping[str, str | bytes | None], media_cache: MediaCache) -> SourceImage:
+def _first_image(form: Mapping[str, str | bytes | None], media_cache: MediaCache) -> SourceImage:
     for name, value in form.items():
         if isinstance(value, bytes) and value:
-            return SourceImage(sha256=media_cache.keep(value))
+            return SourceImage(sha256=media_cache.store(value))
         if isinstance(value, str) and name != "callbackUrl" and value.startswith(("http://", "https://")):
             return SourceImage(url=value.split(",")[0].strip())
         if name == IMAGE_FIELD + "Url" and value:

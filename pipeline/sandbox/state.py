@@ -1,4 +1,4 @@
-"""What the handlers share: one object a sandbox."""
+"""The state that all handlers of one sandbox share."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from pipeline.sandbox.engine import Engine
 
 
 @dataclass
-class State:
-    """The works, the door, and what was counted at it."""
+class SandboxState:
+    """The engine, the authenticator and the counts of requests."""
 
     engine: Engine
     authenticator: Authenticator
     requests: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
-    runs_in_air: int = 0
-    most_runs_in_air: int = 0
+    concurrent_runs: int = 0
+    max_concurrent_runs: int = 0
 
     @contextmanager
-    def a_run_in_air(self) -> Iterator[None]:
-        """A Run has come and is not answered yet."""
-        self.runs_in_air += 1
-        self.most_runs_in_air = max(self.most_runs_in_air, self.runs_in_air)
+    def counted_run(self) -> Iterator[None]:
+        """Count a Run as concurrent until the end of the block."""
+        self.concurrent_runs += 1
+        self.max_concurrent_runs = max(self.max_concurrent_runs, self.concurrent_runs)
         try:
             yield
         finally:
-            self.runs_in_air -= 1
+            self.concurrent_runs -= 1
 
 
-STATE = web.AppKey("state", State)
+STATE = web.AppKey("state", SandboxState)
 
 
 def base_url(request: web.Request) -> str:
-    """Where the client reaches the sandbox."""
+    """Return the address at which the client reaches the sandbox."""
     return f"{request.scheme}://{request.host}"

@@ -1,4 +1,4 @@
-"""A task: what was asked for, where it is on its way, how it ended."""
+"""A task: its request, its status over time, its end."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ STAGES: tuple[tuple[str, float], ...] = (
     ("task_end", 0.93),
     ("task_postprocess_start", 0.95),
 )
-"""Statuses between the queue and the end, with the share of the running time at which each begins."""
+"""Statuses between the queue and the end, each with the share of the running time at which it begins."""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """When a task gets to each status. `queued_at` is Unix time, the rest seconds."""
+    """The times at which a task reaches each status. `queued_at` is Unix time, the rest are seconds."""
 
     queued_at: float
     queue_s: float
@@ -46,21 +46,21 @@ class Timeline:
         return self.started_at + self.run_s
 
     def begins(self, share: float) -> float:
-        """The time at which `share` of the running time has passed."""
+        """Return the time at which `share` of the running time has passed."""
         return self.started_at + self.run_s * share
 
     def reached(self, now: float) -> tuple[str, ...]:
-        """Every status up to `now`, in order. Never a terminal one: how a task ends is not a matter of time alone."""
+        """Return every status up to `now`, in order, without the terminal one: time alone does not end a task."""
         return (QUEUED, *(status for status, share in STAGES if self.begins(share) <= now))
 
     def next_change(self, now: float) -> float | None:
-        """The time of the next status after `now`; None when only the end is left."""
+        """Return the time of the next status after `now`; None if only the end is left."""
         return next((self.begins(share) for _, share in STAGES if self.begins(share) > now), None)
 
 
 @dataclass(frozen=True)
 class SourceImage:
-    """A task's subject: the hash of stored bytes, or a URL that is still to be fetched; or neither."""
+    """The image of a task: the hash of stored bytes, or a URL that is not fetched yet, or neither."""
 
     sha256: str | None = None
     url: str | None = None
@@ -68,8 +68,8 @@ class SourceImage:
 
 @dataclass(frozen=True)
 class Product:
-    """One output. `size` is the true number of bytes; `text` is set for output of contenttype `raw`; `noise` says
-    that the bytes are arbitrary ones and no video."""
+    """One output. `size` is the true number of bytes, `text` the output of contenttype `raw`; with `noise` the bytes
+    are arbitrary and no video."""
 
     name: str
     content_type: str
@@ -80,7 +80,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a task ended. `at` is Unix time; `error` is the last line of its stderr."""
+    """The end of a task. `at` is Unix time; `error` is the last line of its stderr."""
 
     at: float
     status: str
@@ -92,7 +92,7 @@ class Ending:
 
 @dataclass(eq=False)
 class Task:
-    """One task. `base_url` is where the client reaches the sandbox: output URLs begin with it."""
+    """One task. `base_url` is the address at which the client reaches the sandbox: output URLs begin with it."""
 
     id: str
     token: str
@@ -108,12 +108,16 @@ class Task:
     ending: Ending | None = None
     deleted: bool = False
     expired_url_given: bool = False
-    callback_answers: list[int] = field(default_factory=list)
-    """HTTP statuses that callbacks of this task got; 0 where nobody answered."""
+    attempt: int = 1
+    """The task's number among those with the same prompt; counted only with the option `prompt_faults`."""
+    detail_requests: int = 0
+    downloads: int = 0
+    callback_statuses: list[int] = field(default_factory=list)
+    """HTTP statuses of this task's callbacks; 0 for no response."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     work: asyncio.Task[None] | None = None
     call: asyncio.Task[None] | None = None
 
     def status(self, now: float) -> str:
-        """Its status at `now`."""
+        """Return its status at `now`."""
         return self.ending.status if self.ending else self.timeline.reached(now)[-1]

@@ -1,4 +1,4 @@
-"""A picture and a line of text become a six-second video: a slow pan and zoom with the text as its caption. Pure."""
+"""Render an image and a line of text as a six-second video: a slow pan and zoom with a caption. Pure."""
 
 from __future__ import annotations
 
@@ -20,35 +20,34 @@ _ZOOM = 1.18
 _BLACK, _WHITE, _GREY = 16, 235, 128
 _BAND_OPACITY = 130
 _FILE = {"moov_size": "16384"}
-"""The index comes first, in room kept for it: players can start at once, and no file need be written twice."""
+"""Reserve room for the index at the start: players can start at once, and the file is written once."""
 _CODEC = {"preset": "superfast", "crf": "27", "threads": "1"}
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """One plane of the video: the picture, larger than the frame, and what lies over it at the bottom."""
+    """One plane of the video: the image, larger than the frame, and the caption at the bottom."""
 
-    picture: Image.Image
+    image: Image.Image
     size: tuple[int, int]
     caption: Image.Image
     mask: Image.Image
 
 
 class Stopped(Exception):
-    """The video is not wanted any more."""
+    """The caller stopped the rendering."""
 
 
-def render(picture: bytes | None, caption: str, stopped: Callable[[], bool] = lambda: False) -> bytes:
-    """An MP4 (H.264, 24 frames a second, 6 s, about 0.2 megapixels in the picture's shape), ready to stream.
+def render(image: bytes | None, caption: str, stopped: Callable[[], bool] = lambda: False) -> bytes:
+    """Return an MP4 (H.264, 24 frames a second, 6 s, about 0.2 megapixels with the image's proportions).
 
-    `picture` is an encoded image, None for a plain background. `stopped` is asked before every frame. About half a
-    second of one core; the interpreter lock is free for most of it.
-
-    Raises BadPicture when `picture` is no image, Stopped when `stopped` said so.
+    image: an encoded image, None for a plain background. stopped: called before every frame. Takes about half a second
+    of one core, most of it without the interpreter lock.
+    Raises BadImage if `image` cannot be decoded, Stopped if `stopped` returns True.
     """
-    image = _open(picture)
-    width, height = _frame_size(image)
-    layers = _layers(ImageOps.fit(image, _even(width * _ZOOM, height * _ZOOM)), (width, height), caption)
+    decoded = _open(image)
+    width, height = _frame_size(decoded)
+    layers = _layers(ImageOps.fit(decoded, _even(width * _ZOOM, height * _ZOOM)), (width, height), caption)
     file = io.BytesIO()
     with av.open(file, "w", format="mp4", options=_FILE) as container:
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=_CODEC)
@@ -61,11 +60,11 @@ def render(picture: bytes | None, caption: str, stopped: Callable[[], bool] = la
     return file.getvalue()
 
 
-def _open(picture: bytes | None) -> Image.Image:
-    if picture is None:
+def _open(encoded: bytes | None) -> Image.Image:
+    if encoded is None:
         return Image.linear_gradient("L").rotate(180).convert("RGB")
     try:
-        with Image.open(io.BytesIO(picture)) as image:
+        with Image.open(io.BytesIO(encoded)) as image:
             image.draft("RGB", (1024, 1024))
             return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -83,30 +82,30 @@ def _even(width: float, height: float) -> tuple[int, int]:
 
 
 def _layers(image: Image.Image, size: tuple[int, int], caption: str) -> tuple[_Layer, _Layer, _Layer]:
-    # Planes are scaled one by one: half the work of scaling RGB frames and converting each of them.
+    # To scale planes takes half the time of scaling RGB frames and converting each.
     luma, blue, red = image.convert("YCbCr").split()
     half = (size[0] // 2, size[1] // 2)
     text, mask = _caption(caption, size)
     small_mask = mask.resize((mask.width // 2, mask.height // 2))
     grey = Image.new("L", small_mask.size, _GREY)
-    chroma = [plane.resize((plane.width // 2, plane.height // 2)).point(_studio_chroma) for plane in (blue, red)]
+    chroma = [plane.resize((plane.width // 2, plane.height // 2)).point(_video_range_chroma) for plane in (blue, red)]
     return (
-        _Layer(luma.point(_studio_luma), size, text, mask),
+        _Layer(luma.point(_video_range_luma), size, text, mask),
         _Layer(chroma[0], half, grey, small_mask),
         _Layer(chroma[1], half, grey, small_mask),
     )
 
 
-def _studio_luma(value: int) -> int:
+def _video_range_luma(value: int) -> int:
     return _BLACK + value * (_WHITE - _BLACK) // 255
 
 
-def _studio_chroma(value: int) -> int:
+def _video_range_chroma(value: int) -> int:
     return _GREY + (value - _GREY) * 224 // 255
 
 
 def _caption(text: str, size: tuple[int, int]) -> tuple[Image.Image, Image.Image]:
-    """The caption's brightness and its opacity, as wide as the frame."""
+    """Return the caption's brightness and its opacity, as wide as the frame."""
     points = max(12, size[0] // 22)
     lines = textwrap.wrap(text, width=38, max_lines=2, placeholder=" …")
     if not lines:
@@ -134,10 +133,10 @@ def _frames(layers: tuple[_Layer, ...], width: int, height: int) -> Iterator[av.
 
 
 def _view(layer: _Layer, progress: float) -> Image.Image:
-    """What the camera sees of a layer: it nears the upper middle and drifts to the right. `progress`: 0 to 1."""
+    """Return the visible part of a layer: it zooms to the upper middle and pans right. `progress`: 0 to 1."""
     share = 1 - (1 - 1 / _ZOOM) * progress
-    width, height = layer.picture.width * share, layer.picture.height * share
-    x, y = (layer.picture.width - width) * 0.7, (layer.picture.height - height) * 0.3
-    view = layer.picture.resize(layer.size, Image.Resampling.BILINEAR, box=(x, y, x + width, y + height))
+    width, height = layer.image.width * share, layer.image.height * share
+    x, y = (layer.image.width - width) * 0.7, (layer.image.height - height) * 0.3
+    view = layer.image.resize(layer.size, Image.Resampling.BILINEAR, box=(x, y, x + width, y + height))
     view.paste(layer.caption, (0, layer.size[1] - layer.caption.height), layer.mask)
     return view

@@ -1,4 +1,4 @@
-"""The vendor's WebSocket: a client names a task's token and hears of every status from then on."""
+"""The vendor's WebSocket: a client sends a task's token and receives every later status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.sandbox.errors import Refusal
 from pipeline.sandbox.state import STATE
 from pipeline.sandbox.tasks import CANCELLED, POSTPROCESS_END, Task
 
-_MAX_TASKS_A_CONNECTION = 1000
+_MAX_TASKS_PER_CONNECTION = 1000
 _PROGRESS_STEPS = 30
 
 routes = web.RouteTableDef()
@@ -26,23 +26,23 @@ routes = web.RouteTableDef()
 @routes.get("/v1/")
 @routes.get("/v1/Socket")
 async def socket(request: web.Request) -> web.WebSocketResponse:
-    """Serve one connection; it may watch many tasks."""
+    """Serve one connection; it may subscribe to many tasks."""
     connection = web.WebSocketResponse(heartbeat=30)
     await connection.prepare(request)
     subscriptions: set[asyncio.Task[None]] = set()
     try:
         async for message in connection:
-            if message.type is WSMsgType.TEXT and len(subscriptions) < _MAX_TASKS_A_CONNECTION:
-                watch = asyncio.create_task(_watch(connection, request.app[STATE].engine, message.data))
-                subscriptions.add(watch)
-                watch.add_done_callback(subscriptions.discard)
+            if message.type is WSMsgType.TEXT and len(subscriptions) < _MAX_TASKS_PER_CONNECTION:
+                subscription = asyncio.create_task(_send_statuses(connection, request.app[STATE].engine, message.data))
+                subscriptions.add(subscription)
+                subscription.add_done_callback(subscriptions.discard)
     finally:
-        for watch in subscriptions:
-            watch.cancel()
+        for subscription in subscriptions:
+            subscription.cancel()
     return connection
 
 
-async def _watch(connection: web.WebSocketResponse, engine: Engine, text: str) -> None:
+async def _send_statuses(connection: web.WebSocketResponse, engine: Engine, text: str) -> None:
     try:
         task = engine.find(token=_token(text))
     except Refusal as refusal:
@@ -66,23 +66,23 @@ def _token(text: str) -> str | None:
 
 
 async def _statuses(task: Task) -> AsyncIterator[str]:
-    """The status now and every later one, up to the end."""
-    told = max(0, len(task.timeline.reached(time.time())) - 1)
+    """Yield the current status and every later one, up to the end."""
+    sent = max(0, len(task.timeline.reached(time.time())) - 1)
     while task.ending is None:
         now = time.time()
-        for status in task.timeline.reached(now)[told:]:
+        for status in task.timeline.reached(now)[sent:]:
             yield status
-            told += 1
+            sent += 1
         change = task.timeline.next_change(now)
         await _ended_within(task, None if change is None else change - now)
     if task.ending.status == POSTPROCESS_END:
-        for status in task.timeline.reached(task.ending.at)[told:]:
+        for status in task.timeline.reached(task.ending.at)[sent:]:
             yield status
     yield task.ending.status
 
 
 async def _ended_within(task: Task, seconds: float | None) -> None:
-    # A little later than asked: the status is to have begun when we look again.
+    # One millisecond more: the next status must have begun.
     try:
         await asyncio.wait_for(task.ended.wait(), None if seconds is None else max(0.0, seconds) + 0.001)
     except TimeoutError:

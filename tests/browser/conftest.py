@@ -1,20 +1,14 @@
-"""A real `up`, a real browser: Debian's chromium, driven by Playwright."""
+"""A running `up` and a real browser, driven by Playwright."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
+from importlib.resources import files
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, StorageState, sync_playwright
+from support.browser import NoBrowser, launch
 from support.browser_app import Seen, Stage, sign_in
-from support.processes import ROOT
-
-AXE = ROOT / ".cache/node_modules/axe-core/axe.min.js"
-_FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -29,11 +23,11 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.fail("The browser tests need Debian's chromium: apt-get install chromium")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+        try:
+            running = launch(playwright)
+        except NoBrowser as error:
+            pytest.fail(str(error), pytrace=False)
         yield running
         running.close()
 
@@ -45,17 +39,17 @@ def seen() -> Seen:
 
 @pytest.fixture(scope="session")
 def cookies(browser: Browser, up: Stage) -> StorageState:
-    """Those of somebody who has signed in."""
+    """The cookies of a signed-in session."""
     context = browser.new_context(base_url=up.url)
     sign_in(context.new_page())
-    found = context.storage_state()
+    state = context.storage_state()
     context.close()
-    return found
+    return state
 
 
 @pytest.fixture
 def context(browser: Browser, up: Stage, seen: Seen, cookies: StorageState) -> Iterator[BrowserContext]:
-    """A browser that is signed in. At the end nothing may have gone wrong in its pages."""
+    """A signed-in browser context. The test fails if its pages report an error."""
     opened = browser.new_context(
         base_url=up.url, viewport={"width": 1280, "height": 900}, accept_downloads=True, storage_state=cookies
     )
@@ -74,6 +68,5 @@ def page(context: BrowserContext) -> Page:
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    if not AXE.exists():
-        pytest.fail("The browser tests need axe-core: make .cache/axe-core")
-    return AXE.read_text(encoding="utf-8")
+    """The source of axe-core."""
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")

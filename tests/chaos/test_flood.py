@@ -1,4 +1,4 @@
-"""A thousand objects at once, word of each three times in any order, two listeners, one of them killed."""
+"""1000 objects at once, three events for each in random order, two listeners, one of them killed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from pipeline.triggers.events import ObjectEvent
 from pipeline.triggers.object_version import ObjectVersion, batch_id
 
 OBJECTS = 1000
-RETRY_TIMEOUT_S = 300
-"""Half a minute is enough where nobody else works on the machine."""
+TIMEOUT_S = 300
+"""On an idle machine 30 s are enough."""
 QUICK = "from pipeline.triggers import sqs; sqs.LONG_POLL_S, sqs.VISIBILITY_TIMEOUT_S, sqs._EXTEND_INTERVAL_S = 1, 5, 1"
 LISTEN = [sys.executable, "-c", f"{QUICK}; from pipeline.cli import main; main(['listen'])"]
 
@@ -58,56 +58,56 @@ def listeners(environment: dict[str, str], tmp_path: Path) -> Iterator[list[subp
             process.wait(60)
 
 
-def drop_all(inbox: Inbox, suffix: str, data: bytes) -> list[ObjectEvent]:
-    with ThreadPoolExecutor(8) as hands:
-        return list(hands.map(lambda n: inbox.put(f"{n:04}{suffix}", data + b"# %d\n" % n), range(OBJECTS)))
+def put_all(inbox: Inbox, suffix: str, data: bytes) -> list[ObjectEvent]:
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(lambda n: inbox.put(f"{n:04}{suffix}", data + b"# %d\n" % n), range(OBJECTS)))
 
 
-def tell_thrice(inbox: Inbox, events: list[ObjectEvent], queue: Sqs) -> None:
-    words = events * 3
-    random.shuffle(words)
-    # Ten in a message: moto takes seconds for every step of a queue of thousands.
-    queue.send(*(inbox.notification(*words[first : first + 10]) for first in range(0, len(words), 10)))
+def send_events_three_times(inbox: Inbox, events: list[ObjectEvent], queue: Sqs) -> None:
+    repeated = events * 3
+    random.shuffle(repeated)
+    # Ten events per message: moto takes seconds for every step of a queue of thousands.
+    queue.send(*(inbox.notification(*repeated[first : first + 10]) for first in range(0, len(repeated), 10)))
 
 
-def count(inbox: Inbox) -> int:
+def count_batches(inbox: Inbox) -> int:
     return int(inbox.dispatcher.store._redis.zcard("dailies:batches"))
 
 
 def test_a_thousand_manifests_are_a_thousand_batches(
     inbox: Inbox, queue: Sqs, listeners: list[subprocess.Popen[bytes]]
 ) -> None:
-    events = drop_all(inbox, ".yaml", MANIFEST)
-    tell_thrice(inbox, events, queue)
+    events = put_all(inbox, ".yaml", MANIFEST)
+    send_events_three_times(inbox, events, queue)
     inbox.settings.triggers.write_text(
         f"triggers: [{{name: queue, source: sqs, queue_url: '{queue.url}', watch: '{inbox.watch}', start: manifest}}]\n"
     )
-    until(lambda: count(inbox) > OBJECTS // 3, "a third of the batches", RETRY_TIMEOUT_S)
+    until(lambda: count_batches(inbox) > OBJECTS // 3, "a third of the batches", TIMEOUT_S)
     listeners[0].send_signal(signal.SIGKILL)
-    until(lambda: queue.left() == 0, "the queue to be empty", RETRY_TIMEOUT_S)
-    wanted = {batch_id("queue", [ObjectVersion(event.bucket, event.key, event.etag)]) for event in events}
-    assert len(wanted) == OBJECTS
-    found = inbox.batches()
-    assert sorted(found) == sorted(wanted)
-    assert all(inbox.service.ledger.batches.is_accepted(one) for one in found)
-    assert all(inbox.dispatcher.store.is_reported(one) for one in found)
+    until(lambda: queue.left() == 0, "the queue to be empty", TIMEOUT_S)
+    expected = {batch_id("queue", [ObjectVersion(event.bucket, event.key, event.etag)]) for event in events}
+    assert len(expected) == OBJECTS
+    batches = inbox.batches()
+    assert sorted(batches) == sorted(expected)
+    assert all(inbox.service.ledger.batches.is_accepted(batch) for batch in batches)
+    assert all(inbox.dispatcher.store.is_reported(batch) for batch in batches)
 
 
 def test_a_thousand_images_are_each_in_one_gathered_batch(
     inbox: Inbox, queue: Sqs, listeners: list[subprocess.Popen[bytes]]
 ) -> None:
-    events = drop_all(inbox, ".jpg", b"picture")
-    tell_thrice(inbox, events, queue)
+    events = put_all(inbox, ".jpg", b"picture")
+    send_events_three_times(inbox, events, queue)
     inbox.settings.triggers.write_text(
         f"triggers: [{{name: faces, source: sqs, queue_url: '{queue.url}', watch: '{inbox.watch}', start: images,"
         " prompts: [smiles], gather_s: 1}]\n"
     )
-    until(lambda: count(inbox) > 0, "the first batch", RETRY_TIMEOUT_S)
+    until(lambda: count_batches(inbox) > 0, "the first batch", TIMEOUT_S)
     listeners[0].send_signal(signal.SIGKILL)
-    until(lambda: queue.left() == 0, "the queue to be empty", RETRY_TIMEOUT_S)
+    until(lambda: queue.left() == 0, "the queue to be empty", TIMEOUT_S)
 
     def images() -> list[str]:
-        return [row.image or "" for one in inbox.batches() for row in inbox.service.ledger.items.stream(one)]
+        return [row.image or "" for batch in inbox.batches() for row in inbox.service.ledger.items.stream(batch)]
 
-    until(lambda: len(images()) >= OBJECTS, "every image in a batch", RETRY_TIMEOUT_S)
+    until(lambda: len(images()) >= OBJECTS, "every image in a batch", TIMEOUT_S)
     assert sorted(images()) == sorted(event.uri for event in events)

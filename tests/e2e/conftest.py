@@ -1,4 +1,4 @@
-"""A running service whose Redis, S3 and vendor are not its own."""
+"""A running service that uses a configured Redis, S3 and vendor."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.processes import QUICK, Sandbox, Up, a_sandbox, an_up, s3_environment
+from support.processes import QUICK, Up, an_up, s3_environment
 
 from pipeline.local.servers import S3Env, running_valkey
+from pipeline.sandbox.process_handle import Sandbox, running_sandbox
 from pipeline.storage.s3 import Storage
 
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    with a_sandbox(tmp_path, task_s=0.3) as sandbox:
+    with running_sandbox(log=tmp_path / "sandbox.log", task_s=0.3) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def environment(tmp_path: Path, sandbox: Sandbox, s3_server: S3Env, storage: Storage) -> Iterator[dict[str, str]]:
-    """A Redis, an S3 and a vendor that `up` has only to use."""
+    """The settings of a Redis, an S3 and a vendor for `up`."""
     (tmp_path / "redis").mkdir()
     with running_valkey(tmp_path / "redis") as redis_url:
         yield {

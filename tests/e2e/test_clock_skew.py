@@ -19,10 +19,8 @@ from support.processes import (
     QUICK,
     ROOT,
     OwnRedis,
-    Sandbox,
     Up,
     a_manifest,
-    a_sandbox,
     an_up,
     results,
     s3_environment,
@@ -32,6 +30,7 @@ from support.processes import (
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
 from pipeline.local.supervisor import commands_of
+from pipeline.sandbox.process_handle import Sandbox, running_sandbox
 from pipeline.storage.s3 import Storage
 
 SKEWS_S = (300, -300)
@@ -39,7 +38,9 @@ SKEWS_S = (300, -300)
 
 @pytest.fixture(scope="module")
 def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with a_sandbox(tmp_path_factory.mktemp("sandbox"), task_s=0.3, output_bytes=5000) as sandbox:
+    with running_sandbox(
+        log=tmp_path_factory.mktemp("sandbox") / "sandbox.log", task_s=0.3, output_bytes=5000
+    ) as sandbox:
         yield sandbox
 
 

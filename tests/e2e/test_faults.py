@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from support.processes import Sandbox, Up, a_manifest, an_up, results, until
+from support.processes import Up, a_manifest, an_up, results, until
 
+from pipeline.sandbox.process_handle import Sandbox
 from pipeline.storage.s3 import Storage
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import av
-from support.processes import PIPELINE, ROOT, Sandbox, Up, a_manifest, an_up, results, until
+from support.processes import PIPELINE, ROOT, Up, a_manifest, an_up, results, until
 
 from pipeline.local.servers import S3Env
+from pipeline.sandbox.process_handle import Sandbox
 from pipeline.storage.s3 import Storage
 
 SAMPLES = ROOT / "config" / "samples"

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.processes import QUICK, OwnRedis, Sandbox, Up, a_manifest, a_sandbox, an_up, results, s3_environment, until
+from support.processes import QUICK, OwnRedis, Up, a_manifest, an_up, results, s3_environment, until
 
 from pipeline.domain.callback_tokens import CallbackSigner, RunId
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
+from pipeline.sandbox.process_handle import Sandbox, running_sandbox
 from pipeline.storage.s3 import Storage
 
 SECRET = "a secret for callbacks"
@@ -28,7 +29,7 @@ PROCESSES = ("gunicorn", "rq worker", "jobs.cron", "pipeline listen")
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    with a_sandbox(tmp_path, task_s=0.5, output_bytes=5000) as sandbox:
+    with running_sandbox(log=tmp_path / "sandbox.log", task_s=0.5, output_bytes=5000) as sandbox:
         yield sandbox
 
 

@@ -16,9 +16,10 @@ from redis import Redis
 from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
-from support.processes import PIPELINE, ROOT, Sandbox, Up, an_up, bare_environment, until
+from support.processes import PIPELINE, ROOT, Up, an_up, bare_environment, until
 
 from pipeline.batches import job_queue
+from pipeline.sandbox.process_handle import Sandbox
 from pipeline.storage.s3 import Storage
 
 PORTRAIT = (ROOT / "config" / "samples" / "portrait.jpg").read_bytes()

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis
-from support.processes import QUICK, Up, a_manifest, a_sandbox, an_up, s3_environment, until
+from support.processes import QUICK, Up, a_manifest, an_up, s3_environment, until
 
 from pipeline.local.servers import S3Env, running_valkey
+from pipeline.sandbox.process_handle import running_sandbox
 from pipeline.storage.s3 import Storage
 
 PLANTED = {
@@ -31,7 +32,15 @@ def test_no_secret_is_in_a_log_a_command_a_page_redis_or_s3(
     (tmp_path / "redis").mkdir()
     with (
         running_valkey(tmp_path / "redis") as redis_url,
-        a_sandbox(tmp_path, task_s=0.2, output_bytes=5000, fail=0.3, server_error=0.1, **PLANTED) as sandbox,
+        running_sandbox(
+            log=tmp_path / "sandbox.log",
+            key=PLANTED["WIRO_API_KEY"],
+            secret=PLANTED["WIRO_API_SECRET"],
+            task_s=0.2,
+            output_bytes=5000,
+            fail=0.3,
+            server_error=0.1,
+        ) as sandbox,
     ):
         redis = Redis.from_url(redis_url)
         redis.config_set("requirepass", "planted-redis-password-5a5a")

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.faulty_proxy import FaultyProxy, a_faulty_proxy
-from support.processes import QUICK, OwnRedis, Sandbox, Up, a_manifest, a_sandbox, an_up, results, s3_environment, until
+from support.processes import QUICK, OwnRedis, Up, a_manifest, an_up, results, s3_environment, until
 
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
+from pipeline.sandbox.process_handle import Sandbox, running_sandbox
 from pipeline.storage.s3 import Storage, split
 
 ITEMS = 6
@@ -26,7 +27,7 @@ SIZE = 7_000_000
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    with a_sandbox(tmp_path, task_s=5, output_bytes=SIZE) as sandbox:
+    with running_sandbox(log=tmp_path / "sandbox.log", task_s=5, output_bytes=SIZE) as sandbox:
         yield sandbox
 
 

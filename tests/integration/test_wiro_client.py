@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.sandbox.process_handle import SandboxHandle
+from pipeline.sandbox.process_handle import Sandbox
 from pipeline.wiro.client import FileSource, Run, Task, Wiro
 from pipeline.wiro.errors import (
     InsufficientBalance,
@@ -31,7 +31,7 @@ PORTRAIT = Path(__file__).parents[2] / "config" / "samples" / "portrait.jpg"
 
 
 @pytest.fixture
-def wiro(sandbox: SandboxHandle) -> Iterator[Wiro]:
+def wiro(sandbox: Sandbox) -> Iterator[Wiro]:
     client = Wiro(sandbox.url, sandbox.key, sandbox.secret, socket_url=sandbox.socket_url)
     yield client
     client.close()
@@ -50,7 +50,7 @@ def ended(wiro: Wiro, run: Run, wait_for: Any) -> Task:
     return wiro.task(token=run.token)
 
 
-def test_a_file_becomes_a_video(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any) -> None:
+def test_a_file_becomes_a_video(wiro: Wiro, sandbox: Sandbox, wait_for: Any) -> None:
     run = a_run(wiro, image_url=None, image_file=portrait(), callback_url="http://127.0.0.1:1/here")
     task = ended(wiro, run, wait_for)
     assert (task.id, task.token, task.succeeded, task.cost_usd) == (run.task_id, run.token, True, Decimal("0.09"))
@@ -60,14 +60,14 @@ def test_a_file_becomes_a_video(wiro: Wiro, sandbox: SandboxHandle, wait_for: An
     assert sandbox.tasks()[0]["image_sha256"] == hashlib.sha256(PORTRAIT.read_bytes()).hexdigest()
 
 
-def test_an_uploaded_file_can_be_an_input(wiro: Wiro, sandbox: SandboxHandle, wait_for: Any) -> None:
+def test_an_uploaded_file_can_be_an_input(wiro: Wiro, sandbox: Sandbox, wait_for: Any) -> None:
     url = wiro.upload(portrait(), wiro.create_folder("a-batch_1"))
     task = ended(wiro, a_run(wiro, image_url=url), wait_for)
     assert task.succeeded
     assert sandbox.tasks()[0]["image_sha256"] == hashlib.sha256(PORTRAIT.read_bytes()).hexdigest()
 
 
-def test_a_large_file_is_streamed(wiro: Wiro, sandbox: SandboxHandle) -> None:
+def test_a_large_file_is_streamed(wiro: Wiro, sandbox: Sandbox) -> None:
     data = bytes(range(256)) * 40_000
     a_run(wiro, image_url=None, image_file=FileSource("x.bin", "", len(data), lambda: io.BytesIO(data)))
     assert sandbox.tasks()[0]["image_sha256"] == hashlib.sha256(data).hexdigest()
@@ -86,14 +86,14 @@ def test_a_failed_task_has_a_reason_and_costs_nothing(wiro: Wiro, wait_for: Any)
     assert task.cost_usd == 0
 
 
-def test_a_queued_task_is_cancelled_and_a_running_one_is_killed(wiro: Wiro, sandbox: SandboxHandle) -> None:
-    sandbox.set(queue_s=60)
+def test_a_queued_task_is_cancelled_and_a_running_one_is_killed(wiro: Wiro, sandbox: Sandbox) -> None:
+    sandbox.change(queue_s=60)
     queued = a_run(wiro)
     assert wiro.task(token=queued.token).queued
     with pytest.raises(NotFound):
         wiro.kill(queued.task_id, queued.token)
     wiro.cancel(queued.task_id, queued.token)
-    sandbox.set(queue_s=0, task_s=60)
+    sandbox.change(queue_s=0, task_s=60)
     running = a_run(wiro)
     with pytest.raises(NotFound):
         wiro.cancel(running.task_id, running.token)
@@ -127,8 +127,8 @@ def test_messages_arrive_in_order_until_postprocessing_ends(wiro: Wiro) -> None:
     assert types.index("task_end") < types.index("task_postprocess_start")
 
 
-def test_a_silent_message_stream_fails(wiro: Wiro, sandbox: SandboxHandle) -> None:
-    sandbox.set(queue_s=60)
+def test_a_silent_message_stream_fails(wiro: Wiro, sandbox: Sandbox) -> None:
+    sandbox.change(queue_s=60)
     run = wiro.run("acme/some-llm", {"prompt": "hello"})
     with pytest.raises(NoResponse):
         list(wiro.progress(run.token, silence_s=0.2))
@@ -152,28 +152,28 @@ def test_an_invalid_parameter_is_rejected(wiro: Wiro) -> None:
         a_run(wiro, image_url=None)
 
 
-def test_too_many_tasks_reports_the_allowed_number(wiro: Wiro, sandbox: SandboxHandle) -> None:
-    sandbox.set(balance=25, task_s=60)
+def test_too_many_tasks_reports_the_allowed_number(wiro: Wiro, sandbox: Sandbox) -> None:
+    sandbox.change(balance=25, task_s=60)
     for _ in range(2):
         a_run(wiro)
     for plain in (0, 1):
-        sandbox.set(string_errors=plain)
+        sandbox.change(string_errors=plain)
         with pytest.raises(TooManyTasks) as refused:
             a_run(wiro)
         assert refused.value.allowed == 2
 
 
-def test_without_balance_no_run_is_accepted(wiro: Wiro, sandbox: SandboxHandle) -> None:
-    sandbox.set(balance=0)
+def test_without_balance_no_run_is_accepted(wiro: Wiro, sandbox: Sandbox) -> None:
+    sandbox.change(balance=0)
     for plain in (0, 1):
-        sandbox.set(string_errors=plain)
+        sandbox.change(string_errors=plain)
         with pytest.raises(InsufficientBalance):
             a_run(wiro)
     assert sandbox.stats()["runs"] == 0
 
 
-def test_a_rate_limit_may_have_a_wait(wiro: Wiro, sandbox: SandboxHandle) -> None:
-    sandbox.set(rate_limit=1)
+def test_a_rate_limit_may_have_a_wait(wiro: Wiro, sandbox: Sandbox) -> None:
+    sandbox.change(rate_limit=1)
     waits = set()
     for _ in range(20):
         with pytest.raises(RateLimited) as refused:
@@ -182,8 +182,8 @@ def test_a_rate_limit_may_have_a_wait(wiro: Wiro, sandbox: SandboxHandle) -> Non
     assert waits == {None, 1.0}
 
 
-def test_a_server_error_of_the_vendor_is_not_a_lost_response(wiro: Wiro, sandbox: SandboxHandle) -> None:
-    sandbox.set(server_error=1)
+def test_a_server_error_of_the_vendor_is_not_a_lost_response(wiro: Wiro, sandbox: Sandbox) -> None:
+    sandbox.change(server_error=1)
     for _ in range(12):
         with pytest.raises(VendorFault):
             a_run(wiro)
@@ -191,7 +191,7 @@ def test_a_server_error_of_the_vendor_is_not_a_lost_response(wiro: Wiro, sandbox
     assert sandbox.stats()["runs"] == 0
 
 
-def test_a_wrong_key_or_secret_is_reported_without_its_value(sandbox: SandboxHandle) -> None:
+def test_a_wrong_key_or_secret_is_reported_without_its_value(sandbox: Sandbox) -> None:
     for key, secret in (("wrong-key-xyz", sandbox.secret), (sandbox.key, "wrong-secret-xyz"), (sandbox.key, "")):
         with pytest.raises(NotAuthorized) as refused:
             Wiro(sandbox.url, key, secret).model_schema(MODEL)
@@ -199,13 +199,13 @@ def test_a_wrong_key_or_secret_is_reported_without_its_value(sandbox: SandboxHan
         assert sandbox.key not in str(refused.value)
 
 
-def test_without_a_key_nothing_is_sent(sandbox: SandboxHandle) -> None:
+def test_without_a_key_nothing_is_sent(sandbox: Sandbox) -> None:
     with pytest.raises(NotAuthorized, match="WIRO_API_KEY"):
         Wiro(sandbox.url, "").model_schema(MODEL)
     assert sandbox.stats()["requests"] == {}
 
 
-def test_many_threads_never_repeat_a_nonce(wiro: Wiro, sandbox: SandboxHandle) -> None:
+def test_many_threads_never_repeat_a_nonce(wiro: Wiro, sandbox: Sandbox) -> None:
     with ThreadPoolExecutor(16) as pool:
         tools = list(pool.map(lambda _: wiro.model_schema(MODEL), range(200)))
     assert len(tools) == 200

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.sandbox.process_handle import SandboxHandle
+from pipeline.sandbox.process_handle import Sandbox
 from pipeline.wiro.client import FileSource, Run, Wiro
 from pipeline.wiro.errors import NoResponse, NoSuchEndpoint, NotSent, RateLimited, ResponseLost, VendorFault, WiroError
 
@@ -289,8 +289,8 @@ def test_a_key_quoted_by_the_vendor_is_masked() -> None:
 
 
 @pytest.mark.parametrize("fault", ["lose_answers", "bad_gateway", "hang", "not_json"])
-def test_a_run_whose_response_is_lost_was_accepted_once(sandbox: SandboxHandle, fault: str) -> None:
-    sandbox.set(**{fault: 1})
+def test_a_run_whose_response_is_lost_was_accepted_once(sandbox: Sandbox, fault: str) -> None:
+    sandbox.change(**{fault: 1})
     client = Wiro(sandbox.url, sandbox.key, sandbox.secret, run_read_s=0.5)
     with pytest.raises(ResponseLost):
         client.run("acme/some-llm", {"prompt": "p"})

@@ -1,1 +1,1 @@
-"""Helpers of the tests: processes, servers with faults, fixtures that several suites share."""
+"""Helpers that several test suites share: processes, servers with faults, a browser."""

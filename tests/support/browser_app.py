@@ -1,4 +1,4 @@
-"""What the browser tests stand on: a real `up`, and what is seen in its pages."""
+"""The service that the browser tests use, and the errors of its pages."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ TOKEN = "a-token-of-the-tests"
 
 
 class Stage(Up):
-    """A service with a token, and what a person would have asked of it."""
+    """A service with an API token, and requests to its API."""
 
     def __init__(self, state: Path) -> None:
         super().__init__(state, {**QUICK, "PIPELINE_API_TOKEN": TOKEN}, workers=1)
 
     def ask(self, method: str, path: str, body: bytes = b"", content_type: str = "application/yaml") -> Any:
-        """Ask the API."""
+        """Send a request to the API. Return the JSON of the response."""
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": content_type}
-        answer = urllib3.request(method, self.url + path, body=body or None, headers=headers, timeout=30)
-        assert answer.status < 300, answer.data.decode()
-        return json.loads(answer.data)
+        response = urllib3.request(method, self.url + path, body=body or None, headers=headers, timeout=30)
+        assert response.status < 300, response.data.decode()
+        return json.loads(response.data)
 
     def submit(self, name: str, prompts: list[str]) -> str:
-        """A batch of one picture with these prompts, each of which has one attempt. Answers its id."""
-        picture = (PICTURES / "portrait.jpg").read_bytes()
-        uri = self.ask("POST", "/api/v1/inputs", picture, "image/jpeg")["uri"]
+        """Submit a batch of one image with these prompts, one attempt each. Return its id."""
+        image = (PICTURES / "portrait.jpg").read_bytes()
+        uri = self.ask("POST", "/api/v1/inputs", image, "image/jpeg")["uri"]
         items = [{"id": f"take-{n}", "image": uri, "prompt": prompt} for n, prompt in enumerate(prompts, 1)]
         manifest = {"version": 1, "name": name, "limits": {"attempts": 1}, "items": items}
         return str(self.ask("POST", "/api/v1/batches", json.dumps(manifest).encode())["id"])
@@ -42,16 +42,16 @@ class Stage(Up):
 
 @dataclass
 class Seen:
-    """What went wrong in the pages of a context."""
+    """The errors that the pages of a browser context reported."""
 
     errors: list[str] = field(default_factory=list)
 
     def watch(self, page: Page) -> None:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", self._said)
+        page.on("console", self._on_console)
         page.on("dialog", lambda dialog: dialog.accept())
 
-    def _said(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.errors.append(f"{message.text} ({message.location.get('url')})")
 
@@ -64,9 +64,9 @@ def sign_in(page: Page, token: str = TOKEN) -> None:
 
 
 def plays(video: Locator, timeout_s: float = 20) -> None:
-    """Wait until a video has played for a moment."""
-    ends = time.monotonic() + timeout_s
+    """Wait until a video has played for 0.2 s."""
+    deadline = time.monotonic() + timeout_s
     while video.evaluate("(video) => video.currentTime") < 0.2:
-        if time.monotonic() > ends:
-            pytest.fail(f"waited {timeout_s:.0f} s in vain for a video to play")
+        if time.monotonic() > deadline:
+            pytest.fail(f"Timeout: the video did not play for {timeout_s:.0f} s.")
         video.page.wait_for_timeout(50)

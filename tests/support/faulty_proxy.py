@@ -1,4 +1,4 @@
-"""A proxy that stands before a server and spoils some of its connections: for what an S3 server has no option for."""
+"""A proxy in front of a server that fails a share of the connections. S3 servers have no option for that."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ _REFUSALS = {
 }
 _PIECE = 64 * 1024
 _CUT_AFTER = {"cut": 200, "cut late": 2_000_000}
-"""Bytes of a connection that come through before it is cut."""
+"""Bytes that pass before the connection is cut."""
 
 
 class FaultyProxy:
-    """Passes bytes between clients and `target`. `share` of new connections meet one of `faults`."""
+    """Passes bytes between clients and `target`. A `share` of new connections gets one of `faults`."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.share = 0.0
         self.faults: tuple[str, ...] = ("503", "cut")
         self._target = target
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self._dice = random.Random(7)
+        self._rng = random.Random(7)
         self._open: set[socket.socket] = set()
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its address."""
         return "http://{}:{}".format(*self._listener.getsockname())
 
     def fail(self, share: float, *faults: str) -> None:
-        """From now on `share` of all connections meet one of `faults`: 503, 500, denied, cut, cut late."""
+        """Fail a `share` of new connections with one of `faults`: 503, 500, denied, cut, cut late."""
         self.faults = faults or self.faults
         self.share = share
         for client in list(self._open):
-            # Those that are open would go on as if nothing were.
+            # Open connections would stay without a fault.
             with suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
 
@@ -52,12 +52,12 @@ class FaultyProxy:
                 threading.Thread(target=self._handle, args=(client,), daemon=True).start()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _handle(self, client: socket.socket) -> None:
-        fault = self._dice.choice(self.faults) if self._dice.random() < self.share else ""
+        fault = self._rng.choice(self.faults) if self._rng.random() < self.share else ""
         with client, suppress(OSError):
             self._open.add(client)
             if fault in _REFUSALS:
@@ -85,7 +85,7 @@ def _refusal(status: str, code: str) -> bytes:
 
 
 def _pump(source: socket.socket, sink: socket.socket, limit: int | None = None) -> bool:
-    """Pass on what comes, until its end. False where more than `most` bytes came: it is to be cut."""
+    """Pass bytes until the end of `source`. Return False if more than `limit` bytes came."""
     passed = 0
     with suppress(OSError):
         while piece := source.recv(_PIECE if limit is None else min(_PIECE, limit - passed + 1)):
@@ -100,7 +100,7 @@ def _pump(source: socket.socket, sink: socket.socket, limit: int | None = None) 
 
 @contextmanager
 def a_faulty_proxy(target: tuple[str, int]) -> Iterator[FaultyProxy]:
-    """A proxy before `target`, without faults at first, until the block ends."""
+    """Run a proxy in front of `target`, without faults at first, until the end of the block."""
     proxy = FaultyProxy(target)
     threading.Thread(target=proxy.serve, daemon=True).start()
     try:

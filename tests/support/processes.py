@@ -1,4 +1,4 @@
-"""The service and its stand-in for Wiro as processes, as a user has them: for tests that go through the commands."""
+"""The service as processes, started by its commands as a user does."""
 
 from __future__ import annotations
 
@@ -25,84 +25,25 @@ QUICK = {
     "PIPELINE_ADOPT_WAIT_S": "5",
     "PIPELINE_LEASE_S": "5",
 }
-"""Short waits."""
-OURS = ("REDIS_URL", "WIRO_", "PIPELINE_", "AWS_")
+"""Settings with short waits."""
+SETTINGS = ("REDIS_URL", "WIRO_", "PIPELINE_", "AWS_")
 
 
 def bare_environment() -> dict[str, str]:
-    """This process's environment without any setting of the service."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    """Return the environment of this process without the settings of the service."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
 
 
 def until(condition: Callable[[], object], what: str, timeout_s: float = 60) -> None:
-    """Wait until `condition` holds; what did not come is named."""
-    ends = time.monotonic() + timeout_s
+    """Wait until `condition` holds. Raises AssertionError with `what` after `timeout_s` seconds."""
+    deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < ends, f"waited {timeout_s:.0f} s in vain for {what}"
-        time.sleep(0.05)
-
-
-class Sandbox:
-    """A sandbox of its own process."""
-
-    def __init__(self, port: int) -> None:
-        self.place = f"{HOST}:{port}"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What makes the service use it."""
-        return {
-            "WIRO_API_KEY": "sandbox-key",
-            "WIRO_API_SECRET": "sandbox-secret",
-            "WIRO_API_URL": f"http://{self.place}/v1",
-            "WIRO_SOCKET_URL": f"ws://{self.place}/v1",
-            "PIPELINE_FETCH_HOSTS": self.place,
-        }
-
-    def stats(self) -> dict[str, Any]:
-        """Its counts."""
-        return self._ask("stats")
-
-    def tasks(self) -> list[dict[str, Any]]:
-        """Every task that it took."""
-        tasks: list[dict[str, Any]] = self._ask("tasks")["tasks"]
-        return tasks
-
-    def change(self, **options: object) -> None:
-        """Change some of its options."""
-        self._ask("options", method="PATCH", data=json.dumps(options).encode())
-
-    def reset(self) -> None:
-        """No tasks, no faults."""
-        self._ask("reset", method="POST", data=b"")
-
-    def _ask(self, what: str, method: str = "GET", data: bytes | None = None) -> dict[str, Any]:
-        request = urllib.request.Request(f"http://{self.place}/_sandbox/{what}", data=data, method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            document: dict[str, Any] = json.load(answer)
-            return document
-
-
-@contextmanager
-def a_sandbox(folder: Path, **options: object) -> Iterator[Sandbox]:
-    """A sandbox with `options`, until the block ends. An option in capitals is a variable of its environment."""
-    (port,) = free_ports(folder, 1)
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if name.islower()]
-    command = [sys.executable, "-m", "pipeline", "sandbox", "--port", str(port), *flags]
-    sandbox = Sandbox(port)
-    with (folder / "sandbox.log").open("wb") as log:
-        environment = {**bare_environment(), **{name: str(value) for name, value in options.items() if name.isupper()}}
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-    try:
-        until(lambda: answers(f"http://{sandbox.place}/_sandbox/stats"), "the sandbox")
-        yield sandbox
-    finally:
-        process.kill()
-        process.wait()
+        assert time.monotonic() < deadline, f"Timeout: waited {timeout_s:.0f} s for {what}."
+        time.sleep(0.02)
 
 
 class OwnRedis:
-    """A Redis (Valkey, with its append-only file) that a test may do anything to."""
+    """A Valkey with an append-only file that one test may stop, kill and start."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -111,22 +52,22 @@ class OwnRedis:
         self.url = self._running.enter_context(running_valkey(folder))
 
     def signal(self, number: signal.Signals) -> None:
-        """Send its process a signal."""
+        """Send a signal to its process."""
         for pid in self._pids():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     def kill(self) -> None:
-        """`kill -9`; it stays away until it is started again."""
+        """Send SIGKILL. `start` starts it again."""
         self.signal(signal.SIGKILL)
         self._running.close()
 
     def start(self) -> None:
-        """Back at the same address, with what its append-only file has."""
+        """Start it at the same address with the content of its append-only file."""
         assert self._running.enter_context(running_valkey(self._folder)) == self.url
 
     def close(self) -> None:
-        """End it, whatever state it is in."""
+        """Stop it in any state."""
         self.signal(signal.SIGCONT)
         self._running.close()
 
@@ -139,7 +80,7 @@ class OwnRedis:
 
 
 class Up:
-    """`python -m pipeline up` as a process, and the other commands beside it."""
+    """`python -m pipeline up` as a process, and a method that runs the other commands."""
 
     def __init__(self, state: Path, environment: Mapping[str, str], *, workers: int = 2) -> None:
         state.mkdir(parents=True, exist_ok=True)
@@ -151,49 +92,50 @@ class Up:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it is ready."""
+        """Start the process and wait until the service is ready."""
         command = [*PIPELINE, "up", "--state", str(self.state), "--port", str(self.port)]
         with (self.state / "up.log").open("ab") as log:
-            said = log.tell()
+            log_start = log.tell()
             self.process = subprocess.Popen(
                 [*command, "--workers", str(self.workers)], cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
-        # Its own word first: after a kill the web process of before may answer a moment longer.
-        until(lambda: b"Ready when" in (self.state / "up.log").read_bytes()[said:], "`up` to have started everything")
-        until(lambda: answers(f"{self.url}/readyz"), "the service to be ready")
+        # The log first: after a SIGKILL the web process of the previous run may still respond for a moment.
+        until(lambda: b"Ready when" in (self.state / "up.log").read_bytes()[log_start:], "`up` to start all processes")
+        until(lambda: answers(f"{self.url}/readyz"), "/readyz to return 200")
 
     def stop(self) -> int:
-        """SIGTERM; answers the exit code."""
+        """Send SIGTERM. Return the exit code."""
         assert self.process
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
     def run(self, *args: str, code: int = 0, timeout_s: float = 120) -> str:
-        """Run another command beside it; it must end with exit code `code`. Answers its stdout."""
-        done = subprocess.run(
+        """Run another command for the same state and check that it exits with `code`. Return its stdout."""
+        completed = subprocess.run(
             [*PIPELINE, *args, "--state", str(self.state)],
             cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout_s, check=False,
         )  # fmt: skip
-        assert done.returncode == code, f"{args} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        message = f"{args} exited with {completed.returncode}:\n{completed.stdout}\n{completed.stderr}"
+        assert completed.returncode == code, message
+        return completed.stdout
 
     def status(self, batch: str) -> dict[str, Any]:
-        """`status BATCH --json`."""
+        """Return the output of `status BATCH --json`."""
         document: dict[str, Any] = json.loads(self.run("status", batch, "--json"))
         return document
 
     def pids(self, words: str) -> list[int]:
-        """Processes of this service in whose command line `words` stand."""
-        found = []
+        """Return the ids of this service's processes whose command line contains `words`."""
+        pids = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                mine = f"DAILIES_STATE={self.state}".encode() in (folder / "environ").read_bytes()
+                is_own = f"DAILIES_STATE={self.state}".encode() in (folder / "environ").read_bytes()
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except OSError:
                 continue
-            if mine and words in command:
-                found.append(int(folder.name))
-        return found
+            if is_own and words in command:
+                pids.append(int(folder.name))
+        return pids
 
 
 PIPELINE = [sys.executable, "-m", "pipeline"]
@@ -201,7 +143,7 @@ PIPELINE = [sys.executable, "-m", "pipeline"]
 
 @contextmanager
 def an_up(state: Path, environment: Mapping[str, str], *, workers: int = 2) -> Iterator[Up]:
-    """A service that is ready, until the block ends. Nothing of it is left then."""
+    """Run a service until the end of the block; the block starts when the service is ready."""
     up = Up(state, {**environment, "DAILIES_STATE": str(state)}, workers=workers)
     try:
         up.start()
@@ -212,16 +154,16 @@ def an_up(state: Path, environment: Mapping[str, str], *, workers: int = 2) -> I
 
 
 def answers(url: str) -> bool:
-    """Whether `url` is answered with a success."""
+    """Return whether `url` responds with status 200."""
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
 
 
 def s3_environment(server: S3Env) -> dict[str, str]:
-    """What makes the service, and boto3, use `server`."""
+    """Return the settings with which the service and boto3 use `server`."""
     return {
         "AWS_ENDPOINT_URL_S3": server.endpoint,
         "AWS_ACCESS_KEY_ID": server.access_key,
@@ -231,14 +173,14 @@ def s3_environment(server: S3Env) -> dict[str, str]:
 
 
 def a_manifest(folder: Path, items: list[dict[str, Any]], **head: object) -> str:
-    """A manifest file in `folder`; answers its path."""
+    """Write a manifest file to `folder`. Return its path."""
     file = folder / "batch.yaml"
     file.write_text(json.dumps({"version": 1, "name": "batch", **head, "items": items}), encoding="utf-8")
     return str(file)
 
 
 def results(storage: Storage, status: dict[str, Any]) -> dict[str, Any]:
-    """results.json of the batch with this status."""
+    """Return the results.json of the batch with this status."""
     text = storage.get(status["output"] + "results.json")
     assert text
     document: dict[str, Any] = json.loads(text)

@@ -1,10 +1,9 @@
-"""Makes the README's pictures: a demo, looked at. `make pictures`."""
+"""Take the screenshots of the README from a demo: `make screenshots`."""
 
 from __future__ import annotations
 
 import io
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -16,19 +15,19 @@ from pipeline.domain.model import Review
 from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.local import demo
 from pipeline.local.stack import running
+from support.browser import launch
 from support.processes import ROOT, until
 
-PICTURES = ROOT / "docs/pictures"
+SCREENSHOTS = ROOT / "docs/pictures"
 SIZE: ViewportSize = {"width": 1200, "height": 860}
 _COLOURS = 256
-"""Few enough for a small file, and nobody sees it."""
+"""Few colours make a small file without a visible difference."""
 
 
 def main() -> None:
-    """Make all pictures anew."""
-    chromium = shutil.which("chromium")
+    """Take all screenshots."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = launch(playwright)
         page = browser.new_page(viewport=SIZE)
         state = Path(folder)
         with (
@@ -38,10 +37,10 @@ def main() -> None:
             os.environ.update(stack.environment)
             service = Service.connect(stack.settings)
             batch_id = demo.submit(stack, service)
-            until(lambda: service.ledger.batches.get(batch_id).status in BATCH_TERMINAL, "the demo to end")
+            until(lambda: service.ledger.batches.get(batch_id).status in BATCH_TERMINAL, "the end of the demo")
             gallery = demo.download_results(service, service.ledger.batches.get(batch_id), state / "home")
             page.goto(gallery.as_uri())
-            keep(page, "gallery")
+            save(page, "gallery")
             first, second = [row.id for row in service.ledger.items.stream(batch_id) if row.outputs][:2]
             service.reviews.review(batch_id, first, Review("approved"))
             service.reviews.review(
@@ -50,21 +49,21 @@ def main() -> None:
             address = next(where for what, where in stack.places if what == "Web").partition(" ")[0].rstrip("/")
             until(lambda: page.request.get(f"{address}/readyz").ok, "the pages")
             page.goto(f"{address}/batches/{batch_id}")
-            keep(page, "batch")
+            save(page, "batch")
             page.goto(address)
             expect(page.get_by_role("heading", name="Batches", exact=True)).to_be_visible()
-            keep(page, "dashboard")
+            save(page, "dashboard")
         browser.close()
 
 
-def keep(page: Page, name: str) -> None:
-    """Keep a picture of the page as it is seen, once its videos show something."""
-    shown = "() => [...document.querySelectorAll('video')].slice(0, 4).every((video) => video.readyState >= 2)"
-    until(lambda: page.evaluate(shown), "the videos")
+def save(page: Page, name: str) -> None:
+    """Save a screenshot of the page after its first videos have loaded."""
+    loaded = "() => [...document.querySelectorAll('video')].slice(0, 4).every((video) => video.readyState >= 2)"
+    until(lambda: page.evaluate(loaded), "the videos to load")
     page.wait_for_timeout(500)
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(_COLOURS, kmeans=2)
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    picture.save(PICTURES / f"{name}.png", optimize=True)
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(_COLOURS, kmeans=2)
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    image.save(SCREENSHOTS / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

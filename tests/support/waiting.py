@@ -1,4 +1,4 @@
-"""What the fixture `wait_for` is, for tests that name it."""
+"""The type of the fixture `wait_for`."""
 
 from __future__ import annotations
 

@@ -1,17 +1,19 @@
-"""The rules of the stand-in for the vendor: those that need no server."""
+"""The rules of the sandbox that need no server."""
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from unittest.mock import create_autospec
 
 import pytest
 from pydantic import SecretStr
 
 from pipeline.sandbox import documents
-from pipeline.sandbox.account import Account, places
+from pipeline.sandbox.account import Account, concurrency_limit
 from pipeline.sandbox.auth import Authenticator, sign
 from pipeline.sandbox.engine import RunRequest
 from pipeline.sandbox.errors import Refusal
@@ -19,6 +21,8 @@ from pipeline.sandbox.faults import FaultPlan, FaultRng, decide
 from pipeline.sandbox.forms import FormFile, read_multipart
 from pipeline.sandbox.media_cache import BytesCache, MediaCache
 from pipeline.sandbox.options import Options
+from pipeline.sandbox.persistence import SandboxJournal
+from pipeline.sandbox.prompt_faults import RUN_REFUSALS, named_in, run_refusal
 from pipeline.sandbox.run_request import IMAGE_MODEL, read_run_request
 from pipeline.sandbox.tasks import POSTPROCESS_END, STAGES, Ending, Product, SourceImage, Task, Timeline
 
@@ -44,9 +48,9 @@ def success() -> Ending:
     return Ending(1011.0, POSTPROCESS_END, "0", Decimal("0.09"), "", (Product("0.mp4", "video/mp4", 900),))
 
 
-def an_order(model: str = IMAGE_MODEL, /, **form: str | bytes) -> RunRequest:
+def a_run_request(model: str = IMAGE_MODEL, /, **form: str | bytes) -> RunRequest:
     media_cache = create_autospec(MediaCache, instance=True)
-    media_cache.keep.return_value = "hash"
+    media_cache.store.return_value = "hash"
     return read_run_request(model, form, "http://127.0.0.1:1", media_cache)
 
 
@@ -54,39 +58,39 @@ def an_order(model: str = IMAGE_MODEL, /, **form: str | bytes) -> RunRequest:
     ("balance", "limit"),
     [("0.09", 1), ("9.99", 1), ("19.99", 1), ("20", 2), ("50", 5), ("250", 25), ("250.01", None), ("1000", None)],
 )
-def test_a_tenth_of_a_small_balance_may_be_active(balance: str, limit: int | None) -> None:
-    assert places(Decimal(balance)) == limit
+def test_a_small_balance_allows_one_active_task_per_10_usd(balance: str, limit: int | None) -> None:
+    assert concurrency_limit(Decimal(balance)) == limit
 
 
-def test_one_task_too_many_is_told_how_many_are_allowed() -> None:
+def test_a_refusal_for_too_many_tasks_names_the_limit() -> None:
     account = Account(Decimal(50))
     for _ in range(5):
         account.admit(Decimal("0.09"))
     with pytest.raises(Refusal, match="up to 5 tasks at the same time") as refused:
         account.admit(Decimal("0.09"))
     assert refused.value.code == 96
-    account.release()
+    account.remove_active()
     account.admit(Decimal("0.09"))
     assert account.max_active_seen == 5
 
 
-def test_without_the_price_of_a_run_in_the_account_none_is_taken() -> None:
+def test_a_balance_below_the_price_refuses_every_run() -> None:
     with pytest.raises(Refusal) as refused:
         Account(Decimal("0.08")).admit(Decimal("0.09"))
     assert refused.value.code == 97
 
 
-def test_a_signature_is_good_once() -> None:
-    keeper = Authenticator(SecretStr("key"), SecretStr("secret"))
+def test_a_nonce_is_accepted_once() -> None:
+    authenticator = Authenticator(SecretStr("key"), SecretStr("secret"))
     headers = {"x-api-key": "key", "x-nonce": "7", "x-signature": sign("key", "secret", "7")}
-    assert keeper.objection(headers) is None
-    assert keeper.objection(headers) == "x-nonce was used before."
-    assert keeper.objection({**headers, "x-nonce": "8"}) == "Invalid signature."
-    assert keeper.objection({**headers, "x-api-key": "other"}) == "Invalid API key."
+    assert authenticator.rejection(headers) is None
+    assert authenticator.rejection(headers) == "x-nonce was used before."
+    assert authenticator.rejection({**headers, "x-nonce": "8"}) == "Invalid signature."
+    assert authenticator.rejection({**headers, "x-api-key": "other"}) == "Invalid API key."
 
 
 def test_a_project_without_a_secret_needs_the_key_only() -> None:
-    assert Authenticator(SecretStr("key"), None).objection({"x-api-key": "key"}) is None
+    assert Authenticator(SecretStr("key"), None).rejection({"x-api-key": "key"}) is None
 
 
 @pytest.mark.parametrize(
@@ -99,32 +103,32 @@ def test_a_project_without_a_secret_needs_the_key_only() -> None:
         ({"prompt": "p", "inputImageFirst": b"x", "inputImageFirstUrl": "http://a/b"}, "cannot be used together"),
     ],
 )
-def test_the_image_model_wants_a_prompt_and_exactly_one_picture(form: dict[str, str | bytes], message: str) -> None:
+def test_the_image_model_requires_a_prompt_and_exactly_one_image(form: dict[str, str | bytes], message: str) -> None:
     with pytest.raises(Refusal, match=message) as refused:
-        an_order(**form)
+        a_run_request(**form)
     assert refused.value.code == 0
 
 
-def test_a_file_or_an_address_is_the_picture() -> None:
-    file = an_order(prompt="p", inputImageFirst=b"x", inputImageFirstUrl="")
-    url = an_order(prompt="p", inputImageFirst="", inputImageFirstUrl="http://a/b.jpg")
+def test_the_image_is_a_file_or_a_url() -> None:
+    file = a_run_request(prompt="p", inputImageFirst=b"x", inputImageFirstUrl="")
+    url = a_run_request(prompt="p", inputImageFirst="", inputImageFirstUrl="http://a/b.jpg")
     assert file.image == SourceImage(sha256="hash")
     assert url.image == SourceImage(url="http://a/b.jpg")
 
 
-def test_another_model_takes_the_first_picture_it_finds() -> None:
-    order = an_order("acme/animate", prompt="p", strength="5", images="http://a/1.jpg,http://a/2.jpg")
-    assert order.image == SourceImage(url="http://a/1.jpg")
-    assert order.params["strength"] == "5"
+def test_another_model_uses_the_first_image_of_the_form() -> None:
+    run_request = a_run_request("acme/animate", prompt="p", strength="5", images="http://a/1.jpg,http://a/2.jpg")
+    assert run_request.image == SourceImage(url="http://a/1.jpg")
+    assert run_request.params["strength"] == "5"
 
 
 def test_a_model_that_does_not_exist_is_not_found() -> None:
     with pytest.raises(Refusal) as refused:
-        an_order("acme/missing", prompt="p")
+        a_run_request("acme/missing", prompt="p")
     assert refused.value.code == 1
 
 
-def test_statuses_come_in_the_vendors_order_and_never_end_by_themselves() -> None:
+def test_statuses_follow_the_vendors_order_and_time_alone_ends_no_task() -> None:
     timeline = Timeline(queued_at=0.0, queue_s=2.0, run_s=10.0)
     assert timeline.reached(1.0) == ("task_queue",)
     assert timeline.next_change(1.0) == 2.0
@@ -132,7 +136,7 @@ def test_statuses_come_in_the_vendors_order_and_never_end_by_themselves() -> Non
     assert timeline.next_change(1e9) is None
 
 
-def test_a_task_is_told_in_strings() -> None:
+def test_a_task_document_writes_numbers_as_strings() -> None:
     document = documents.detail(a_task(ending=success()), 2000.0)
     assert document["totalcost"] == "0.09"
     assert document["elapsedseconds"] == "10.0000"
@@ -143,12 +147,12 @@ def test_a_task_is_told_in_strings() -> None:
         json.loads(document["categories"])
 
 
-def test_an_overlong_output_is_announced_smaller_than_it_is() -> None:
+def test_an_overlong_output_is_larger_than_its_stated_size() -> None:
     task = a_task(FaultPlan(overlong=True), success())
     assert documents.outputs(task)[0]["size"] == "600"
 
 
-def test_an_expired_address_is_replaced_by_a_good_one() -> None:
+def test_an_expired_url_is_replaced_by_a_valid_one() -> None:
     task = a_task(FaultPlan(first_url_expired=True), success())
     assert documents.outputs(task)[0]["url"].endswith("?expired=1")
     task.expired_url_given = True
@@ -162,18 +166,27 @@ def test_a_deleted_task_has_neither_outputs_nor_parameters() -> None:
     assert documents.detail(task, time.time())["parameters"] is None
 
 
-def test_the_same_seed_gives_the_same_fates() -> None:
+def test_the_same_seed_gives_the_same_fault_plans() -> None:
     options = Options(fail=0.5, stuck=0.5, overlong=0.5)
-    fates = [[decide(rng, options, "p") for _ in range(20)] for rng in (FaultRng(4), FaultRng(4))]
-    assert fates[0] == fates[1]
-    assert any(fault_plan.fails for fault_plan in fates[0]) and not all(fault_plan.fails for fault_plan in fates[0])
+    plans = [[decide(rng, options, "p") for _ in range(20)] for rng in (FaultRng(4), FaultRng(4))]
+    assert plans[0] == plans[1]
+    assert any(fault_plan.fails for fault_plan in plans[0]) and not all(fault_plan.fails for fault_plan in plans[0])
+
+
+def test_faults_of_prompts_need_the_option() -> None:
+    prompt = "run 429, cdn expired, a woman smiles"
+    named = named_in(prompt)
+    assert run_refusal(named, 1) == RUN_REFUSALS["run 429"]
+    assert run_refusal(named, 2) is None
+    assert decide(FaultRng(0), Options(), prompt, named).first_url_expired
+    assert not decide(FaultRng(0), Options(), prompt).first_url_expired
 
 
 def test_a_marked_prompt_always_fails() -> None:
     assert decide(FaultRng(0), Options(), "a woman #fail smiles").fails
 
 
-def test_wrong_options_are_named_without_their_values() -> None:
+def test_an_error_names_invalid_options_without_their_values() -> None:
     with pytest.raises(ValueError, match=r"fail: .*\nspeed: ") as wrong:
         Options().changed({"fail": 2, "speed": "hunter2"})
     assert "hunter2" not in str(wrong.value)
@@ -181,11 +194,11 @@ def test_wrong_options_are_named_without_their_values() -> None:
         Options().changed({"api_key": "hunter2"})
 
 
-def test_options_are_shown_without_the_secrets() -> None:
+def test_public_options_contain_no_secrets() -> None:
     assert not {"api_key", "api_secret"} & Options().public().keys()
 
 
-def test_the_least_used_bytes_make_room() -> None:
+def test_the_least_recently_used_bytes_are_removed_first() -> None:
     cache: BytesCache[str] = BytesCache(10)
     cache.put("a", b"12345")
     cache.put("b", b"12345")
@@ -195,7 +208,7 @@ def test_the_least_used_bytes_make_room() -> None:
     assert cache.get("a") == b"12345"
 
 
-def test_a_form_is_read_as_it_was_written() -> None:
+def test_a_multipart_form_is_read_byte_by_byte() -> None:
     body = (
         b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n\xc3\xbcber\r\n--b\r\n'
         b'Content-Disposition: form-data; name="image"; filename="a%22.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
@@ -208,8 +221,18 @@ def test_a_form_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"--b\r\n", b"--b\r\nX: y\r\n\r\n1\r\n--b--", b'--b\r\nname="a"\r\n\r\n1\r\n--b\r\n']
 )
-def test_a_form_that_is_not_whole_is_refused(body: bytes) -> None:
+def test_an_incomplete_form_is_refused(body: bytes) -> None:
     with pytest.raises(Refusal):
         read_multipart(body, "multipart/form-data; boundary=b")
     with pytest.raises(Refusal):
         read_multipart(body, "multipart/form-data")
+
+
+def test_a_journal_line_of_version_0_1_0_is_restored(tmp_path: Path) -> None:
+    journal = SandboxJournal(tmp_path)
+    journal.write_task(replace(a_task(), timeline=Timeline(time.time(), 1.0, 10.0), image=SourceImage("hash")))
+    journal.close()
+    file = tmp_path / "journal.jsonl"
+    file.write_text(file.read_text().replace('"image":', '"picture":').replace('"fault_plan":', '"fate":'))
+    (task,) = SandboxJournal(tmp_path).recorded.tasks.values()
+    assert (task.id, task.image, task.fault_plan) == ("2221", SourceImage("hash"), FaultPlan())

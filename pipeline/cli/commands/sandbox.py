@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from pipeline.sandbox.app import serve
 from pipeline.sandbox.options import Options, explain
 
 
-def _run(host: str, port: int, state: Path | None, **flags: str | None) -> None:
+def _run(host: str, port: int, state: Path | None, **flags: str | bool | None) -> None:
     try:
         options = Options.model_validate(
             {**_credentials(os.environ), **{name: value for name, value in flags.items() if value is not None}}
@@ -39,12 +40,18 @@ def _flags() -> list[click.Parameter]:
     return [
         click.Option(
             [f"--{name.replace('_', '-')}"],
-            metavar=str(field.default),
+            **_value(field),
             help=field.description,
         )
         for name, field in Options.model_fields.items()
         if field.description
     ]
+
+
+def _value(field: FieldInfo) -> dict[str, Any]:
+    if field.annotation is bool:
+        return {"is_flag": True, "default": None}
+    return {"metavar": str(field.default)}
 
 
 command = click.Command(

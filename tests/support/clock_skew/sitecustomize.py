@@ -1,4 +1,4 @@
-"""A process whose clock is off: by SKEW_S seconds. Python runs this first where its folder is on PYTHONPATH."""
+"""Shift the clock of a process by SKEW_S seconds. Python imports this at startup if its folder is on PYTHONPATH."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _time, _time_ns = time.time, time.time_ns
 _Real = datetime.datetime
 
 
-class _AnyMoment(type):
+class _AnyDatetime(type):
     def __instancecheck__(cls, value: object) -> bool:
         return isinstance(value, _Real)
 
 
-class _Skewed(datetime.datetime, metaclass=_AnyMoment):
+class _Skewed(datetime.datetime, metaclass=_AnyDatetime):
     @classmethod
     def now(cls, tz: datetime.tzinfo | None = None) -> Any:
         return _Real.fromtimestamp(time.time(), tz)
