@@ -16,7 +16,7 @@ _OURS = {"info"}
 """What only this measurement asks."""
 _WORDS = {
     "workers": "rq worker",
-    "web": "gunicorn",
+    "web": "pipeline.web",
     "cron": "jobs.cron",
     "listener": "pipeline listen",
     "up": "pipeline up",

@@ -57,18 +57,15 @@ def rung(service: Service) -> int:
 
 
 @contextmanager
-def gunicorn(around: ValidationContext, app: str) -> Iterator[str]:
-    """`app` under config/gunicorn.py; answers its address."""
+def web_server(around: ValidationContext, module: str) -> Iterator[str]:
+    """Run `python -m module`, a program that calls `pipeline.web.server.serve`. Yield its address."""
     (port,) = free_ports(around.folder, 1)
     environment = {**bare_environment(), **around.environment, "PYTHONPATH": str(ROOT), "PORT": str(port)}
-    with (around.folder / "gunicorn.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", app],
-            cwd=ROOT, env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
+    with (around.folder / "web.log").open("ab") as log:
+        process = subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, env=environment, stdout=log, stderr=log)
     url = f"http://{HOST}:{port}"
     try:
-        until(lambda: json.loads(load(around, url, ["none"], "fast", 1))["answers"], "gunicorn")
+        until(lambda: json.loads(load(around, url, ["none"], "fast", 1))["answers"], f"python -m {module}")
         yield url
     finally:
         process.terminate()
@@ -192,8 +189,8 @@ def main(quick: bool) -> None:
         runs = runs_under_way(service, at_once)
         paths = [signer.url("", run).rpartition("/")[2] for run in runs]
         with (
-            gunicorn(around, "pipeline.web:create_app()") as ours,
-            gunicorn(around, "benchmarks.peers.empty_route:app") as peer,
+            web_server(around, "pipeline.web") as ours,
+            web_server(around, "benchmarks.peers.empty_route") as peer,
         ):
             # The burst first: each of these runs is rung for the first time.
             told = json.loads(load(around, ours, paths, "burst", at_once))

@@ -1,65 +1,71 @@
-"""The Flask app: its parts, its clients, its gate."""
+"""The Flask app: routes, clients of Redis and S3, authentication."""
 
 from __future__ import annotations
 
-import structlog
+from threading import Event
+
 from flask import Blueprint, Flask
 
+from pipeline.batches.job_queue import JobQueue
 from pipeline.batches.service import Service
-from pipeline.errors import Unreachable
+from pipeline.domain.callback_tokens import CallbackSigner
+from pipeline.ledger.ledger import Ledger
 from pipeline.observability import logging
 from pipeline.settings import Settings, load
 from pipeline.web import error_responses, health, metrics, request_log
 from pipeline.web.api import batch_events, batches, docs_page, image_upload
 from pipeline.web.api.endpoints import Endpoints
 from pipeline.web.callbacks import receiver, s3_events
+from pipeline.web.callbacks.buffered_counter import BufferedCounter
+from pipeline.web.callbacks.callback_batcher import CallbackBatcher
 from pipeline.web.dashboard import home
 from pipeline.web.security import authentication, headers, login
 
-log = structlog.get_logger()
-
 MAX_BODY_BYTES = 8 * 1024 * 1024
+_CALLBACK_TIMEOUT_S = 4.0
+"""Time limit of Redis for a callback. The vendor waits for the response, and sends the callback again after a 503."""
 
 
-def create_app(settings: Settings | None = None) -> Flask:
-    """The app, wired to the servers of `settings` (default: as the environment has them).
+def create_app(settings: Settings | None = None, shutdown: Event | None = None) -> Flask:
+    """Return the app on the servers of `settings` (default: from the environment); nothing is sent yet.
 
-    Raises IncompatibleSchema.
+    `shutdown`: event streams end when it is set.
     """
     logging.configure()
     settings = settings or load()
     service = Service.connect(settings)
-    _check_schema(service)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     request_log.log_requests(app)
     headers.harden(app, settings)
     error_responses.answer_errors(app)
     tokens = authentication.protect(app, settings)
-    answer_callbacks = receiver.Receiver(app.wsgi_app, service, settings.secret.get_secret_value())
-    app.wsgi_app = answer_callbacks  # type: ignore[method-assign]  # how Flask wants it wrapped
+    app.register_blueprint(_callbacks(service))
     app.register_blueprint(s3_events.blueprint(service, tokens))
     app.register_blueprint(health.blueprint(service))
     app.register_blueprint(metrics.blueprint(service))
     app.register_blueprint(login.blueprint(tokens, service.ledger))
-    endpoints = _operations(service)
+    endpoints = _endpoints(service, shutdown or Event())
     app.register_blueprint(endpoints.routes)
     app.register_blueprint(docs_page.blueprint(endpoints))
     home.add_to(app, service)
     return app
 
 
-def _check_schema(service: Service) -> None:
-    try:
-        service.ledger.check_schema()
-    except Unreachable as error:
-        # /readyz repeats the check.
-        log.warning("schema_not_checked", error=str(error))
+def _callbacks(service: Service) -> Blueprint:
+    secret, redis_url = service.settings.secret.get_secret_value(), service.settings.redis_url
+    batcher = CallbackBatcher(
+        Ledger.connect(redis_url, socket_timeout_s=_CALLBACK_TIMEOUT_S).runs,
+        JobQueue(redis_url, socket_timeout_s=_CALLBACK_TIMEOUT_S),
+    )
+    counter = BufferedCounter(service.ledger.counters.count_callbacks)
+    return receiver.blueprint(CallbackSigner(secret) if secret else None, batcher.record, counter.add)
 
 
-def _operations(service: Service) -> Endpoints:
+def _endpoints(service: Service, shutdown: Event) -> Endpoints:
     endpoints = Endpoints(Blueprint("api", __name__))
     batches.add_to(endpoints, service)
-    batch_events.add_to(endpoints, service)
+    max_streams = max(1, service.settings.web_threads // 2)
+    batch_events.add_to(endpoints, service.ledger.batches, max_streams, shutdown)
     image_upload.add_to(endpoints, service)
     return endpoints

@@ -83,8 +83,6 @@ def _http(error: HTTPException) -> AnyResponse:
             answer.headers[name] = value
     if error.code == 401:
         answer.headers["WWW-Authenticate"] = 'Bearer realm="dailies"'
-    if error.code == 413:
-        answer.headers["Connection"] = "close"
     return answer
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 from pipeline.settings import Settings
 
@@ -21,6 +21,7 @@ def harden(app: Flask, settings: Settings) -> None:
 
     @app.after_request
     def add(answer: Response) -> Response:
+        if request.blueprint == "callbacks": return answer
         for name, value in fixed.items():
             answer.headers.setdefault(name, value)
         answer.headers.setdefault("Cache-Control", "private, no-cache")
