@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from threading import Event
 
 from flask import Blueprint, Flask
 
 from pipeline.batches.job_queue import JobQueue
+from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.batches.service import Service
 from pipeline.domain.callback_tokens import CallbackSigner
 from pipeline.ledger.ledger import Ledger
 from pipeline.observability import logging
 from pipeline.settings import Settings, load
+from pipeline.triggers.dispatch import Dispatcher
+from pipeline.triggers.rule_loader import RuleLoader
 from pipeline.web import error_responses, health, metrics, request_log
 from pipeline.web.api import batch_events, batches, docs_page, image_upload
 from pipeline.web.api.endpoints import Endpoints
@@ -20,6 +24,7 @@ from pipeline.web.callbacks.buffered_counter import BufferedCounter
 from pipeline.web.callbacks.callback_batcher import CallbackBatcher
 from pipeline.web.dashboard import home
 from pipeline.web.security import authentication, headers, login
+from pipeline.web.security.api_tokens import Tokens
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 _CALLBACK_TIMEOUT_S = 4.0
@@ -36,15 +41,16 @@ def create_app(settings: Settings | None = None, shutdown: Event | None = None) 
     service = Service.connect(settings)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    tokens = Tokens(settings.api_token.get_secret_value() if settings.api_token else "")
     request_log.log_requests(app)
-    headers.harden(app, settings)
-    error_responses.answer_errors(app)
-    tokens = authentication.protect(app, settings)
+    headers.add_security_headers(app, settings.s3_endpoint, settings.fetch_hosts, skip=receiver.NAME)
+    error_responses.handle_errors(app)
+    authentication.require_authentication(app, tokens, settings.secret.get_secret_value())
     app.register_blueprint(_callbacks(service))
-    app.register_blueprint(s3_events.blueprint(service, tokens))
-    app.register_blueprint(health.blueprint(service))
-    app.register_blueprint(metrics.blueprint(service))
-    app.register_blueprint(login.blueprint(tokens, service.ledger))
+    app.register_blueprint(_s3_events(service, tokens))
+    app.register_blueprint(health.blueprint({"redis": service.ledger.check_schema, "s3": partial(_check_s3, service)}))
+    app.register_blueprint(_metrics(service))
+    app.register_blueprint(login.blueprint(tokens, service.ledger.login_attempts))
     endpoints = _endpoints(service, shutdown or Event())
     app.register_blueprint(endpoints.routes)
     app.register_blueprint(docs_page.blueprint(endpoints))
@@ -60,6 +66,23 @@ def _callbacks(service: Service) -> Blueprint:
     )
     counter = BufferedCounter(service.ledger.counters.count_callbacks)
     return receiver.blueprint(CallbackSigner(secret) if secret else None, batcher.record, counter.add)
+
+
+def _s3_events(service: Service, tokens: Tokens) -> Blueprint:
+    settings = service.settings
+    events_tokens = Tokens(settings.events_token.get_secret_value() if settings.events_token else "")
+    return s3_events.blueprint([tokens, events_tokens], RuleLoader(settings.triggers), Dispatcher.of(service))
+
+
+def _metrics(service: Service) -> Blueprint:
+    ledger = service.ledger
+    return metrics.blueprint(ledger.counters, ledger.account, QueueMonitor(service.settings.redis_url))
+
+
+def _check_s3(service: Service) -> None:
+    """Raise StorageError if the bucket of PIPELINE_OUTPUT does not respond."""
+    if output := service.settings.output:
+        service.storage.info(f"{output}.dailies-check")
 
 
 def _endpoints(service: Service, shutdown: Event) -> Endpoints:

@@ -7,7 +7,6 @@ Bodies above 512 KiB are kept in temporary files.
 from __future__ import annotations
 
 import gc
-import os
 import resource
 import time
 from collections.abc import Mapping

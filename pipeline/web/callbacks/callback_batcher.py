@@ -60,15 +60,9 @@ class CallbackBatcher:
             batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
         error: Exception | None = None
         try:
-<<<<<<< HEAD
-            if self._ledger.runs.record_callbacks([bell.call for bell in together]):
-                self._waker.enqueue_once(Job.COLLECT)
-        except Exception as failure:  # whatever it is, the others are not left waiting for it
-=======
             if self._runs.record_callbacks([call.args for call in batch]):
-                self._job_queue.enqueue_once("collect")
+                self._job_queue.enqueue_once(Job.COLLECT)
         except Exception as failure:  # every thread of the batch gets it
->>>>>>> e98ffe4 (Serve with waitress, and receive callbacks in an ordinary route)
             error = failure
         with self._lock:
             if isinstance(error, Unreachable):

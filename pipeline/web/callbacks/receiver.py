@@ -15,18 +15,13 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from pipeline.domain.callback_tokens import CallbackSigner, RunId
 from pipeline.errors import DailiesError
 from pipeline.observability.tracing import span
-<<<<<<< HEAD
-from pipeline.web.callbacks.buffered_counter import Tally
-from pipeline.web.callbacks.callback_batcher import Bells
-from pipeline.wiro.callbacks import parse_callback
-=======
 from pipeline.web.error_responses import problem
 from pipeline.web.security.authentication import open_to_all
-from pipeline.wiro.responses import parse_callback
->>>>>>> e98ffe4 (Serve with waitress, and receive callbacks in an ordinary route)
+from pipeline.wiro.callbacks import parse_callback
 
 log = structlog.get_logger()
 
+NAME = "callbacks"
 PATH = "/callbacks/wiro/"
 MAX_CALLBACK_BYTES = 2 * 1024 * 1024
 """The route ignores a longer body, and records the callback."""
@@ -42,7 +37,7 @@ def blueprint(signer: CallbackSigner | None, record: Record, count: Callable[[st
 
     `signer`: None refuses every token. `count` takes the outcome of a callback that was not recorded.
     """
-    routes = Blueprint("callbacks", __name__)
+    routes = Blueprint(NAME, __name__)
 
     @routes.post(PATH, defaults={"token": ""})
     @routes.post(f"{PATH}<path:token>")
@@ -50,24 +45,20 @@ def blueprint(signer: CallbackSigner | None, record: Record, count: Callable[[st
     def receive(token: str) -> Response:
         run = signer.verify(token) if signer else None
         if run is None:
-<<<<<<< HEAD
-            self._tally.count("rejected")
-            return _problem(start_response, "404 Not Found", "No run has this token.")
-        if not self._ring(run, _body(environ)):
-            self._tally.count("unavailable")
-            return _problem(start_response, "503 Service Unavailable", "It was not heard. Try again.")
-        start_response("200 OK", _HEARD)
-        return ()
-=======
             count("rejected")
-            return problem(404, "No run has this token.")
+            return _refuse(404, "No run has this token.")
         if not _record(record, run, _body()):
             count("unavailable")
-            return problem(503, "The callback was not stored: Redis is unavailable. Send it again.")
+            return _refuse(503, "The callback was not stored: Redis is unavailable. Send it again.")
         return Response(status=200, headers=_HEADERS)
->>>>>>> e98ffe4 (Serve with waitress, and receive callbacks in an ordinary route)
 
     return routes
+
+
+def _refuse(status: int, detail: str) -> Response:
+    response = problem(status, detail)
+    response.headers.update(_HEADERS)
+    return response
 
 
 def _record(record: Record, run: RunId, body: bytes) -> bool:
