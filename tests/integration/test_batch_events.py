@@ -64,7 +64,7 @@ def a_web(valkey: str, s3: S3Env, log: Path) -> Iterator[Web]:
             [sys.executable, "-m", "pipeline.web"], env=environment, pass_fds=[listener.fileno()], stderr=stderr
         )
         # A connection before the process accepts waits in the backlog of the socket.
-        pool = urllib3.PoolManager(maxsize=20, timeout=urllib3.Timeout(30), retries=False)
+        pool = urllib3.PoolManager(maxsize=20, timeout=urllib3.Timeout(60), retries=False)
         found = Web(f"http://127.0.0.1:{listener.getsockname()[1]}", process, log, pool)
         try:
             assert found.get("/healthz").status == 200
