@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 from threading import Event
 
+import structlog
 from flask import Blueprint, Flask
 
 from pipeline.batches.job_queue import JobQueue
 from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.batches.service import Service
 from pipeline.domain.callback_tokens import CallbackSigner
+from pipeline.errors import Unreachable
 from pipeline.ledger.ledger import Ledger
 from pipeline.observability import logging
 from pipeline.settings import Settings, load
@@ -26,19 +28,22 @@ from pipeline.web.dashboard import home
 from pipeline.web.security import authentication, headers, login
 from pipeline.web.security.api_tokens import Tokens
 
+log = structlog.get_logger()
+
 MAX_BODY_BYTES = 8 * 1024 * 1024
 _CALLBACK_TIMEOUT_S = 4.0
 """Time limit of Redis for a callback. The vendor waits for the response, and sends the callback again after a 503."""
 
 
 def create_app(settings: Settings | None = None, shutdown: Event | None = None) -> Flask:
-    """Return the app on the servers of `settings` (default: from the environment); nothing is sent yet.
+    """Return the app on the servers of `settings` (default: from the environment). Raises IncompatibleSchema.
 
     `shutdown`: event streams end when it is set.
     """
     logging.configure()
     settings = settings or load()
     service = Service.connect(settings)
+    _check_schema(service)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     tokens = Tokens(settings.api_token.get_secret_value() if settings.api_token else "")
@@ -56,6 +61,14 @@ def create_app(settings: Settings | None = None, shutdown: Event | None = None) 
     app.register_blueprint(docs_page.blueprint(endpoints))
     home.add_to(app, service)
     return app
+
+
+def _check_schema(service: Service) -> None:
+    try:
+        service.ledger.check_schema()
+    except Unreachable as error:
+        # /readyz repeats the check.
+        log.warning("schema_not_checked", error=str(error))
 
 
 def _callbacks(service: Service) -> Blueprint:
