@@ -20,7 +20,7 @@ def main(quick: bool) -> None:
         redis = Redis.from_url(servers.environment["REDIS_URL"])
         kinds = {
             "workers": up.pids("rq worker"),
-            "web": up.pids("gunicorn"),
+            "web": up.pids("pipeline.web"),
             "Valkey": [int(redis.info("server")["process_id"])],
             "SeaweedFS": running(str(servers.folder / "s3")),
             "sandbox": running(f"sandbox --port {sandbox_port}"),

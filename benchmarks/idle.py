@@ -16,7 +16,7 @@ _OWN_COMMANDS = {"info"}
 """Commands of this measurement."""
 _COMMAND_LINES = {
     "workers": "rq worker",
-    "web": "gunicorn",
+    "web": "pipeline.web",
     "cron": "jobs.cron",
     "listener": "pipeline listen",
     "up": "pipeline up",

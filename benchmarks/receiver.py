@@ -1,4 +1,4 @@
-"""Callbacks: how many a second, how late at a third of that, and a burst; against an empty Flask route."""
+"""Callbacks: rate, latency at a third of it, and a burst; compared with an empty Flask route on the same server."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _MAX_S = 60
 _BODY = json.dumps({"id": "1", "status": "task_postprocess_end", "tasktoken": "", "outputs": []}).encode()
 
 
-def runs_under_way(service: Service, count: int) -> list[RunId]:
-    """`count` runs that the vendor has taken; no worker is there to look at them."""
+def active_runs(service: Service, count: int) -> list[RunId]:
+    """Return `count` runs that the vendor accepted. No worker is running."""
     service.submission.submit(
         a_manifest("calls", "https://example.com/1.jpg", count), "calls", trigger="bench", folder=None
     )
@@ -48,8 +48,8 @@ def runs_under_way(service: Service, count: int) -> list[RunId]:
     return runs
 
 
-def rung(service: Service) -> int:
-    """How many runs the ledger wants to be looked at."""
+def due_runs(service: Service) -> int:
+    """Return the number of runs that are due."""
     count = 0
     while dues := service.ledger.runs.claim_due(256, lease_s=600).runs:
         count += len(dues)
@@ -57,18 +57,15 @@ def rung(service: Service) -> int:
 
 
 @contextmanager
-def gunicorn(around: Servers, app: str) -> Iterator[str]:
-    """`app` under config/gunicorn.py; answers its address."""
+def web_server(around: Servers, module: str) -> Iterator[str]:
+    """Run `python -m module`, a program that calls `pipeline.web.server.serve`. Yield its address."""
     (port,) = free_ports(around.folder, 1)
     environment = {**bare_environment(), **around.environment, "PYTHONPATH": str(ROOT), "PORT": str(port)}
-    with (around.folder / "gunicorn.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", app],
-            cwd=ROOT, env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
+    with (around.folder / "web.log").open("ab") as log:
+        process = subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, env=environment, stdout=log, stderr=log)
     url = f"http://{HOST}:{port}"
     try:
-        until(lambda: json.loads(load(around, url, ["none"], "fast", 1))["answers"], "gunicorn")
+        until(lambda: json.loads(load(around, url, ["none"], "fast", 1))["answers"], f"python -m {module}")
         yield url
     finally:
         process.terminate()
@@ -76,38 +73,38 @@ def gunicorn(around: Servers, app: str) -> Iterator[str]:
 
 
 def load(around: Servers, url: str, paths: list[str], how: str, amount: float, rate: float = 0) -> str:
-    """Callbacks from a process of their own; answers what it told."""
+    """Send callbacks from another process. Return its output."""
     file = around.folder / "paths"
     file.write_text("\n".join(f"{url}/callbacks/wiro/{path}" for path in paths))
     return around.program("-m", _HERE, how, str(file), str(amount), str(rate)).communicate(timeout=300)[0]
 
 
 class Caller:
-    """Posts callbacks and keeps what came of them."""
+    """Sends callbacks and keeps statuses and durations."""
 
     def __init__(self, session: aiohttp.ClientSession, urls: list[str]) -> None:
         self._session = session
         self._urls = urls
         self.calls = 0
-        self.answers: dict[str, int] = {}
+        self.statuses: dict[str, int] = {}
         self.seconds: list[float] = []
 
     async def call(self) -> None:
-        """The next one."""
+        """Send one callback."""
         url = self._urls[self.calls % len(self._urls)]
         self.calls += 1
         began = time.perf_counter()
         try:
-            async with self._session.post(url, data=_BODY) as answer:
-                await answer.read()
-                told = str(answer.status)
+            async with self._session.post(url, data=_BODY) as response:
+                await response.read()
+                status = str(response.status)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            told = type(error).__name__
+            status = type(error).__name__
         self.seconds.append(time.perf_counter() - began)
-        self.answers[told] = self.answers.get(told, 0) + 1
+        self.statuses[status] = self.statuses.get(status, 0) + 1
 
     async def fast(self, seconds: float) -> None:
-        """As fast as it goes over some connections."""
+        """Send as fast as possible over a few connections, for `seconds`."""
         ends = time.perf_counter() + seconds
 
         async def one() -> None:
@@ -117,7 +114,7 @@ class Caller:
         await asyncio.gather(*(one() for _ in range(_MAX_CONCURRENT)))
 
     async def steady(self, seconds: float, rate: float) -> None:
-        """So many a second, whether they are answered or not."""
+        """Send `rate` a second, without waiting for responses."""
         began = time.perf_counter()
         async with asyncio.TaskGroup() as group:
             for number in range(int(seconds * rate)):
@@ -126,7 +123,7 @@ class Caller:
 
 
 def burst(urls: list[str]) -> None:
-    """Each of `urls` called on a connection of its own, as fast as they can be opened; each is closed once answered."""
+    """Send one callback to each of `urls`, each on a connection of its own, as fast as connections can be opened."""
     began = time.perf_counter()
     answers: Counter[str] = Counter()
     with selectors.DefaultSelector() as calls:
@@ -155,7 +152,7 @@ def _sent(url: str) -> socket.socket | None:
 
 
 def _read(calls: selectors.BaseSelector, answers: Counter[str], timeout_s: float) -> None:
-    """Take the answers that have come and close their connections: gunicorn waits for that, one after the other."""
+    """Read the responses that have arrived and close their connections."""
     for key, _ in calls.select(timeout_s):
         call = key.fileobj
         assert isinstance(call, socket.socket)
@@ -179,40 +176,40 @@ async def _load(how: str, urls: list[str], amount: float, rate: float) -> None:
             await caller.steady(amount, rate)
         took = time.perf_counter() - began
     p99 = quantiles(caller.seconds, n=100)[98] if len(caller.seconds) > 1 else 0.0
-    heard = caller.answers.get("200", 0) + caller.answers.get("404", 0)
-    print(json.dumps({"rate": heard / took, "p99_ms": 1000 * p99, "answers": caller.answers if heard else {}}))
+    counted = caller.statuses.get("200", 0) + caller.statuses.get("404", 0)
+    print(json.dumps({"rate": counted / took, "p99_ms": 1000 * p99, "answers": caller.statuses if counted else {}}))
 
 
 def main(quick: bool) -> None:
-    """Print the figures; the two take turns."""
+    """Print the results. The two servers take turns."""
     rounds, seconds, at_once = (2, 1.0, 1500) if quick else (5, 6, _BURST)
     with running_servers(empty=True) as around:
         service = around.service()
         signer = CallbackSigner(around.environment["PIPELINE_SECRET"])
-        runs = runs_under_way(service, at_once)
+        runs = active_runs(service, at_once)
         paths = [signer.url("", run).rpartition("/")[2] for run in runs]
         with (
-            gunicorn(around, "pipeline.web:create_app()") as ours,
-            gunicorn(around, "benchmarks.peers.empty_route:app") as peer,
+            web_server(around, "pipeline.web") as ours,
+            web_server(around, "benchmarks.peers.empty_route") as peer,
         ):
-            # The burst first: each of these runs is rung for the first time.
-            told = json.loads(load(around, ours, paths, "burst", at_once))
-            bells = rung(service)
-            told_peer = json.loads(load(around, peer, paths, "burst", at_once))
+            # The burst comes first: it is the first callback for each of these runs.
+            result = json.loads(load(around, ours, paths, "burst", at_once))
+            due = due_runs(service)
+            peer_result = json.loads(load(around, peer, paths, "burst", at_once))
             print(f"\nReceiver, a burst of {len(runs):,} callbacks at once")
-            print(f"  Dailies     answers {told['answers']}, {told['rate']:,.0f}/s; {bells:,} runs rung on the ledger")
-            print(f"  empty route answers {told_peer['answers']}, {told_peer['rate']:,.0f}/s", flush=True)
+            print(f"  Dailies     answers {result['answers']}, {result['rate']:,.0f}/s; {due:,} runs are due")
+            print(f"  empty route answers {peer_result['answers']}, {peer_result['rate']:,.0f}/s", flush=True)
             rates: dict[str, list[float]] = {ours: [], peer: []}
             for _ in range(rounds):
-                for url, found in rates.items():
-                    found.append(json.loads(load(around, url, paths, "fast", seconds))["rate"])
-            limit = {url: median(found) for url, found in rates.items()}
+                for url, values in rates.items():
+                    values.append(json.loads(load(around, url, paths, "fast", seconds))["rate"])
+            limit = {url: median(values) for url, values in rates.items()}
             late: dict[str, list[float]] = {ours: [], peer: []}
             for _ in range(rounds):
-                for url, found in late.items():
-                    told = json.loads(load(around, url, paths, "steady", seconds, limit[ours] / 3))
-                    found.append(told["p99_ms"])
-            slow = {url: median(found) for url, found in late.items()}
+                for url, values in late.items():
+                    result = json.loads(load(around, url, paths, "steady", seconds, limit[ours] / 3))
+                    values.append(result["p99_ms"])
+            slow = {url: median(values) for url, values in late.items()}
             print(
                 f"  at most {limit[ours]:,.0f}/s, empty route {limit[peer]:,.0f}/s, {limit[ours] / limit[peer]:.2f} x"
             )

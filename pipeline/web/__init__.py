@@ -1,4 +1,4 @@
-"""The web side of the service: `create_app` is what gunicorn serves."""
+"""The web process: API, dashboard and incoming webhooks. Imports: schedules, triggers, batches and below."""
 
 from __future__ import annotations
 

@@ -1,30 +1,44 @@
-"""The Flask app: its parts, its clients, its gate."""
+"""The Flask app: routes, clients of Redis and S3, authentication."""
 
 from __future__ import annotations
+
+from functools import partial
+from threading import Event
 
 import structlog
 from flask import Blueprint, Flask
 
+from pipeline.batches.job_queue import JobQueue
+from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.batches.service import Service
+from pipeline.domain.callback_tokens import CallbackSigner
 from pipeline.errors import Unreachable
+from pipeline.ledger.ledger import Ledger
 from pipeline.observability import logging
 from pipeline.settings import Settings, load
+from pipeline.triggers.dispatch import Dispatcher
+from pipeline.triggers.rule_loader import RuleLoader
 from pipeline.web import error_responses, health, metrics, request_log
 from pipeline.web.api import batch_events, batches, docs_page, image_upload
 from pipeline.web.api.endpoints import Endpoints
 from pipeline.web.callbacks import receiver, s3_events
+from pipeline.web.callbacks.buffered_counter import BufferedCounter
+from pipeline.web.callbacks.callback_batcher import CallbackBatcher
 from pipeline.web.dashboard import home
 from pipeline.web.security import authentication, headers, login
+from pipeline.web.security.api_tokens import Tokens
 
 log = structlog.get_logger()
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
+_CALLBACK_TIMEOUT_S = 4.0
+"""Time limit of Redis for a callback. The vendor waits for the response, and sends the callback again after a 503."""
 
 
-def create_app(settings: Settings | None = None) -> Flask:
-    """The app, wired to the servers of `settings` (default: as the environment has them).
+def create_app(settings: Settings | None = None, shutdown: Event | None = None) -> Flask:
+    """Return the app on the servers of `settings` (default: from the environment). Raises IncompatibleSchema.
 
-    Raises IncompatibleSchema.
+    `shutdown`: event streams end when it is set.
     """
     logging.configure()
     settings = settings or load()
@@ -32,17 +46,17 @@ def create_app(settings: Settings | None = None) -> Flask:
     _check_schema(service)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    tokens = Tokens(settings.api_token.get_secret_value() if settings.api_token else "")
     request_log.log_requests(app)
-    headers.harden(app, settings)
-    error_responses.answer_errors(app)
-    tokens = authentication.protect(app, settings)
-    answer_callbacks = receiver.Receiver(app.wsgi_app, service, settings.secret.get_secret_value())
-    app.wsgi_app = answer_callbacks  # type: ignore[method-assign]  # how Flask wants it wrapped
-    app.register_blueprint(s3_events.blueprint(service, tokens))
-    app.register_blueprint(health.blueprint(service))
-    app.register_blueprint(metrics.blueprint(service))
-    app.register_blueprint(login.blueprint(tokens, service.ledger))
-    endpoints = _operations(service)
+    headers.add_security_headers(app, settings.s3_endpoint, settings.fetch_hosts, skip=receiver.NAME)
+    error_responses.handle_errors(app)
+    authentication.require_authentication(app, tokens, settings.secret.get_secret_value())
+    app.register_blueprint(_callbacks(service))
+    app.register_blueprint(_s3_events(service, tokens))
+    app.register_blueprint(health.blueprint({"redis": service.ledger.check_schema, "s3": partial(_check_s3, service)}))
+    app.register_blueprint(_metrics(service))
+    app.register_blueprint(login.blueprint(tokens, service.ledger.login_attempts))
+    endpoints = _endpoints(service, shutdown or Event())
     app.register_blueprint(endpoints.routes)
     app.register_blueprint(docs_page.blueprint(endpoints))
     home.add_to(app, service)
@@ -57,9 +71,37 @@ def _check_schema(service: Service) -> None:
         log.warning("schema_not_checked", error=str(error))
 
 
-def _operations(service: Service) -> Endpoints:
+def _callbacks(service: Service) -> Blueprint:
+    secret, redis_url = service.settings.secret.get_secret_value(), service.settings.redis_url
+    batcher = CallbackBatcher(
+        Ledger.connect(redis_url, socket_timeout_s=_CALLBACK_TIMEOUT_S).runs,
+        JobQueue(redis_url, socket_timeout_s=_CALLBACK_TIMEOUT_S),
+    )
+    counter = BufferedCounter(service.ledger.counters.count_callbacks)
+    return receiver.blueprint(CallbackSigner(secret) if secret else None, batcher.record, counter.add)
+
+
+def _s3_events(service: Service, tokens: Tokens) -> Blueprint:
+    settings = service.settings
+    events_tokens = Tokens(settings.events_token.get_secret_value() if settings.events_token else "")
+    return s3_events.blueprint([tokens, events_tokens], RuleLoader(settings.triggers), Dispatcher.of(service))
+
+
+def _metrics(service: Service) -> Blueprint:
+    ledger = service.ledger
+    return metrics.blueprint(ledger.counters, ledger.account, QueueMonitor(service.settings.redis_url))
+
+
+def _check_s3(service: Service) -> None:
+    """Raise StorageError if the bucket of PIPELINE_OUTPUT does not respond."""
+    if output := service.settings.output:
+        service.storage.info(f"{output}.dailies-check")
+
+
+def _endpoints(service: Service, shutdown: Event) -> Endpoints:
     endpoints = Endpoints(Blueprint("api", __name__))
     batches.add_to(endpoints, service)
-    batch_events.add_to(endpoints, service)
+    max_streams = max(1, service.settings.web_threads // 2)
+    batch_events.add_to(endpoints, service.ledger.batches, max_streams, shutdown)
     image_upload.add_to(endpoints, service)
     return endpoints

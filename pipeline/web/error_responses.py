@@ -1,4 +1,4 @@
-"""Errors as answers: RFC 9457 problem documents for machines, a page for browsers."""
+"""Errors as responses: RFC 9457 problem documents for programs, a page for browsers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.sansio.response import Response as AnyResponse
 
+from pipeline.domain.formatting import pluralize
 from pipeline.errors import (
     BatchOnlyOnS3,
     DailiesError,
@@ -30,8 +31,8 @@ log = structlog.get_logger()
 
 PROBLEM_TYPE = "application/problem+json"
 MAX_ERRORS = 200
-"""As many mistakes of a manifest as an answer lists."""
-_MACHINE_PATHS = ("/api/", "/callbacks/", "/events/", "/metrics", "/openapi.json", "/healthz", "/readyz")
+"""A response lists at most this many errors of a manifest."""
+_PROGRAM_PATHS = ("/api/", "/callbacks/", "/events/", "/metrics", "/openapi.json", "/healthz", "/readyz")
 _STATUS: Sequence[tuple[type[DailiesError], int]] = (
     (NoSuchBatch, 404),
     (NoSuchSchedule, 404),
@@ -44,23 +45,23 @@ _STATUS: Sequence[tuple[type[DailiesError], int]] = (
 )
 
 
-def answer_errors(app: Flask) -> None:
-    """Have every error of `app` answered here."""
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(DailiesError, _ours)
-    app.register_error_handler(Exception, _bug)
+def handle_errors(app: Flask) -> None:
+    """Return every error of `app` as a problem document or a page."""
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(DailiesError, _service_error)
+    app.register_error_handler(Exception, _unexpected_error)
 
 
 def wants_html() -> bool:
-    """Whether a person with a browser asks."""
-    if request.path.startswith(_MACHINE_PATHS):
+    """Return whether a browser requests a page."""
+    if request.path.startswith(_PROGRAM_PATHS):
         return False
     best = request.accept_mimetypes.best_match(["application/json", "text/html"], default="application/json")
     return best == "text/html"
 
 
 def problem(status: int, detail: str, errors: Sequence[Problem] = ()) -> Response:
-    """An error as an answer. `errors` are mistakes with their places."""
+    """Return an error as a response. `errors` have their positions in the manifest."""
     title = HTTPStatus(status).phrase
     if wants_html():
         page = render_template("error.html", title=title, status=status, detail=detail, errors=errors[:MAX_ERRORS])
@@ -74,40 +75,39 @@ def problem(status: int, detail: str, errors: Sequence[Problem] = ()) -> Respons
     return Response(text, status, content_type=PROBLEM_TYPE)
 
 
-def _http(error: HTTPException) -> AnyResponse:
+def _http_error(error: HTTPException) -> AnyResponse:
     if error.response is not None:
         return error.get_response()
-    answer = problem(error.code or 500, error.description or "")
+    response = problem(error.code or 500, error.description or "")
     for name, value in error.get_headers():
         if name.lower() != "content-type":
-            answer.headers[name] = value
+            response.headers[name] = value
     if error.code == 401:
-        answer.headers["WWW-Authenticate"] = 'Bearer realm="dailies"'
-    if error.code == 413:
-        answer.headers["Connection"] = "close"
-    return answer
+        response.headers["WWW-Authenticate"] = 'Bearer realm="dailies"'
+    return response
 
 
-def _ours(error: DailiesError) -> Response:
+def _service_error(error: DailiesError) -> Response:
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     if isinstance(error, StorageError):
         status = 503 if error.retryable else 502
     if status >= 500:
         log.warning("request_failed", path=_route(), error=str(error), kind=type(error).__name__)
     if isinstance(error, InvalidManifest):
-        found = len(error.problems)
-        return problem(status, f"The manifest has {found} mistake{'s' if found != 1 else ''}.", error.problems)
-    answer = problem(status, str(error))
+        return problem(status, f"The manifest has {pluralize(len(error.problems), 'mistake')}.", error.problems)
+    response = problem(status, str(error))
     if status == 503:
-        answer.headers["Retry-After"] = "5"
-    return answer
+        response.headers["Retry-After"] = "5"
+    return response
 
 
-def _bug(error: Exception) -> AnyResponse:
-    log.error("request_broke", path=_route(), exc_info=error)
-    return _http(InternalServerError("This is a fault of the service. Its log says more."))
+def _unexpected_error(error: Exception) -> AnyResponse:
+    log.error("request_crashed", path=_route(), exc_info=error)
+    return _http_error(
+        InternalServerError("The service has a bug. Its log has the details, in the event request_crashed.")
+    )
 
 
 def _route() -> str:
-    """The route that was asked for: a path itself may carry a secret."""
+    """Return the route, not the path: a path may contain a secret."""
     return str(request.url_rule or "")

@@ -1,23 +1,26 @@
-"""Whether the service is alive, and whether what it needs answers."""
+"""`GET /healthz`: the process serves requests. `GET /readyz`: Redis and S3 respond."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Mapping
 
 from flask import Blueprint, Response, jsonify
 
-from pipeline.batches.service import Service
-from pipeline.errors import IncompatibleSchema, StorageError, Unreachable
+from pipeline.errors import DailiesError, IncompatibleSchema
 from pipeline.web.security.authentication import open_to_all
 
-FRESH_S = 1.0
+MAX_AGE_S = 1.0
+
+Checks = Mapping[str, Callable[[], object]]
+"""{name of a dependency: a call that raises DailiesError if it does not respond}"""
 
 
-def blueprint(service: Service) -> Blueprint:
-    """`GET /healthz` (this process answers) and `GET /readyz` (Redis and S3 answer it)."""
+def blueprint(checks: Checks) -> Blueprint:
+    """Return the routes. Both need no token, so `checks` run at most once per MAX_AGE_S seconds."""
     routes = Blueprint("health", __name__)
-    readiness = _Readiness(service)
+    readiness = _Readiness(checks)
 
     @routes.get("/healthz")
     @open_to_all
@@ -27,49 +30,36 @@ def blueprint(service: Service) -> Blueprint:
     @routes.get("/readyz")
     @open_to_all
     def readyz() -> Response:
-        checks = readiness.checks()
-        ready = all(check == "ok" for check in checks.values())
-        answer = jsonify({"status": "ready" if ready else "not ready", **checks})
-        answer.status_code = 200 if ready else 503
-        return answer
+        results = readiness.results()
+        ready = all(result == "ok" for result in results.values())
+        response = jsonify({"status": "ready" if ready else "not ready", **results})
+        response.status_code = 200 if ready else 503
+        return response
 
     return routes
 
 
 class _Readiness:
-    """What answers, asked at most once a second: anybody may ask."""
+    def __init__(self, checks: Checks) -> None:
+        self._checks = checks
+        self._lock = threading.Lock()
+        self._checked_s = -MAX_AGE_S
+        self._results: dict[str, str] = {}
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._asking = threading.Lock()
-        self._asked_at = -FRESH_S
-        self._checks: dict[str, str] = {}
-
-    def checks(self) -> dict[str, str]:
-        """{what is needed: 'ok' or what is wrong}"""
-        with self._asking:
-            if time.monotonic() - self._asked_at >= FRESH_S:
-                self._checks = {"redis": _redis(self._service), "s3": _s3(self._service)}
-                self._asked_at = time.monotonic()
-            return self._checks
+    def results(self) -> dict[str, str]:
+        """Return {name: 'ok' or what is wrong}."""
+        with self._lock:
+            if time.monotonic() - self._checked_s >= MAX_AGE_S:
+                self._results = {name: _result(check) for name, check in self._checks.items()}
+                self._checked_s = time.monotonic()
+            return self._results
 
 
-def _redis(service: Service) -> str:
+def _result(check: Callable[[], object]) -> str:
     try:
-        service.ledger.check_schema()
-    except Unreachable:
-        return "does not answer"
+        check()
     except IncompatibleSchema:
         return "has data of an incompatible version"
-    return "ok"
-
-
-def _s3(service: Service) -> str:
-    output = service.settings.output
-    if output is None:
-        return "ok"
-    try:
-        service.storage.info(f"{output}.dailies-check")
-    except StorageError:
+    except DailiesError:
         return "does not answer"
     return "ok"

@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus, from the ledger and RQ: every process answers the same."""
+"""`GET /metrics` for Prometheus. The values are in Redis, so every web process returns the same."""
 
 from __future__ import annotations
 
@@ -12,33 +12,30 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from pipeline.batches.queue_monitor import QueueMonitor, QueueStats
-from pipeline.batches.service import Service
 from pipeline.domain.states import TERMINAL
-from pipeline.ledger.counters import BOUNDS_S, Latencies, ServiceCounters
+from pipeline.ledger.account import AccountStore
+from pipeline.ledger.counters import BOUNDS_S, CounterStore, Latencies, ServiceCounters
 from pipeline.ledger.records import AccountRow
 
-_ENDS = sorted(TERMINAL)
+_TERMINAL_STATES = sorted(TERMINAL)
 
 
-def blueprint(service: Service) -> Blueprint:
-    """`GET /metrics`."""
+def blueprint(counters: CounterStore, account: AccountStore, queue_monitor: QueueMonitor) -> Blueprint:
+    """Return the route."""
     routes = Blueprint("metrics", __name__)
-    queue_monitor = QueueMonitor(service.settings.redis_url)
 
     @routes.get("/metrics")
     def metrics() -> Response:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Read(service.ledger.counters.read(), service.ledger.account.get(), queue_monitor.figures()))
+        registry.register(_Snapshot(counters.read(), account.get(), queue_monitor.figures()))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return routes
 
 
-class _Read(Collector):
-    """One reading, as metrics."""
-
-    def __init__(self, figures: ServiceCounters, account: AccountRow, queue: QueueStats) -> None:
-        self._figures = figures
+class _Snapshot(Collector):
+    def __init__(self, counters: ServiceCounters, account: AccountRow, queue: QueueStats) -> None:
+        self._counters = counters
         self._account = account
         self._queue = queue
 
@@ -49,68 +46,74 @@ class _Read(Collector):
         yield from self._work()
 
     def _items(self) -> Iterator[Metric]:
-        figures = self._figures
-        yield _gauge("dailies_open_batches", "Batches whose results are not written.", figures.open_batches)
+        counters = self._counters
+        yield _gauge("dailies_open_batches", "Batches whose results are not written.", counters.open_batches)
         items = GaugeMetricFamily("dailies_items", "Items of open batches by state.", labels=["state"])
-        for state, number in figures.items.items():
+        for state, number in counters.items.items():
             items.add_metric([state], number)
         yield items
         yield _counters(
             "dailies_items_ended",
-            "Items that came to this end.",
+            "Items that ended in this state.",
             "state",
-            {end: figures.ended.get(end, 0) for end in _ENDS},
+            {state: counters.ended.get(state, 0) for state in _TERMINAL_STATES},
         )
 
     def _money(self) -> Iterator[Metric]:
-        # Prometheus knows floats only; the exact figure is in the API.
-        yield _counter("dailies_spend_usd", "What runs cost, in US dollars.", float(self._figures.spend_usd))
+        # Prometheus has floats only. The API returns the exact amount.
+        yield _counter("dailies_spend_usd", "Cost of all runs in US dollars.", float(self._counters.spend_usd))
 
     def _runs(self) -> Iterator[Metric]:
-        figures, account = self._figures, self._account
+        counters, account = self._counters, self._account
         yield _gauge("dailies_active_runs", "Runs that may be active at the vendor.", account.active)
         if account.concurrency_limit is not None:
             yield _gauge(
-                "dailies_window_runs", "Most runs at a time; absent while none is known.", account.concurrency_limit
+                "dailies_window_runs", "Concurrency limit of runs; absent if it is unknown.", account.concurrency_limit
             )
-        yield _gauge("dailies_account_paused", "1 while nothing is submitted.", int(bool(account.paused_reason)))
-        yield _gauge("dailies_account_backoff", "1 while the vendor makes us wait.", int(bool(account.backoff_reason)))
-        yield _counter("dailies_retries", "Attempts that were spent and came to nothing.", figures.retried)
-        yield _counter("dailies_refusals", "Attempts that were only turned away.", figures.refused)
-        yield _counters("dailies_callbacks", "Callbacks by what came of them.", "outcome", figures.callbacks)
-        steps = HistogramMetricFamily(
-            "dailies_step_seconds", "How long steps of successful runs took.", labels=["step"]
+        yield _gauge("dailies_account_paused", "1 while all submissions are paused.", int(bool(account.paused_reason)))
+        yield _gauge(
+            "dailies_account_backoff",
+            "1 while submissions wait after a refusal of the vendor.",
+            int(bool(account.backoff_reason)),
         )
-        for step, latencies in figures.latencies.items():
+        yield _counter("dailies_retries", "Failed attempts that count against limits.attempts.", counters.retried)
+        yield _counter(
+            "dailies_refusals", "Runs that the vendor refused; they do not count as attempts.", counters.refused
+        )
+        yield _counters("dailies_callbacks", "Callbacks by outcome.", "outcome", counters.callbacks)
+        steps = HistogramMetricFamily(
+            "dailies_step_seconds", "Duration of the steps of successful runs.", labels=["step"]
+        )
+        for step, latencies in counters.latencies.items():
             steps.add_metric([step], _buckets(latencies), latencies.sum_s)
         yield steps
 
     def _work(self) -> Iterator[Metric]:
         queue = self._queue
-        yield _gauge("dailies_due_lag_seconds", "How long the first due run has waited.", self._figures.due_lag_s)
+        yield _gauge("dailies_due_lag_seconds", "Time since the oldest due run became due.", self._counters.due_lag_s)
         yield _gauge("dailies_queue_jobs", "Jobs that wait for a worker.", queue.waiting)
-        yield _gauge("dailies_queue_age_seconds", "How long the first of them has waited.", queue.oldest_s)
-        yield _gauge("dailies_delayed_jobs", "Jobs that wait for their time.", queue.delayed)
-        yield _gauge("dailies_failed_jobs", "Jobs that broke in the last day.", queue.failed)
-        yield _gauge("dailies_workers", "Workers that are alive.", queue.workers)
+        yield _gauge("dailies_queue_age_seconds", "Time since the oldest of these jobs was enqueued.", queue.oldest_s)
+        yield _gauge("dailies_delayed_jobs", "Jobs that are scheduled for later.", queue.delayed)
+        yield _gauge("dailies_failed_jobs", "Jobs that crashed in the last 24 hours.", queue.failed)
+        yield _gauge("dailies_workers", "Running workers.", queue.workers)
 
 
-def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, what, value=value)
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)
 
 
-def _counter(name: str, what: str, value: float) -> CounterMetricFamily:
-    return CounterMetricFamily(name, what, value=value)
+def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(name, text, value=value)
 
 
-def _counters(name: str, what: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, what, labels=[label])
+def _counters(name: str, text: str, label: str, values: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=[label])
     for value, number in values.items():
         family.add_metric([value], number)
     return family
 
 
 def _buckets(latencies: Latencies) -> list[tuple[str, float]]:
-    """Buckets as Prometheus wants them: each counts all that took no longer."""
+    """Return cumulative buckets: each counts all durations up to its bound."""
     names = [*map(str, map(float, BOUNDS_S)), "+Inf"]
     return list(zip(names, map(float, accumulate(latencies.counts)), strict=True))

@@ -1,4 +1,4 @@
-"""A log line for every request that somebody made: who asked for what, and how it went."""
+"""A log line for each authenticated request and for each refused one."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ log = structlog.get_logger()
 
 
 def log_requests(app: Flask) -> None:
-    """Log the requests of `app`; those open to all (health, callbacks) say themselves what there is to say."""
+    """Log the requests of `app`. Health checks and callbacks need no token: they write log lines of their own."""
 
     @app.before_request
-    def begin() -> None:
-        g.began = time.monotonic()
+    def start() -> None:
+        g.started_s = time.monotonic()
 
     @app.after_request
-    def tell(answer: Response) -> Response:
+    def finish(response: Response) -> Response:
         who = g.get("who")
-        if who is not None or answer.status_code in (401, 403):
+        if who is not None or response.status_code in (401, 403):
             log.info(
                 "request",
                 method=request.method,
-                # The route and its names, never the address as it came: a query may hold what is nobody's business.
+                # The route, not the URL: a path or a query may contain a secret.
                 route=str(request.url_rule or ""),
-                status=answer.status_code,
-                ms=round((time.monotonic() - g.began) * 1000, 1),
+                status=response.status_code,
+                ms=round((time.monotonic() - g.started_s) * 1000, 1),
                 who=who,
                 address=request.remote_addr,
-                **_names(),
+                **_ids(),
             )
-        return answer
+        return response
 
 
-def _names() -> dict[str, str]:
-    """The batch and the item that the request is about."""
-    given = request.view_args or {}
-    return {field: given[name] for field, name in (("batch", "batch_id"), ("item", "item_id")) if name in given}
+def _ids() -> dict[str, str]:
+    """Return the ids of the batch and the item in the path."""
+    args = request.view_args or {}
+    return {field: args[name] for field, name in (("batch", "batch_id"), ("item", "item_id")) if name in args}

@@ -1,4 +1,4 @@
-"""What somebody sends who means no good, by HTTP and by file: a clear no, soon, in the memory that there was before."""
+"""Hostile input by HTTP and by file is refused soon, with a clear message, in bounded memory."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ONE = "items: [{prompt: p}]\n"
 SECRET = "a secret for callbacks"
 MAX_GROWTH_MB = 100
 MAX_GROWTH_OF_VALUES_MB = 250
-"""A body is made into values before they are judged: so much for one of the largest size that is read."""
+"""A body is parsed before it is validated: growth for one of the maximum size."""
 RETRY_TIMEOUT_S = 20
-"""An answer that takes a second on a machine at rest may take some on a busy one."""
+"""A response that takes a second on an idle machine may take some on a busy one."""
 
 
 def bomb() -> str:
@@ -61,7 +61,7 @@ LARGE = {
 
 @dataclass(frozen=True)
 class Web:
-    """A web process of its own."""
+    """A web process for these tests."""
 
     port: int
     process: subprocess.Popen[bytes]
@@ -69,23 +69,19 @@ class Web:
     def post(
         self, path: str, body: bytes | Iterable[bytes], headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Status and body of the answer. A body that is no bytes is sent in chunks."""
+        """Return status and body of the response. A body that is not bytes is sent in chunks."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=RETRY_TIMEOUT_S)
         with closing(connection):
             with suppress(BrokenPipeError, ConnectionResetError):
-                # Where it breaks, it has been answered and is read no further.
+                # The server has responded and does not read the rest.
                 connection.request("POST", path, body, dict(headers or {}), encode_chunked=not isinstance(body, bytes))
-            answer = connection.getresponse()
-            return answer.status, answer.read()
+            response = connection.getresponse()
+            return response.status, response.read()
 
     def peak_mb(self) -> float:
-        """The most memory that a process of it ever had."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        peaks = []
-        for pid in children:
-            status = Path(f"/proc/{pid}/status").read_text()
-            peaks.append(int(status.partition("VmHWM:")[2].split()[0]) / 1024)
-        return max(peaks)
+        """Return the highest resident memory of the process so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +96,10 @@ def web(tmp_path_factory: pytest.TempPathFactory, valkey: str, s3_server: S3Env)
         "PIPELINE_SECRET": SECRET,
         "PORT": str(port),
     }
-    command = [str(Path(sys.executable).parent / "gunicorn"), "-c", "config/gunicorn.py", "pipeline.web:create_app()"]
     with (folder / "web.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.web"], cwd=ROOT, env=environment, stdout=log, stderr=log
+        )
     try:
         until(lambda: answers(f"http://{HOST}:{port}/readyz"), "the web process")
         yield Web(port, process)
@@ -111,12 +108,12 @@ def web(tmp_path_factory: pytest.TempPathFactory, valkey: str, s3_server: S3Env)
         process.wait(60)
 
 
-def test_hostile_manifests_by_http_are_refused_soon_and_in_little_memory(web: Web, ledger: Ledger) -> None:
+def test_hostile_manifests_by_http_are_refused_soon_in_little_memory(web: Web, ledger: Ledger) -> None:
     before = web.peak_mb()
     for name, manifest in MANIFESTS.items():
         _refused(web, name, manifest)
     assert web.peak_mb() - before < MAX_GROWTH_MB
-    # As much as a body may hold.
+    # The maximum size of a body.
     for name, manifest in LARGE.items():
         _refused(web, name, manifest)
     assert web.peak_mb() - before < MAX_GROWTH_OF_VALUES_MB
@@ -133,12 +130,12 @@ def _refused(web: Web, name: str, manifest: bytes) -> None:
     assert len(text) < 200_000, name
 
 
-def test_bodies_and_headers_without_end_are_refused_soon_and_in_little_memory(web: Web) -> None:
+def test_endless_bodies_and_headers_are_refused_soon_in_little_memory(web: Web) -> None:
     token = CallbackSigner(SECRET).url("", RunId("none", "i0", 1))
     before = web.peak_mb()
     large = b"x" * 50_000_000
     refused = {
-        "a picture": ("/api/v1/inputs", large, {}),
+        "an image": ("/api/v1/inputs", large, {}),
         "events": ("/events/s3", large, {}),
         "an estimate": ("/api/v1/estimate", large, {}),
         "a retry": ("/api/v1/batches/b/retry", large, {"Content-Type": "application/json"}),
@@ -155,14 +152,14 @@ def test_bodies_and_headers_without_end_are_refused_soon_and_in_little_memory(we
         assert 400 <= status < 500, name
     chunks = [b"#" * 100_000] * 500
     assert web.post("/api/v1/batches", iter(chunks))[0] == 413
-    # Whatever its body, a callback with a good token rings.
+    # A callback with a valid token is recorded, whatever its body.
     assert web.post(token, large)[0] == 200
     assert web.post(token, iter(chunks))[0] == 200
     assert web.peak_mb() - before < MAX_GROWTH_MB
 
 
 @pytest.mark.parametrize("name", ["alias bomb", "100 deep", "python object", "NaN", "lone surrogate", "10 MB prompt"])
-def test_hostile_manifests_on_the_command_line_are_mistakes_with_their_places(tmp_path: Path, name: str) -> None:
+def test_hostile_manifests_on_the_command_line_are_errors_with_their_positions(tmp_path: Path, name: str) -> None:
     file = tmp_path / "hostile.yaml"
     file.write_bytes(MANIFESTS[name])
     done = subprocess.run(

@@ -116,7 +116,7 @@ def test_killed_processes_are_restarted_and_nothing_is_lost(up: Up, sandbox: San
     image = f"http://{sandbox.place}/samples/portrait.jpg"
     manifest = a_manifest(tmp_path, [{"id": f"i{n}", "image": image, "prompt": f"p{n}"} for n in range(40)])
     batch = up.run("submit", manifest).splitlines()[-1]
-    for command in ("rq worker", "gunicorn", "jobs.cron", "rq worker"):
+    for command in ("rq worker", "pipeline.web", "jobs.cron", "rq worker"):
         until(partial(up.pids, command), command)
         for pid in up.pids(command):
             kill(pid)

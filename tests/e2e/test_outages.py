@@ -24,7 +24,7 @@ from pipeline.storage.s3 import Storage
 
 SECRET = "a secret for callbacks"
 OUTAGE_S = 30.0
-PROCESSES = ("gunicorn", "rq worker", "jobs.cron", "pipeline listen")
+PROCESSES = ("pipeline.web", "rq worker", "jobs.cron", "pipeline listen")
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_after_a_stop_or_a_kill_the_batch_continues_and_no_process_remains(own: 
 
 
 def test_killed_servers_restart_and_requests_wait_for_a_restarting_web_process(own: Up, tmp_path: Path) -> None:
-    kill(own, "gunicorn")
+    kill(own, "pipeline.web")
     with urllib.request.urlopen(f"{own.url}/healthz", timeout=30) as response:
         assert response.status == 200
     for words in ("valkey-server", "weed", "sandbox --port"):
@@ -101,8 +101,8 @@ def test_the_same_procfile_runs_under_honcho(environment: dict[str, str], sandbo
         batch = submit(up, sandbox, tmp_path, 4)
         up.run("watch", batch)
         assert up.status(batch)["counts"] == {"succeeded": 4}
-        assert {kind for kind in ("gunicorn", "rq worker", "jobs.cron", "pipeline listen") if up.pids(kind)} == {
-            "gunicorn", "rq worker", "jobs.cron", "pipeline listen",
+        assert {kind for kind in ("pipeline.web", "rq worker", "jobs.cron", "pipeline listen") if up.pids(kind)} == {
+            "pipeline.web", "rq worker", "jobs.cron", "pipeline listen",
         }  # fmt: skip
     finally:
         honcho.terminate()

@@ -1,4 +1,4 @@
-"""The gate: who comes in, and how a browser is kept honest. Mostly without a server: nothing gets that far."""
+"""Authentication, CSRF and security headers. Mostly without a Redis server: requests are refused earlier."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipeline.web import create_app
 
 TOKEN = "a-token-of-the-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-NOWHERE = "redis://127.0.0.1:1/0"
+NO_REDIS = "redis://127.0.0.1:1/0"
 CLOSED = "/api/v1/batches"
 
 
 def a_client(
-    *, token: str | None = TOKEN, secret: str = "a-secret-of-the-tests", redis_url: str = NOWHERE
+    *, token: str | None = TOKEN, secret: str = "a-secret-of-the-tests", redis_url: str = NO_REDIS
 ) -> FlaskClient:
     settings = Settings(
         redis_url=redis_url, secret=SecretStr(secret), api_token=SecretStr(token) if token is not None else None
@@ -46,7 +46,7 @@ def csrf_in(client: FlaskClient) -> str:
         return str(session["csrf"])
 
 
-def test_without_a_token_no_one_comes_in() -> None:
+def test_a_request_without_a_token_is_refused() -> None:
     answer = a_client().get(CLOSED)
     assert answer.status_code == 401
     assert answer.content_type == "application/problem+json"
@@ -55,7 +55,7 @@ def test_without_a_token_no_one_comes_in() -> None:
     assert answer.json["status"] == 401
 
 
-def test_paths_that_do_not_exist_are_closed_too() -> None:
+def test_unknown_paths_need_the_token_too() -> None:
     assert a_client().get("/api/v1/no-such-thing").status_code == 401
     assert a_client().get("/no-such-thing").status_code == 401
 
@@ -67,7 +67,7 @@ def test_a_wrong_token_is_refused(header: str) -> None:
     assert a_client().get(CLOSED, headers={"Authorization": header}).status_code == 401
 
 
-def test_the_token_opens() -> None:
+def test_the_token_is_accepted() -> None:
     assert a_client().get("/no-such-thing", headers=BEARER).status_code == 404
 
 
@@ -89,7 +89,7 @@ def test_a_browser_is_sent_to_the_login_page_and_back() -> None:
     assert client.get("/no-such-thing").status_code == 404
 
 
-def test_the_session_cookie_is_out_of_reach_for_scripts_and_other_sites() -> None:
+def test_scripts_and_other_sites_cannot_read_the_session_cookie() -> None:
     cookie = signed_in(a_client()).headers["Set-Cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Strict" in cookie
@@ -97,7 +97,7 @@ def test_the_session_cookie_is_out_of_reach_for_scripts_and_other_sites() -> Non
     assert TOKEN not in cookie
 
 
-def test_the_session_cookie_travels_over_tls_only_when_it_came_over_tls() -> None:
+def test_a_session_cookie_set_over_tls_is_sent_over_tls_only() -> None:
     client = a_client()
     page = client.get("/login", base_url="https://dailies.example")
     assert "; Secure" in page.headers["Set-Cookie"]
@@ -112,7 +112,7 @@ def test_a_wrong_token_does_not_sign_in() -> None:
     assert client.get(CLOSED).status_code == 401
 
 
-def test_signing_in_needs_the_forms_own_token() -> None:
+def test_login_needs_the_csrf_token_of_the_form() -> None:
     client = a_client()
     client.get("/login")
     assert client.post("/login", data={"token": TOKEN}).status_code == 403
@@ -122,7 +122,7 @@ def test_signing_in_needs_the_forms_own_token() -> None:
 @pytest.mark.parametrize(
     "target", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:x", "/\n"]
 )
-def test_signing_in_leads_to_no_other_site(target: str) -> None:
+def test_login_redirects_to_no_other_site(target: str) -> None:
     client = a_client()
     csrf = csrf_of(client.get("/login"))
     assert client.post("/login", data={"csrf": csrf, "token": TOKEN, "next": target}).location == "/"
@@ -147,7 +147,7 @@ def test_a_session_ends_when_its_token_is_withdrawn() -> None:
     assert after.get(CLOSED).status_code == 401
 
 
-def test_a_session_signed_with_another_secret_is_none() -> None:
+def test_a_session_signed_with_another_secret_is_refused() -> None:
     client = a_client()
     signed_in(client)
     cookie = client.get_cookie("dailies")
@@ -160,14 +160,14 @@ def test_a_session_signed_with_another_secret_is_none() -> None:
     assert rotated.get("/no-such-thing").status_code == 404
 
 
-def test_signing_out_ends_the_session() -> None:
+def test_logout_ends_the_session() -> None:
     client = a_client()
     signed_in(client)
     assert client.post("/logout", data={"csrf": csrf_in(client)}).location == "/login"
     assert client.get(CLOSED).status_code == 401
 
 
-def test_without_any_token_this_machine_alone_comes_in() -> None:
+def test_without_any_token_only_this_machine_is_allowed() -> None:
     client = a_client(token=None)
     assert client.get("/no-such-thing").status_code == 404
     for host in ("127.0.0.1:8080", "[::1]:8080", "localhost:8080"):
@@ -179,12 +179,12 @@ def test_without_any_token_this_machine_alone_comes_in() -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.7"])
-def test_without_any_token_a_name_that_was_rebound_does_not_help(host: str) -> None:
+def test_without_any_token_dns_rebinding_is_refused(host: str) -> None:
     assert a_client(token=None).get(CLOSED, base_url=f"http://{host}").status_code == 403
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
-def test_without_any_token_nobody_comes_in_through_a_proxy(header: str) -> None:
+def test_without_any_token_requests_through_a_proxy_are_refused(header: str) -> None:
     assert a_client(token=None).get(CLOSED, headers={header: "127.0.0.1"}).status_code == 403
 
 
@@ -196,7 +196,7 @@ def test_without_any_token_other_sites_cannot_use_the_browser() -> None:
     assert client.post("/api/v1/no-such-thing").status_code == 404
 
 
-def test_every_answer_carries_the_headers_that_bind_a_browser() -> None:
+def test_every_response_has_the_security_headers() -> None:
     client = a_client()
     for answer in (
         client.get("/login"),
@@ -211,7 +211,7 @@ def test_every_answer_carries_the_headers_that_bind_a_browser() -> None:
         assert answer.headers["Referrer-Policy"] == "no-referrer"
 
 
-def test_errors_are_pages_for_people_and_documents_for_machines() -> None:
+def test_errors_are_pages_for_browsers_and_documents_for_programs() -> None:
     client = a_client()
     page = client.get("/no-such-thing", headers={**BEARER, "Accept": "text/html"})
     assert page.content_type.startswith("text/html")
@@ -219,28 +219,28 @@ def test_errors_are_pages_for_people_and_documents_for_machines() -> None:
     assert document.content_type == "application/problem+json"
 
 
-def test_a_wrong_method_is_told_the_right_ones() -> None:
+def test_a_wrong_method_returns_the_allowed_ones() -> None:
     answer = a_client().post("/healthz", headers=BEARER)
     assert answer.status_code == 405
     assert "GET" in answer.headers["Allow"]
 
 
-def test_who_tries_many_tokens_has_to_wait_and_nobody_else_has(redis_url: str) -> None:
-    def tries(client: FlaskClient, token: str, address: str = "192.0.2.1") -> TestResponse:
+def test_login_attempts_are_limited_per_address(redis_url: str) -> None:
+    def attempt(client: FlaskClient, token: str, address: str = "192.0.2.1") -> TestResponse:
         data = {"csrf": csrf_of(client.get("/login")), "token": token}
         return client.post("/login", data=data, environ_overrides={"REMOTE_ADDR": address})
 
     client = a_client(redis_url=redis_url)
-    assert [tries(client, "wrong").status_code for _ in range(MAX_ATTEMPTS)] == [401] * MAX_ATTEMPTS
+    assert [attempt(client, "wrong").status_code for _ in range(MAX_ATTEMPTS)] == [401] * MAX_ATTEMPTS
     for token in ("wrong", TOKEN):
-        held = tries(client, token)
-        assert held.status_code == 429
-        assert 0 < int(held.headers["Retry-After"]) <= WINDOW_S
-        assert "Too many tries" in held.text
-    assert tries(client, TOKEN, "192.0.2.2").status_code == 303
+        limited = attempt(client, token)
+        assert limited.status_code == 429
+        assert 0 < int(limited.headers["Retry-After"]) <= WINDOW_S
+        assert "Too many attempts" in limited.text
+    assert attempt(client, TOKEN, "192.0.2.2").status_code == 303
 
 
-def test_whoever_signs_in_has_all_tries_again(redis_url: str) -> None:
+def test_a_successful_login_resets_the_attempts(redis_url: str) -> None:
     client = a_client(redis_url=redis_url)
     for _ in range(2 * MAX_ATTEMPTS):
         client.post("/login", data={"csrf": csrf_of(client.get("/login")), "token": "wrong"})
@@ -248,7 +248,7 @@ def test_whoever_signs_in_has_all_tries_again(redis_url: str) -> None:
         client.post("/logout", data={"csrf": csrf_in(client)})
 
 
-def test_addresses_of_one_ipv6_network_are_one(redis_url: str) -> None:
+def test_addresses_of_one_ipv6_network_share_the_limit(redis_url: str) -> None:
     ledger = Ledger.connect(redis_url)
     waits = [ledger.login_attempts.record(f"2001:db8::{n:x}") for n in range(1, MAX_ATTEMPTS + 2)]
     assert waits[-1] > 0

@@ -1,4 +1,4 @@
-"""Watching a batch through a real gunicorn: threads, bounds, and how it ends."""
+"""The web process as the Procfile starts it: event streams, limits, shutdown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EVENTS = "/api/v1/batches/b/events"
 
 @dataclass(frozen=True)
 class Web:
-    """A web process as the Procfile starts it."""
+    """A web process."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -58,12 +58,13 @@ def a_web(valkey: str, s3: S3Env, log: Path) -> Iterator[Web]:
             "PIPELINE_API_TOKEN": TOKEN,
             "PIPELINE_SECRET": "a-secret-of-the-tests",
             "PIPELINE_WEB_THREADS": str(THREADS),
+            "LISTEN_FD": str(listener.fileno()),
         }
-        number = listener.fileno()
-        command = ["-m", "gunicorn", "-c", "config/gunicorn.py", "-b", f"fd://{number}", "pipeline.web:create_app()"]
-        process = subprocess.Popen([sys.executable, *command], env=environment, pass_fds=[number], stderr=stderr)
-        # A connection that is made before the process listens waits in the socket's queue.
-        pool = urllib3.PoolManager(maxsize=20, timeout=urllib3.Timeout(30), retries=False)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.web"], env=environment, pass_fds=[listener.fileno()], stderr=stderr
+        )
+        # A connection before the process accepts waits in the backlog of the socket.
+        pool = urllib3.PoolManager(maxsize=20, timeout=urllib3.Timeout(60), retries=False)
         found = Web(f"http://127.0.0.1:{listener.getsockname()[1]}", process, log, pool)
         try:
             assert found.get("/healthz").status == 200
@@ -81,7 +82,7 @@ def web(valkey: str, s3_server: S3Env, tmp_path_factory: pytest.TempPathFactory)
 
 
 def events(answer: urllib3.BaseHTTPResponse) -> Iterator[str]:
-    """The names of events as they come."""
+    """Yield the names of events as they arrive."""
     text = ""
     while piece := answer.read1(4096):
         text += piece.decode()
@@ -91,17 +92,19 @@ def events(answer: urllib3.BaseHTTPResponse) -> Iterator[str]:
                 yield event.partition("\n")[0].removeprefix("event: ")
 
 
-def test_a_batch_is_watched_to_its_end(web: Web, ledger: Ledger) -> None:
+def test_a_stream_follows_a_batch_to_its_end(web: Web, ledger: Ledger) -> None:
     a_batch(ledger, items=1)
-    told = events(web.get(EVENTS))
-    assert next(told) == "progress"
+    names = events(web.get(EVENTS))
+    assert next(names) == "progress"
     running(ledger, 1)
-    assert next(told) == "progress"
+    assert next(names) == "progress"
     ledger.redis.hset("dailies:batch:b", "status", "succeeded")
-    assert list(told) == ["progress", "end"]
+    assert list(names) == ["progress", "end"]
 
 
-def test_half_of_the_threads_watch_and_the_others_go_on_answering(web: Web, ledger: Ledger, wait_for: WaitFor) -> None:
+def test_streams_take_half_of_the_threads_and_the_others_serve_requests(
+    web: Web, ledger: Ledger, wait_for: WaitFor
+) -> None:
     a_batch(ledger, items=1)
     watching = [web.get(EVENTS) for _ in range(THREADS // 2)]
     assert [answer.status for answer in watching] == [200] * (THREADS // 2)
@@ -112,19 +115,17 @@ def test_half_of_the_threads_watch_and_the_others_go_on_answering(web: Web, ledg
     for answer in watching:
         answer.close()
 
-    def a_place_is_free() -> bool:
-        # Whoever has left is noticed when there is something to tell.
+    def a_slot_is_free() -> bool:
+        # A write detects a closed connection, and each change causes one.
         ledger.batches.set_status(
             "b", BatchState.PAUSED, among=[BatchState.RUNNING, BatchState.PAUSED], reason=uuid4().hex
         )
         return web.get(EVENTS).status == 200
 
-    wait_for(a_place_is_free, "a place")
+    wait_for(a_slot_is_free, "a slot")
 
 
-def test_a_process_that_is_to_end_lets_its_watchers_go(
-    valkey: str, s3_server: S3Env, ledger: Ledger, tmp_path: Path
-) -> None:
+def test_shutdown_closes_event_streams(valkey: str, s3_server: S3Env, ledger: Ledger, tmp_path: Path) -> None:
     a_batch(ledger, items=1)
     with a_web(valkey, s3_server, tmp_path / "log") as web:
         watching = events(web.get(EVENTS))
@@ -152,7 +153,7 @@ def test_headers_that_are_too_long_are_refused(web: Web) -> None:
     assert answer.status == 431
 
 
-def test_requests_are_logged_without_what_is_secret(web: Web, ledger: Ledger, wait_for: WaitFor) -> None:
+def test_requests_are_logged_without_secrets(web: Web, ledger: Ledger, wait_for: WaitFor) -> None:
     a_batch(ledger, items=1)
     for path in (f"/api/v1/batches/b/items?text={TOKEN}", f"/{TOKEN}", f"/callbacks/wiro/{TOKEN}"):
         web.get(path).drain_conn()
@@ -163,8 +164,8 @@ def test_requests_are_logged_without_what_is_secret(web: Web, ledger: Ledger, wa
     assert TOKEN not in logged
 
 
-def test_callers_that_do_not_hang_up_hold_nobody_up(web: Web) -> None:
-    """Each of these is waited for: one after the other that would take more than a minute."""
+def test_clients_that_keep_connections_open_delay_no_other(web: Web) -> None:
+    """A server that waited for each of these, one after the other, would take more than a minute."""
     place = urlsplit(web.url)
     with ExitStack() as calls:
         slow = []

@@ -17,7 +17,7 @@ from pipeline.errors import Unreachable
 from pipeline.ledger.ledger import Ledger
 from pipeline.settings import Settings
 from pipeline.web import create_app
-from pipeline.web.callbacks.callback_batcher import Bells
+from pipeline.web.callbacks.callback_batcher import CallbackBatcher
 from pipeline.web.callbacks.receiver import MAX_CALLBACK_BYTES
 
 SECRET = "a-secret-of-the-tests"
@@ -25,7 +25,7 @@ TASK = {"id": "2221", "status": "task_postprocess_end", "pexit": "0"}
 
 
 def a_client(redis_url: str, secret: str = SECRET) -> FlaskClient:
-    # Nobody who calls back has the API's token.
+    # The vendor does not have the API token.
     settings = Settings(redis_url=redis_url, secret=SecretStr(secret), api_token=SecretStr("a-token-of-the-tests"))
     return create_app(settings).test_client()
 
@@ -58,20 +58,20 @@ def some_running(ledger: Ledger, items: int = 1) -> list[RunId]:
     ],
     ids=["task", "detail", "truncated", "garbage", "1 MB", "too long", "deep", "nothing"],
 )
-def test_a_valid_token_is_answered_200_whatever_the_body(client: FlaskClient, ledger: Ledger, body: bytes) -> None:
+def test_a_valid_token_returns_200_whatever_the_body(client: FlaskClient, ledger: Ledger, body: bytes) -> None:
     [run] = some_running(ledger)
     answer = client.post(address(run), data=body)
     assert (answer.status_code, answer.data) == (200, b"")
     assert [due.run for due in dues(ledger)] == [run]
 
 
-def test_a_callback_wakes_the_workers_once(client: FlaskClient, ledger: Ledger, redis_url: str) -> None:
+def test_many_callbacks_enqueue_one_job(client: FlaskClient, ledger: Ledger, redis_url: str) -> None:
     for run in some_running(ledger, 3):
         assert client.post(address(run), json=TASK).status_code == 200
     assert QueueMonitor(redis_url).figures().waiting == 1
 
 
-def test_a_callback_that_comes_after_the_workers_began_wakes_them_again(
+def test_a_callback_after_the_job_started_enqueues_another_one(
     client: FlaskClient, ledger: Ledger, redis_url: str
 ) -> None:
     first, second = some_running(ledger, 2)
@@ -81,7 +81,7 @@ def test_a_callback_that_comes_after_the_workers_began_wakes_them_again(
     assert QueueMonitor(redis_url).figures().waiting == 2
 
 
-def test_any_other_token_is_answered_404(client: FlaskClient, ledger: Ledger) -> None:
+def test_any_other_token_returns_404(client: FlaskClient, ledger: Ledger) -> None:
     [run] = some_running(ledger)
     good = address(run)
     for path in (
@@ -98,32 +98,32 @@ def test_any_other_token_is_answered_404(client: FlaskClient, ledger: Ledger) ->
     assert dues(ledger) == []
 
 
-def test_other_methods_ring_nothing(client: FlaskClient, ledger: Ledger) -> None:
+def test_other_methods_record_nothing(client: FlaskClient, ledger: Ledger) -> None:
     [run] = some_running(ledger)
     for method in ("GET", "PUT", "DELETE"):
         assert client.open(address(run), method=method).status_code in (401, 404, 405)
     assert dues(ledger) == []
 
 
-def test_callbacks_that_come_twice_late_or_for_nothing_are_answered_200(client: FlaskClient, ledger: Ledger) -> None:
+def test_repeated_late_and_unknown_callbacks_return_200(client: FlaskClient, ledger: Ledger) -> None:
     [run] = some_running(ledger)
     for name in (run, run, RunId("b", "i0", 99), RunId("gone", "i0", 1)):
         assert client.post(address(name), json=TASK).status_code == 200
     assert len(dues(ledger)) == 1
 
 
-def test_a_key_that_is_being_rotated_is_still_good(redis_url: str, ledger: Ledger) -> None:
+def test_a_key_that_is_being_rotated_is_still_accepted(redis_url: str, ledger: Ledger) -> None:
     [run] = some_running(ledger)
     rotated = a_client(redis_url, f"a-new-secret,{SECRET}")
     assert rotated.post(address(run), json=TASK).status_code == 200
 
 
-def test_while_redis_is_away_the_vendor_is_asked_to_call_again() -> None:
+def test_while_redis_is_unavailable_a_callback_returns_503() -> None:
     answer = a_client("redis://127.0.0.1:1/0").post(address(RunId("b", "i0", 1)), json=TASK)
     assert answer.status_code == 503
 
 
-def test_in_a_rush_every_callback_is_heard(client: FlaskClient, ledger: Ledger) -> None:
+def test_every_callback_of_a_burst_is_recorded(client: FlaskClient, ledger: Ledger) -> None:
     runs = some_running(ledger, 300)
     app = client.application
     with ThreadPoolExecutor(32) as vendors:
@@ -132,22 +132,22 @@ def test_in_a_rush_every_callback_is_heard(client: FlaskClient, ledger: Ledger) 
     assert {due.run for due in dues(ledger, 400)} == set(runs)
 
 
-def test_in_a_rush_many_are_told_to_redis_at_once(ledger: Ledger, redis_url: str) -> None:
-    bells = Bells(ledger, JobQueue(redis_url))
+def test_a_burst_of_callbacks_is_recorded_together(ledger: Ledger, redis_url: str) -> None:
+    batcher = CallbackBatcher(ledger.runs, JobQueue(redis_url))
     runs = some_running(ledger, 300)
     before = _scripts_run(ledger)
     with ThreadPoolExecutor(64) as vendors:
-        list(vendors.map(lambda run: bells.ring(run, "", ""), runs))
+        list(vendors.map(lambda run: batcher.record(run, "", ""), runs))
     assert _scripts_run(ledger) - before <= len(runs)
     assert {due.run for due in dues(ledger, 400)} == set(runs)
 
 
-def test_when_redis_fails_all_who_wait_are_told_and_the_next_is_tried(redis_url: str) -> None:
-    bells = Bells(Ledger.connect("redis://127.0.0.1:1/0"), JobQueue(redis_url))
+def test_a_redis_failure_fails_all_waiting_callbacks(redis_url: str) -> None:
+    batcher = CallbackBatcher(Ledger.connect("redis://127.0.0.1:1/0").runs, JobQueue(redis_url))
 
     def fails(number: int) -> bool:
         try:
-            bells.ring(RunId("b", f"i{number}", 1), "", "")
+            batcher.record(RunId("b", f"i{number}", 1), "", "")
         except Unreachable:
             return True
         return False

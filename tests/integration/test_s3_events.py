@@ -1,4 +1,4 @@
-"""POST /events/s3: who may tell us, and what comes of it."""
+"""POST /events/s3: authentication, formats and repeated events."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ BASIC = base64.b64encode(b"sns:events-token").decode()
         {"Authorization": f"Basic {BASIC}"},
     ],
 )
-def test_who_holds_a_token_is_heard(client: FlaskClient, inbox: Inbox, headers: dict[str, str]) -> None:
+def test_a_sender_with_a_token_is_accepted(client: FlaskClient, inbox: Inbox, headers: dict[str, str]) -> None:
     assert status(client, inbox.notification(inbox.put("a b.yaml")), headers) == 200
     (batch_id,) = inbox.batches()
     assert inbox.service.ledger.batches.get(batch_id).trigger == "trigger:inbox"
@@ -81,16 +81,16 @@ def test_who_holds_a_token_is_heard(client: FlaskClient, inbox: Inbox, headers: 
         {"x-amz-sns-message-type": "SubscriptionConfirmation"},
     ],
 )
-def test_nobody_else_is(client: FlaskClient, inbox: Inbox, headers: dict[str, str]) -> None:
+def test_a_sender_without_a_token_is_refused(client: FlaskClient, inbox: Inbox, headers: dict[str, str]) -> None:
     assert status(client, inbox.notification(inbox.put("a.yaml")), headers) == 401
     assert inbox.batches() == []
 
 
-def test_the_events_token_opens_nothing_else(client: FlaskClient) -> None:
+def test_the_events_token_is_good_for_events_only(client: FlaskClient) -> None:
     assert client.get("/api/v1/batches", headers=BEARER).status_code == 401
 
 
-def test_without_any_token_only_this_machine_is_heard(inbox: Inbox, settings: Settings) -> None:
+def test_without_any_token_only_this_machine_may_send_events(inbox: Inbox, settings: Settings) -> None:
     client = create_app(settings.model_copy(update={"api_token": None, "events_token": None})).test_client()
     text = inbox.notification(inbox.put("a.yaml"))
     assert status(client, text, environ_overrides={"REMOTE_ADDR": "203.0.113.9"}) == 403
@@ -99,23 +99,23 @@ def test_without_any_token_only_this_machine_is_heard(inbox: Inbox, settings: Se
     assert len(inbox.batches()) == 1
 
 
-def test_minio_and_eventbridge_are_understood(client: FlaskClient, inbox: Inbox) -> None:
+def test_events_of_minio_and_eventbridge_start_batches(client: FlaskClient, inbox: Inbox) -> None:
     for name, minio in (("m.yaml", True), ("e.yaml", False)):
         event = inbox.put(name)
         if minio:
             document = json.loads((RECORDED / "minio_put.json").read_text())
-            thing = document["Records"][0]["s3"]
-            thing["object"] |= {"key": event.key.replace("/", "%2F"), "eTag": event.etag, "size": event.size}
+            source = document["Records"][0]["s3"]
+            source["object"] |= {"key": event.key.replace("/", "%2F"), "eTag": event.etag, "size": event.size}
         else:
             document = json.loads((RECORDED / "eventbridge_created.json").read_text())
-            thing = document["detail"]
-            thing["object"] |= {"key": event.key, "etag": event.etag, "version-id": "", "size": event.size}
-        thing["bucket"]["name"] = event.bucket
+            source = document["detail"]
+            source["object"] |= {"key": event.key, "etag": event.etag, "version-id": "", "size": event.size}
+        source["bucket"]["name"] = event.bucket
         assert status(client, json.dumps(document), BEARER) == 200
     assert len(inbox.batches()) == 2
 
 
-def test_repeated_word_is_answered_well_and_starts_nothing(client: FlaskClient, inbox: Inbox) -> None:
+def test_a_repeated_event_returns_200_and_starts_nothing(client: FlaskClient, inbox: Inbox) -> None:
     text = inbox.notification(inbox.put("a.yaml"))
     assert [status(client, text, BEARER) for _ in range(3)] == [200] * 3
     assert len(inbox.batches()) == 1
@@ -124,7 +124,7 @@ def test_repeated_word_is_answered_well_and_starts_nothing(client: FlaskClient, 
 @pytest.mark.parametrize(
     "name", ["aws_test", "aws_folder", "aws_delete_marker", "minio_delete", "eventbridge_deleted", "aws_put"]
 )
-def test_word_that_starts_nothing_is_answered_well(client: FlaskClient, inbox: Inbox, name: str) -> None:
+def test_an_event_that_starts_nothing_returns_200(client: FlaskClient, inbox: Inbox, name: str) -> None:
     assert status(client, (RECORDED / f"{name}.json").read_text(), BEARER) == 200
     assert inbox.batches() == []
 
@@ -140,26 +140,26 @@ def test_a_message_that_is_too_long_is_not_read(client: FlaskClient) -> None:
     assert status(client, b" " * (MAX_EVENT_BYTES + 1), BEARER) == 413
 
 
-def test_while_s3_is_away_the_word_is_to_come_again(inbox: Inbox, settings: Settings) -> None:
+def test_while_s3_is_unavailable_the_sender_has_to_repeat_the_event(inbox: Inbox, settings: Settings) -> None:
     away = create_app(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"})).test_client()
     text = inbox.notification(inbox.put("a.yaml"))
     assert status(away, text, BEARER) == 503
     assert inbox.batches() == []
 
 
-def test_an_edited_file_takes_effect_at_once(client: FlaskClient, inbox: Inbox, settings: Settings) -> None:
+def test_an_edited_rule_file_takes_effect_at_once(client: FlaskClient, inbox: Inbox, settings: Settings) -> None:
     settings.triggers.write_text("triggers: []\n")
     text = inbox.notification(inbox.put("a.yaml"))
     assert status(client, text, BEARER) == 200
     assert inbox.batches() == []
 
 
-class Amazon:
-    """What SNS sends, and what is fetched from it, as moto plays it."""
+class FakeSns:
+    """SNS as moto emulates it: the messages, and what is fetched from it."""
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
-        self.asked: list[str] = []
+        self.fetched: list[str] = []
         self._sns = boto3.client("sns", endpoint_url=endpoint)
         self._sqs = boto3.client("sqs", endpoint_url=endpoint)
         self._queue = self._sqs.create_queue(QueueName="of-sns")["QueueUrl"]
@@ -170,7 +170,7 @@ class Amazon:
         self._sns.subscribe(TopicArn=TOPIC, Protocol="sqs", Endpoint=arn)
 
     def publish(self, text: str) -> dict[str, Any]:
-        """The message that subscribers get."""
+        """Return the message that subscribers receive."""
         self._sns.publish(TopicArn=TOPIC, Message=text)
         (message,) = self._sqs.receive_message(QueueUrl=self._queue)["Messages"]
         self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
@@ -179,49 +179,49 @@ class Amazon:
         return document
 
     def fetch(self, url: str) -> bytes:
-        self.asked.append(url)
+        self.fetched.append(url)
         path = url.removeprefix("https://").partition("/")[2]
-        # By this moto tells the services that it plays.
+        # moto finds the service by this header.
         scope = {"Authorization": "AWS4-HMAC-SHA256 Credential=x/20260504/us-east-1/sns/aws4_request"}
         return urllib3.request("GET", f"{self.endpoint}/{path}", headers=scope, retries=False).data
 
 
 @pytest.fixture
-def amazon(aws: str, storage: object, monkeypatch: pytest.MonkeyPatch) -> Amazon:
-    amazon = Amazon(aws)
+def amazon(aws: str, storage: object, monkeypatch: pytest.MonkeyPatch) -> FakeSns:
+    amazon = FakeSns(aws)
     monkeypatch.setattr(sns, "fetch", amazon.fetch)
     return amazon
 
 
-def test_what_sns_has_signed_for_a_topic_of_ours_needs_no_token(
-    amazon: Amazon, client: FlaskClient, inbox: Inbox
+def test_a_message_signed_by_sns_for_a_known_topic_needs_no_token(
+    amazon: FakeSns, client: FlaskClient, inbox: Inbox
 ) -> None:
     message = amazon.publish(inbox.notification(inbox.put("a.yaml")))
     assert status(client, json.dumps(message), SNS) == 200
     assert len(inbox.batches()) == 1
-    assert all(url.startswith("https://sns.us-east-1.amazonaws.com/SimpleNotificationService-") for url in amazon.asked)
+    assert all(
+        url.startswith("https://sns.us-east-1.amazonaws.com/SimpleNotificationService-") for url in amazon.fetched
+    )
 
 
-def test_what_was_changed_on_the_way_is_refused(amazon: Amazon, client: FlaskClient, inbox: Inbox) -> None:
+def test_a_changed_sns_message_is_refused(amazon: FakeSns, client: FlaskClient, inbox: Inbox) -> None:
     message = amazon.publish(inbox.notification(inbox.put("a.yaml")))
     message["Message"] = inbox.notification(inbox.put("b.yaml"))
     assert status(client, json.dumps(message), SNS) == 401
     assert inbox.batches() == []
 
 
-def test_a_topic_of_somebody_else_is_refused_before_anything_is_fetched(
-    amazon: Amazon, client: FlaskClient, inbox: Inbox
+def test_an_unknown_topic_is_refused_before_anything_is_fetched(
+    amazon: FakeSns, client: FlaskClient, inbox: Inbox
 ) -> None:
     message = amazon.publish(inbox.notification(inbox.put("a.yaml")))
     message["TopicArn"] = "arn:aws:sns:us-east-1:666666666666:dailies"
     assert status(client, json.dumps(message), SNS) == 401
-    assert amazon.asked == []
+    assert amazon.fetched == []
 
 
-def test_a_subscription_that_nobody_signed_is_not_confirmed_even_with_a_token(
-    amazon: Amazon, client: FlaskClient
-) -> None:
+def test_an_unsigned_subscription_is_not_confirmed_even_with_a_token(amazon: FakeSns, client: FlaskClient) -> None:
     text = (RECORDED / "sns_confirmation.json").read_text()
     assert status(client, text, {"x-amz-sns-message-type": "SubscriptionConfirmation"}) == 401
     assert status(client, text, BEARER) == 400
-    assert not any("ConfirmSubscription" in url for url in amazon.asked)
+    assert not any("ConfirmSubscription" in url for url in amazon.fetched)

@@ -113,7 +113,7 @@ class Soak:
         self._signal("rq worker", signal.SIGKILL)
 
     def kill_web(self) -> None:
-        self._signal("gunicorn", signal.SIGKILL)
+        self._signal("pipeline.web", signal.SIGKILL)
 
     def kill_cron(self) -> None:
         self._signal("jobs.cron", signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Bearer tokens: who holds one."""
+"""Bearer tokens and their holders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_single_token_may_have_a_colon_in_it() -> None:
 
 
 @pytest.mark.parametrize("text", ["", " ", ","])
-def test_without_a_token_nobody_holds_one(text: str) -> None:
+def test_without_a_token_none_is_valid(text: str) -> None:
     tokens = Tokens(text)
     assert not tokens
     assert tokens.holder("") is None
@@ -33,7 +33,7 @@ def test_without_a_token_nobody_holds_one(text: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "x" * 10_000, "tök€n", "\ud800"])
-def test_odd_texts_are_nobodys_token(token: str) -> None:
+def test_odd_texts_are_no_tokens(token: str) -> None:
     assert Tokens("s3cret-token").holder(token) is None
 
 

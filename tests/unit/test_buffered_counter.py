@@ -1,10 +1,14 @@
+"""Counts of forged callbacks: few writes, and none is lost while Redis is unavailable."""
+
+from __future__ import annotations
+
 import time
 from collections import Counter
 
 import pytest
 
 from pipeline.errors import Unreachable
-from pipeline.web.callbacks.buffered_counter import Tally
+from pipeline.web.callbacks.buffered_counter import BufferedCounter
 
 
 @pytest.fixture
@@ -15,29 +19,29 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return clock
 
 
-def test_a_rush_of_forged_callbacks_is_told_once_a_second(now: list[float]) -> None:
-    told: list[tuple[str, int]] = []
-    counts = Tally(lambda *what: told.append(what))
+def test_many_forged_callbacks_cause_one_write_a_second(now: list[float]) -> None:
+    writes: list[tuple[str, int]] = []
+    counter = BufferedCounter(lambda *args: writes.append(args))
     for _ in range(1000):
-        counts.count("refused")
-    assert told == [("refused", 1)]
+        counter.add("rejected")
+    assert writes == [("rejected", 1)]
     now[0] += 1
-    counts.count("refused")
-    assert told == [("refused", 1), ("refused", 1000)]
+    counter.add("rejected")
+    assert writes == [("rejected", 1), ("rejected", 1000)]
 
 
-def test_what_could_not_be_told_is_told_later(now: list[float]) -> None:
-    told: Counter[str] = Counter()
+def test_a_count_that_was_not_written_is_written_later(now: list[float]) -> None:
+    written: Counter[str] = Counter()
     is_away = True
 
-    def tell(outcome: str, number: int) -> None:
+    def write(outcome: str, count: int) -> None:
         if is_away:
             raise Unreachable("Redis is away.")
-        told[outcome] += number
+        written[outcome] += count
 
-    counts = Tally(tell)
-    counts.count("unheard")
+    counter = BufferedCounter(write)
+    counter.add("unavailable")
     is_away = False
     now[0] += 1
-    counts.count("refused")
-    assert told == {"unheard": 1, "refused": 1}
+    counter.add("rejected")
+    assert written == {"unavailable": 1, "rejected": 1}

@@ -1,4 +1,4 @@
-"""Who watches a batch: one reader for all, so many and no more."""
+"""Subscriptions to a batch: one reader for all, and a limit."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pipeline.web.api import sse_subscriptions
 from pipeline.web.api.sse_subscriptions import SseSubscriptions, TooManySubscriptions
 
 
-class Story:
-    """A batch whose chapters are read one after the other; the last is the end."""
+class FakeBatch:
+    """A batch whose texts are read one after the other; the last is the end."""
 
-    def __init__(self, *chapters: str) -> None:
-        self._chapters = list(chapters)
+    def __init__(self, *texts: str) -> None:
+        self._texts = list(texts)
         self.reads = 0
 
     def read(self, batch_id: str) -> tuple[str, bool]:
         self.reads += 1
-        chapter = self._chapters.pop(0) if len(self._chapters) > 1 else self._chapters[0]
-        if chapter == "away":
+        text = self._texts.pop(0) if len(self._texts) > 1 else self._texts[0]
+        if text == "away":
             raise Unreachable
-        if chapter == "gone":
+        if text == "gone":
             raise NoSuchBatch(batch_id)
-        return chapter, chapter == "end"
+        return text, text == "end"
 
 
 @pytest.fixture(autouse=True)
@@ -34,71 +34,75 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse_subscriptions, "POLL_S", 0.02)
 
 
-def told(found: SseSubscriptions) -> list[str]:
-    watcher = found.follow("b")
+def texts_of(subscriptions: SseSubscriptions) -> list[str]:
+    subscription = subscriptions.follow("b")
     try:
-        return [text for text in watcher if text is not None]
+        return [text for text in subscription if text is not None]
     finally:
-        watcher.close()
+        subscription.close()
 
 
-def test_a_watcher_hears_what_changes_until_the_end() -> None:
-    story = Story("one", "one", "one", "end")
-    assert told(SseSubscriptions(story.read, 4)) == ["one", "end"]
+def test_a_subscriber_gets_every_change_until_the_end() -> None:
+    batch = FakeBatch("one", "one", "one", "end")
+    assert texts_of(SseSubscriptions(batch.read, 4, threading.Event())) == ["one", "end"]
 
 
-def test_many_watchers_cost_no_more_reads_than_one() -> None:
-    story = Story("one", "two", "three", "end")
-    found = SseSubscriptions(story.read, 50)
-    heard: list[list[str]] = []
-    watchers = [threading.Thread(target=lambda: heard.append(told(found))) for _ in range(20)]
-    first = found.follow("b")
-    for watcher in watchers:
-        watcher.start()
-    for watcher in watchers:
-        watcher.join(10)
+def test_many_subscribers_cost_no_more_reads_than_one() -> None:
+    batch = FakeBatch("one", "two", "three", "end")
+    subscriptions = SseSubscriptions(batch.read, 50, threading.Event())
+    received: list[list[str]] = []
+    subscribers = [threading.Thread(target=lambda: received.append(texts_of(subscriptions))) for _ in range(20)]
+    first = subscriptions.follow("b")
+    for subscriber in subscribers:
+        subscriber.start()
+    for subscriber in subscribers:
+        subscriber.join(10)
     first.close()
-    assert len(heard) == 20
-    assert all(texts[-1] == "end" for texts in heard)
-    # The first to come reads, and the poller; whoever comes after the end reads it once more.
-    assert story.reads <= 4 + 20
-    assert sum(texts == ["end"] for texts in heard) >= story.reads - 4
+    assert len(received) == 20
+    assert all(texts[-1] == "end" for texts in received)
+    # The first subscriber and the poller read; a subscriber after the end reads once more.
+    assert batch.reads <= 4 + 20
+    assert sum(texts == ["end"] for texts in received) >= batch.reads - 4
 
 
-def test_a_batch_that_is_not_there_is_not_watched_and_takes_no_place() -> None:
-    found = SseSubscriptions(Story("gone").read, 1)
+def test_an_unknown_batch_takes_no_slot() -> None:
+    subscriptions = SseSubscriptions(FakeBatch("gone").read, 1, threading.Event())
     for _ in range(3):
         with pytest.raises(NoSuchBatch):
-            found.follow("b")
+            subscriptions.follow("b")
 
 
-def test_so_many_watch_and_no_more() -> None:
-    found = SseSubscriptions(Story("one").read, 2)
-    first, second = found.follow("b"), found.follow("b")
+def test_the_number_of_subscribers_is_limited() -> None:
+    subscriptions = SseSubscriptions(FakeBatch("one").read, 2, threading.Event())
+    first, second = subscriptions.follow("b"), subscriptions.follow("b")
     with pytest.raises(TooManySubscriptions):
-        found.follow("b")
+        subscriptions.follow("b")
     first.close()
     first.close()
-    third = found.follow("b")
+    third = subscriptions.follow("b")
     with pytest.raises(TooManySubscriptions):
-        found.follow("b")
+        subscriptions.follow("b")
     second.close()
     third.close()
 
 
-def test_nobody_reads_once_nobody_watches(wait_for: WaitFor) -> None:
-    found = SseSubscriptions(Story("one").read, 2)
-    found.follow("b").close()
-    wait_for(lambda: not any(thread.name == "watch b" for thread in threading.enumerate()), "the poller's end")
+def test_polling_stops_after_the_last_subscriber_closes(wait_for: WaitFor) -> None:
+    subscriptions = SseSubscriptions(FakeBatch("one").read, 2, threading.Event())
+    subscriptions.follow("b").close()
+    wait_for(lambda: not any(thread.name == "poll b" for thread in threading.enumerate()), "the poller's end")
 
 
-def test_a_server_that_is_away_for_a_moment_ends_nothing() -> None:
-    assert told(SseSubscriptions(Story("one", "away", "away", "two", "end").read, 1)) == ["one", "two", "end"]
+def test_a_short_outage_of_redis_ends_no_subscription() -> None:
+    assert texts_of(SseSubscriptions(FakeBatch("one", "away", "away", "two", "end").read, 1, threading.Event())) == [
+        "one",
+        "two",
+        "end",
+    ]
 
 
-def test_where_nothing_is_new_a_heartbeat_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heartbeat_is_sent_while_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse_subscriptions, "HEARTBEAT_S", 0.05)
-    watcher = SseSubscriptions(Story("one").read, 1).follow("b")
-    texts = iter(watcher)
+    subscriber = SseSubscriptions(FakeBatch("one").read, 1, threading.Event()).follow("b")
+    texts = iter(subscriber)
     assert [next(texts), next(texts), next(texts)] == ["one", None, None]
-    watcher.close()
+    subscriber.close()

@@ -1,132 +1,136 @@
-"""Batches that somebody watches: one poller a process and batch, at most one read of Redis a second, however many look.
+"""Subscriptions to batches for server-sent events: one poller per process and batch, one read of Redis a second.
 
-A page that watches holds a thread of the server. So only so many may, and the others are told to ask again instead.
+Each subscription occupies a request thread of the web process, so their number is limited.
 """
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import FrameType
 
 from pipeline.errors import DailiesError, NoSuchBatch
-from pipeline.shutdown import signal_safe_setter
 
 POLL_S = 1.0
 HEARTBEAT_S = 2.0
-"""A page that was left is noticed when it is written to, so its place is free again after twice as long."""
-_closing = threading.Event()
+"""A closed connection is noticed by the second write after it was closed. Until then its slot is taken."""
 
 Read = Callable[[str], tuple[str, bool]]
-"""batch id → (what watchers are told, whether that is the end)."""
+"""batch id → (the text to send, whether the batch has ended)."""
 
 
 class TooManySubscriptions(Exception):
-    """No thread is left for another watcher."""
+    """All slots for subscriptions are taken."""
 
 
 class SseSubscriptions:
-    """Who watches what. Thread-safe."""
+    """The subscriptions of this process. Thread-safe.
 
-    def __init__(self, read: Read, most: int) -> None:
+    `limit`: the number of slots. `shutdown`: all subscriptions end when it is set.
+    """
+
+    def __init__(self, read: Read, limit: int, shutdown: threading.Event) -> None:
         self._read = read
-        self._places = threading.BoundedSemaphore(most)
-        self._changing = threading.Lock()
-        self._watches: dict[str, _Watch] = {}
+        self._shutdown = shutdown
+        self._slots = threading.BoundedSemaphore(limit)
+        self._lock = threading.Lock()
+        self._pollers: dict[str, _Poller] = {}
 
     def follow(self, batch_id: str) -> Subscription:
-        """Begin to watch a batch. Raises TooManyWatchers, and what reading the batch raises."""
-        if _closing.is_set() or not self._places.acquire(blocking=False):
+        """Subscribe to a batch. Raises TooManySubscriptions, and what the first read of the batch raises."""
+        if self._shutdown.is_set() or not self._slots.acquire(blocking=False):
             raise TooManySubscriptions
         try:
-            watch = self._enter(batch_id)
+            poller = self._join(batch_id)
         except BaseException:
-            self._places.release()
+            self._slots.release()
             raise
-        return Subscription(watch, lambda: self._leave(watch))
+        return Subscription(poller, lambda: self._leave(poller))
 
-    def _enter(self, batch_id: str) -> _Watch:
-        with self._changing:
-            watch = self._watches.get(batch_id)
-            if watch is None or watch.ended:
-                watch = _Watch(batch_id, self._read)
-                self._watches[batch_id] = watch
-            watch.watchers += 1
-            return watch
+    def _join(self, batch_id: str) -> _Poller:
+        with self._lock:
+            poller = self._pollers.get(batch_id)
+            if poller is None or poller.ended:
+                poller = _Poller(batch_id, self._read, self._shutdown)
+                self._pollers[batch_id] = poller
+            poller.subscribers += 1
+            return poller
 
-    def _leave(self, watch: _Watch) -> None:
-        with self._changing:
-            watch.watchers -= 1
-            if watch.watchers == 0:
-                watch.stop()
-                if self._watches.get(watch.batch_id) is watch:
-                    del self._watches[watch.batch_id]
-        self._places.release()
+    def _leave(self, poller: _Poller) -> None:
+        with self._lock:
+            poller.subscribers -= 1
+            if poller.subscribers == 0:
+                poller.stop()
+                if self._pollers.get(poller.batch_id) is poller:
+                    del self._pollers[poller.batch_id]
+        self._slots.release()
 
 
 class Subscription:
-    """One who watches. Iterate for what there is to tell, None now and then where nothing is new; then close."""
+    """One subscriber. Iterate for the texts to send (None: send a heartbeat), then close."""
 
-    def __init__(self, watch: _Watch, leave: Callable[[], None]) -> None:
-        self._watch = watch
+    def __init__(self, poller: _Poller, leave: Callable[[], None]) -> None:
+        self._poller = poller
         self._leave = leave
-        self._left = threading.Lock()
+        self._closed = threading.Lock()
 
     def __iter__(self) -> Iterator[str | None]:
-        seen = 0
-        while not self._watch.over(seen):
-            seen, text = self._watch.next(seen)
+        version = 0
+        while not self._poller.is_finished(version):
+            version, text = self._poller.wait_for_change(version)
             yield text
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more will come: the batch has ended, and not just this process."""
-        return self._watch.ended
+        """Whether the batch has ended; False if only this process shuts down."""
+        return self._poller.ended
 
     def close(self) -> None:
-        """Watch no more. Doing it twice changes nothing."""
-        if self._left.acquire(blocking=False):
+        """Free the slot. A second call has no effect."""
+        if self._closed.acquire(blocking=False):
             self._leave()
 
 
-class _Watch:
-    """One batch, polled for all its watchers."""
+class _Poller:
+    """Polls one batch for all its subscribers."""
 
-    def __init__(self, batch_id: str, read: Read) -> None:
+    def __init__(self, batch_id: str, read: Read, shutdown: threading.Event) -> None:
         self.batch_id = batch_id
-        self.watchers = 0
+        self.subscribers = 0
         self._read = read
+        self._shutdown = shutdown
         self._changed = threading.Condition()
         self._text, self.ended = read(batch_id)
         self._version = 1
         if not self.ended:
-            threading.Thread(target=self._poll, name=f"watch {batch_id}", daemon=True).start()
+            threading.Thread(target=self._poll, name=f"poll {batch_id}", daemon=True).start()
 
-    def over(self, seen: int) -> bool:
-        """Whether a watcher that has seen version `seen` has seen all there will be."""
+    def is_finished(self, version: int) -> bool:
+        """Whether nothing follows after `version`."""
         with self._changed:
-            return (self.ended and seen == self._version) or _closing.is_set()
+            return (self.ended and version == self._version) or self._shutdown.is_set()
 
-    def next(self, seen: int) -> tuple[int, str | None]:
-        """What is newer than `seen`, waited for; None when nothing came for a while."""
-        ends = time.monotonic() + HEARTBEAT_S
+    def wait_for_change(self, version: int) -> tuple[int, str | None]:
+        """Wait for a newer version. Return (version, text); the text is None if none came for HEARTBEAT_S seconds."""
+        deadline = time.monotonic() + HEARTBEAT_S
         with self._changed:
-            while self._version == seen and not self.ended and not _closing.is_set() and time.monotonic() < ends:
+            while not self._is_over(version) and time.monotonic() < deadline:
                 self._changed.wait(POLL_S)
-            return (seen, None) if self._version == seen else (self._version, self._text)
+            return (version, None) if self._version == version else (self._version, self._text)
 
     def stop(self) -> None:
-        """Nobody watches any more."""
+        """End the poller's thread."""
         with self._changed:
             self.ended = True
             self._changed.notify_all()
 
+    def _is_over(self, version: int) -> bool:
+        return self._version != version or self.ended or self._shutdown.is_set()
+
     def _poll(self) -> None:
         while True:
             with self._changed:
-                if self.ended or self._changed.wait_for(lambda: self.ended, POLL_S) or _closing.is_set():
+                if self._changed.wait_for(lambda: self.ended, POLL_S) or self._shutdown.is_set():
                     self._changed.notify_all()
                     return
             try:
@@ -135,7 +139,7 @@ class _Watch:
                 self.stop()
                 return
             except DailiesError:
-                # Redis is away for a moment: watchers keep what they have, and hear a heartbeat.
+                # Redis is unavailable: subscribers keep the last text and get heartbeats.
                 continue
             with self._changed:
                 if text != self._text:
@@ -143,19 +147,3 @@ class _Watch:
                     self._version += 1
                 self.ended = self.ended or ended
                 self._changed.notify_all()
-
-
-def close_on_sigterm() -> None:
-    """On SIGTERM let go of everybody who watches (they will come back), then do what was to be done on it before.
-
-    For the main thread of a web process.
-    """
-    before = signal.getsignal(signal.SIGTERM)
-    tell = signal_safe_setter(_closing)
-
-    def end(number: int, frame: FrameType | None) -> None:
-        tell()
-        if callable(before):
-            before(number, frame)
-
-    signal.signal(signal.SIGTERM, end)

@@ -1,4 +1,4 @@
-"""Callbacks that reach no run, counted: on the ledger once a second at most, however many come."""
+"""Counts of callbacks that no script counts, because the token is wrong or Redis is unavailable."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ from collections.abc import Callable
 
 from pipeline.errors import DailiesError
 
-_EVERY_S = 1.0
+_FLUSH_INTERVAL_S = 1.0
 
 
-class Tally:
-    """Counts for a process, and gives (outcome, number) to `tell`. Thread-safe. What is not told goes with the next."""
+class BufferedCounter:
+    """Counts in this process and writes the counts at most once a second, however many callbacks arrive. Thread-safe.
 
-    def __init__(self, tell: Callable[[str, int], None]) -> None:
-        self._tell = tell
-        self._changing = threading.Lock()
-        self._counted: Counter[str] = Counter()
-        self._next_s = 0.0
+    `write` takes (outcome, count). If it fails, the counts go with the next write.
+    """
 
-    def count(self, outcome: str) -> None:
-        """One more of `outcome`. Never raises: the count waits while Redis is away."""
+    def __init__(self, write: Callable[[str, int], None]) -> None:
+        self._write = write
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._next_flush_s = 0.0
+
+    def add(self, outcome: str) -> None:
+        """Add 1 to `outcome`. Never raises DailiesError."""
         now = time.monotonic()
-        with self._changing:
-            self._counted[outcome] += 1
-            if now < self._next_s:
+        with self._lock:
+            self._counts[outcome] += 1
+            if now < self._next_flush_s:
                 return
-            self._next_s = now + _EVERY_S
-            counted, self._counted = self._counted, Counter()
-        for name, number in counted.items():
+            self._next_flush_s = now + _FLUSH_INTERVAL_S
+            counts, self._counts = self._counts, Counter()
+        for name, count in counts.items():
             try:
-                self._tell(name, number)
+                self._write(name, count)
             except DailiesError:
-                with self._changing:
-                    self._counted[name] += number
+                with self._lock:
+                    self._counts[name] += count

@@ -1,78 +1,77 @@
-"""Bells rung together: callbacks that come while others are on their way to Redis go with the next ones.
-
-Alone a callback goes at once. In a rush a thread takes what has gathered along with its own, so that the rush costs a
-fraction of the round trips, and nobody is told that it was heard before Redis has it.
-"""
+"""Callbacks that arrive during a call to Redis are recorded together by the next call."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass, field
 
 from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.domain.callback_tokens import RunId
 from pipeline.errors import Unreachable
-from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.runs import RunStore
 
-MAX_CONCURRENT = 256
-_MAX_S = 90.0
-"""Longer than Redis' own time limits: they end every wait before this does."""
-
-
-class _Bell:
-    """One callback. `turn` is a lock that is given back when its thread may go on."""
-
-    __slots__ = ("call", "error", "leads", "turn")
-
-    def __init__(self, run: RunId, task: str, token: str) -> None:
-        self.call = (run, task, token)
-        self.leads = False
-        self.error: Exception | None = None
-        self.turn = threading.Lock()
-        self.turn.acquire()
+MAX_BATCH = 256
+_MAX_WAIT_S = 90.0
+"""Longer than the time limits of Redis calls, which end every wait earlier."""
 
 
-class Bells:
-    """Rings for many threads at once."""
+@dataclass(eq=False)
+class _Call:
+    """One callback. `turn` is locked until the callback is recorded, has failed, or its thread becomes the leader."""
 
-    def __init__(self, ledger: Ledger, job_queue: JobQueue) -> None:
-        self._ledger = ledger
-        self._waker = job_queue
-        self._changing = threading.Lock()
-        self._waiting: list[_Bell] = []
-        self._somebody_leads = False
+    args: tuple[RunId, str, str]
+    is_leader: bool = False
+    error: Exception | None = None
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
-    def ring(self, run: RunId, task: str, token: str) -> None:
-        """A callback came for `run`; `task` and `token` are what it claims. Raises Unreachable: Redis has it not."""
-        bell = _Bell(run, task, token)
-        with self._changing:
-            self._waiting.append(bell)
-            bell.leads = not self._somebody_leads
-            self._somebody_leads = True
-        if not bell.leads and not bell.turn.acquire(timeout=_MAX_S):
-            raise Unreachable("Redis did not answer in time.")
-        if bell.leads:
-            self._lead()
-        if bell.error is not None:
-            raise bell.error
 
-    def _lead(self) -> None:
-        """Ring what waits, this thread's own among it, and hand on to the first that has come meanwhile."""
-        with self._changing:
-            together, self._waiting = self._waiting[:MAX_CONCURRENT], self._waiting[MAX_CONCURRENT:]
+class CallbackBatcher:
+    """Records callbacks for many threads: one thread, the leader, calls Redis for all that wait. Thread-safe."""
+
+    def __init__(self, runs: RunStore, job_queue: JobQueue) -> None:
+        self._runs = runs
+        self._job_queue = job_queue
+        self._lock = threading.Lock()
+        self._waiting: list[_Call] = []
+        self._has_leader = False
+
+    def record(self, run: RunId, task: str, token: str) -> None:
+        """Record a callback for `run` and enqueue a `collect` job if there is a run to check.
+
+        `task` and `token`: the task id and token that the callback names, or ''. Raises Unreachable: Redis does not
+        have the callback.
+        """
+        call = _Call((run, task, token))
+        call.turn.acquire()
+        with self._lock:
+            self._waiting.append(call)
+            call.is_leader = not self._has_leader
+            self._has_leader = True
+        if not call.is_leader and not call.turn.acquire(timeout=_MAX_WAIT_S):
+            raise Unreachable("Redis did not respond in time. Check REDIS_URL and the Redis server.")
+        if call.is_leader:
+            self._record_batch()
+        if call.error is not None:
+            raise call.error
+
+    def _record_batch(self) -> None:
+        """Record the waiting callbacks, then make the first of the later ones the leader."""
+        with self._lock:
+            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
         error: Exception | None = None
         try:
-            if self._ledger.runs.record_callbacks([bell.call for bell in together]):
-                self._waker.enqueue_once(Job.COLLECT)
-        except Exception as failure:  # whatever it is, the others are not left waiting for it
+            if self._runs.record_callbacks([call.args for call in batch]):
+                self._job_queue.enqueue_once(Job.COLLECT)
+        except Exception as failure:  # every thread of the batch gets it
             error = failure
-        with self._changing:
+        with self._lock:
             if isinstance(error, Unreachable):
-                # Nobody else is to wait as long for the same answer.
-                together, self._waiting = together + self._waiting, []
-            self._somebody_leads = bool(self._waiting)
+                # The callbacks that arrived meanwhile would wait as long for the same error.
+                batch, self._waiting = batch + self._waiting, []
+            self._has_leader = bool(self._waiting)
             if self._waiting:
-                self._waiting[0].leads = True
+                self._waiting[0].is_leader = True
                 self._waiting[0].turn.release()
-        for bell in together:
-            bell.error = error
-            bell.turn.release()
+        for call in batch:
+            call.error = error
+            call.turn.release()

@@ -1,8 +1,8 @@
-"""`POST /events/s3`: word of objects that S3 servers, SNS and EventBridge send.
+"""`POST /events/s3`: object events from S3 servers, SNS and EventBridge.
 
-Whoever sends holds a token (PIPELINE_API_TOKEN or PIPELINE_EVENTS_TOKEN, as bearer, in `x-api-key`, or as the password
-of basic authentication, which an SNS subscription can carry in its URL). SNS may sign instead, for topics that a rule
-names. 200 is answered once there is nothing left to do for the message: anything else has it sent again.
+The sender has a token of PIPELINE_API_TOKEN or PIPELINE_EVENTS_TOKEN: as bearer token, in `x-api-key`, or as the
+password of basic authentication, which the URL of an SNS subscription may contain. Instead, SNS may sign the message if
+a rule names its topic. The response is 200 when the message is handled. After any other, the sender repeats it.
 """
 
 from __future__ import annotations
@@ -14,39 +14,35 @@ import structlog
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, RequestEntityTooLarge, Unauthorized
 
-from pipeline.batches.service import Service
 from pipeline.triggers import sns
 from pipeline.triggers.dispatch import Dispatcher
 from pipeline.triggers.events import NotAnEvent, as_object, events_of
 from pipeline.triggers.rule import Rule, Source
 from pipeline.triggers.rule_loader import RuleLoader
 from pipeline.web.security.api_tokens import Tokens
-from pipeline.web.security.authentication import open_to_all, somebody_on_this_machine
+from pipeline.web.security.authentication import open_to_all, require_local_client
 
 log = structlog.get_logger()
 
 MAX_EVENT_BYTES = 1024 * 1024
 
 
-def blueprint(service: Service, tokens: Tokens) -> Blueprint:
-    """The route. `tokens` are those of the API."""
-    routes = Blueprint("push", __name__)
-    given = service.settings.events_token
-    gate = _Gate(tokens, Tokens(given.get_secret_value() if given else ""))
+def blueprint(tokens: Sequence[Tokens], loader: RuleLoader, dispatcher: Dispatcher) -> Blueprint:
+    """Return the route. A sender needs one of `tokens`; without any token, only this machine may send events."""
+    routes = Blueprint("s3_events", __name__)
+    accepted = [some for some in tokens if some]
     verifier = sns.Verifier(sns.fetch)
-    book = RuleLoader(service.settings.triggers)
-    dispatcher = Dispatcher.of(service)
 
     @routes.post("/events/s3")
     @open_to_all
     def s3() -> Response:
-        rules = [rule for rule in book.rules() if rule.source is Source.PUSH]
-        refusal = gate.refusal()
+        rules = [rule for rule in loader.rules() if rule.source is Source.PUSH]
+        refusal = _refusal(accepted)
         if refusal and "x-amz-sns-message-type" not in request.headers:
             raise refusal
         message = _message()
         if refusal:
-            _check_signed(message, rules, verifier)
+            _check_signature(message, rules, verifier)
         if message.get("Type") == "SubscriptionConfirmation":
             _confirm(message, verifier)
         elif message.get("Type") != "UnsubscribeConfirmation":
@@ -56,24 +52,20 @@ def blueprint(service: Service, tokens: Tokens) -> Blueprint:
     return routes
 
 
-class _Gate:
-    def __init__(self, *tokens: Tokens) -> None:
-        self._tokens = [one for one in tokens if one]
-
-    def refusal(self) -> HTTPException | None:
-        """None where the request carries one of the tokens, or, without any token, comes from this machine."""
-        if not self._tokens:
-            try:
-                somebody_on_this_machine()
-            except Forbidden as error:
-                return error
-            return None
-        if any(tokens.holder(one) for tokens in self._tokens for one in _given() if one):
-            return None
-        return Unauthorized("Send the token of PIPELINE_EVENTS_TOKEN as a bearer token or in `x-api-key`.")
+def _refusal(accepted: Sequence[Tokens]) -> HTTPException | None:
+    """Return None if the request is authenticated, else the error to raise."""
+    if not accepted:
+        try:
+            require_local_client()
+        except Forbidden as error:
+            return error
+        return None
+    if any(tokens.holder(text) for tokens in accepted for text in _credentials() if text):
+        return None
+    return Unauthorized("Send the token of PIPELINE_EVENTS_TOKEN as a bearer token or in `x-api-key`.")
 
 
-def _given() -> Sequence[str]:
+def _credentials() -> Sequence[str]:
     whole = request.headers.get("Authorization", "")
     password = request.authorization.password if request.authorization else None
     return [request.headers.get("x-api-key", ""), whole, whole.partition(" ")[2].strip(), password or ""]
@@ -86,19 +78,19 @@ def _message() -> Mapping[str, Any]:
     except NotAnEvent as error:
         raise BadRequest(str(error)) from None
     except RequestEntityTooLarge:
-        raise RequestEntityTooLarge(f"A message has at most {MAX_EVENT_BYTES:,} bytes.") from None
+        raise RequestEntityTooLarge(f"The message is too long. The limit is {MAX_EVENT_BYTES:,} bytes.") from None
 
 
-def _check_signed(message: Mapping[str, Any], rules: Sequence[Rule], verifier: sns.Verifier) -> None:
-    """Raise Unauthorized unless SNS has signed the message for a topic that a rule names."""
+def _check_signature(message: Mapping[str, Any], rules: Sequence[Rule], verifier: sns.Verifier) -> None:
+    """Raise Unauthorized unless a rule names the topic of the message and SNS has signed it."""
     topic = message.get("TopicArn")
     if not any(rule.topic_arn == topic for rule in rules if rule.topic_arn):
         log.warning("sns_topic_unknown", topic=topic if isinstance(topic, str) else None)
-        raise Unauthorized("No trigger names the topic of this message: `topic_arn` in triggers.yaml.")
+        raise Unauthorized("No trigger has the topic of this message. Set its `topic_arn` in triggers.yaml.")
     try:
         verifier.verify(message)
     except sns.NotSigned as error:
-        log.warning("sns_not_signed", topic=topic, error=str(error))
+        log.warning("sns_signature_invalid", topic=topic, error=str(error))
         raise Unauthorized(str(error)) from None
 
 

@@ -17,7 +17,7 @@ from pipeline.ledger.queries import BatchPage, QueryStore
 from pipeline.web.dashboard import batch_page, new_batch, presigned_redirects
 from pipeline.web.dashboard.automation_views import AutomationViews
 from pipeline.web.dashboard.charts import HEIGHT, WIDTH, progress_parts, spend_bars
-from pipeline.web.security.headers import picture_origins
+from pipeline.web.security.headers import image_origins
 
 MAX_BATCHES = 25
 SPEND_DAYS = 30
@@ -27,7 +27,9 @@ def add_to(app: Flask, service: Service) -> None:
     """Add every page of the dashboard to `app`."""
     for filter_ in (ago, dollars, duration, ended_count, pluralize, progress_parts, when):
         app.add_template_filter(filter_)
-    origins = tuple(origin if origin == "https:" else f"{origin}/" for origin in picture_origins(service.settings))
+    origins = tuple(
+        origin if origin == "https:" else f"{origin}/" for origin in image_origins(service.settings.fetch_hosts)
+    )
     app.add_template_test(lambda image: image.startswith(origins), "displayable")
     automation_views = AutomationViews(service)
     for part in (

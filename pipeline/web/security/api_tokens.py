@@ -1,7 +1,7 @@
-"""Who holds a bearer token of this service. Pure.
+"""Bearer tokens of this service and the names of their holders. Pure.
 
-`PIPELINE_API_TOKEN` is one token, or several with names: `anna:TOKEN,ci:TOKEN`. Only digests are kept, and every one
-of them is compared, in constant time.
+`PIPELINE_API_TOKEN` is one token, or several with names: `anna:TOKEN,ci:TOKEN`. Only digests are kept. All of them are
+compared, in constant time.
 """
 
 from __future__ import annotations
@@ -11,45 +11,45 @@ import hmac
 import re
 
 _NAMED = re.compile(r"([A-Za-z][A-Za-z0-9_.-]{0,31}):(.+)", re.DOTALL)
-_NAMELESS = "api"
+_DEFAULT_NAME = "api"
 MAX_TOKEN_CHARS = 1024
 
 
 class Tokens:
-    """The tokens that are good now. Without any, nobody holds one."""
+    """The valid tokens. `text`: as in PIPELINE_API_TOKEN; without a token in it, the object is false."""
 
     def __init__(self, text: str) -> None:
         entries = [entry.strip() for entry in text.split(",") if entry.strip()]
         self._digests = [(name, _digest(token)) for name, token in map(_parts, entries)]
         if len(entries) == 1:
-            # A single token may have a colon in it without being named.
+            # A single token may contain a colon and have no name.
             self._digests.append((self._digests[0][0], _digest(entries[0])))
 
     def __bool__(self) -> bool:
         return bool(self._digests)
 
     def holder(self, token: str) -> str | None:
-        """The name of the one who holds `token`; None for any other text."""
+        """Return the name of the holder of `token`; None if it is not valid."""
         if len(token) > MAX_TOKEN_CHARS:
             return None
-        asked = _digest(token)
-        found = [name for name, digest in self._digests if hmac.compare_digest(asked, digest)]
-        return found[0] if found else None
+        wanted = _digest(token)
+        names = [name for name, digest in self._digests if hmac.compare_digest(wanted, digest)]
+        return names[0] if names else None
 
     def mark(self, token: str) -> str:
-        """What a session remembers of the token that it was opened with: tells nothing about it."""
+        """Return what a session keeps of `token`. The token cannot be derived from it."""
         return _mark(_digest(token))
 
     def holder_of_mark(self, mark: str) -> str | None:
-        """The name behind `mark`; None once its token is no longer good."""
-        asked = mark.encode("utf-8", "replace")
-        found = [name for name, digest in self._digests if hmac.compare_digest(asked, _mark(digest).encode())]
-        return found[0] if found else None
+        """Return the name of the holder of the token with this `mark`; None if the token is no longer valid."""
+        wanted = mark.encode("utf-8", "replace")
+        names = [name for name, digest in self._digests if hmac.compare_digest(wanted, _mark(digest).encode())]
+        return names[0] if names else None
 
 
 def _parts(entry: str) -> tuple[str, str]:
     named = _NAMED.fullmatch(entry)
-    return (named[1], named[2]) if named else (_NAMELESS, entry)
+    return (named[1], named[2]) if named else (_DEFAULT_NAME, entry)
 
 
 def _digest(token: str) -> bytes:

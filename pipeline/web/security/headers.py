@@ -1,18 +1,21 @@
-"""Headers that every answer carries: what a browser may do with it."""
+"""Security headers of every response: what a browser may do with it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from flask import Flask, Response
-
-from pipeline.settings import Settings
+from flask import Flask, Response, request
 
 
-def harden(app: Flask, settings: Settings) -> None:
-    """Put the headers on every answer of `app`."""
+def add_security_headers(app: Flask, s3_endpoint: str | None, fetch_hosts: Iterable[str], *, skip: str) -> None:
+    """Add the headers to every response of `app`, unless it has them.
+
+    `s3_endpoint` and `fetch_hosts` are settings: browsers load outputs and images from there. `skip`: a blueprint
+    whose responses no browser shows.
+    """
     fixed = {
-        "Content-Security-Policy": _policy(_media_origin(settings), " ".join(picture_origins(settings))),
+        "Content-Security-Policy": _policy(_media_origin(s3_endpoint), " ".join(image_origins(fetch_hosts))),
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
         "Cross-Origin-Opener-Policy": "same-origin",
@@ -20,36 +23,38 @@ def harden(app: Flask, settings: Settings) -> None:
     }
 
     @app.after_request
-    def add(answer: Response) -> Response:
+    def add(response: Response) -> Response:
+        if request.blueprint == skip:
+            return response
         for name, value in fixed.items():
-            answer.headers.setdefault(name, value)
-        answer.headers.setdefault("Cache-Control", "private, no-cache")
-        return answer
+            response.headers.setdefault(name, value)
+        response.headers.setdefault("Cache-Control", "private, no-cache")
+        return response
 
 
-def _media_origin(settings: Settings) -> str:
-    """Where presigned URLs of pictures and videos point."""
-    if settings.s3_endpoint is None:
+def image_origins(fetch_hosts: Iterable[str]) -> list[str]:
+    """Return from where pages may load the images of items: by TLS, or from the addresses in `fetch_hosts`."""
+    addresses = [host for host in fetch_hosts if ":" in host and "*" not in host]
+    return ["https:", *(f"http://{address}" for address in addresses)]
+
+
+def _media_origin(s3_endpoint: str | None) -> str:
+    """Return the origins of presigned URLs."""
+    if s3_endpoint is None:
         return "https://*.amazonaws.com"
-    parts = urlsplit(settings.s3_endpoint)
-    # Servers with a name are asked at bucket.name, too.
+    parts = urlsplit(s3_endpoint)
+    # A server with a host name may also serve a bucket at bucket.hostname.
     buckets = f" {parts.scheme}://*.{parts.netloc}" if any(map(str.isalpha, parts.hostname or "")) else ""
     return f"{parts.scheme}://{parts.netloc}{buckets}"
 
 
-def picture_origins(settings: Settings) -> list[str]:
-    """Where on the web the pictures of items are shown from: by TLS, or from addresses that are named to be ours."""
-    ours = [host for host in settings.fetch_hosts if ":" in host and "*" not in host]
-    return ["https:", *(f"http://{host}" for host in ours)]
-
-
-def _policy(media: str, pictures: str) -> str:
+def _policy(media: str, images: str) -> str:
     return "; ".join(
         (
             "default-src 'none'",
             "script-src 'self'",
             "style-src 'self'",
-            f"img-src 'self' data: blob: {media} {pictures}",
+            f"img-src 'self' data: blob: {media} {images}",
             f"media-src 'self' data: blob: {media}",
             "connect-src 'self'",
             "form-action 'self'",

@@ -1,0 +1,103 @@
+"""The web server process: waitress with the limits of this service.
+
+One thread reads all connections, so a slow client takes no request thread. A request thread gets a complete request.
+Bodies above 512 KiB are kept in temporary files.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import time
+from collections.abc import Mapping
+from logging import ERROR, getLogger
+from socket import socket
+from threading import Event, Thread
+from typing import Any
+
+from flask import Flask
+from waitress import create_server
+
+MAX_CONNECTIONS = 1000
+MAX_HEADER_BYTES = 16 * 1024
+"""Request line and headers together. A longer head is refused with 431."""
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""A longer body is refused with 413 before it is read. The app has a lower limit for each route."""
+IDLE_TIMEOUT_S = 20
+DRAIN_TIMEOUT_S = 25.0
+_BACKLOG = 8192
+_FILES_FOR_CLIENTS = 256
+
+
+def serve(app: Flask, shutdown: Event, *, threads: int, listen: Mapping[str, object]) -> None:
+    """Serve `app` until `shutdown` is set, then complete the requests that have arrived.
+
+    `listen` comes from `listen_address`. Raises OSError if the address is not free.
+    """
+    _allow_open_files()
+    # A full queue is normal under load: waitress would write a line for each request.
+    getLogger("waitress.queue").setLevel(ERROR)
+    server: Any = create_server(
+        app,
+        **listen,
+        threads=threads,
+        backlog=_BACKLOG,
+        connection_limit=MAX_CONNECTIONS,
+        channel_timeout=IDLE_TIMEOUT_S,
+        cleanup_interval=5,
+        max_request_header_size=MAX_HEADER_BYTES,
+        max_request_body_size=MAX_BODY_BYTES,
+        asyncore_use_poll=True,
+        # A proxy on this machine may say that the client used TLS. All other headers of proxies reach the app: it
+        # refuses them where only this machine may connect.
+        trusted_proxy="127.0.0.1",
+        trusted_proxy_headers={"x-forwarded-proto"},
+        clear_untrusted_proxy_headers=False,
+        log_socket_errors=False,
+        ident=None,
+    )
+    # Objects loaded at the start stay: garbage collection skips them.
+    gc.collect()
+    gc.freeze()
+    Thread(target=_run, args=(server, shutdown), name="connections", daemon=True).start()
+    shutdown.wait()
+    _drain(server)
+
+
+def listen_address(environ: Mapping[str, str], host: str) -> dict[str, object]:
+    """Return where to listen: the inherited socket LISTEN_FD, else `host` and PORT (default 8000).
+
+    `dailies up` opens the socket, so that callbacks wait in its backlog while the web process restarts.
+    """
+    if fd := environ.get("LISTEN_FD"):
+        return {"sockets": [socket(fileno=int(fd))]}
+    return {"listen": f"{host}:{environ.get('PORT', '8000')}"}
+
+
+def _run(server: Any, shutdown: Event) -> None:
+    try:
+        server.run()
+    finally:
+        shutdown.set()
+
+
+def _drain(server: Any) -> None:
+    """Stop accepting connections and wait until no request is open."""
+    server.accepting = False
+    server.pull_trigger()
+    deadline = time.monotonic() + DRAIN_TIMEOUT_S
+    while time.monotonic() < deadline and _open_requests(server):
+        time.sleep(0.05)
+
+
+def _open_requests(server: Any) -> bool:
+    return any(channel.requests or channel.total_outbufs_len for channel in list(server.active_channels.values()))
+
+
+def _allow_open_files() -> None:
+    """Raise the limit of open files: a connection may need a socket and two temporary files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 3 * MAX_CONNECTIONS + _FILES_FOR_CLIENTS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
