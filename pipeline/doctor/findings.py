@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class Severity(StrEnum):
     """Severity of a finding."""
 
     OK = "ok"
@@ -20,7 +20,7 @@ class Verdict(StrEnum):
 class Finding:
     """One result: what was checked, what was found and how to fix it. It never contains a secret."""
 
-    verdict: Verdict
+    severity: Severity
     subject: str
     message: str
     fix: str = ""
@@ -28,17 +28,17 @@ class Finding:
 
 def ok(subject: str, message: str) -> Finding:
     """Return a finding that needs no action."""
-    return Finding(Verdict.OK, subject, message)
+    return Finding(Severity.OK, subject, message)
 
 
 def note(subject: str, message: str, fix: str = "") -> Finding:
     """Return a finding that a person should know."""
-    return Finding(Verdict.NOTE, subject, message, fix)
+    return Finding(Severity.NOTE, subject, message, fix)
 
 
 def wrong(subject: str, message: str, fix: str = "") -> Finding:
     """Return a finding that must be fixed."""
-    return Finding(Verdict.WRONG, subject, message, fix)
+    return Finding(Severity.WRONG, subject, message, fix)
 
 
 def one_line(error: Exception) -> str:

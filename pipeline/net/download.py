@@ -80,7 +80,7 @@ class Download:
     ) -> None:
         self._response = response
         self._host = host
-        self._sizes = [known for known in (size, _content_length(response)) if known]
+        self._sizes = [announced for announced in (size, _content_length(response)) if announced]
         self._max_bytes = max_bytes
         self._hash = hashlib.sha256()
         self._started = time.monotonic()

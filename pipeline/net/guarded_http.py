@@ -1,6 +1,6 @@
 """HTTP requests whose IP address is checked before the connection opens.
 
-The name is resolved once. The checked address itself is connected to, so DNS rebinding cannot replace it in between.
+The name is resolved once, and the connection opens to the checked address: DNS rebinding cannot replace it.
 TLS still verifies the certificate against the name.
 """
 

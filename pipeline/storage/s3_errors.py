@@ -1,4 +1,4 @@
-"""boto3's exceptions as StorageError, which says whether the same call may succeed later."""
+"""boto3's exceptions as StorageError, whose `retryable` is whether the same call may succeed later."""
 
 from __future__ import annotations
 

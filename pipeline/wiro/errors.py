@@ -220,7 +220,7 @@ _MESSAGE_PATTERNS: tuple[tuple[re.Pattern[str], type[WiroError]], ...] = (
 
 
 def _by_message(message: str, code: int | None) -> WiroError:
-    """Return the refusal that the words of a message mean.
+    """Return the refusal that a message describes.
 
     Code 0 is used for invalid requests and for faults, and an error may be a plain string. A message that does not
     describe an invalid request is a fault, which may be retried. Without a message and a code, it is open whether the

@@ -1,7 +1,7 @@
 """HTTP requests to the vendor: one pool of connections, bounded responses, no automatic retries.
 
-A request that was not sent may be sent again. A request whose response is lost may have been paid for. The transport
-tells the two apart.
+A request that was not sent may be sent again. A request whose response is lost may have been paid for, so the two
+raise different exceptions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline.wiro.errors import NoResponse, NotSent
 CONNECT_S = 10.0
 MAX_IDLE_S = 1.0
 """Maximum idle time of a connection that is reused. If the vendor closes a connection while a Run is written, the
-response counts as lost and the Run must not be repeated. Servers keep idle connections for at least two seconds."""
+response counts as lost and the Run must not be repeated. Servers close idle connections after two seconds or later."""
 MAX_RESPONSE_BYTES = 16 * 2**20
 _MAX_CONNECTIONS = 64
 _READ_BYTES = 64 * 1024
@@ -113,7 +113,7 @@ _request = _RequestState()
 class _Connection(HTTPConnection):
     """A connection that records when it is written to, and that is not reused after MAX_IDLE_S.
 
-    urllib3's exceptions do not tell whether a byte was sent. `ConnectionCls` is urllib3's documented hook, and the
+    urllib3's exceptions do not show whether a byte was sent. `ConnectionCls` is urllib3's documented hook, and the
     methods overridden here are public in http.client and urllib3.
     """
 

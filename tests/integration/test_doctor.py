@@ -13,7 +13,7 @@ from support.ledger_fixtures import a_batch
 from werkzeug.serving import make_server
 
 from pipeline.cli.main import main
-from pipeline.doctor.findings import Verdict
+from pipeline.doctor.findings import Severity
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
 from pipeline.sandbox.process_handle import SandboxHandle
@@ -64,7 +64,7 @@ def problems(exit_code: int) -> dict[str, str]:
     assert result.exit_code == exit_code, result.output
     for secret in SECRETS:
         assert secret not in result.output
-    lines = [line.split(None, 1)[1] for line in result.stdout.splitlines() if line.startswith(Verdict.WRONG)]
+    lines = [line.split(None, 1)[1] for line in result.stdout.splitlines() if line.startswith(Severity.WRONG)]
     return dict(line.split(": ", 1) for line in lines)
 
 
@@ -145,7 +145,7 @@ def test_a_private_public_url_for_the_real_vendor_is_a_problem(receiver: str, mo
     monkeypatch.setenv("PIPELINE_PUBLIC_URL", receiver)
     monkeypatch.setenv("WIRO_API_URL", "https://api.wiro.ai/v1")
     last = list(check_public_url(load()))[-1]
-    assert last.verdict is Verdict.WRONG
+    assert last.severity is Severity.WRONG
     assert "Wiro cannot call it" in last.message
 
 

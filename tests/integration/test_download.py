@@ -14,7 +14,7 @@ from pipeline.errors import CopyFailed, OutputGone
 from pipeline.net.download import Downloader
 
 BODY = bytes(range(256)) * 400
-MAX_SHOWN = 10_000_000
+MAX_BYTES = 10_000_000
 Respond = Callable[[socket.socket, str], None]
 
 
@@ -48,7 +48,7 @@ def a_cdn(respond: Respond) -> Iterator[int]:
         thread.join(5)
 
 
-def an_answer(status: str = "200 OK", body: bytes = BODY, announced: int | None = None, **headers: str) -> Respond:
+def a_response(status: str = "200 OK", body: bytes = BODY, announced: int | None = None, **headers: str) -> Respond:
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if announced is None else announced}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     head = "\r\n".join([*lines, "Connection: close", "", ""]).encode()
@@ -60,7 +60,7 @@ def an_answer(status: str = "200 OK", body: bytes = BODY, announced: int | None 
 
 
 def fetched(
-    respond: Respond, *, content_type: str = "video/mp4", size: int | None = None, max_bytes: int = MAX_SHOWN
+    respond: Respond, *, content_type: str = "video/mp4", size: int | None = None, max_bytes: int = MAX_BYTES
 ) -> tuple[bytes, str, str]:
     with a_cdn(respond) as port:
         downloader = Downloader([f"127.0.0.1:{port}"], max_bytes=max_bytes)
@@ -72,37 +72,37 @@ def fetched(
 
 
 def test_a_download_has_all_bytes_and_their_digest() -> None:
-    body, digest, content_type = fetched(an_answer(Content_Type="video/mp4"), size=len(BODY))
+    body, digest, content_type = fetched(a_response(Content_Type="video/mp4"), size=len(BODY))
     assert body == BODY
     assert digest == hashlib.sha256(BODY).hexdigest()
     assert content_type == "video/mp4"
 
 
 def test_an_unspecific_type_is_replaced_by_the_announced_type() -> None:
-    assert fetched(an_answer(Content_Type="binary/octet-stream"))[2] == "video/mp4"
+    assert fetched(a_response(Content_Type="binary/octet-stream"))[2] == "video/mp4"
 
 
 def test_without_an_announced_type_the_type_of_the_cdn_is_used() -> None:
-    assert fetched(an_answer(Content_Type="image/png; charset=x"), content_type="")[2] == "image/png"
+    assert fetched(a_response(Content_Type="image/png; charset=x"), content_type="")[2] == "image/png"
 
 
 @pytest.mark.parametrize("status", ["403 Forbidden", "404 Not Found", "410 Gone"])
 def test_an_expired_url_raises_output_gone(status: str) -> None:
     with pytest.raises(OutputGone):
-        fetched(an_answer(status))
+        fetched(a_response(status))
 
 
 @pytest.mark.parametrize("status", ["429 Slow", "500 Oops", "503 Busy"])
 def test_an_overloaded_cdn_is_retryable(status: str) -> None:
     with pytest.raises(CopyFailed) as caught:
-        fetched(an_answer(status))
+        fetched(a_response(status))
     assert caught.value.retryable
     assert not isinstance(caught.value, OutputGone)
 
 
 def test_a_truncated_download_fails() -> None:
     with pytest.raises(CopyFailed, match=r"broke|of") as caught:
-        fetched(an_answer(body=BODY[:5000], announced=len(BODY)))
+        fetched(a_response(body=BODY[:5000], announced=len(BODY)))
     assert caught.value.retryable
 
 
@@ -116,54 +116,54 @@ def test_a_truncated_download_without_a_length_fails_by_the_vendors_size() -> No
 
 def test_a_download_larger_than_announced_fails() -> None:
     with pytest.raises(CopyFailed, match="announces 102,400 bytes, the vendor 100"):
-        fetched(an_answer(), size=100)
+        fetched(a_response(), size=100)
 
 
 def test_an_empty_file_fails() -> None:
     with pytest.raises(CopyFailed, match="empty"):
-        fetched(an_answer(body=b""))
+        fetched(a_response(body=b""))
 
 
 def test_an_error_page_is_not_stored_as_a_video() -> None:
     with pytest.raises(CopyFailed, match="text/html"):
-        fetched(an_answer(body=b"<h1>sorry</h1>", Content_Type="text/html"))
+        fetched(a_response(body=b"<h1>sorry</h1>", Content_Type="text/html"))
 
 
 def test_compressed_bytes_are_not_stored_as_the_output() -> None:
     with pytest.raises(CopyFailed, match="compressed"):
-        fetched(an_answer(Content_Encoding="gzip"))
+        fetched(a_response(Content_Encoding="gzip"))
 
 
 def test_an_output_that_is_too_large_is_not_downloaded() -> None:
     with pytest.raises(CopyFailed, match="max_output_mb") as caught:
-        fetched(an_answer(), max_bytes=50_000)
+        fetched(a_response(), max_bytes=50_000)
     assert not caught.value.retryable
 
 
 def test_a_host_that_is_not_allowed_gets_no_request() -> None:
     with pytest.raises(CopyFailed, match="PIPELINE_FETCH_HOSTS") as caught:
-        Downloader(["*.wiro.ai"], max_bytes=MAX_SHOWN).open("https://127.0.0.1/x", content_type="", size=None)
+        Downloader(["*.wiro.ai"], max_bytes=MAX_BYTES).open("https://127.0.0.1/x", content_type="", size=None)
     assert not caught.value.retryable
 
 
 def test_a_redirect_is_checked_again() -> None:
     with pytest.raises(CopyFailed, match="PIPELINE_FETCH_HOSTS"):
-        fetched(an_answer("302 Found", b"", Location="http://169.254.169.254/latest/meta-data/"))
+        fetched(a_response("302 Found", b"", Location="http://169.254.169.254/latest/meta-data/"))
 
 
 def test_an_allowed_redirect_is_followed() -> None:
     def respond(connection: socket.socket, request: str) -> None:
         if request.startswith("GET /moved"):
-            an_answer()(connection, request)
+            a_response()(connection, request)
         else:
-            an_answer("307 Moved", b"", Location="/moved")(connection, request)
+            a_response("307 Moved", b"", Location="/moved")(connection, request)
 
     assert fetched(respond)[0] == BODY
 
 
 def test_redirects_have_a_maximum() -> None:
     with pytest.raises(CopyFailed, match="redirects more than"):
-        fetched(an_answer("302 Found", b"", Location="/0.mp4"))
+        fetched(a_response("302 Found", b"", Location="/0.mp4"))
 
 
 def test_a_name_with_a_private_address_is_not_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_a_name_with_a_private_address_is_not_connected_to(monkeypatch: pytest.M
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     with pytest.raises(CopyFailed, match="no public address") as caught:
-        Downloader(["*.wiro.ai"], max_bytes=MAX_SHOWN).open("https://cdn1.wiro.ai/x", content_type="", size=None)
+        Downloader(["*.wiro.ai"], max_bytes=MAX_BYTES).open("https://cdn1.wiro.ai/x", content_type="", size=None)
     assert resolved == ["cdn1.wiro.ai"]
     assert not caught.value.retryable
 
@@ -185,7 +185,7 @@ def test_a_closed_port_is_retryable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(CopyFailed, match="does not answer") as caught:
-        Downloader([f"127.0.0.1:{port}"], max_bytes=MAX_SHOWN).open(
+        Downloader([f"127.0.0.1:{port}"], max_bytes=MAX_BYTES).open(
             f"http://127.0.0.1:{port}/", content_type="", size=None
         )
     assert caught.value.retryable

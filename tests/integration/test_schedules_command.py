@@ -144,7 +144,7 @@ def test_the_cron_process_enqueues_json_jobs_that_a_worker_runs(
 
 
 def doctor_findings() -> list[tuple[str, str]]:
-    return [(finding.verdict, f"{finding.subject}: {finding.message}") for finding in check_schedules(load())]
+    return [(finding.severity, f"{finding.subject}: {finding.message}") for finding in check_schedules(load())]
 
 
 def test_doctor_reads_each_manifest_like_the_next_occurrence(folder: Path, redis_url: str) -> None:

@@ -12,7 +12,7 @@ from support.inbox import Inbox
 from support.sqs_queues import Sqs
 from support.waiting import WaitFor
 
-from pipeline.doctor.findings import Verdict
+from pipeline.doctor.findings import Severity
 from pipeline.doctor.triggers import check_triggers
 from pipeline.errors import StorageError
 from pipeline.triggers import sqs
@@ -176,11 +176,11 @@ def test_the_doctor_looks_at_the_bucket_and_the_queue(inbox: Inbox, queue: Sqs) 
         f"- {{name: worse, source: listing, watch: 's3://no-such-bucket/', start: manifest}}\n"
     )
     good, bad, worse = check_triggers(inbox.settings)
-    assert [finding.verdict for finding in (good, bad, worse)] == [Verdict.OK, Verdict.WRONG, Verdict.WRONG]
+    assert [finding.severity for finding in (good, bad, worse)] == [Severity.OK, Severity.WRONG, Severity.WRONG]
     assert "queue answers" in good.message
     assert "NonExistentQueue" in bad.message
     assert list(inbox.storage.list(inbox.watch)) == []
     inbox.settings.triggers.write_text("triggers: [{name: x}]\n")
     (broken,) = check_triggers(inbox.settings)
-    assert broken.verdict is Verdict.WRONG
+    assert broken.severity is Severity.WRONG
     assert ":1:" in broken.message

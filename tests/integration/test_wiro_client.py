@@ -136,13 +136,13 @@ def test_a_silent_message_stream_fails(wiro: Wiro, sandbox: SandboxHandle) -> No
 
 def test_the_messages_of_an_unknown_task_are_not_found(wiro: Wiro) -> None:
     with pytest.raises(NotFound, match="no task yet"):
-        list(wiro.progress("nobody", silence_s=2))
+        list(wiro.progress("unknown", silence_s=2))
 
 
 def test_an_unknown_task_is_not_found(wiro: Wiro) -> None:
-    for asked in ({"token": "nobody"}, {"task_id": "1"}, {}):
+    for ids in ({"token": "unknown"}, {"task_id": "1"}, {}):
         with pytest.raises(TaskNotFound):
-            wiro.task(**asked)
+            wiro.task(**ids)
 
 
 def test_an_invalid_parameter_is_rejected(wiro: Wiro) -> None:

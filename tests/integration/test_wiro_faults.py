@@ -1,4 +1,4 @@
-"""The money rule: what certainly was not taken may be posted again, everything else is a lost answer."""
+"""A Run that was certainly not accepted may be posted again. Any other failure is a lost response."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MODEL = "acme/animate"
 
 
 class Vendor:
-    """A server that reads each request whole and hands its connection to `respond`."""
+    """A server that reads each complete request and calls `respond` with its connection."""
 
     def __init__(self, respond: Respond) -> None:
         self.requests: list[bytes] = []
@@ -81,13 +81,15 @@ def a_vendor(respond: Respond) -> Iterator[Vendor]:
         vendor.close()
 
 
-def answering(status: str, body: bytes, *headers: str) -> Respond:
+def responding(status: str, body: bytes, *headers: str) -> Respond:
     head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]).encode()
     return lambda connection: connection.sendall(head + body)
 
 
-def taken(connection: socket.socket) -> None:
-    answering("200 OK", json.dumps({"taskid": "2221", "socketaccesstoken": "tok", "result": True}).encode())(connection)
+def accept_run(connection: socket.socket) -> None:
+    responding("200 OK", json.dumps({"taskid": "2221", "socketaccesstoken": "tok", "result": True}).encode())(
+        connection
+    )
 
 
 def cut(connection: socket.socket) -> None:
@@ -115,8 +117,8 @@ def silent(connection: socket.socket) -> None:
 
 def trickling(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-    gone = threading.Event()
-    while not gone.wait(0.02):
+    never = threading.Event()
+    while not never.wait(0.02):
         connection.sendall(b" ")
 
 
@@ -138,7 +140,7 @@ def failure(respond: Respond) -> WiroError:
     with a_vendor(respond) as vendor:
         with pytest.raises(WiroError) as caught:
             run_at(vendor.url)
-        assert len(vendor.requests) == 1, "nothing is repeated by itself"
+        assert len(vendor.requests) == 1, "nothing is repeated automatically"
     return caught.value
 
 
@@ -152,18 +154,18 @@ def failure(respond: Respond) -> WiroError:
         silent,
         trickling,
         endless,
-        answering("200 OK", b"<html>Just a moment</html>", "Content-Type: text/html"),
-        answering("200 OK", b'{"taskid": "22'),
-        answering("200 OK", b""),
-        answering("200 OK", b"null"),
-        answering("200 OK", b'{"result": true, "errors": []}'),
-        answering("200 OK", b'{"result": false, "errors": []}'),
-        answering("200 OK", b"[" * 100_000),
-        answering("502 Bad Gateway", b"<h1>502</h1>"),
-        answering("502 Bad Gateway", b'{"message": "bad gateway"}'),
-        answering("504 Gateway Timeout", b""),
-        answering("504 Gateway Timeout", b'{"result": false, "errors": ["timeout"]}'),
-        answering("520 Unknown", b""),
+        responding("200 OK", b"<html>Just a moment</html>", "Content-Type: text/html"),
+        responding("200 OK", b'{"taskid": "22'),
+        responding("200 OK", b""),
+        responding("200 OK", b"null"),
+        responding("200 OK", b'{"result": true, "errors": []}'),
+        responding("200 OK", b'{"result": false, "errors": []}'),
+        responding("200 OK", b"[" * 100_000),
+        responding("502 Bad Gateway", b"<h1>502</h1>"),
+        responding("502 Bad Gateway", b'{"message": "bad gateway"}'),
+        responding("504 Gateway Timeout", b""),
+        responding("504 Gateway Timeout", b'{"result": false, "errors": ["timeout"]}'),
+        responding("520 Unknown", b""),
         lambda connection: connection.sendall(b"gibberish\r\n\r\n"),
     ],
 )
@@ -176,12 +178,12 @@ def test_a_run_that_may_have_been_accepted_is_a_lost_response(respond: Respond) 
 @pytest.mark.parametrize(
     ("respond", "kind"),
     [
-        (answering("500 Oops", b"oops"), VendorFault),
-        (answering("503 Busy", b""), VendorFault),
-        (answering("502 Bad Gateway", b'{"result": false, "errors": [{"code": 0, "message": "down"}]}'), VendorFault),
-        (answering("429 Slow", b"", "Retry-After: 3"), RateLimited),
-        (answering("404 Not Found", b"no"), NoSuchEndpoint),
-        (answering("307 Moved", b"", "Location: http://127.0.0.1:1/v1/Run"), NoSuchEndpoint),
+        (responding("500 Oops", b"oops"), VendorFault),
+        (responding("503 Busy", b""), VendorFault),
+        (responding("502 Bad Gateway", b'{"result": false, "errors": [{"code": 0, "message": "down"}]}'), VendorFault),
+        (responding("429 Slow", b"", "Retry-After: 3"), RateLimited),
+        (responding("404 Not Found", b"no"), NoSuchEndpoint),
+        (responding("307 Moved", b"", "Location: http://127.0.0.1:1/v1/Run"), NoSuchEndpoint),
     ],
 )
 def test_a_definite_refusal_is_not_a_lost_response(respond: Respond, kind: type[WiroError]) -> None:
@@ -189,7 +191,7 @@ def test_a_definite_refusal_is_not_a_lost_response(respond: Respond, kind: type[
 
 
 def test_a_run_with_a_task_was_accepted_with_any_status() -> None:
-    with a_vendor(answering("500 Oops", b'{"data": {"taskid": 7, "socketaccesstoken": "t"}}')) as vendor:
+    with a_vendor(responding("500 Oops", b'{"data": {"taskid": 7, "socketaccesstoken": "t"}}')) as vendor:
         assert run_at(vendor.url) == Run("7", "t")
 
 
@@ -201,7 +203,7 @@ def test_a_refused_connection_means_not_sent() -> None:
 
 
 def test_an_unknown_host_name_means_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    def resolve(*asked: object, **options: object) -> list[object]:
+    def resolve(*args: object, **options: object) -> list[object]:
         raise socket.gaierror(socket.EAI_NONAME, "no such host")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
@@ -210,16 +212,16 @@ def test_an_unknown_host_name_means_not_sent(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_server_without_tls_means_not_sent() -> None:
-    with a_vendor(answering("400 Bad", b"no TLS here")) as vendor, pytest.raises(NotSent):
+    with a_vendor(responding("400 Bad", b"no TLS here")) as vendor, pytest.raises(NotSent):
         run_at(vendor.url.replace("http://", "https://"))
 
 
 def test_an_untrusted_certificate_means_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*given: object, **options: object) -> ssl.SSLSocket:
+    def refuse(*args: object, **options: object) -> ssl.SSLSocket:
         raise ssl.SSLCertVerificationError("self-signed")
 
     monkeypatch.setattr(ssl.SSLContext, "wrap_socket", refuse)
-    with a_vendor(taken) as vendor, pytest.raises(NotSent):
+    with a_vendor(accept_run) as vendor, pytest.raises(NotSent):
         run_at(vendor.url.replace("http://", "https://"))
 
 
@@ -231,12 +233,12 @@ def test_an_unreadable_file_is_not_a_lost_response() -> None:
             return super().read(size)
 
     file = FileSource("x", "image/png", 2_000_000, lambda: Broken(bytes(2_000_000)))
-    with a_vendor(taken) as vendor, pytest.raises(StorageError):
+    with a_vendor(accept_run) as vendor, pytest.raises(StorageError):
         run_at(vendor.url, image_field="image", image_file=file)
 
 
 def test_every_request_is_signed_with_its_own_nonce() -> None:
-    with a_vendor(taken) as vendor:
+    with a_vendor(accept_run) as vendor:
         client = Wiro(vendor.url, "a-key", "a-secret")
         for _ in range(3):
             client.run(MODEL, {"prompt": "p"})
@@ -248,14 +250,14 @@ def test_every_request_is_signed_with_its_own_nonce() -> None:
 
 
 def test_without_a_secret_only_the_key_is_sent() -> None:
-    with a_vendor(taken) as vendor:
+    with a_vendor(accept_run) as vendor:
         Wiro(vendor.url, "a-key").run(MODEL, {"prompt": "p"})
     assert b"x-api-key: a-key" in vendor.requests[0]
     assert b"x-nonce" not in vendor.requests[0] and b"x-signature" not in vendor.requests[0]
 
 
 def test_recent_connections_are_reused() -> None:
-    with a_vendor(taken) as vendor:
+    with a_vendor(accept_run) as vendor:
         client = Wiro(vendor.url, "a-key")
         for _ in range(5):
             client.run(MODEL, {"prompt": "p"})
@@ -265,7 +267,7 @@ def test_recent_connections_are_reused() -> None:
 
 def test_a_connection_that_was_idle_too_long_is_not_reused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.wiro.transport.MAX_IDLE_S", 0.0)
-    with a_vendor(taken) as vendor:
+    with a_vendor(accept_run) as vendor:
         client = Wiro(vendor.url, "a-key")
         client.run(MODEL, {"prompt": "p"})
         client.run(MODEL, {"prompt": "p"})
@@ -281,7 +283,7 @@ def test_a_repeatable_call_is_retryable_if_its_response_is_lost() -> None:
 
 def test_a_key_quoted_by_the_vendor_is_masked() -> None:
     message = b'{"result": false, "errors": [{"code": 98, "message": "bad key my-long-key or my-long-secret"}]}'
-    with a_vendor(answering("401 No", message)) as vendor, pytest.raises(WiroError) as caught:
+    with a_vendor(responding("401 No", message)) as vendor, pytest.raises(WiroError) as caught:
         Wiro(vendor.url, "my-long-key", "my-long-secret").model_schema(MODEL)
     assert "my-long" not in str(caught.value) + repr(caught.value)
 

@@ -30,7 +30,7 @@ def refused(document: dict[str, Any] | None, status: int = 200, **headers: str) 
     return refusal(status, {name.replace("_", "-"): value for name, value in headers.items()}, document, NOW)
 
 
-def no(code: object, message: object = "") -> dict[str, Any]:
+def error_body(code: object, message: object = "") -> dict[str, Any]:
     return {"result": False, "errors": [{"code": code, "message": message}]}
 
 
@@ -69,7 +69,7 @@ TABLE: list[tuple[int, object, str, type[WiroError]]] = [
 
 @pytest.mark.parametrize(("status", "code", "message", "kind"), TABLE)
 def test_each_error_has_its_exception(status: int, code: object, message: str, kind: type[WiroError]) -> None:
-    assert type(refused(no(code, message), status)) is kind
+    assert type(refused(error_body(code, message), status)) is kind
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_errors_beside_a_success_are_no_refusal() -> None:
     ],
 )
 def test_the_number_of_allowed_tasks_is_in_the_message(message: str, allowed: int | None) -> None:
-    error = refused(no(96, message))
+    error = refused(error_body(96, message))
     assert isinstance(error, TooManyTasks)
     assert error.allowed == allowed
 

@@ -1,4 +1,4 @@
-"""Forms as the vendor's server reads them."""
+"""Request bodies, parsed by a server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def received(body: Body) -> Request:
 
 def test_fields_and_a_file_arrive_unchanged() -> None:
     odd = {"prompt": 'a "smile"\r\n--über', "n": 3, "on": True, "off": False, "none": None, "list": [1, {"a": "é"}]}
-    request = received(form_body(odd, "inputImageFirst", a_file(b"\xff\xd8picture\r\n--")))
+    request = received(form_body(odd, "inputImageFirst", a_file(b"\xff\xd8image\r\n--")))
     assert request.form.to_dict() == {
         "prompt": 'a "smile"\r\n--über',
         "n": "3",
@@ -41,7 +41,7 @@ def test_fields_and_a_file_arrive_unchanged() -> None:
         "list": '[1, {"a": "é"}]',
     }
     file = request.files["inputImageFirst"]
-    assert (file.read(), file.filename, file.content_type) == (b"\xff\xd8picture\r\n--", "face.jpg", "image/jpeg")
+    assert (file.read(), file.filename, file.content_type) == (b"\xff\xd8image\r\n--", "face.jpg", "image/jpeg")
 
 
 def test_an_empty_field_is_in_the_form() -> None:

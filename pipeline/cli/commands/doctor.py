@@ -19,23 +19,23 @@ def command(state: Path) -> None:
     from rich.text import Text
 
     from pipeline.cli.terminal import console, escape_control_chars
-    from pipeline.doctor.findings import Verdict
+    from pipeline.doctor.findings import Severity
     from pipeline.doctor.run import run_checks
     from pipeline.domain.formatting import pluralize
     from pipeline.errors import InvalidSettings
 
-    colours = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.WRONG: "bold red"}
+    colours = {Severity.OK: "green", Severity.NOTE: "yellow", Severity.WRONG: "bold red"}
     out, problems = console(), 0
     try:
         checked = settings(state)
     except InvalidSettings as error:
         for line in str(error).splitlines():
-            out.print(Text("wrong ", colours[Verdict.WRONG]), f"settings: {escape_control_chars(line)}")
+            out.print(Text("wrong ", colours[Severity.WRONG]), f"settings: {escape_control_chars(line)}")
         raise SystemExit(1) from None
     for finding in run_checks(checked):
-        problems += finding.verdict is Verdict.WRONG
+        problems += finding.severity is Severity.WRONG
         out.print(
-            Text(f"{finding.verdict:<6}", colours[finding.verdict]),
+            Text(f"{finding.severity:<6}", colours[finding.severity]),
             f"{finding.subject}: {escape_control_chars(finding.message)}",
         )
         if finding.fix:

@@ -1,0 +1,91 @@
+"""The state of each item after a recovery, from manifest, results and journal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.batches.history import BatchHistory, read_history
+from pipeline.domain.model import Item, Limits, Manifest, Review
+from pipeline.domain.states import ItemState
+
+MANIFEST = Manifest(
+    name="b",
+    model="m/n",
+    output=None,
+    image_field="image",
+    params={},
+    limits=Limits(),
+    notify=None,
+    items=(Item("a", "https://x/1.jpg", "smile"),),
+)
+RUN = {"do": "run", "item": "a", "attempt": 1}
+TASK = {**RUN, "do": "task", "task": "7", "token": "tok"}
+BACK = {**RUN, "do": "back"}
+END = {**RUN, "do": "end", "cost_usd": "0.09", "outcome": {"status": "succeeded", "outputs": []}}
+ROW = {"id": "a", "status": "succeeded", "task_id": "7", "cost_usd": "0.09", "outputs": []}
+
+
+def history(*entries: dict[str, Any], rows: tuple[dict[str, Any], ...] = ()) -> BatchHistory:
+    return read_history(MANIFEST, rows, entries)
+
+
+def state(*entries: dict[str, Any], rows: tuple[dict[str, Any], ...] = ()) -> ItemState:
+    return history(*entries, rows=rows).items["a"].state
+
+
+def test_an_item_without_a_run_is_pending() -> None:
+    assert state() is ItemState.PENDING
+
+
+def test_a_run_without_a_response_is_unknown() -> None:
+    assert state(RUN) is ItemState.UNKNOWN
+
+
+def test_a_run_that_was_not_accepted_is_pending() -> None:
+    assert state(RUN, BACK) is ItemState.PENDING
+
+
+def test_an_accepted_run_is_running_with_its_task() -> None:
+    item = history(RUN, TASK).items["a"]
+    assert (item.state, item.task, item.token) == (ItemState.RUNNING, "7", "tok")
+    assert state(TASK, BACK) is ItemState.RUNNING
+
+
+def test_an_ended_item_keeps_its_cost_and_outcome() -> None:
+    restored = history(RUN, TASK, END).items["a"].restored()
+    assert (restored["state"], restored["paid"], restored["outcome"]) == ("succeeded", "0.09", END["outcome"])
+
+
+def test_an_entry_of_an_earlier_attempt_is_ignored() -> None:
+    assert state({**RUN, "attempt": 2}, TASK) is ItemState.UNKNOWN
+
+
+def test_the_results_override_the_journal() -> None:
+    assert state(RUN, rows=(ROW,)) is ItemState.SUCCEEDED
+    assert history(RUN, rows=(ROW,)).matches_results([ROW])
+
+
+def test_a_reopened_item_is_collected_again_if_it_was_paid() -> None:
+    reopen = {"do": "reopen", "states": ["succeeded"]}
+    assert state(RUN, TASK, END, reopen) is ItemState.COLLECTING
+    assert state(reopen, rows=(ROW,)) is ItemState.PENDING, "without a token there is no task to collect"
+    assert state({**reopen, "items": ["other"]}, rows=(ROW,)) is ItemState.SUCCEEDED
+
+
+def test_a_stop_is_valid_until_items_are_reopened() -> None:
+    stop = {"do": "stop", "reason": "Cancelled by hand."}
+    assert history(stop).stopped == "Cancelled by hand."
+    assert history(stop, {"do": "reopen", "states": ["failed"]}).stopped is None
+
+
+def test_the_last_review_is_valid() -> None:
+    review = {"do": "review", "item": "a", "mark": "approved", "note": "good"}
+    assert history(review).reviews == {"a": Review("approved", "good")}
+    assert history(review, {"do": "review", "item": "a", "mark": None}).reviews == {}
+    assert not history(review, rows=(ROW,)).matches_results([ROW])
+
+
+def test_a_take_is_an_item_of_its_own() -> None:
+    take = {"do": "add", "item": "a-take2", "spec": {"prompt": "wave", "take_of": "a"}}
+    items = history(take, {**RUN, "item": "a-take2"}).items
+    assert (items["a"].state, items["a-take2"].state) == (ItemState.PENDING, ItemState.UNKNOWN)
