@@ -105,7 +105,7 @@ def test_errors_of_the_schedules_file_name_their_lines(folder: Path) -> None:
     (folder / "schedules.yaml").write_text("schedules:\n- {name: often}\n")
     result = dailies()
     assert result.exit_code == 0
-    assert "schedules.yaml:2:3: needs 'cron'" in result.stderr
+    assert "schedules.yaml:2:3: cron is missing" in result.stderr
     document = json.loads(dailies("--json").stdout)
     assert "manifest is missing" in document["trouble"]
     assert document["schedules"] == []
