@@ -5,7 +5,7 @@ BIN := .venv/bin
 MINUTES ?= 5
 ITEMS ?= 1500
 
-.PHONY: demo check lint test browser screenshots chaos bench bench-quick install lock clean
+.PHONY: demo check lint test browser docs screenshots chaos bench bench-quick install lock clean
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -57,6 +57,10 @@ bench: .venv/prefect
 bench bench-quick: .venv/installed
 	$(PIP) --require-hashes -r locks/requirements-bench.txt
 	PYTHONPATH=.:tests $(BIN)/python -m benchmarks $(if $(filter bench-quick,$@),--quick)
+
+# The parts of docs/ that are generated from the program.
+docs: .venv/installed
+	PYTHONPATH=.:tests $(BIN)/python tests/support/generated_docs.py
 
 # The screenshots in the README.
 screenshots: browser

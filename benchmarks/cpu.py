@@ -16,7 +16,7 @@ def main(quick: bool) -> None:
     count = 200 if quick else 1500
     with running_servers(task_s=0.2) as servers, dailies(servers) as up:
         ours(servers, 50, "warm")
-        sandbox_port = servers.sandbox.place.rpartition(":")[2]
+        sandbox_port = servers.sandbox.address.rpartition(":")[2]
         redis = Redis.from_url(servers.environment["REDIS_URL"])
         kinds = {
             "workers": up.pids("rq worker"),

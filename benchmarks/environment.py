@@ -36,7 +36,7 @@ class Servers:
     @property
     def image(self) -> str:
         """The URL of an image for the vendor."""
-        return f"http://{self.sandbox.place}/samples/portrait.jpg"
+        return f"http://{self.sandbox.address}/samples/portrait.jpg"
 
     def program(self, *args: str) -> subprocess.Popen[str]:
         """Start a Python program as a process whose stdout is a pipe."""

@@ -43,7 +43,7 @@ class Sandbox:
         return "ws" + self.url.removeprefix("http")
 
     @property
-    def place(self) -> str:
+    def address(self) -> str:
         """`host:port`, the form of PIPELINE_FETCH_HOSTS."""
         return self.url.removeprefix("http://").removesuffix("/v1")
 
@@ -55,7 +55,7 @@ class Sandbox:
             "WIRO_SOCKET_URL": self.socket_url,
             "WIRO_API_KEY": self.key,
             "WIRO_API_SECRET": self.secret,
-            "PIPELINE_FETCH_HOSTS": self.place,
+            "PIPELINE_FETCH_HOSTS": self.address,
         }
 
     def stats(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Sandbox:
         self._request("POST", "reset")
 
     def _request(self, method: str, path: str, body: str | None = None) -> dict[str, Any]:
-        url = f"http://{self.place}/_sandbox/{path}"
+        url = f"http://{self.address}/_sandbox/{path}"
         response = self._http.request(method, url, body=body, timeout=_TIMEOUT_S, retries=False)
         document: dict[str, Any] = response.json()
         if response.status != 200:

@@ -8,17 +8,17 @@ from importlib.resources import files
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, StorageState, sync_playwright
 from support.browser import NoBrowser, launch
-from support.browser_app import Seen, Stage, sign_in
+from support.browser_app import BrowserApp, PageErrors, sign_in
 
 
 @pytest.fixture(scope="session")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    stage = Stage(tmp_path_factory.mktemp("up"))
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserApp]:
+    app = BrowserApp(tmp_path_factory.mktemp("up"))
     try:
-        stage.start()
-        yield stage
+        app.start()
+        yield app
     finally:
-        stage.stop()
+        app.stop()
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +33,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def seen() -> Seen:
-    return Seen()
+def seen() -> PageErrors:
+    return PageErrors()
 
 
 @pytest.fixture(scope="session")
-def cookies(browser: Browser, up: Stage) -> StorageState:
+def cookies(browser: Browser, up: BrowserApp) -> StorageState:
     """The cookies of a signed-in session."""
     context = browser.new_context(base_url=up.url)
     sign_in(context.new_page())
@@ -48,7 +48,7 @@ def cookies(browser: Browser, up: Stage) -> StorageState:
 
 
 @pytest.fixture
-def context(browser: Browser, up: Stage, seen: Seen, cookies: StorageState) -> Iterator[BrowserContext]:
+def context(browser: Browser, up: BrowserApp, seen: PageErrors, cookies: StorageState) -> Iterator[BrowserContext]:
     """A signed-in browser context. The test fails if its pages report an error."""
     opened = browser.new_context(
         base_url=up.url, viewport={"width": 1280, "height": 900}, accept_downloads=True, storage_state=cookies

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from support.browser_app import PICTURES, Seen, Stage, sign_in
+from support.browser_app import SAMPLES, BrowserApp, PageErrors, sign_in
 
 
 @pytest.fixture(scope="module")
-def batch_id(up: Stage) -> str:
+def batch_id(up: BrowserApp) -> str:
     return up.submit("looks", ["She smiles", "A shadow #fail"])
 
 
@@ -27,7 +27,7 @@ def violations(page: Page, axe: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
 def test_no_page_has_accessibility_violations(
-    browser: Browser, up: Stage, seen: Seen, axe: str, batch_id: str, scheme: Any, width: int
+    browser: Browser, up: BrowserApp, seen: PageErrors, axe: str, batch_id: str, scheme: Any, width: int
 ) -> None:
     size: Any = {"width": width, "height": 900}
     # Only axe-core, which the test injects, needs the policy disabled.
@@ -48,7 +48,7 @@ def test_no_page_has_accessibility_violations(
         assert violations(page, axe) == []
         assert not too_wide(page)
     page.goto("/new")
-    page.set_input_files("#files", [PICTURES / "astronaut.jpg", PICTURES / "portrait.jpg"])
+    page.set_input_files("#files", [SAMPLES / "astronaut.jpg", SAMPLES / "portrait.jpg"])
     expect(page.locator("#image-list li")).to_have_count(2)
     assert violations(page, axe) == []
     page.get_by_role("button", name="Manifest").click()

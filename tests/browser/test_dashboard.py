@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, StorageState, expect
-from support.browser_app import PICTURES, Stage, plays, sign_in
+from support.browser_app import SAMPLES, BrowserApp, plays, sign_in
 
 END_MS = 40_000
 HOSTILE = '<script>alert(1)</script> "it\'s" & <img src=x onerror=alert(2)> 🎬 مرحبا'
@@ -42,7 +42,7 @@ def drop(page: Page, *files: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def ended(up: Stage) -> str:
+def ended(up: BrowserApp) -> str:
     """Submit a batch of which two items succeed and one fails."""
     return up.submit("ended", ["She smiles", "She waves", "An empty room #fail"])
 
@@ -53,7 +53,9 @@ def open_batch(page: Page, batch_id: str, *, until: str) -> None:
     expect(status(page)).to_have_text(until, timeout=END_MS)
 
 
-def test_a_wrong_token_is_refused_and_the_right_one_leads_to_the_requested_page(browser: Browser, up: Stage) -> None:
+def test_a_wrong_token_is_refused_and_the_right_one_leads_to_the_requested_page(
+    browser: Browser, up: BrowserApp
+) -> None:
     context = browser.new_context(base_url=up.url)
     page = context.new_page()
     page.goto("/new")
@@ -72,9 +74,9 @@ def test_a_wrong_token_is_refused_and_the_right_one_leads_to_the_requested_page(
     context.close()
 
 
-def test_dropped_images_become_videos_that_play_in_the_page(page: Page, up: Stage) -> None:
+def test_dropped_images_become_videos_that_play_in_the_page(page: Page, up: BrowserApp) -> None:
     page.goto("/new")
-    drop(page, PICTURES / "astronaut.jpg", PICTURES / "portrait.jpg", PICTURES / "portrait.jpg")
+    drop(page, SAMPLES / "astronaut.jpg", SAMPLES / "portrait.jpg", SAMPLES / "portrait.jpg")
     expect(page.locator("#image-list li")).to_have_count(3)
     page.get_by_label("Name of the batch").fill("dropped")
     page.get_by_label("Prompt for astronaut.jpg").fill("The astronaut waves")
@@ -94,7 +96,7 @@ def test_dropped_images_become_videos_that_play_in_the_page(page: Page, up: Stag
     assert page.evaluate("window.neverReloaded")
     # The batch's folder is complete without the service: it has the dropped images.
     batch_id = page.url.rpartition("/")[2]
-    images = [item["image"] for item in up.ask("GET", f"/api/v1/batches/{batch_id}/items")["items"]]
+    images = [item["image"] for item in up.request("GET", f"/api/v1/batches/{batch_id}/items")["items"]]
     assert all(f"/{batch_id}/inputs/" in image for image in images)
 
 
@@ -123,7 +125,7 @@ def test_reviews_and_notes_are_saved_and_other_tabs_update(context: BrowserConte
     expect(card(page, "take-1").locator(".chip.approved")).to_have_count(0)
 
 
-def test_another_take_with_a_changed_prompt_appears_beside_the_original(page: Page, up: Stage) -> None:
+def test_another_take_with_a_changed_prompt_appears_beside_the_original(page: Page, up: BrowserApp) -> None:
     batch_id = up.submit("again", ["She smiles"])
     open_batch(page, batch_id, until="succeeded")
     card(page, "take-1").get_by_role("button", name="New take…").click()
@@ -172,7 +174,7 @@ def test_items_are_filtered_by_state_and_text(page: Page, ended: str) -> None:
     expect(page.get_by_text("No item matches")).to_be_visible()
 
 
-def test_everything_is_paused_and_a_batch_is_cancelled(page: Page, up: Stage) -> None:
+def test_everything_is_paused_and_a_batch_is_cancelled(page: Page, up: BrowserApp) -> None:
     page.goto("/")
     page.get_by_role("button", name="Pause everything").click()
     expect(page.get_by_text("Nothing is submitted.")).to_be_visible()
@@ -204,14 +206,14 @@ def test_errors_of_a_manifest_are_shown_at_their_lines(page: Page, tmp_path: Pat
     assert page.locator("#text").evaluate(chosen) == "name: Wrong Name"
 
 
-def test_text_of_prompts_is_escaped_in_the_page(page: Page, up: Stage) -> None:
+def test_text_of_prompts_is_escaped_in_the_page(page: Page, up: BrowserApp) -> None:
     batch_id = up.submit("hostile", [HOSTILE])
     open_batch(page, batch_id, until="succeeded")
     expect(card(page, "take-1").locator(".prompt")).to_have_text(HOSTILE)
     assert page.locator("#item-grid script, #item-grid img[src=x]").count() == 0
 
 
-def test_items_are_reviewed_by_keyboard_alone(page: Page, up: Stage) -> None:
+def test_items_are_reviewed_by_keyboard_alone(page: Page, up: BrowserApp) -> None:
     batch_id = up.submit("keys", ["She smiles", "She waves"])
     open_batch(page, batch_id, until="succeeded")
     first, second = (card(page, name).locator("video") for name in ("take-1", "take-2"))
@@ -245,14 +247,14 @@ def test_items_are_reviewed_by_keyboard_alone(page: Page, up: Stage) -> None:
     expect(page.get_by_role("link", name="rejected 1")).to_be_visible()
 
 
-def test_the_timeline_updates_and_a_paused_account_is_shown(page: Page, up: Stage) -> None:
+def test_the_timeline_updates_and_a_paused_account_is_shown(page: Page, up: BrowserApp) -> None:
     batch_id = up.submit("timeline", ["She smiles", "A shadow #fail"])
     open_batch(page, batch_id, until="partial")
     timeline = page.locator(".timeline")
     for event in ("started", "succeeded", "failed"):
         expect(timeline.locator(f".legend.{event}")).to_be_visible(timeout=END_MS)
     expect(timeline.locator("rect.succeeded").first).to_be_visible()
-    up.ask("POST", "/api/v1/account/pause")
+    up.request("POST", "/api/v1/account/pause")
     card(page, "take-2").get_by_role("button", name="Retry").click()
     notice = page.get_by_role("region", name="The account is paused")
     expect(notice).to_be_visible(timeout=END_MS)
@@ -261,15 +263,15 @@ def test_the_timeline_updates_and_a_paused_account_is_shown(page: Page, up: Stag
     expect(status(page)).to_have_text("partial", timeout=END_MS)
 
 
-def test_a_missing_image_is_an_error_in_its_frame(page: Page, up: Stage) -> None:
+def test_a_missing_image_is_an_error_in_its_frame(page: Page, up: BrowserApp) -> None:
     items = [{"id": "gone", "image": "s3://dailies/batches/inputs/gone.jpg", "prompt": "She smiles"}]
     manifest = {"version": 1, "name": "gone", "limits": {"attempts": 1}, "items": items}
-    batch_id = up.ask("POST", "/api/v1/batches", json.dumps(manifest).encode())["id"]
+    batch_id = up.request("POST", "/api/v1/batches", json.dumps(manifest).encode())["id"]
     page.goto(f"/batches/{batch_id}")
     expect(page.locator("[data-error='The image cannot be loaded.']")).to_be_visible()
 
 
-def test_without_events_the_page_polls(browser: Browser, up: Stage, cookies: StorageState) -> None:
+def test_without_events_the_page_polls(browser: Browser, up: BrowserApp, cookies: StorageState) -> None:
     context = browser.new_context(base_url=up.url, storage_state=cookies)
     context.route("**/events", lambda route: route.fulfill(status=503))
     page = context.new_page()
@@ -277,7 +279,7 @@ def test_without_events_the_page_polls(browser: Browser, up: Stage, cookies: Sto
     context.close()
 
 
-def test_a_page_recovers_when_the_service_starts_again(browser: Browser, up: Stage) -> None:
+def test_a_page_recovers_when_the_service_starts_again(browser: Browser, up: BrowserApp) -> None:
     batch_id = up.submit("restarted", ["She smiles"] * 3)
     context = browser.new_context(base_url=up.url)
     page = context.new_page()
@@ -287,7 +289,7 @@ def test_a_page_recovers_when_the_service_starts_again(browser: Browser, up: Sta
     up.stop()
     up.start()
     # A change from outside the browser.
-    up.ask("POST", f"/api/v1/batches/{batch_id}/items/take-1/review", b'{"mark": "approved"}', "application/json")
+    up.request("POST", f"/api/v1/batches/{batch_id}/items/take-1/review", b'{"mark": "approved"}', "application/json")
     expect(card(page, "take-1").locator(".chip.approved")).to_be_visible(timeout=END_MS)
     assert page.evaluate("window.neverReloaded")
     context.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from support.browser_app import PICTURES, Seen, plays
+from support.browser_app import SAMPLES, PageErrors, plays
 
 from pipeline.domain.model import BatchRow, ItemRow, Output
 from pipeline.gallery import gallery_page
@@ -36,14 +36,14 @@ def write_gallery(folder: Path, count: int) -> str:
     batch = BatchRow("b", "la-street", "m/n", "partial", counts, count, Decimal("0.18"), now, now, FOLDER, "cli")
     (folder / "index.html").write_text("".join(gallery_page.page(batch, rows(count))), encoding="utf-8")
     (folder / "inputs").mkdir()
-    (folder / "inputs/1.jpg").write_bytes((PICTURES / "portrait.jpg").read_bytes())
+    (folder / "inputs/1.jpg").write_bytes((SAMPLES / "portrait.jpg").read_bytes())
     (folder / "items/50% #1").mkdir(parents=True)
-    (folder / "items/50% #1/0.mp4").write_bytes(render((PICTURES / "portrait.jpg").read_bytes(), "smile"))
+    (folder / "items/50% #1/0.mp4").write_bytes(render((SAMPLES / "portrait.jpg").read_bytes(), "smile"))
     return (folder / "index.html").as_uri()
 
 
 @pytest.fixture
-def page(browser: Browser, seen: Seen) -> Iterator[Page]:
+def page(browser: Browser, seen: PageErrors) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.on("page", seen.watch)
     yield context.new_page()

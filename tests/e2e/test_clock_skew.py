@@ -95,7 +95,7 @@ def skewed_process(up: Up, name: str, skew_s: int) -> Iterator[None]:
 
 
 def submit(up: Up, sandbox: Sandbox, batch: str, count: int, **limits: Any) -> Ledger:
-    image = f"http://{sandbox.place}/samples/portrait.jpg"
+    image = f"http://{sandbox.address}/samples/portrait.jpg"
     items = [{"id": f"i{n}", "image": image, "prompt": f"{batch}{n}"} for n in range(count)]
     up.run("submit", a_manifest(up.state, items, limits={"attempts": 1, **limits}), "--batch-id", batch)
     return Ledger.connect(up.environment["REDIS_URL"])

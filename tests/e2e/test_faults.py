@@ -16,7 +16,7 @@ from pipeline.storage.s3 import Storage
 
 
 def items(sandbox: Sandbox, count: int, prompt: str = "p") -> list[dict[str, Any]]:
-    image = f"http://{sandbox.place}/samples/portrait.jpg"
+    image = f"http://{sandbox.address}/samples/portrait.jpg"
     return [{"id": f"i{n}", "image": image, "prompt": f"{prompt}{n}"} for n in range(count)]
 
 
@@ -62,7 +62,7 @@ def test_a_lost_ledger_is_rebuilt_from_s3_and_nothing_is_paid_twice(
 def test_a_finished_batch_is_recovered_unchanged(up: Up, sandbox: Sandbox, storage: Storage, tmp_path: Path) -> None:
     file = tmp_path / "batch.yaml"
     file.write_text(json.dumps({"version": 1, "name": "b", "limits": {"attempts": 1}, "items": [
-        *items(sandbox, 3), {"id": "bad", "prompt": "x #fail", "image": f"http://{sandbox.place}/samples/portrait.jpg"},
+        *items(sandbox, 3), {"id": "bad", "prompt": "x #fail", "image": f"http://{sandbox.address}/samples/portrait.jpg"},
     ]}))  # fmt: skip
     batch = submit(up, str(file))
     up.run("watch", batch)

@@ -32,7 +32,7 @@ def mixed_items(folder: Path, sandbox: Sandbox, storage: Storage, bucket: str, c
     storage.put(f"{bucket}vault/portrait.jpg", (SAMPLES / "portrait.jpg").read_bytes(), "image/jpeg")
     images = [
         "astronaut.jpg",
-        f"http://{sandbox.place}/samples/portrait.jpg",
+        f"http://{sandbox.address}/samples/portrait.jpg",
         f"{bucket}vault/portrait.jpg",
         "portrait.jpg",
     ]
@@ -65,7 +65,7 @@ def test_fifty_mixed_items_are_run_and_billed_once(
 
 
 def cdn_bytes(sandbox: Sandbox, task_id: str) -> bytes:
-    with urllib.request.urlopen(f"http://{sandbox.place}/cdn/{task_id}/0.mp4", timeout=10) as response:
+    with urllib.request.urlopen(f"http://{sandbox.address}/cdn/{task_id}/0.mp4", timeout=10) as response:
         data: bytes = response.read()
         return data
 
@@ -80,7 +80,7 @@ def is_a_video(data: bytes) -> None:
 
 
 def test_the_same_id_from_two_processes_is_one_batch(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
-    image = f"http://{sandbox.place}/samples/portrait.jpg"
+    image = f"http://{sandbox.address}/samples/portrait.jpg"
     manifest = a_manifest(tmp_path, [{"id": f"i{n}", "image": image, "prompt": f"p{n}"} for n in range(10)])
     command = [*PIPELINE, "submit", manifest, "--batch-id", "same", "--wait"]
     pair = [
@@ -113,7 +113,7 @@ def test_a_restart_in_the_middle_of_a_batch_loses_nothing(
 
 def test_killed_processes_are_restarted_and_nothing_is_lost(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.change(task_s=1.0)
-    image = f"http://{sandbox.place}/samples/portrait.jpg"
+    image = f"http://{sandbox.address}/samples/portrait.jpg"
     manifest = a_manifest(tmp_path, [{"id": f"i{n}", "image": image, "prompt": f"p{n}"} for n in range(40)])
     batch = up.run("submit", manifest).splitlines()[-1]
     for command in ("rq worker", "pipeline.web", "jobs.cron", "rq worker"):
@@ -138,7 +138,7 @@ def kill(pid: int) -> None:
 def test_a_failed_item_shows_the_error_of_the_vendor(
     up: Up, sandbox: Sandbox, storage: Storage, tmp_path: Path
 ) -> None:
-    image = f"http://{sandbox.place}/samples/portrait.jpg"
+    image = f"http://{sandbox.address}/samples/portrait.jpg"
     items = [{"id": "good", "image": image, "prompt": "p"}, {"id": "bad", "image": image, "prompt": "p #fail"}]
     manifest = a_manifest(tmp_path, items, limits={"attempts": 2})
     batch = up.run("submit", manifest, "--wait", code=1).splitlines()[-1]
@@ -152,7 +152,7 @@ def test_a_failed_item_shows_the_error_of_the_vendor(
 
 def test_without_a_public_url_runs_are_polled(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
     assert "PIPELINE_PUBLIC_URL" not in up.environment
-    image = f"http://{sandbox.place}/samples/portrait.jpg"
+    image = f"http://{sandbox.address}/samples/portrait.jpg"
     up.run("submit", a_manifest(tmp_path, [{"id": "one", "image": image, "prompt": "p"}]), "--wait")
     assert sandbox.tasks()[0]["callback_url"] == ""
 
@@ -163,7 +163,7 @@ def test_callbacks_work_without_polls(
     up = Up(tmp_path / "state", environment)
     slow = {"PIPELINE_POLL_AFTER_S": "3600", "PIPELINE_SWEEP_EVERY_S": "3600", "PIPELINE_PUBLIC_URL": up.url}
     with an_up(tmp_path / "state", {**environment, **slow}) as up:
-        image = f"http://{sandbox.place}/samples/portrait.jpg"
+        image = f"http://{sandbox.address}/samples/portrait.jpg"
         manifest = a_manifest(tmp_path, [{"id": f"i{n}", "image": image, "prompt": f"p{n}"} for n in range(5)])
         up.run("submit", manifest, "--wait")
     assert all(task["calls"] == [200] for task in sandbox.tasks())

@@ -76,12 +76,12 @@ def up(tmp_path: Path, vendor: Sandbox, s3_server: S3Env) -> Iterator[Up]:
 
 
 def started(vendor: Sandbox, folder: Path) -> AbstractContextManager[Sandbox]:
-    port = int(vendor.place.rpartition(":")[2])
+    port = int(vendor.address.rpartition(":")[2])
     return running_sandbox(port=port, key=vendor.key, secret=vendor.secret, log=folder / "sandbox.log", **ANY_FAULTS)
 
 
 def submit(up: Up, sandbox: Sandbox, folder: Path, prompts: list[str], **limits: object) -> str:
-    image = f"http://{sandbox.place}/samples/portrait.jpg"
+    image = f"http://{sandbox.address}/samples/portrait.jpg"
     items = [{"id": f"i{n}", "image": image, "prompt": prompt} for n, prompt in enumerate(prompts)]
     return up.run("submit", a_manifest(folder, items, limits=limits)).splitlines()[-1]
 
@@ -99,7 +99,7 @@ def billed(sandbox: Sandbox) -> Counter[str]:
 
 
 def output(sandbox: Sandbox, task_id: str) -> bytes:
-    response = urllib3.request("GET", f"http://{sandbox.place}/cdn/{task_id}/0.mp4")
+    response = urllib3.request("GET", f"http://{sandbox.address}/cdn/{task_id}/0.mp4")
     assert (response.status, len(response.data)) == (200, ANY_FAULTS["output_bytes"])
     return response.data
 

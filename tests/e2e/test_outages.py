@@ -53,7 +53,7 @@ def up(tmp_path: Path, environment: dict[str, str]) -> Iterator[Up]:
 
 
 def submit(up: Up, sandbox: Sandbox, count: int, **limits: Any) -> str:
-    image = f"http://{sandbox.place}/samples/portrait.jpg"
+    image = f"http://{sandbox.address}/samples/portrait.jpg"
     items = [{"id": f"i{n}", "image": image, "prompt": f"p{n}"} for n in range(count)]
     return up.run("submit", a_manifest(up.state, items, limits={"attempts": 1, **limits})).splitlines()[-1]
 

@@ -57,7 +57,7 @@ def test_uploaded_objects_become_videos_and_their_status_files_name_the_results(
         f"- {{name: faces, source: push, watch: '{bucket}faces/', start: images, prompts: [smiles, runs],"
         f" output: '{bucket}videos/', gather_s: 1}}\n"
     )
-    image = f"http://{sandbox.place}/samples/portrait.jpg"
+    image = f"http://{sandbox.address}/samples/portrait.jpg"
     manifest = f"version: 1\nname: la-street\nitems: [{{image: '{image}', prompt: uploaded}}]\n"
     storage.put(f"{bucket}inbox/la street.yaml", manifest.encode(), "application/yaml")
     storage.put(f"{bucket}inbox/bad.yaml", b"version: 1\nname: x\nitems: []\ncolour: red\n", "application/yaml")

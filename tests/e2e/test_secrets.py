@@ -54,7 +54,7 @@ def test_no_secret_is_in_a_log_a_command_a_page_redis_or_s3(
             "PIPELINE_PUBLIC_URL": Up(tmp_path / "state", {}).url,
         }
         with an_up(tmp_path / "state", environment) as up:
-            image = f"http://{sandbox.place}/samples/portrait.jpg"
+            image = f"http://{sandbox.address}/samples/portrait.jpg"
             rows = [{"id": f"i{n}", "image": image, "prompt": f"p{n}"} for n in range(12)]
             batch = up.run("submit", a_manifest(tmp_path, rows)).splitlines()[-1]
             until(lambda: up.status(batch)["finished"], "the batch to end")

@@ -55,7 +55,7 @@ def up(tmp_path: Path, redis: OwnRedis, sandbox: Sandbox, proxy: FaultyProxy, s3
 def test_errors_of_s3_are_shown_and_the_batch_completes_once_s3_works(
     up: Up, redis: OwnRedis, sandbox: Sandbox, proxy: FaultyProxy, storage: Storage, tmp_path: Path
 ) -> None:
-    image = f"http://{sandbox.place}/samples/portrait.jpg"
+    image = f"http://{sandbox.address}/samples/portrait.jpg"
     items = [{"id": f"i{n}", "image": image, "prompt": f"p{n}"} for n in range(ITEMS)]
     manifest = a_manifest(tmp_path, items, limits={"attempts": 1})
 

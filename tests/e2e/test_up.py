@@ -39,7 +39,7 @@ def sandbox_of(up: Up) -> Sandbox:
 
 
 def submit(up: Up, sandbox: Sandbox, folder: Path, count: int) -> str:
-    image = f"http://{sandbox.place}/samples/portrait.jpg"
+    image = f"http://{sandbox.address}/samples/portrait.jpg"
     items = [{"id": f"i{n}", "image": image, "prompt": f"p{n}"} for n in range(count)]
     return up.run("submit", a_manifest(folder, items)).splitlines()[-1]
 
@@ -81,7 +81,7 @@ def test_killed_servers_restart_and_requests_wait_for_a_restarting_web_process(o
         kill(own, words)
     until(lambda: answers(f"{own.url}/readyz"), "Redis and S3 to restart")
     sandbox = sandbox_of(own)
-    until(lambda: answers(f"http://{sandbox.place}/_sandbox/stats"), "the sandbox to restart")
+    until(lambda: answers(f"http://{sandbox.address}/_sandbox/stats"), "the sandbox to restart")
     batch = submit(own, sandbox, tmp_path, 2)
     own.run("watch", batch)
     assert own.status(batch)["counts"] == {"succeeded": 2}

@@ -129,7 +129,7 @@ def test_a_public_url_that_does_not_result_is_a_problem(monkeypatch: pytest.Monk
 
 
 def test_a_public_url_of_another_service_is_a_problem(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIPELINE_PUBLIC_URL", f"http://{sandbox.place}")
+    monkeypatch.setenv("PIPELINE_PUBLIC_URL", f"http://{sandbox.address}")
     assert "/healthz" in problems(1)["callbacks"]
 
 

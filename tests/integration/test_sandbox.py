@@ -104,7 +104,7 @@ def test_the_same_image_and_prompt_give_the_same_bytes(wiro: Wiro, wait_for: Any
 
 
 def test_sample_images_are_served(wiro: Wiro, sandbox: Sandbox, wait_for: Any) -> None:
-    url = f"http://{sandbox.place}/samples/astronaut.jpg"
+    url = f"http://{sandbox.address}/samples/astronaut.jpg"
     assert http.request("GET", url).headers["Content-Type"] == "image/jpeg"
     assert an_output(wiro, wait_for, image_file=None, image_url=url).succeeded
 
@@ -112,7 +112,7 @@ def test_sample_images_are_served(wiro: Wiro, sandbox: Sandbox, wait_for: Any) -
 def test_an_invalid_image_fails_and_is_not_billed(wiro: Wiro, sandbox: Sandbox, wait_for: Any) -> None:
     file = FileSource("x.jpg", "image/jpeg", 4, lambda: io.BytesIO(b"oops"))
     assert "cannot identify image" in an_output(wiro, wait_for, image_file=file).failure_reason
-    gone = an_output(wiro, wait_for, image_file=None, image_url=f"http://{sandbox.place}/samples/missing.jpg")
+    gone = an_output(wiro, wait_for, image_file=None, image_url=f"http://{sandbox.address}/samples/missing.jpg")
     assert "404" in gone.failure_reason
     assert sandbox.stats()["billed_tasks"] == 0
 

@@ -14,17 +14,17 @@ from playwright.sync_api import ConsoleMessage, Locator, Page
 
 from support.processes import QUICK, ROOT, Up
 
-PICTURES = ROOT / "config/samples"
+SAMPLES = ROOT / "config/samples"
 TOKEN = "a-token-of-the-tests"
 
 
-class Stage(Up):
+class BrowserApp(Up):
     """A service with an API token, and requests to its API."""
 
     def __init__(self, state: Path) -> None:
         super().__init__(state, {**QUICK, "PIPELINE_API_TOKEN": TOKEN}, workers=1)
 
-    def ask(self, method: str, path: str, body: bytes = b"", content_type: str = "application/yaml") -> Any:
+    def request(self, method: str, path: str, body: bytes = b"", content_type: str = "application/yaml") -> Any:
         """Send a request to the API. Return the JSON of the response."""
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": content_type}
         response = urllib3.request(method, self.url + path, body=body or None, headers=headers, timeout=30)
@@ -33,15 +33,15 @@ class Stage(Up):
 
     def submit(self, name: str, prompts: list[str]) -> str:
         """Submit a batch of one image with these prompts, one attempt each. Return its id."""
-        image = (PICTURES / "portrait.jpg").read_bytes()
-        uri = self.ask("POST", "/api/v1/inputs", image, "image/jpeg")["uri"]
+        image = (SAMPLES / "portrait.jpg").read_bytes()
+        uri = self.request("POST", "/api/v1/inputs", image, "image/jpeg")["uri"]
         items = [{"id": f"take-{n}", "image": uri, "prompt": prompt} for n, prompt in enumerate(prompts, 1)]
         manifest = {"version": 1, "name": name, "limits": {"attempts": 1}, "items": items}
-        return str(self.ask("POST", "/api/v1/batches", json.dumps(manifest).encode())["id"])
+        return str(self.request("POST", "/api/v1/batches", json.dumps(manifest).encode())["id"])
 
 
 @dataclass
-class Seen:
+class PageErrors:
     """The errors that the pages of a browser context reported."""
 
     errors: list[str] = field(default_factory=list)

@@ -159,7 +159,7 @@ class Soak:
     def submit(self, number: int, items: int) -> str:
         """Submit a batch with unique prompts. Return its id."""
         batch = f"soak-{number}"
-        image = f"http://{self.sandbox.place}/samples/portrait.jpg"
+        image = f"http://{self.sandbox.address}/samples/portrait.jpg"
         rows = [{"id": f"i{n}", "image": image, "prompt": f"{batch} i{n}"} for n in range(items)]
         file = self.up.state / f"{batch}.yaml"
         file.write_text(json.dumps({"version": 1, "name": "soak", "limits": {"attempts": 8}, "items": rows}))
