@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import structlog
 
-from jobs.concurrency import work
+from jobs.apply_outcome import apply_poll
 from jobs.context import Context, context
 from jobs.leases import run_fields
-from jobs.outcomes import CopyOutputs, RecordSuccess, StopTask, classify_copy_error, classify_poll, end_copied
 from jobs.output_copy import copy_outputs
-from jobs.transitions import apply_poll
+from jobs.run_outcomes import CopyOutputs, RecordSuccess, StopTask, classify_copy_error, classify_poll, end_copied
+from jobs.worker_slots import work
 from pipeline.batches.job_queue import Job
 from pipeline.domain.states import ItemState
 from pipeline.errors import CopyFailed, StorageError

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import structlog
 
-from jobs.concurrency import work
+from jobs.apply_outcome import apply_post
 from jobs.context import Context, context
 from jobs.input_files import stored_image
 from jobs.leases import run_fields
-from jobs.outcomes import PostOutcome, Requeue, classify_post, classify_unposted
-from jobs.transitions import apply_post
+from jobs.run_outcomes import PostOutcome, Requeue, classify_post, classify_unposted
+from jobs.worker_slots import work
 from pipeline.batches.job_queue import Job
 from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import StorageError

@@ -16,9 +16,9 @@ from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.worker import WorkerStatus
 
-from jobs import concurrency
+from jobs import worker_slots
 from jobs.context import context, stopping
-from jobs.table import FUNCTIONS
+from jobs.registry import FUNCTIONS
 from pipeline.errors import DailiesError, IncompatibleSchema, StorageError
 from pipeline.ledger.redis_client import NO_RETRY
 from pipeline.shutdown import signal_safe_setter
@@ -33,11 +33,11 @@ _set_stopping = signal_safe_setter(stopping)
 
 
 class JobRefused(DailiesError):
-    """The job is not in jobs.table: it was not run."""
+    """The job is not in jobs.registry: it was not run."""
 
 
 class ListedJob(Job):
-    """A job that runs only functions of `jobs.table`: a name that Redis holds is never imported."""
+    """A job that runs only functions of `jobs.registry`: a name that Redis holds is never imported."""
 
     @property
     def func(self) -> Callable[..., None]:
@@ -45,7 +45,7 @@ class ListedJob(Job):
         name = str(self.func_name)
         if name not in FUNCTIONS:
             log.error("job_refused", job=self.id, function=name)
-            raise JobRefused(f"Job {self.id} names {name!r}, which is not in jobs.table: it was not run. Delete it.")
+            raise JobRefused(f"Job {self.id} names {name!r}, which is not in jobs.registry: it was not run. Delete it.")
         return FUNCTIONS[name]
 
     # RQ imports callbacks by the names that the job's hash holds. No job of this service has callbacks.
@@ -78,7 +78,7 @@ class NonForkingWorker(SimpleWorker):
         try:
             return super().work(*args, **options)
         finally:
-            concurrency.wait_for_all()
+            worker_slots.wait_for_all()
             _flush_journal()
 
     def execute_job(self, job: Job, queue: Queue) -> None:

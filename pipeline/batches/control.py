@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from pipeline.batches.decisions import DecisionLog
+from pipeline.batches.decision_journal import DecisionLog
 from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.domain.states import BatchState, Stop
 from pipeline.ledger.ledger import Ledger

@@ -26,7 +26,7 @@ _OPTIONS: dict[str, Any] = {"job_timeout": _JOB_TIMEOUT_S, "result_ttl": 0, "fai
 
 
 class Job(StrEnum):
-    """Every job that workers run. The value is the path of its function, as RQ stores it; see `jobs.table`."""
+    """Every job that workers run. The value is the path of its function, as RQ stores it; see `jobs.registry`."""
 
     START = "jobs.start.start"
     SUBMIT = "jobs.submit.submit"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from pipeline.batches.decisions import DecisionLog
+from pipeline.batches.decision_journal import DecisionLog
 from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.domain.model import Review
 from pipeline.ledger.ledger import Ledger

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.batches.control import BatchControl
-from pipeline.batches.decisions import DecisionLog
+from pipeline.batches.decision_journal import DecisionLog
 from pipeline.batches.job_queue import JobQueue
 from pipeline.batches.reviews import Reviews
 from pipeline.batches.submission import Submission

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pipeline.local.env_file import completed
+from pipeline.local.state_file import completed
 
 if TYPE_CHECKING:
     from pipeline.batches.service import Service

@@ -99,13 +99,13 @@ class RunStore:
     def renew(self, leases: Iterable[tuple[RunId, str]], *, lease_s: float) -> list[bool]:
         """Renew (run, lease) pairs for `lease_s` from now. Returns for each whether it is still held."""
         args = (part for run, lease in leases for part in (run.batch, run.item, lease))
-        return [held == 1 for held in self._scripts.run("renew", ms(lease_s), *args)]
+        return [held == 1 for held in self._scripts.run("renew_leases", ms(lease_s), *args)]
 
     def release(self, due: PollLease, *, delay_s: float, failure: Failure | None = None) -> bool:
         """Release a run, due again in `delay_s`. `failure`: what failed. Returns False if the lease was lost."""
         run = due.run
         args = (run.batch, run.item, due.state, run.attempt, due.lease, ms(delay_s), failure or "")
-        return bool(self._scripts.run("release", *args) == 1)
+        return bool(self._scripts.run("release_lease", *args) == 1)
 
     def record_success(self, due: PollLease, cost_usd: Decimal) -> SuccessResult:
         """Record that the run succeeded: its cost is on the batch, its slot is free."""

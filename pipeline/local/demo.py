@@ -12,8 +12,8 @@ from pathlib import Path
 from pipeline.batches.service import Service
 from pipeline.domain.model import BatchRow
 from pipeline.errors import StorageError
-from pipeline.local.env_file import SETTINGS
 from pipeline.local.stack import BUCKET, Stack
+from pipeline.local.state_file import SETTINGS
 from pipeline.manifest import parser as manifests
 from pipeline.storage.s3 import Storage, join
 

@@ -29,8 +29,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from pipeline.errors import DailiesError
-from pipeline.local.env_file import read_or_create
-from pipeline.local.managed_process import ManagedProcess
+from pipeline.local.restarting_process import ManagedProcess
+from pipeline.local.state_file import read_or_create
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -13,8 +13,8 @@ from pathlib import Path
 from socket import create_server, socket
 
 from pipeline.errors import DailiesError
-from pipeline.local.env_file import SETTINGS, USER_S3, read_or_create, write_environment
 from pipeline.local.servers import HOST, exclusive_lock, free_ports, running_s3, running_valkey, running_vendor
+from pipeline.local.state_file import SETTINGS, USER_S3, read_or_create, write_environment
 from pipeline.local.supervisor import Supervisor, commands_of
 from pipeline.settings import CONFIG, Settings, load
 

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from honcho.environ import parse_procfile
 
-from pipeline.local.managed_process import ManagedProcess
+from pipeline.local.restarting_process import ManagedProcess
 
 STOP_TIMEOUT_S = 29.0
 """How many seconds processes have for their exit. Workers finish their leased items in that time."""

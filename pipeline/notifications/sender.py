@@ -12,7 +12,7 @@ from pipeline.domain.model import BatchRow
 from pipeline.errors import NotificationFailed
 from pipeline.net.allowlist import AllowList
 from pipeline.net.guarded_http import AddressRefused, GuardedHttp
-from pipeline.notifications.message import is_slack, keys_of, message
+from pipeline.notifications.signed_message import is_slack, keys_of, message
 from pipeline.settings import Settings
 
 RETRY_AFTER_S = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000)

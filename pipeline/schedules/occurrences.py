@@ -6,11 +6,10 @@ import hashlib
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 from itertools import islice, takewhile
 
-from pipeline.schedules.cron import Cron
-from pipeline.schedules.schedule import CatchUp, Overlap, Schedule
+from pipeline.schedules.cron_expression import Cron
+from pipeline.schedules.schedule import CatchUp, Schedule
 
 ON_TIME = timedelta(minutes=2)
 """Up to this age an occurrence is on time: it is started whatever `catch_up` is."""
@@ -48,22 +47,6 @@ class Due:
     missed: Missed | None
 
 
-class Action(Enum):
-    """What to do with an occurrence that is due."""
-
-    START = "start"
-    WAIT = "wait"
-    SKIP = "skip"
-
-
-@dataclass(frozen=True)
-class OverlapDecision:
-    """What to do with an occurrence, and the reason if it is skipped."""
-
-    action: Action
-    reason: str = ""
-
-
 def due(schedule: Schedule, seen: datetime, now: datetime) -> Due:
     """Return what became due after `seen`, up to `now`. The next call's `seen` is this call's `now`."""
     cron = schedule.occurrences
@@ -88,25 +71,6 @@ def start_at(schedule: Schedule, moment: datetime) -> datetime:
     digest = hashlib.sha256(f"{schedule.name} {occurrence_text(moment)}".encode()).digest()
     share = int.from_bytes(digest[:8]) / 2**64
     return moment + timedelta(seconds=schedule.jitter_s * share)
-
-
-def overlap_decision(
-    schedule: Schedule, occurrence: Occurrence, *, running: str | None, is_one_waiting: bool
-) -> OverlapDecision:
-    """Return what to do with an occurrence that is due.
-
-    `running`: a batch of the schedule that has not ended. `is_one_waiting`: an earlier occurrence waits for its end.
-    """
-    if schedule.overlap is Overlap.ALLOW or running is None:
-        return OverlapDecision(Action.START)
-    if occurrence.caught_up:
-        return OverlapDecision(Action.WAIT)
-    if schedule.overlap is Overlap.SKIP:
-        return OverlapDecision(Action.SKIP, f"Batch {running} was still running.")
-    if is_one_waiting:
-        reason = f"Batch {running} was still running, and one occurrence was already waiting."
-        return OverlapDecision(Action.SKIP, reason)
-    return OverlapDecision(Action.WAIT)
 
 
 def occurrence_text(moment: datetime) -> str:

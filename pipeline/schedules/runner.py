@@ -9,14 +9,8 @@ from uuid import uuid4
 import structlog
 
 from pipeline.errors import DailiesError, StorageError, SubmissionInterrupted, Unreachable
-from pipeline.schedules.occurrences import (
-    Action,
-    Occurrence,
-    OverlapDecision,
-    batch_id,
-    occurrence_text,
-    overlap_decision,
-)
+from pipeline.schedules.occurrences import Occurrence, batch_id, occurrence_text
+from pipeline.schedules.overlap import Action, OverlapDecision, overlap_decision
 from pipeline.schedules.schedule import Schedule
 from pipeline.schedules.store import Did, Record, ScheduleStore
 from pipeline.schedules.submission import ScheduleSubmission

@@ -8,7 +8,7 @@ from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from pipeline.domain.durations import parse_duration
-from pipeline.schedules.cron import Cron, zone
+from pipeline.schedules.cron_expression import Cron, zone
 
 
 class Overlap(StrEnum):

@@ -17,7 +17,7 @@ from pipeline.errors import InvalidSchedules
 from pipeline.manifest.entry_list import EntryList, read_entries
 from pipeline.manifest.schema import MODEL_CONFIG, Name
 from pipeline.manifest.yaml.decoder import shown
-from pipeline.schedules.cron import Cron, zone
+from pipeline.schedules.cron_expression import Cron, zone
 from pipeline.schedules.schedule import CatchUp, Overlap, Schedule
 
 MAX_WINDOW_S = 31 * 86_400

@@ -152,7 +152,7 @@ class ScheduleStore:
 
     def claim(self, name: str, lease: str, *, lease_s: float) -> bool:
         """Lease a schedule or renew the lease. Returns False if another process holds it."""
-        return bool(self._scripts.run("claim", name, lease, ms(lease_s)) == 1)
+        return bool(self._scripts.run("claim_schedule", name, lease, ms(lease_s)) == 1)
 
     def complete(self, name: str, lease: str, occurrence: Occurrence, record: Record) -> bool:
         """Complete an occurrence. Returns False if the lease was lost or the occurrence was completed."""
@@ -169,7 +169,7 @@ class ScheduleStore:
 
     def release(self, name: str, lease: str) -> None:
         """Release a leased schedule."""
-        self._scripts.run("release", name, lease)
+        self._scripts.run("release_schedule", name, lease)
 
     def running(self, name: str) -> list[str]:
         """Return the batches of the schedule that have not ended, oldest first."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.batches.documents import BatchStatus
+from pipeline.batches.json_documents import BatchStatus
 from pipeline.domain.model import BatchRow
 from pipeline.domain.results import timestamp
 from pipeline.errors import NoSuchBatch

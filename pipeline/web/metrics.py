@@ -68,7 +68,9 @@ class _Snapshot(Collector):
         yield _gauge("dailies_active_runs", "Runs that may be active at the vendor.", account.active)
         if account.concurrency_limit is not None:
             yield _gauge(
-                "dailies_window_runs", "Concurrency limit of runs; absent if it is unknown.", account.concurrency_limit
+                "dailies_concurrency_limit",
+                "Concurrency limit of runs; absent if it is unknown.",
+                account.concurrency_limit,
             )
         yield _gauge("dailies_account_paused", "1 while all submissions are paused.", int(bool(account.paused_reason)))
         yield _gauge(

@@ -24,7 +24,7 @@ OBJECTS = 1000
 TIMEOUT_S = 300
 """On an idle machine 30 s are enough."""
 QUICK = "from pipeline.triggers import sqs; sqs.LONG_POLL_S, sqs.VISIBILITY_TIMEOUT_S, sqs._EXTEND_INTERVAL_S = 1, 5, 1"
-LISTEN = [sys.executable, "-c", f"{QUICK}; from pipeline.cli import main; main(['listen'])"]
+LISTEN = [sys.executable, "-c", f"{QUICK}; from pipeline.cli.main import main; main(['listen'])"]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from socket import create_server
 import pytest
 from support.processes import PIPELINE, QUICK, ROOT, Up, a_manifest, an_up, answers, bare_environment, until
 
-from pipeline.local import env_file
+from pipeline.local import state_file
 from pipeline.local.servers import HOST
 from pipeline.sandbox.process_handle import Sandbox
 
@@ -34,7 +34,7 @@ def own(tmp_path: Path) -> Iterator[Up]:
 
 
 def sandbox_of(up: Up) -> Sandbox:
-    environment = env_file.environment(up.state)
+    environment = state_file.environment(up.state)
     return Sandbox(environment["WIRO_API_URL"], environment["WIRO_API_KEY"], environment["WIRO_API_SECRET"])
 
 
@@ -55,11 +55,11 @@ def test_after_a_stop_or_a_kill_the_batch_continues_and_no_process_remains(own: 
     sandbox.change(task_s=2)
     batch = submit(own, sandbox, tmp_path, 8)
     until(lambda: sandbox.stats()["active"], "runs in flight")
-    before = env_file.environment(own.state)
+    before = state_file.environment(own.state)
     assert own.stop() == 0
     assert own.pids("") == []
     own.start()
-    assert env_file.environment(own.state) == before
+    assert state_file.environment(own.state) == before
     assert own.process
     own.process.kill()
     own.process.wait()
@@ -159,7 +159,7 @@ def test_the_demo_succeeds_and_its_files_are_readable_by_its_user_only(tmp_path:
     assert "6 succeeded, 1 failed as expected" in done.stdout
     assert f"-m pipeline up --state {tmp_path / 'state'}" in done.stdout
     state = tmp_path / "state"
-    assert [stat.S_IMODE(file.stat().st_mode) for file in (state, state / env_file.FILE)] == [0o700, 0o600]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in (state, state / state_file.FILE)] == [0o700, 0o600]
     (gallery,) = (tmp_path / "state" / "results").glob("*/index.html")
     document = json.loads((gallery.parent / "results.json").read_text())
     assert document["counts"] == {"succeeded": 6, "failed": 1}

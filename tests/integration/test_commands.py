@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from support.ledger_fixtures import FAILED, SUBMITTING, SUCCEEDED, a_batch, claims, dues, running, succeed
 
-from pipeline.batches.documents import Account
+from pipeline.batches.json_documents import Account
 from pipeline.cli.main import main
 from pipeline.domain.states import BatchState
 from pipeline.ledger.ledger import Ledger

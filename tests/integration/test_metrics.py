@@ -49,7 +49,7 @@ def test_an_empty_service_has_metrics(client: FlaskClient) -> None:
     assert values["dailies_open_batches", ""] == 0
     assert values["dailies_items", "pending"] == 0
     assert values["dailies_spend_usd_total", ""] == 0
-    assert ("dailies_window_runs", "") not in values
+    assert ("dailies_concurrency_limit", "") not in values
 
 
 def test_metrics_need_the_token(redis_url: str) -> None:
@@ -78,7 +78,7 @@ def test_items_money_and_runs_are_counted(client: FlaskClient, ledger: Ledger) -
     assert values["dailies_items_ended_total", SUCCEEDED] == 1
     assert values["dailies_spend_usd_total", ""] == pytest.approx(0.09)
     assert values["dailies_active_runs", ""] == 1
-    assert values["dailies_window_runs", ""] == 3
+    assert values["dailies_concurrency_limit", ""] == 3
     assert values["dailies_account_paused", ""] == 1
 
 

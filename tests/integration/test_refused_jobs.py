@@ -1,4 +1,4 @@
-"""Jobs in Redis that are not in `jobs.table`: a worker runs none of them."""
+"""Jobs in Redis that are not in `jobs.registry`: a worker runs none of them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_job_that_is_not_in_the_table_is_refused_and_logged(redis_url: str, qu
     assert not (tmp_path / "ran").exists()
     letters = {letter.job: letter.why for letter in QueueMonitor(redis_url).dead_letters()}
     assert letters.keys() == {"getoutput", "tick"}
-    assert "'subprocess.getoutput', which is not in jobs.table" in letters["getoutput"]
+    assert "'subprocess.getoutput', which is not in jobs.registry" in letters["getoutput"]
     assert log.count('"event": "job_refused"') == 2
     assert QueueMonitor(redis_url).figures().failed == 2
 

@@ -17,7 +17,7 @@ from support.processes import ROOT
 
 from pipeline.domain.model import BatchRow
 from pipeline.domain.states import BatchState, ItemState
-from pipeline.notifications.message import Message, derived_secret, id_of, is_slack, keys_of, message
+from pipeline.notifications.signed_message import Message, derived_secret, id_of, is_slack, keys_of, message
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"

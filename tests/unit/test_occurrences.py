@@ -9,19 +9,17 @@ import pytest
 
 from pipeline.schedules.occurrences import (
     MAX_CAUGHT_UP,
-    Action,
     Due,
     Occurrence,
-    OverlapDecision,
     batch_id,
     due,
     manual_batch_id,
     next_times,
     occurrence_from_text,
     occurrence_text,
-    overlap_decision,
     start_at,
 )
+from pipeline.schedules.overlap import Action, OverlapDecision, overlap_decision
 from pipeline.schedules.schedule import CatchUp, Overlap, Schedule
 
 NIGHTLY = Schedule("nightly", "0 2 * * *", "nightly.yaml", "Europe/Berlin")

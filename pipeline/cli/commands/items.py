@@ -40,7 +40,7 @@ def command(batch_id: str, selected: tuple[str, ...] | None, as_json: bool, stat
 
 def _print_documents(rows: Iterable[ItemRow]) -> None:
     """Print one JSON array, one item per line, without holding the whole batch in memory."""
-    from pipeline.batches.documents import Item
+    from pipeline.batches.json_documents import Item
 
     click.echo("[", nl=False)
     separator = "\n"

@@ -29,7 +29,7 @@ def command(batch_id: str | None, as_json: bool, state: Path) -> None:
 
 
 def _show_batch(stores: Ledger, batch_id: str, *, as_json: bool) -> None:
-    from pipeline.batches.documents import BatchStatus
+    from pipeline.batches.json_documents import BatchStatus
     from pipeline.cli.descriptions import print_account_notice, print_batch
     from pipeline.cli.terminal import console, print_json
     from pipeline.domain.states import BATCH_TERMINAL
@@ -45,7 +45,7 @@ def _show_batch(stores: Ledger, batch_id: str, *, as_json: bool) -> None:
 
 
 def _show_account(stores: Ledger, *, as_json: bool) -> None:
-    from pipeline.batches.documents import Account, BatchStatus
+    from pipeline.batches.json_documents import Account, BatchStatus
     from pipeline.cli.descriptions import print_account, print_batches
     from pipeline.cli.terminal import console, print_json
 

@@ -46,7 +46,7 @@ def command(file: str, batch_id: str | None, wait: bool, dry_run: bool, as_json:
 
 
 def _submit(app: Service, loaded: LoadedManifest, batch_id: str | None, *, wait: bool, as_json: bool) -> None:
-    from pipeline.batches.documents import BatchStatus
+    from pipeline.batches.json_documents import BatchStatus
     from pipeline.cli.progress import follow
     from pipeline.cli.terminal import console, print_json
     from pipeline.domain.states import BatchState

@@ -8,7 +8,7 @@ from threading import Event
 from flask import Response
 from werkzeug.exceptions import ServiceUnavailable
 
-from pipeline.batches.documents import Batch
+from pipeline.batches.json_documents import Batch
 from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.ledger.batches import BatchStore
 from pipeline.web.api.batches import BATCH

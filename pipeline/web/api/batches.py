@@ -6,7 +6,7 @@ import structlog
 from flask import Response, g, request
 
 from pipeline.batches.control import BatchControl
-from pipeline.batches.documents import Account, Batch, Item
+from pipeline.batches.json_documents import Account, Batch, Item
 from pipeline.batches.pricing import price_of_run
 from pipeline.batches.reviews import Reviews
 from pipeline.batches.service import Service

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.batches.documents import Batch, Digest, Document, Item, Money, Size, Uri
+from pipeline.batches.json_documents import Batch, Digest, Document, Item, Money, Size, Uri
 from pipeline.domain.states import ItemState
 
 BATCH_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"

@@ -71,7 +71,7 @@ def _wait_s(attempts: LoginAttempts, address: str) -> int:
 
 def _page(status: int, error: str = "") -> Response:
     target = _local_path(request.values.get("next", HOME))
-    return Response(render_template("login.html", next=target, trouble=error), status)
+    return Response(render_template("login.html", next=target, error=error), status)
 
 
 def _local_path(target: str) -> str:

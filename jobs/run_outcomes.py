@@ -1,6 +1,6 @@
 """Classification of posts, polls and copies: a response or an error → what happens to the run and the account. Pure.
 
-`jobs.transitions` applies the outcomes. Delays are in seconds. `random_share` is in [0, 1) and spreads the delays.
+`jobs.apply_outcome` applies the outcomes. Delays are in seconds. `random_share` is in [0, 1) and spreads the delays.
 """
 
 from __future__ import annotations

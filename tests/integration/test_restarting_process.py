@@ -12,8 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 from support.waiting import WaitFor
 
-from pipeline.local import managed_process
-from pipeline.local.managed_process import ManagedProcess
+from pipeline.local import restarting_process
+from pipeline.local.restarting_process import ManagedProcess
 
 RUNS = "import time; print('up', flush=True); time.sleep(600)"
 WITH_CHILD = "import subprocess, sys; subprocess.Popen(['sleep', '600']); print('up', flush=True); sys.stdin.read(0)"
@@ -50,7 +50,7 @@ def marked_processes(folder: Path) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(managed_process, "MIN_BACKOFF_S", 0.01)
+    monkeypatch.setattr(restarting_process, "MIN_BACKOFF_S", 0.01)
 
 
 def test_an_exited_process_restarts_with_growing_backoff(tmp_path: Path, wait_for: WaitFor) -> None:
@@ -83,7 +83,7 @@ def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path, wait_for: Wait
 
 
 def test_a_large_log_is_rotated(tmp_path: Path, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(managed_process, "_MAX_LOG_BYTES", 2)
+    monkeypatch.setattr(restarting_process, "_MAX_LOG_BYTES", 2)
     with a_process(tmp_path, RUNS) as process:
         wait_for(lambda: starts(tmp_path), "the process to run")
         process.poll()
@@ -94,7 +94,7 @@ def test_a_large_log_is_rotated(tmp_path: Path, wait_for: WaitFor, monkeypatch: 
 def test_a_process_exits_with_its_parent(tmp_path: Path, wait_for: WaitFor) -> None:
     parent = f"""
 import os, pathlib, sys
-from pipeline.local.managed_process import ManagedProcess
+from pipeline.local.restarting_process import ManagedProcess
 folder = pathlib.Path({str(tmp_path)!r})
 command = [sys.executable, "-c", {RUNS!r}]
 ManagedProcess("it", command, output=folder / "out.log", environment={{**os.environ, "MARK": str(folder)}})

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from jobs.outcomes import (
+from jobs.run_outcomes import (
     Accept,
     Adopt,
     BackOff,

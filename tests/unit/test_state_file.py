@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pipeline.local.env_file import FILE, completed, environment, write_environment
+from pipeline.local.state_file import FILE, completed, environment, write_environment
 
 UP = {
     "REDIS_URL": "redis://127.0.0.1:1234/0",

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from standardwebhooks import Webhook
 
-from pipeline.batches.documents import BatchStatus
+from pipeline.batches.json_documents import BatchStatus
 from pipeline.domain.formatting import dollars, duration, pluralize
 from pipeline.domain.model import BatchRow
 from pipeline.domain.results import timestamp

@@ -10,7 +10,7 @@ import structlog
 
 from jobs.context import Context
 from jobs.leases import Leased, run_fields
-from jobs.outcomes import (
+from jobs.run_outcomes import (
     Accept,
     AccountEffect,
     Adopt,

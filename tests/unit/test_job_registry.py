@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.table import FUNCTIONS
+from jobs.registry import FUNCTIONS
 from pipeline.batches.job_queue import Job
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from cronsim import CronSim
 
-from pipeline.schedules.cron import MACROS, Cron, zone
+from pipeline.schedules.cron_expression import MACROS, Cron, zone
 
 CHANGES = [
     ("Europe/Berlin", "2024-03-31"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from pipeline.batches.documents import Account, Batch, BatchStatus, Item
+from pipeline.batches.json_documents import Account, Batch, BatchStatus, Item
 from pipeline.domain.model import BatchRow, ItemRow, Review
 from pipeline.domain.results import item_document
 from pipeline.ledger.records import AccountRow
