@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from pipeline.cli.options import json_option, service, settings, state_option
+from pipeline.cli.options import json_option, ledger, service, settings, state_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,15 +30,12 @@ def command(ctx: click.Context, as_json: bool, state: Path) -> None:
     if ctx.invoked_subcommand is not None:
         return
     from pipeline.cli.terminal import console, print_json
-    from pipeline.ledger.ledger import Ledger
     from pipeline.schedules.store import ScheduleStore
     from pipeline.schedules.summary import document, summary
 
     config = settings(state)
     states = ScheduleStore.connect(config.redis_url)
-    ledger = Ledger.connect(config.redis_url)
-    ledger.check_schema()
-    schedules = summary(config.schedules, states, ledger, states.now())
+    schedules = summary(config.schedules, states, ledger(state), states.now())
     if as_json:
         print_json(document(schedules))
     else:

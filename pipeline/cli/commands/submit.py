@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import json_option, settings, state_option
+from pipeline.cli.options import json_option, service, settings, state_option
 from pipeline.domain.results import results_uri
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ def command(file: str, batch_id: str | None, wait: bool, dry_run: bool, as_json:
 
     FILE is a path, - for stdin, or an s3:// URI. Exit codes: 0, 2 invalid, 3 Redis or S3 is unavailable.
     """
-    from pipeline.batches.service import Service
     from pipeline.manifest.loader import load_manifest
     from pipeline.storage.s3 import Storage
 
@@ -40,9 +39,7 @@ def command(file: str, batch_id: str | None, wait: bool, dry_run: bool, as_json:
 
         show(loaded.manifest, config, as_json=as_json)
         return
-    app = Service.connect(config)
-    app.ledger.check_schema()
-    _submit(app, loaded, batch_id, wait=wait, as_json=as_json)
+    _submit(service(state), loaded, batch_id, wait=wait, as_json=as_json)
 
 
 def _submit(app: Service, loaded: LoadedManifest, batch_id: str | None, *, wait: bool, as_json: bool) -> None:
