@@ -62,7 +62,7 @@ class Settings(BaseModel):
     """File of the trigger rules."""
     events_token: SecretStr | None = None
     """Token that may only post S3 events to /events/s3. `api_token` may do that too."""
-    web_threads: Annotated[int, Field(ge=2)] = 16
+    web_threads: Annotated[int, Field(ge=2)] = 32
     """Threads of a web process. At most half of them serve live progress pages."""
     notify_secret: SecretStr | None = None
     """Key that signs notifications, `whsec_…`. During a rotation: `NEW,OLD`. Unset: derived from `secret`."""

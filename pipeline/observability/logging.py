@@ -15,14 +15,14 @@ import structlog
 
 _STDERR = 2
 _MAX_WAITING_LINES = 10_000
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
+"""One encoder for all lines: `json.dumps` with options makes a new one for each."""
 
 
 def configure() -> None:
     """Write events to stderr: JSON, or coloured text on a terminal."""
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer()
-        if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
+        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(_to_json)
     )
     writer = LineWriter(_STDERR)
     structlog.configure(
@@ -37,6 +37,10 @@ def configure() -> None:
         logger_factory=lambda *_: writer,
         cache_logger_on_first_use=True,
     )
+
+
+def _to_json(event: object, **_: object) -> str:
+    return _ENCODER.encode(event)
 
 
 class LineWriter:

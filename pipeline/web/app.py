@@ -23,7 +23,7 @@ from pipeline.web.api import batch_events, batches, docs_page, image_upload
 from pipeline.web.api.endpoints import Endpoints
 from pipeline.web.callbacks import receiver, s3_events
 from pipeline.web.callbacks.buffered_counter import BufferedCounter
-from pipeline.web.callbacks.callback_batcher import CallbackBatcher
+from pipeline.web.callbacks.callback_writer import CallbackWriter
 from pipeline.web.dashboard import home
 from pipeline.web.security import authentication, headers, login
 from pipeline.web.security.api_tokens import Tokens
@@ -73,12 +73,12 @@ def _check_schema(service: Service) -> None:
 
 def _callbacks(service: Service) -> Blueprint:
     secret, redis_url = service.settings.secret.get_secret_value(), service.settings.redis_url
-    batcher = CallbackBatcher(
+    writer = CallbackWriter(
         Ledger.connect(redis_url, socket_timeout_s=_CALLBACK_TIMEOUT_S).runs,
         JobQueue(redis_url, socket_timeout_s=_CALLBACK_TIMEOUT_S),
     )
     counter = BufferedCounter(service.ledger.counters.count_callbacks)
-    return receiver.blueprint(CallbackSigner(secret) if secret else None, batcher.record, counter.add)
+    return receiver.blueprint(CallbackSigner(secret) if secret else None, writer.record, counter.add)
 
 
 def _s3_events(service: Service, tokens: Tokens) -> Blueprint:

@@ -17,7 +17,7 @@ from pipeline.errors import Unreachable
 from pipeline.ledger.ledger import Ledger
 from pipeline.settings import Settings
 from pipeline.web import create_app
-from pipeline.web.callbacks.callback_batcher import CallbackBatcher
+from pipeline.web.callbacks.callback_writer import CallbackWriter
 from pipeline.web.callbacks.receiver import MAX_CALLBACK_BYTES
 
 SECRET = "a-secret-of-the-tests"
@@ -133,21 +133,21 @@ def test_every_callback_of_a_burst_is_recorded(client: FlaskClient, ledger: Ledg
 
 
 def test_a_burst_of_callbacks_is_recorded_together(ledger: Ledger, redis_url: str) -> None:
-    batcher = CallbackBatcher(ledger.runs, JobQueue(redis_url))
+    writer = CallbackWriter(ledger.runs, JobQueue(redis_url))
     runs = some_running(ledger, 300)
     before = _scripts_run(ledger)
     with ThreadPoolExecutor(64) as vendors:
-        list(vendors.map(lambda run: batcher.record(run, "", ""), runs))
+        list(vendors.map(lambda run: writer.record(run, "", ""), runs))
     assert _scripts_run(ledger) - before <= len(runs)
     assert {due.run for due in dues(ledger, 400)} == set(runs)
 
 
 def test_a_redis_failure_fails_all_waiting_callbacks(redis_url: str) -> None:
-    batcher = CallbackBatcher(Ledger.connect("redis://127.0.0.1:1/0").runs, JobQueue(redis_url))
+    writer = CallbackWriter(Ledger.connect("redis://127.0.0.1:1/0").runs, JobQueue(redis_url))
 
     def fails(number: int) -> bool:
         try:
-            batcher.record(RunId("b", f"i{number}", 1), "", "")
+            writer.record(RunId("b", f"i{number}", 1), "", "")
         except Unreachable:
             return True
         return False

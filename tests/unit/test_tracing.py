@@ -21,7 +21,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(api, "get_tracer", provider.get_tracer)
+    monkeypatch.setattr(api, "get_tracer_provider", lambda: provider)
     return exporter
 
 
