@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -18,8 +17,8 @@ from rq.worker import WorkerStatus
 
 from jobs import worker_slots
 from jobs.context import context, stopping
-from jobs.registry import FUNCTIONS
-from pipeline.errors import DailiesError, IncompatibleSchema, StorageError
+from jobs.registry import ListedJob
+from pipeline.errors import IncompatibleSchema, StorageError
 from pipeline.ledger.redis_client import NO_RETRY
 from pipeline.shutdown import signal_safe_setter
 
@@ -30,26 +29,6 @@ _SCHEDULER_STOP_S = 5.0
 
 log = structlog.get_logger()
 _set_stopping = signal_safe_setter(stopping)
-
-
-class JobRefused(DailiesError):
-    """The job is not in jobs.registry: it was not run."""
-
-
-class ListedJob(Job):
-    """A job that runs only functions of `jobs.registry`: a name that Redis holds is never imported."""
-
-    @property
-    def func(self) -> Callable[..., None]:
-        """Return the function of this job. Raises JobRefused, and RQ moves the job to its failed jobs."""
-        name = str(self.func_name)
-        if name not in FUNCTIONS:
-            log.error("job_refused", job=self.id, function=name)
-            raise JobRefused(f"Job {self.id} names {name!r}, which is not in jobs.registry: it was not run. Delete it.")
-        return FUNCTIONS[name]
-
-    # RQ imports callbacks by the names that the job's hash holds. No job of this service has callbacks.
-    success_callback = failure_callback = stopped_callback = None
 
 
 class NonForkingWorker(SimpleWorker):
