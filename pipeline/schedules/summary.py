@@ -12,7 +12,6 @@ from pipeline.domain.model import BatchRow
 from pipeline.domain.results import timestamp
 from pipeline.errors import NoSuchBatch
 from pipeline.ledger.batches import BatchStore
-from pipeline.ledger.ledger import Ledger
 from pipeline.schedules.occurrences import next_times
 from pipeline.schedules.schedule import Schedule
 from pipeline.schedules.schedule_loader import load_schedules
@@ -47,11 +46,11 @@ class ScheduleSummary:
 
 
 def summary(
-    file: Path, store: ScheduleStore, ledger: Ledger, now: datetime, *, limit: int | None = None
+    file: Path, store: ScheduleStore, batches: BatchStore, now: datetime, *, limit: int | None = None
 ) -> ScheduleSummary:
     """Return the state of all schedules, or of the first `limit`. Raises Unreachable."""
     loaded = load_schedules(file, store)
-    views = tuple(_view(schedule, store, ledger.batches, now) for schedule in loaded.schedules[:limit])
+    views = tuple(_view(schedule, store, batches, now) for schedule in loaded.schedules[:limit])
     return ScheduleSummary(views, loaded.file_error or (store.file().error if loaded.text is None else None))
 
 

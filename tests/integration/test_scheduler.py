@@ -201,7 +201,7 @@ def test_an_invalid_edit_keeps_the_last_valid_file_also_after_a_restart(schedule
     schedule_folder.file.write_text("")
     schedule_folder.scheduler().start_due(MIDNIGHT + 2 * MINUTE)
     assert len(schedule_folder.batches()) == 3
-    found = summary(schedule_folder.file, schedule_folder.store, schedule_folder.service.ledger, MIDNIGHT)
+    found = summary(schedule_folder.file, schedule_folder.store, schedule_folder.service.ledger.batches, MIDNIGHT)
     assert ":1:1: " in str(found.file_error)
     assert [view.schedule.name for view in found.schedules] == ["often"]
     schedule_folder.schedules()
@@ -309,12 +309,12 @@ def test_the_summary_has_next_times_batches_and_pauses(schedule_folder: Schedule
     scheduler.start_due(at("2026-10-23T21:00:00"))
     scheduler.start_due(at("2026-10-23T22:00:00"))
     now = at("2026-10-24T12:00:00")
-    shown = document(summary(schedule_folder.file, schedule_folder.store, schedule_folder.service.ledger, now))
+    shown = document(summary(schedule_folder.file, schedule_folder.store, schedule_folder.service.ledger.batches, now))
     (nightly,) = shown["schedules"]
     assert nightly["next"][:2] == ["2026-10-25T00:00:00+02:00", "2026-10-26T00:00:00+01:00"]
     assert [batch["id"] for batch in nightly["batches"]] == ["nightly-20261023T2200Z"]
     assert nightly["not_made"] == []
     scheduler.pause("nightly", now)
-    shown = document(summary(schedule_folder.file, schedule_folder.store, schedule_folder.service.ledger, now))
+    shown = document(summary(schedule_folder.file, schedule_folder.store, schedule_folder.service.ledger.batches, now))
     assert shown["schedules"][0]["next"] == []
     assert shown["schedules"][0]["paused"] is True

@@ -35,7 +35,7 @@ def command(ctx: click.Context, as_json: bool, state: Path) -> None:
 
     config = settings(state)
     states = ScheduleStore.connect(config.redis_url)
-    schedules = summary(config.schedules, states, ledger(state), states.now())
+    schedules = summary(config.schedules, states, ledger(state).batches, states.now())
     if as_json:
         print_json(document(schedules))
     else:

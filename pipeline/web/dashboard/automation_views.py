@@ -9,8 +9,8 @@ from flask import Blueprint, redirect
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from pipeline.batches.service import Service
 from pipeline.domain.formatting import duration
+from pipeline.ledger.batches import BatchStore
 from pipeline.schedules.scheduler import Scheduler
 from pipeline.schedules.summary import ScheduleSummary, summary
 from pipeline.triggers.rule import Rule, Source
@@ -33,16 +33,18 @@ class TriggerView:
 class AutomationViews:
     """Reads the schedules and triggers in force and their state. Every method may raise Unreachable."""
 
-    def __init__(self, service: Service) -> None:
-        self._ledger = service.ledger
-        self._scheduler = Scheduler.of(service)
-        self._rules = RuleLoader(service.settings.triggers)
-        self._trigger_store = TriggerStore.connect(service.settings.redis_url)
+    def __init__(
+        self, scheduler: Scheduler, rules: RuleLoader, trigger_store: TriggerStore, batches: BatchStore
+    ) -> None:
+        self._scheduler = scheduler
+        self._rules = rules
+        self._trigger_store = trigger_store
+        self._batches = batches
 
     def schedules(self) -> ScheduleSummary:
         """Return the first MAX_SHOWN schedules in force."""
         states = self._scheduler.store
-        return summary(self._scheduler.file, states, self._ledger, states.now(), limit=MAX_SHOWN)
+        return summary(self._scheduler.file, states, self._batches, states.now(), limit=MAX_SHOWN)
 
     def triggers(self) -> Sequence[TriggerView]:
         """Return the first MAX_SHOWN triggers in force."""

@@ -14,6 +14,9 @@ from pipeline.domain.states import ended_count
 from pipeline.errors import NoSuchBatch
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.queries import BatchPage, QueryStore
+from pipeline.schedules.scheduler import Scheduler
+from pipeline.triggers.rule_loader import RuleLoader
+from pipeline.triggers.store import TriggerStore
 from pipeline.web.dashboard import batch_page, new_batch, presigned_redirects
 from pipeline.web.dashboard.automation_views import AutomationViews
 from pipeline.web.dashboard.charts import HEIGHT, WIDTH, progress_parts, spend_bars
@@ -31,7 +34,13 @@ def add_to(app: Flask, service: Service) -> None:
         origin if origin == "https:" else f"{origin}/" for origin in image_origins(service.settings.fetch_hosts)
     )
     app.add_template_test(lambda image: image.startswith(origins), "displayable")
-    automation_views = AutomationViews(service)
+    settings = service.settings
+    automation_views = AutomationViews(
+        Scheduler.of(service),
+        RuleLoader(settings.triggers),
+        TriggerStore.connect(settings.redis_url),
+        service.ledger.batches,
+    )
     for part in (
         _home(service.ledger, QueueMonitor(service.settings.redis_url), automation_views),
         new_batch.blueprint(service.settings, service.storage),
