@@ -88,7 +88,7 @@ def test_the_same_id_from_two_processes_is_one_batch(up: Up, sandbox: Sandbox, t
         for _ in range(2)
     ]
     for process in pair:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
         assert output.splitlines()[-1] == b"same"
     assert up.run("submit", manifest, "--batch-id", "same", "--wait").splitlines()[-1] == "same"

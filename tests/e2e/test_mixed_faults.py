@@ -131,7 +131,7 @@ def test_with_faults_of_vendor_cdn_and_callbacks_every_item_ends_correctly_and_i
 ) -> None:
     prompts = [*PASSING, *PAID, *LASTING]
     batch = submit(up, sandbox, tmp_path, prompts, attempts=2)
-    until(lambda: up.status(batch)["finished"], "the batch to end", 240)
+    until(lambda: up.status(batch)["finished"], "the batch to end")
     status = up.status(batch)
     rows = {item["prompt"]: item for item in results(storage, status)["items"]}
 

@@ -36,6 +36,6 @@ def test_a_manual_batch_ends_and_the_waiting_occurrence_starts(up: Up, tmp_path:
     until(lambda: up.status(first)["status"] == "succeeded", "the manual batch")
     second = f"yearly-{occurrence_text(waiting.moment)}"
     ledger = Ledger.connect(up.environment["REDIS_URL"])
-    until(lambda: second in {row.id for row in ledger.queries.recent_batches()}, "the waiting occurrence", timeout_s=70)
+    until(lambda: second in {row.id for row in ledger.queries.recent_batches()}, "the waiting occurrence")
     until(lambda: up.status(second)["status"] == "succeeded", "its batch")
     assert f"{second}  succeeded" in up.run("schedules")

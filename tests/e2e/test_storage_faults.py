@@ -82,7 +82,7 @@ def test_errors_of_s3_are_shown_and_the_batch_completes_once_s3_works(
     until(lambda: uploads(storage, status["output"]) or _ended(ledger), "a copy to be under way")
     for pid in up.pids("rq worker"):
         os.kill(pid, signal.SIGKILL)
-    until(lambda: _ended(ledger), "the copies to be made", 90)
+    until(lambda: _ended(ledger), "the copies to be made")
     proxy.fail(0)
     up.run("retry", "b")
     up.run("watch", "b")

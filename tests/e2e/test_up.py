@@ -132,7 +132,7 @@ def refusal(*args: str, environment: Mapping[str, str]) -> str:
     """Return the error of an `up` that does not start."""
     command = [*PIPELINE, "up", *args]
     env = {**bare_environment(), **environment}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     return done.stderr
@@ -153,7 +153,7 @@ def test_the_error_for_a_port_in_use_names_it(tmp_path: Path) -> None:
 def test_the_demo_succeeds_and_its_files_are_readable_by_its_user_only(tmp_path: Path) -> None:
     done = subprocess.run(
         [*PIPELINE, "demo", "--state", str(tmp_path / "state")],
-        cwd=ROOT, env=bare_environment(), capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, env=bare_environment(), capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 succeeded, 1 failed as expected" in done.stdout

@@ -168,7 +168,7 @@ def test_watch_ends_with_the_batch(ledger: Ledger) -> None:
     running(ledger)
     succeed(ledger, dues(ledger)[0])
     finish(ledger, "b", BatchState.SUCCEEDED)
-    watching.join(timeout=30)
+    watching.join(timeout=120)
     assert results[0].exit_code == 0
     assert "b succeeded 1/1" in results[0].stdout
     assert "\x1b" not in results[0].stdout

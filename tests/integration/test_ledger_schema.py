@@ -113,7 +113,7 @@ def test_a_newer_version_stops_a_worker_with_a_message(ledger: Ledger, redis_url
         env={**os.environ, "REDIS_URL": redis_url},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert worker.returncode == IncompatibleSchema.exit_code, worker.stderr
     assert "Upgrade this program" in worker.stdout + worker.stderr

@@ -29,7 +29,7 @@ def queue(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Queue:
 def run_worker() -> str:
     """Run a worker, started as in the Procfile, until the queue is empty. Return its log."""
     rq = Path(sys.executable).with_name("rq")
-    return subprocess.run([str(rq), *WORKER], capture_output=True, text=True, timeout=60, check=True).stderr
+    return subprocess.run([str(rq), *WORKER], capture_output=True, text=True, timeout=300, check=True).stderr
 
 
 def test_a_job_that_is_not_in_the_table_is_refused_and_logged(redis_url: str, queue: Queue, tmp_path: Path) -> None:

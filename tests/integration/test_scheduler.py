@@ -123,7 +123,7 @@ def test_a_scheduler_crash_while_a_batch_starts_loses_no_occurrence(
     servers = (settings.redis_url, str(settings.s3_endpoint), str(settings.output))
     crashed = subprocess.run(
         [sys.executable, "-c", CRASHES_ON_SUBMIT, *servers, str(schedule_folder.file), when, MIDNIGHT.isoformat()],
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert crashed.returncode == 9

@@ -139,7 +139,7 @@ def test_the_cron_process_enqueues_json_jobs_that_a_worker_runs(
     assert [json.loads(job.data) for job in queue.jobs] == [[job.func_name, None, [], {}] for job in cron.get_jobs()]
     rq = Path(sys.executable).with_name("rq")
     worker = ("worker", "-c", "config.rq", "-w", "jobs.worker.NonForkingWorker", "-S", "json", "--burst", "dailies")
-    done = subprocess.run([str(rq), *worker], cwd=ROOT, timeout=60, capture_output=True, text=True, check=True)
+    done = subprocess.run([str(rq), *worker], cwd=ROOT, timeout=300, capture_output=True, text=True, check=True)
     (row,) = ledger.queries.recent_batches()
     assert row.trigger == "schedule:often", done.stderr
 

@@ -190,7 +190,7 @@ def test_wait_ends_with_the_batch_and_its_outcome_is_the_exit_code(
         (claim,) = ledger.runs.mark_posting(claims(ledger))
         ledger.runs.end(claim.run, claim.lease, SUBMITTING, FAILED, {"error": "no"})
     finish(ledger, "mine", outcome)
-    waiting.join(timeout=30)
+    waiting.join(timeout=120)
     printed = json.loads(results[0].stdout)
     assert (results[0].exit_code, printed["status"]) == (code, outcome)
     assert f"mine {outcome} 1/1" in results[0].stderr

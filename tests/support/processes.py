@@ -34,7 +34,7 @@ def bare_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
 
 
-def until(condition: Callable[[], object], what: str, timeout_s: float = 60) -> None:
+def until(condition: Callable[[], object], what: str, timeout_s: float = 300) -> None:
     """Wait until `condition` holds. Raises AssertionError with `what` after `timeout_s` seconds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -107,9 +107,9 @@ class Up:
         """Send SIGTERM. Return the exit code."""
         assert self.process
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(180)
 
-    def run(self, *args: str, code: int = 0, timeout_s: float = 120) -> str:
+    def run(self, *args: str, code: int = 0, timeout_s: float = 600) -> str:
         """Run another command for the same state and check that it exits with `code`. Return its stdout."""
         completed = subprocess.run(
             [*PIPELINE, *args, "--state", str(self.state)],
