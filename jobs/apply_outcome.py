@@ -6,6 +6,8 @@ journal, and the jobs that can go on are enqueued.
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import structlog
 
 from jobs.context import Context
@@ -141,7 +143,7 @@ def _release(ctx: Context, lease: PollLease, delay_s: float, failure: Failure | 
 
 
 def _record_success(ctx: Context, lease: PollLease, task: Task) -> bool:
-    paid = ctx.service.ledger.runs.record_success(lease, task.cost_usd)
+    paid = ctx.service.ledger.runs.record_success(lease, task.cost_usd or Decimal(0))
     if paid is SuccessResult.NOT_OURS:
         return False
     log.info("run_succeeded", **run_fields(lease), task=task.id, cost_usd=str(task.cost_usd))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import mimetypes
 import re
 
@@ -32,7 +33,8 @@ def copy_outputs(storage: Storage, downloader: Downloader, folder: str, item_id:
 def _copy(storage: Storage, downloader: Downloader, uri: str, output: TaskOutput) -> Output:
     if not output.url:
         # Models that generate text return it in the task itself.
-        return _store_text(storage, uri, output.content or "")
+        text = output.content if isinstance(output.content, str) else json.dumps(output.content, ensure_ascii=False)
+        return _store_text(storage, uri, text)
     with downloader.open(output.url, content_type=output.content_type, size=output.size) as download:
         size = storage.put_stream(uri, download, download.content_type)
         return Output(uri, download.content_type, size, download.sha256)

@@ -162,11 +162,12 @@ def classify_post(
             return PostOutcome(_requeue_refused(lease, error, random_share), back_off)
         case errors.NotSent():
             return PostOutcome(_requeue_refused(lease, error, random_share), BackOff(_FIRST_BACKOFF_S, error))
-        case errors.InsufficientBalance() | errors.NotAuthorized():
-            return PostOutcome(_requeue_refused(lease, error, random_share), Pause(error))
+        case errors.AccountRefused():
+            # The whole account waits, so this fails no item, however often it is refused.
+            return PostOutcome(Requeue(retry_policy.backoff(lease.refusals + 1, random_share)), Pause(error))
         case errors.VendorFault():
             retry = _retry_or_fail(lease.attempts_spent, attempts_allowed, error, random_share)
-            return PostOutcome(retry, BackOff(_FIRST_BACKOFF_S, error))
+            return PostOutcome(retry, BackOff(result.retry_after_s or _FIRST_BACKOFF_S, error))
         case StorageError(retryable=True):
             return PostOutcome(_retry_or_fail(lease.attempts_spent, attempts_allowed, error, random_share))
         case _:
@@ -195,7 +196,8 @@ def classify_poll(
     if isinstance(result, errors.TaskNotFound):
         return _task_not_found(lease, result, random_share)
     if isinstance(result, errors.WiroError):
-        return Release(retry_policy.backoff(_SHORT_OUTAGE_ATTEMPT, random_share))
+        delay_s = retry_policy.backoff(_SHORT_OUTAGE_ATTEMPT, random_share)
+        return Release(max(delay_s, result.retry_after_s or 0))
     if lease.state == ItemState.UNKNOWN:
         return _adopt(result, expected_callback_url)
     if lease.state == ItemState.COLLECTING:

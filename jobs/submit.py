@@ -10,8 +10,8 @@ import structlog
 
 from jobs.apply_outcome import apply_post
 from jobs.context import Context, context
-from jobs.input_files import stored_image
 from jobs.leases import run_fields
+from jobs.run_images import run_image
 from jobs.run_outcomes import PostOutcome, Requeue, classify_post, classify_unposted
 from jobs.worker_slots import work
 from pipeline.batches.job_queue import Job
@@ -19,7 +19,7 @@ from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import StorageError
 from pipeline.ledger.records import BatchConfig, SubmissionLease
 from pipeline.observability import tracing
-from pipeline.wiro.client import FileSource, Run
+from pipeline.wiro.client import ImageField, Run
 from pipeline.wiro.errors import WiroError
 
 log = structlog.get_logger()
@@ -90,14 +90,12 @@ def _revert(ctx: Context, lease: SubmissionLease) -> None:
 
 def _post(ctx: Context, lease: SubmissionLease, config: BatchConfig) -> Run | WiroError | StorageError:
     prompt = {} if lease.prompt is None else {"prompt": lease.prompt}
+    field = ImageField(config.image_field, config.image_kind)
     try:
-        image_url, image_file = _image(ctx, lease)
         return ctx.wiro.run(
             config.model,
             {**config.params, **lease.params, **prompt},
-            image_field=config.image_field if lease.image else None,
-            image_url=image_url,
-            image_file=image_file,
+            image=run_image(ctx, lease.run.batch, lease.image, field) if lease.image else None,
             callback_url=ctx.callback_url(lease.run),
         )
     except WiroError as error:
@@ -105,12 +103,3 @@ def _post(ctx: Context, lease: SubmissionLease, config: BatchConfig) -> Run | Wi
         return error
     except StorageError as error:
         return error
-
-
-def _image(ctx: Context, lease: SubmissionLease) -> tuple[str | None, FileSource | None]:
-    """Return the image of an item as a URL or as a file to upload."""
-    image = lease.image
-    if image is None or not image.startswith("s3://"):
-        return image, None
-    url = ctx.service.ledger.shared_images.url(lease.run.batch, image)
-    return (url, None) if url else (None, stored_image(ctx.service.storage, image))

@@ -75,6 +75,8 @@ class BatchConfig:
     tolerated_failures: str | None = None
     budgeted: bool = False
     notify: str | None = None
+    image_kind: str = "fileinput"
+    """How the field takes the image: `fileinput`, `multifileinput`, `combinefileinput`, or `text` for a URL."""
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,12 @@ POSTS: dict[Exception, PostOutcome] = {
     errors.RateLimited("m"): PostOutcome(Requeue(0.5), BACK_OFF),
     errors.RateLimited("m", 90.0): PostOutcome(Requeue(0.5), BackOff(90.0, "m")),
     errors.NotSent("m"): PostOutcome(Requeue(0.5), BACK_OFF),
+    errors.AccountRefused("m"): PostOutcome(Requeue(0.5), Pause("m")),
+    errors.ModelNotAllowed("m"): PostOutcome(FAILED),
     errors.InsufficientBalance("m"): PostOutcome(Requeue(0.5), Pause("m")),
     errors.NotAuthorized("m"): PostOutcome(Requeue(0.5), Pause("m")),
     errors.VendorFault("m"): PostOutcome(Requeue(1.0, error="m"), BACK_OFF),
+    errors.VendorFault("m", 90.0): PostOutcome(Requeue(1.0, error="m"), BackOff(90.0, "m")),
     errors.Invalid("m"): PostOutcome(FAILED),
     errors.NotFound("m"): PostOutcome(FAILED),
     errors.TaskNotFound("m"): PostOutcome(FAILED),
@@ -143,13 +146,24 @@ def test_the_last_attempt_that_fails_is_the_end_of_the_item(error: Exception) ->
     assert post(SUBMISSION, error, attempts_allowed=2).transition == FAILED
 
 
-@pytest.mark.parametrize(
-    "error", [errors.RateLimited("m"), errors.NotSent("m"), errors.InsufficientBalance("m"), errors.NotAuthorized("m")]
-)
+@pytest.mark.parametrize("error", [errors.RateLimited("m"), errors.NotSent("m")])
 def test_refusals_spend_no_attempt_but_are_limited(error: errors.WiroError) -> None:
     limited = replace(SUBMISSION, refusals=retry_policy.MAX_REFUSALS)
     assert post(SUBMISSION, error, attempts_allowed=1).transition == Requeue(0.5)
     assert post(limited, error).transition == FAILED
+
+
+@pytest.mark.parametrize(
+    "error", [errors.AccountRefused("m"), errors.InsufficientBalance("m"), errors.NotAuthorized("m")]
+)
+def test_an_account_that_cannot_run_never_fails_an_item(error: errors.WiroError) -> None:
+    refused_often = replace(SUBMISSION, refusals=10_000)
+    assert post(refused_often, error, attempts_allowed=1) == PostOutcome(Requeue(30.0), Pause("m"))
+
+
+@pytest.mark.parametrize("error", [errors.RateLimited("m", 90.0), errors.VendorFault("m", 90.0)])
+def test_a_poll_obeys_the_wait_of_the_vendor(error: errors.WiroError) -> None:
+    assert poll(POLL, error) == Release(90.0)
 
 
 def test_a_full_account_never_fails_an_item_and_waits_at_most_ten_seconds() -> None:
