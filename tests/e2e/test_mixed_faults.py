@@ -37,7 +37,7 @@ PASSING = (
 PAID = ("cdn gone", "cdn another host")
 """Faults with which a run is paid but its output cannot be copied: the item fails, and a retry only copies."""
 LASTING = {
-    "run invalid": ("failed", "prompt must be nicer"),
+    "run invalid": ("failed", "Request parameter [timeout] must be between 1 and 9"),
     "detail gone": ("failed", "no longer has the task"),
     "#fail": ("failed", "ValueError: the subject's face could not be found"),
     "run cut, no callback": ("unknown", "no callback came"),
