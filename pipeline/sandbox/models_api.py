@@ -1,4 +1,4 @@
-"""The vendor's HTTP API for models: Tool/Detail and Tool/List."""
+"""The vendor's HTTP API for models: Tool/Detail, Tool/List and Tool/Explore."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pipeline.sandbox.forms import Form
 from pipeline.sandbox.models import MODELS, Model
 from pipeline.sandbox.state import STATE, request_form
 
+_RESULT: dict[str, Any] = {"result": True, "errors": []}
+
 routes = web.RouteTableDef()
 
 
@@ -18,7 +20,7 @@ async def tool_detail(request: web.Request) -> web.Response:
     """Return a model: its price and its parameters."""
     form = await request_form(request)
     model = request.app[STATE].engine.model(f"{form.text('slugowner')}/{form.text('slugproject')}")
-    return _response(request, [model], 1)
+    return web.json_response(_RESULT | {"total": "1", "tool": _tools(request, [model])})
 
 
 @routes.post("/v1/Tool/List")
@@ -30,7 +32,16 @@ async def tool_list(request: web.Request) -> web.Response:
     if form.text("order").upper() == "DESC":
         found.reverse()
     start = form.number("start", 0)
-    return _response(request, found[start : start + form.number("limit", 20)], len(found))
+    page = found[start : start + form.number("limit", 20)]
+    return web.json_response(_RESULT | {"total": str(len(found)), "tool": _tools(request, page)})
+
+
+@routes.post("/v1/Tool/Explore")
+async def tool_explore(request: web.Request) -> web.Response:
+    """Return all models, in one group. Only the vendor's own clients use this endpoint."""
+    models = list(map(request.app[STATE].engine.model, MODELS))
+    group = {"id": "1", "title": "Models", "total": str(len(models)), "tools": _tools(request, models)}
+    return web.json_response(_RESULT | {"explore": [group]})
 
 
 def _matches(model: Model, form: Form) -> bool:
@@ -42,7 +53,6 @@ def _matches(model: Model, form: Form) -> bool:
     )
 
 
-def _response(request: web.Request, models: list[Model], total: int) -> web.Response:
+def _tools(request: web.Request, models: list[Model]) -> list[dict[str, Any]]:
     quoted = request.app[STATE].engine.options.quoted_categories
-    tools: list[dict[str, Any]] = [model.as_json(quoted_categories=quoted) for model in models]
-    return web.json_response({"result": True, "errors": [], "total": str(total), "tool": tools})
+    return [model.as_json(quoted_categories=quoted) for model in models]

@@ -103,6 +103,7 @@ def test_models_are_listed_and_described(sandbox: Sandbox) -> None:
     page = post(sandbox, "/Tool/List", {"start": "0", "limit": "20", "search": "hailuo", "categories": []})
     assert (page["total"], page["tool"][0]["cleanslugproject"]) == ("1", SUBJECT.partition("/")[2])
     assert int(post(sandbox, "/Tool/List", {"limit": "2"})["total"]) > 2
+    assert len(post(sandbox, "/Tool/Explore")["explore"][0]["tools"]) > 2
     (tool,) = post(sandbox, "/Tool/Detail", {"slugowner": "ACME", "slugproject": "Video-Tiers"})["tool"]
     assert tool["categories"] == ["tool", "image-to-video"]
     assert len(json.loads(tool["dynamicprice"])) == 4
