@@ -197,6 +197,12 @@ def test_public_options_contain_no_secrets() -> None:
     assert not {"api_key", "api_secret"} & Options().public().keys()
 
 
+def test_the_docs_name_every_option() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+    options = {name for name, field in Options.model_fields.items() if field.description}
+    assert not [name for name in options if name not in page and name.replace("_", "-") not in page]
+
+
 def test_the_least_recently_used_bytes_are_removed_first() -> None:
     cache: BytesCache[str] = BytesCache(10)
     cache.put("a", b"12345")
