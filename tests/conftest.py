@@ -76,7 +76,8 @@ def bucket(s3_server: S3Env, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def sandbox_server() -> Iterator[Sandbox]:
-    with running_sandbox(task_s=0.2) as sandbox:
+    # The client must use a fresh nonce for each request, although the vendor's own samples repeat theirs.
+    with running_sandbox(task_s=0.2, strict_nonce=True) as sandbox:
         yield sandbox
 
 
