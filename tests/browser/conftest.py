@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from importlib.resources import files
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, StorageState, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect, sync_playwright
 from support.browser import NoBrowser, launch
 from support.browser_app import BrowserApp, PageErrors, sign_in
+
+MAX_WAIT_MS = 60_000
+expect.set_options(timeout=MAX_WAIT_MS)
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +56,7 @@ def context(browser: Browser, up: BrowserApp, seen: PageErrors, cookies: Storage
     opened = browser.new_context(
         base_url=up.url, viewport={"width": 1280, "height": 900}, accept_downloads=True, storage_state=cookies
     )
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(MAX_WAIT_MS)
     opened.on("page", seen.watch)
     opened.new_page()
     yield opened
