@@ -46,11 +46,19 @@ class TooManyTasks(WiroError):
         self.allowed = allowed
 
 
-class InsufficientBalance(WiroError):
+class AccountRefused(WiroError):
+    """The account cannot run: it is suspended, lacks a permission, or its spend limit is reached."""
+
+
+class ModelNotAllowed(WiroError):
+    """The team of the project may not run this model. Allow it at the vendor, or use another model."""
+
+
+class InsufficientBalance(AccountRefused):
     """The balance of the account is too low. Add funds at the vendor, then run `dailies resume`."""
 
 
-class NotAuthorized(WiroError):
+class NotAuthorized(AccountRefused):
     """The vendor rejected the key, the signature or the IP address. Check WIRO_API_KEY and WIRO_API_SECRET."""
 
 

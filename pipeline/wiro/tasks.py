@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -40,7 +40,7 @@ class Task:
     status: str
     pexit: str
     """Exit code of the model's process, '0' for success."""
-    cost_usd: Decimal
+    cost_usd: Decimal | None
     elapsed_s: Decimal | None
     created: datetime | None
     started: datetime | None
@@ -49,6 +49,12 @@ class Task:
     outputs: tuple[TaskOutput, ...]
     failure_reason: str
     """The last line of the model's stderr, if the vendor sent it."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """The parameters of the run as the vendor stored them."""
+    text: str = ""
+    """What the model printed: the merged text of a language model."""
+    model: str = ""
+    """"owner/name" in lower case."""
 
     @property
     def queued(self) -> bool:
@@ -68,7 +74,7 @@ class Task:
     @property
     def succeeded(self) -> bool:
         """Whether the task succeeded. Only success is billed, so a task with a cost and no `pexit` succeeded."""
-        return self.status == ENDED and (self.pexit == "0" or (not self.pexit and self.cost_usd > 0))
+        return self.status == ENDED and (self.pexit == "0" or (not self.pexit and bool(self.outputs)))
 
 
 def parse_task(document: Mapping[str, Any], *, token: str, task_id: str) -> Task:
@@ -115,7 +121,7 @@ def _task(fields: Mapping[str, Any], token: str, task_id: str) -> Task:
         token=to_id(fields.get("socketaccesstoken")) or token,
         status=status,
         pexit=pexit,
-        cost_usd=to_number(fields.get("totalcost")) or Decimal(0),
+        cost_usd=to_number(fields.get("totalcost")),
         elapsed_s=to_number(fields.get("elapsedseconds")),
         created=to_time(fields.get("createtime")),
         started=to_time(fields.get("starttime")),
