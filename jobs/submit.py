@@ -12,7 +12,7 @@ from jobs.apply_outcome import apply_post
 from jobs.context import Context, context
 from jobs.leases import run_fields
 from jobs.run_images import run_image
-from jobs.run_outcomes import PostOutcome, Requeue, classify_post, classify_unposted
+from jobs.run_outcomes import PostOutcome, Requeue, classify_post, classify_unposted, requeue_unposted
 from jobs.worker_slots import work
 from pipeline.batches.job_queue import Job
 from pipeline.domain.states import BatchState, Stop
@@ -23,6 +23,9 @@ from pipeline.wiro.client import ImageField, Run
 from pipeline.wiro.errors import WiroError
 
 log = structlog.get_logger()
+
+_MAX_UNPROVEN_RUNS = 3
+"""Runs that are posted at a time while it is open whether the account can run: more would only be refused as well."""
 
 
 def submit() -> None:
@@ -40,7 +43,9 @@ def submit_pending(ctx: Context) -> None:
 
 def _claim(ctx: Context, limit: int) -> Sequence[SubmissionLease]:
     settings, job_queue = ctx.service.settings, ctx.service.job_queue
-    claims = ctx.service.ledger.runs.claim_pending(limit, lease_s=settings.lease_s, max_active=settings.max_active)
+    claims = ctx.service.ledger.runs.claim_pending(
+        limit, lease_s=settings.lease_s, max_active=settings.max_active, max_unproven=_MAX_UNPROVEN_RUNS
+    )
     for batch_id in claims.out_of_budget:
         ctx.service.control.stop(batch_id, Stop.BUDGET, [BatchState.RUNNING])
     if len(claims.runs) == limit:
@@ -76,6 +81,9 @@ def _submit(ctx: Context, lease: SubmissionLease) -> None:
             _revert(ctx, lease)
             return
         config = ctx.batch_config(lease.run.batch)
+        if ctx.refusals.is_refused(config.model):
+            apply_post(ctx, lease, PostOutcome(requeue_unposted(random.random())))
+            return
         result = _post(ctx, lease, config)
         outcome = classify_post(lease, result, attempts_allowed=config.attempts, random_share=random.random())
         apply_post(ctx, lease, outcome)

@@ -7,6 +7,7 @@ succeed later.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 
 class DailiesError(Exception):
@@ -94,6 +95,15 @@ class InvalidBatchId(DailiesError):
             f"{batch_id!r} is not a valid batch id. Use up to 128 letters, digits, '.', '_' and '-'. Start with a "
             "letter or a digit, and do not use '..'."
         )
+
+
+class AmountTooLarge(DailiesError):
+    """The amount of money is larger than the ledger can count."""
+
+    exit_code = 2
+
+    def __init__(self, usd: Decimal, max_usd: Decimal) -> None:
+        super().__init__(f"{usd:f} USD is more than the ledger can count. Use at most {max_usd:,f} USD.")
 
 
 class BatchOnlyOnS3(DailiesError):

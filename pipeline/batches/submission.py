@@ -145,7 +145,7 @@ class Submission:
     def _load_items(self, batch_id: str, items: tuple[Item, ...]) -> None:
         counts = Counter(item.image for item in items if item.image and item.image.startswith("s3://"))
         self._ledger.shared_images.add(batch_id, (image for image, count in counts.items() if count > 1))
-        self._ledger.items.load(batch_id, ((item.id, item_spec(item)) for item in items))
+        self._ledger.items.load(batch_id, ((item.id, item_spec(item), None) for item in items))
 
     def _with_stored_image(self, item: Item, output: str, folder: Path | None, uris: dict[str, str]) -> Item:
         if item.image is None:

@@ -17,6 +17,7 @@ from pydantic import ValidationInfo
 
 from pipeline.domain.durations import parse_duration
 from pipeline.domain.image_types import IMAGE_SUFFIXES
+from pipeline.domain.money import MAX_USD
 from pipeline.domain.s3_names import is_folder_uri, is_object_uri
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 
@@ -137,6 +138,8 @@ def validate_usd(value: object) -> object:
     text = str(value)
     if isinstance(value, bool) or not _USD.fullmatch(text) or not Decimal(text):
         raise ValueError(f'must be US dollars above 0, such as "25.00", not {shown(value)}')
+    if Decimal(text) > MAX_USD:
+        raise ValueError(f"must be at most {MAX_USD:,f} US dollars, not {shown(value)}")
     return Decimal(text)
 
 

@@ -89,7 +89,7 @@ def end(ledger: Ledger, notify: str | None, batch_id: str = "b") -> None:
         row, replace(a_batch_config(row), notify=notify), max_active=0, budget_usd=None, manifest_digest="digest"
     )
     ledger.batches.accept(batch_id)
-    ledger.items.load(batch_id, [("i0", {"image": None, "prompt": "p", "params": {}})])
+    ledger.items.load(batch_id, [("i0", {"image": None, "prompt": "p", "params": {}}, None)])
     ledger.batches.start(batch_id, price_usd=Decimal(0), max_failures=10)
     end_again(ledger, notify, batch_id)
 

@@ -151,6 +151,7 @@ def test_a_problem_that_follows_from_another_is_not_reported() -> None:
         ("output: s3://bucket//b/", "m.yaml:3:9: output must be s3://bucket/prefix/"),
         ("output: 's3://bucket/a\\n/'", "m.yaml:3:9: output must be s3://bucket/prefix/"),
         ("limits: {budget_usd: 0}", "m.yaml:3:22: limits.budget_usd must be US dollars above 0"),
+        ("limits: {budget_usd: '9000000.01'}", "m.yaml:3:22: limits.budget_usd must be at most 9,000,000 US dollars"),
         ("limits: {budget_usd: 1e3}", "m.yaml:3:22: limits.budget_usd must be US dollars above 0"),
         ("limits: {budget_usd: NaN}", "m.yaml:3:22: limits.budget_usd must be US dollars above 0"),
         ("limits: {budget_usd: yes}", "m.yaml:3:22: limits.budget_usd must be US dollars above 0"),
