@@ -10,8 +10,10 @@ import pytest
 from support.manifests import HEAD, ONE, WHOLE, all_problems, an_item, only_problem, parse_manifest
 
 from pipeline.domain.model import Item, Limits, Manifest
+from pipeline.manifest import parser as manifests
 from pipeline.manifest.parser import MAX_ITEMS, derived_id
 from pipeline.manifest.validators import MAX_PARAMS, MAX_PROMPT
+from pipeline.manifest.yaml.document import PathProblem
 
 
 def test_a_manifest_is_expanded_with_all_defaults() -> None:
@@ -302,3 +304,20 @@ def test_hostile_manifests_are_refused_with_short_messages(text: str, expected: 
     assert expected in messages[0]
     assert len(messages) <= 1001
     assert all(len(message) < 400 for message in messages)
+
+
+def test_a_problem_that_is_found_after_parsing_has_the_position_of_its_item() -> None:
+    rows = {"rows.csv": b"id,image,prompt\nr1,https://e.com/r.jpg,x\nr2,https://e.com/r.jpg,x\n"}
+    _, positions = manifests.parse_with_positions(
+        WHOLE.encode(), file="m.yaml", read_rows=rows.__getitem__, local_files=None
+    )
+    # Three items of `items:`, four of `matrix:`, two rows.
+    paths = [(8, "image"), (0, "image"), (2, "prompt"), (5, "image"), (6, "image"), (6, "prompt")]
+    located = positions.locate(PathProblem(path, f"wrong {path[1]}") for path in paths)
+    assert [str(problem) for problem in located] == [
+        "m.yaml:10:22: wrong image",
+        "m.yaml:12:14: wrong prompt",
+        "m.yaml:13:40: wrong image",
+        "m.yaml:13:76: wrong prompt",
+        "rows.csv:3:1: wrong image",
+    ]
