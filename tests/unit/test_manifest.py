@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from support.images import HTML, JPEG
 from support.manifests import HEAD, ONE, WHOLE, all_problems, an_item, only_problem, parse_manifest
 
 from pipeline.domain.model import Item, Limits, Manifest
@@ -264,7 +265,7 @@ def test_a_text_that_is_not_a_mapping_is_refused(text: str) -> None:
 
 def test_image_files_must_be_beside_the_manifest(tmp_path: Path) -> None:
     (tmp_path / "faces").mkdir()
-    (tmp_path / "faces/1.JPG").write_bytes(b"image")
+    (tmp_path / "faces/1.JPG").write_bytes(JPEG)
     (tmp_path / "empty.png").touch()
     (tmp_path / "notes.txt").write_bytes(b"no image")
     (tmp_path / "link.jpg").symlink_to("/etc/passwd")
@@ -282,6 +283,25 @@ def test_image_files_must_be_beside_the_manifest(tmp_path: Path) -> None:
         f"{'a' * 300}.jpg": "image is a file that",
     }.items():
         assert expected in only_problem(f"{HEAD}items: [{{image: '{name}'}}]\n", folder=tmp_path)
+
+
+def test_the_bytes_of_an_image_file_decide_whatever_its_name_is(tmp_path: Path) -> None:
+    accepted = {"a.png": JPEG, "b": JPEG, "c.jfif": JPEG, "d.avif": b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf"}
+    refused = {
+        "a.jpg": (HTML, "image 'a.jpg' is an HTML page, not an image: open its address"),
+        "b.HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "image 'b.HEIC' is a HEIC image: convert it to JPEG"),
+        "c.tiff": (b"II*\0", "image 'c.tiff' is a TIFF image or a camera's raw file: convert it to JPEG"),
+        "d.jpg": (JPEG[:-2], "image 'd.jpg' is truncated: its end is missing"),
+        "._e.jpg": (b"\0\5\x16\7\0\2\0\0", "image '._e.jpg' is an AppleDouble file"),
+        "f.jpg": (b"text", "image 'f.jpg' is not a JPEG, PNG, WebP, GIF, BMP or AVIF image"),
+    }
+    for name, data in accepted.items():
+        (tmp_path / name).write_bytes(data)
+        assert an_item(f"{{image: {name}}}", folder=tmp_path).image == name
+    for name, (data, expected) in refused.items():
+        (tmp_path / name).write_bytes(data)
+        problem = only_problem(f"{HEAD}items:\n  - {{image: {name}}}\n", folder=tmp_path)
+        assert problem.startswith(f"m.yaml:4:13: {expected}")
 
 
 @pytest.mark.parametrize(
