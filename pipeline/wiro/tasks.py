@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,13 +21,16 @@ _MAX_TYPE_CHARS = 100
 
 @dataclass(frozen=True)
 class TaskOutput:
-    """One output of a task: a file at `url`, or `content`. `size` is in bytes, None if unknown."""
+    """One output of a task: a file at `url`, or `content`. `size` is in bytes, None if unknown.
+
+    `content` is text, or the object of an answer that a language model gave, as the vendor sent it.
+    """
 
     name: str
     content_type: str
     size: int | None
     url: str
-    content: str | None = None
+    content: Any | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Task:
     outputs: tuple[TaskOutput, ...]
     failure_reason: str
     """The last line of the model's stderr, if the vendor sent it."""
+    text: str = ""
+    """What the model printed: the merged text of a language model."""
 
     @property
     def queued(self) -> bool:
@@ -123,6 +127,7 @@ def _task(fields: Mapping[str, Any], token: str, task_id: str) -> Task:
         callback_url=to_text(fields.get("callbackurl"))[:MAX_URL_CHARS],
         outputs=parse_outputs(fields.get("outputs")),
         failure_reason=_failure_reason(fields, status, pexit),
+        text=to_text(fields.get("debugoutput")),
     )
 
 
@@ -136,14 +141,12 @@ def _failure_reason(fields: Mapping[str, Any], status: str, pexit: str) -> str:
 
 
 def _output(fields: Mapping[str, Any]) -> TaskOutput:
-    url, content = to_text(fields.get("url")).strip(), fields.get("content")
-    if content is not None and not isinstance(content, str):
-        content = json.dumps(content, ensure_ascii=False, default=str)
+    url = to_text(fields.get("url")).strip()
     media_type = printable_message(to_text(fields.get("contenttype"))).partition(";")[0].strip().lower()
     return TaskOutput(
         name=printable_message(to_text(fields.get("name")))[:_MAX_NAME_CHARS],
         content_type=media_type[:_MAX_TYPE_CHARS],
         size=to_integer(fields.get("size")),
         url=url if len(url) <= MAX_URL_CHARS else "",
-        content=content,
+        content=fields.get("content"),
     )

@@ -135,7 +135,7 @@ def test_text_models_return_content_instead_of_a_file() -> None:
     outputs = task(
         outputs=[{"contenttype": "raw", "content": "hello"}, {"contenttype": "raw", "content": {"a": 1}}]
     ).outputs
-    assert [(output.content, output.url) for output in outputs] == [("hello", ""), ('{"a": 1}', "")]
+    assert [(output.content, output.url) for output in outputs] == [("hello", ""), ({"a": 1}, "")]
 
 
 @pytest.mark.parametrize("outputs", [None, "", {}, [None, 3, {}, {"url": None}, {"name": "x"}]])
