@@ -14,7 +14,7 @@ from pipeline.domain import retry_policy
 from pipeline.domain.model import Output
 from pipeline.domain.results import output_document
 from pipeline.domain.states import BatchState, ItemState, Stop
-from pipeline.errors import CopyFailed, StorageError
+from pipeline.errors import CopyFailed, NoOutput, StorageError
 from pipeline.ledger.records import Counted, Failure, FoundBy, PollLease, SubmissionLease
 from pipeline.wiro import errors
 from pipeline.wiro.client import Run, Task
@@ -258,6 +258,8 @@ def classify_stop(stop: StopTask, error: errors.WiroError | None, *, poll_delay_
 
 def classify_copy_error(lease: PollLease, error: CopyFailed | StorageError, *, random_share: float) -> Release | End:
     """Classify a failed copy of the outputs of a run that is paid."""
+    if isinstance(error, NoOutput):
+        return _fail(f"{error} The run is paid and is not repeated. Change the prompt or the image, and run it anew.")
     if error.retryable and lease.failed_copies + 1 < retry_policy.MAX_COPY_ATTEMPTS:
         return Release(retry_policy.backoff(lease.failed_copies + 1, random_share), failure=Failure.COPY)
     return _fail(

@@ -189,5 +189,12 @@ class OutputGone(CopyFailed):
         super().__init__(message, retryable=True)
 
 
+class NoOutput(CopyFailed):
+    """The vendor's task succeeded without any output. The vendor charges such a run, and a new copy finds no more."""
+
+    def __init__(self) -> None:
+        super().__init__("The vendor's task ended well, but without any output.", retryable=False)
+
+
 class NotificationFailed(OperationFailed):
     """A notification was not delivered."""

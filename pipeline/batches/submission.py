@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.batches.job_queue import Job, JobQueue
-from pipeline.domain.image_types import image_type
+from pipeline.domain.image_types import sniff_file
 from pipeline.domain.model import BatchRow, Item, Manifest
 from pipeline.domain.states import BatchState
-from pipeline.errors import BatchOnlyOnS3, InvalidBatchId, InvalidSettings
+from pipeline.errors import BatchOnlyOnS3, CannotRead, InvalidBatchId, InvalidSettings
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import BatchConfig
 from pipeline.manifest import parser as manifests
@@ -51,7 +51,7 @@ class Submission:
 
         `batch_id`: None for a new one. The same id again returns the same batch, and continues a submission that was
         interrupted. `folder`: the folder of image files. `trigger`: what started the batch.
-        Raises InvalidBatchId, InvalidSettings, BatchOnlyOnS3, StorageError, Unreachable.
+        Raises CannotRead, InvalidBatchId, InvalidSettings, BatchOnlyOnS3, StorageError, Unreachable.
         """
         batch_id = _validate_id(batch_id) if batch_id else _new_id(manifest.name)
         output = join(self._output_prefix(manifest), f"{batch_id}/")
@@ -170,13 +170,16 @@ class Submission:
 
     def _store_file(self, file: Path, output: str) -> str:
         with file.open("rb") as source:
+            image = sniff_file(source)
+            if isinstance(image, str):
+                # It has changed since the manifest was validated.
+                raise CannotRead(f"{file} {image}.")
+            source.seek(0)
             digest = hashlib.file_digest(source, "sha256").hexdigest()
-            suffix = file.suffix.lower()
-            uri = join(output, INPUTS, f"{digest}{suffix}")
+            uri = join(output, INPUTS, f"{digest}{image.suffix}")
             if self._storage.info(uri) is None:
                 source.seek(0)
-                content_type = image_type(suffix)
-                self._storage.put_stream(uri, source, content_type)
+                self._storage.put_stream(uri, source, image.media_type)
         return uri
 
 

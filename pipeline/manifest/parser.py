@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from pipeline.domain.durations import parse_duration
 from pipeline.domain.model import Item, Limits, Manifest
 from pipeline.errors import DailiesError, InvalidManifest, Problem, StorageError
+from pipeline.manifest.item_positions import ItemPositions
 from pipeline.manifest.messages import problems_of
 from pipeline.manifest.rows import Rows, read_rows
 from pipeline.manifest.schema import FREE_KEYS, ITEMS, TEXT_KEYS, ItemEntry, LimitsEntry, ManifestEntry, MatrixEntry
@@ -29,7 +30,7 @@ from pipeline.manifest.validators import DEFAULT_IMAGE_FIELD, DEFAULT_MODEL, MAX
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 from pipeline.manifest.yaml.document import MAX_BYTES, Document, PathProblem, in_order, load
 
-__all__ = ["DEFAULT_MODEL", "MAX_BYTES", "MAX_ITEMS", "derived_id", "dump", "parse"]
+__all__ = ["DEFAULT_MODEL", "MAX_BYTES", "MAX_ITEMS", "derived_id", "dump", "parse", "parse_with_positions"]
 
 _CHUNK = 100
 """How many items are validated together: a chunk with a problem has no valid items."""
@@ -46,7 +47,23 @@ def parse(
     max_bytes: int = MAX_BYTES,
     fill: Fill | None = None,
 ) -> Manifest:
+    """Return the manifest in `text`, see `parse_with_positions`."""
+    return parse_with_positions(
+        text, file=file, read_rows=read_rows, local_files=local_files, max_bytes=max_bytes, fill=fill
+    )[0]
+
+
+def parse_with_positions(
+    text: bytes,
+    *,
+    file: str,
+    read_rows: Callable[[str], bytes],
+    local_files: Path | None,
+    max_bytes: int = MAX_BYTES,
+    fill: Fill | None = None,
+) -> tuple[Manifest, ItemPositions]:
     """Return the manifest in `text`, expanded: matrix and rows become items, every item has an id.
+    Also return where its items are written.
 
     `file`: its name in messages. `read_rows`: returns the bytes of what `items_from` names; an error that it raises is
     a problem of the manifest, unless the error is retryable. `local_files`: the folder of image files; None: image
@@ -76,7 +93,9 @@ def parse(
     all_problems = [*in_order(in_manifest), *in_order([*rows.problems, *from_rows.located_problems()])]
     if all_problems:
         raise InvalidManifest(_truncate(all_problems))
-    return _manifest(entry, [*listed.valid, *_matrix_items(entry.matrix), *from_rows.valid], file)
+    manifest = _manifest(entry, [*listed.valid, *_matrix_items(entry.matrix), *from_rows.valid], file)
+    images, prompts = (len(entry.matrix.images), len(entry.matrix.prompts)) if entry.matrix else (0, 0)
+    return manifest, ItemPositions(document, len(listed.raw), images, prompts, rows)
 
 
 def derived_id(image: str | None, prompt: str | None, params: Mapping[str, Any]) -> str:

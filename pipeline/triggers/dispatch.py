@@ -19,6 +19,7 @@ from pipeline.domain.model import Manifest
 from pipeline.errors import BatchOnlyOnS3, InvalidManifest, Problem
 from pipeline.settings import Settings
 from pipeline.storage.s3 import ObjectInfo, Storage
+from pipeline.storage.stored_images import sniff_object
 from pipeline.triggers import object_version
 from pipeline.triggers.events import Kind, ObjectEvent
 from pipeline.triggers.object_manifest import MAX_MANIFEST_BYTES, ObjectManifestReader, images_manifest
@@ -153,8 +154,9 @@ class Dispatcher:
         if info is None:
             return _not_found(event, rule)
         version = _current_version(event, info, rule)
-        if info.size == 0:
-            return self._reject(rule, version, [Problem(version.uri, 1, 1, "the image is empty")])
+        image = sniff_object(self.storage, info)
+        if isinstance(image, str):
+            return self._reject(rule, version, [Problem(version.uri, 1, 1, f"the image {image}")])
         if not rule.gather_s:
             return self._submit_images(rule, [version])
         if self._has_status_of(rule, version):

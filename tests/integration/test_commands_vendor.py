@@ -22,8 +22,8 @@ name: la
 output: s3://bucket/prefix/
 limits: {budget_usd: "0.10"}
 items:
-  - {id: one, image: "https://example.com/1.jpg", prompt: "[red]smiles[/red]"}
-  - {id: two, image: "https://example.com/2.jpg", prompt: nods}
+  - {id: one, image: "https://example.invalid/1.jpg", prompt: "[red]smiles[/red]"}
+  - {id: two, image: "https://example.invalid/2.jpg", prompt: nods}
 """
 
 

@@ -36,7 +36,7 @@ from jobs.run_outcomes import (
 from pipeline.domain import retry_policy
 from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.states import BatchState, ItemState, Stop
-from pipeline.errors import CopyFailed, OutputGone, StorageError
+from pipeline.errors import CopyFailed, NoOutput, OutputGone, StorageError
 from pipeline.ledger.records import Counted, Failure, FoundBy, PollLease, SubmissionLease
 from pipeline.wiro import errors
 from pipeline.wiro.client import Run, Task
@@ -258,6 +258,14 @@ def test_a_copy_that_can_succeed_later_is_repeated_until_the_last_attempt(error:
 
 def test_a_copy_that_cannot_succeed_is_not_repeated() -> None:
     assert isinstance(classify_copy_error(COLLECTING, CopyFailed("m", retryable=False), random_share=0), End)
+
+
+def test_a_run_that_ended_well_without_any_output_is_final_at_its_first_copy() -> None:
+    ended = classify_copy_error(COLLECTING, NoOutput(), random_share=0)
+    assert isinstance(ended, End)
+    assert ended.to == ItemState.FAILED
+    assert "without any output. The run is paid and is not repeated." in ended.result["error"]
+    assert "retry" not in ended.result["error"]
 
 
 @pytest.mark.parametrize(

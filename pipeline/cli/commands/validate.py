@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import settings, state_option
+from pipeline.cli.options import check_images_option, settings, state_option
 
 
 @click.command("validate")
 @click.argument("file")
+@check_images_option
 @state_option
-def command(file: str, state: Path) -> None:
+def command(file: str, check_images: bool, state: Path) -> None:
     """Check a manifest and print every error as FILE:LINE:COL: message.
 
     FILE is a path, - for stdin, or an s3:// URI. Exit code 2 if the manifest has an error.
@@ -24,9 +25,14 @@ def command(file: str, state: Path) -> None:
     from pipeline.storage.s3 import Storage
 
     try:
-        manifest = load_manifest(file, lambda: Storage(settings(state).s3_endpoint)).manifest
+        loaded = load_manifest(file, lambda: Storage(settings(state).s3_endpoint))
+        if check_images:
+            from pipeline.cli.image_check import check_manifest_images
+
+            check_manifest_images(loaded, settings(state))
     except InvalidManifest as error:
         for problem in error.problems:
             click.echo(escape_control_chars(str(problem)))
         raise SystemExit(error.exit_code) from None
+    manifest = loaded.manifest
     click.echo(f"{file}: valid: {manifest.name}, {pluralize(len(manifest.items), 'item')}, {manifest.model}")
