@@ -24,6 +24,9 @@ class FakeStorage:
     def info(self, uri: str) -> SimpleNamespace:
         return SimpleNamespace(size=4, content_type="image/jpeg")
 
+    def read_range(self, info: SimpleNamespace, start: int, end: int) -> bytes:
+        return b"face"
+
     def open(self, uri: str) -> io.BytesIO:
         return io.BytesIO(b"face")
 
