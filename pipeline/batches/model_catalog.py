@@ -78,7 +78,7 @@ class ModelCatalog:
                     cached, reason = self._read(model)
         if cached is None:
             return ModelLookup(None, reason)
-        schema = parse_model_schema(cached.tool, model)
+        schema = parse_model_schema(cached.tool, _spelling(cached.tool, model))
         is_described = schema.parameters is not None
         return ModelLookup(schema, "" if is_described else f"the vendor describes no parameters of {model}")
 
@@ -146,6 +146,15 @@ class _MemoryCache:
     def put(self, model: str, tool: Mapping[str, Any]) -> None:
         if len(self._models) < _MAX_MODELS:
             self._models[model.lower()] = CachedModel(tool, datetime.now(UTC))
+
+
+def _spelling(tool: Mapping[str, Any], model: str) -> str:
+    """Return the name of a model as the vendor writes it, or as it was given if the vendor's is another one."""
+    for owner, name in (("cleanslugowner", "cleanslugproject"), ("slugowner", "slugproject")):
+        spelling = f"{tool.get(owner)}/{tool.get(name)}"
+        if spelling.lower() == model.lower():
+            return spelling
+    return model
 
 
 def _log_note(model: str, reason: str) -> None:

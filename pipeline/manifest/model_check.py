@@ -19,7 +19,8 @@ from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 from pipeline.manifest.yaml.document import PathProblem
 from pipeline.manifest.yaml.positions import Path
 from pipeline.wiro.errors import NotFound
-from pipeline.wiro.model_schema import ImageField, ModelSchema, Parameter
+from pipeline.wiro.model_schema import URL_KIND, ImageField, ModelSchema, Parameter
+from pipeline.wiro.values import to_param_text
 
 SchemaOf = Callable[[str], ModelSchema | None]
 """Returns the schema of a model ("owner/name"), None if it is not known. Raises NotFound if there is no such model."""
@@ -27,7 +28,6 @@ SchemaOf = Callable[[str], ModelSchema | None]
 _PROMPT = "prompt"
 _NUMBER = "range"
 _CHOICE = "select"
-_TEXT = "text"
 _WITH_URL_TWIN = frozenset({"fileinput", "multifileinput"})
 _FILLED_BY_US = frozenset({"callbackUrl", "projectid"})
 _NUMBER_TEXT = re.compile(r"\s*[-+]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})\s*")
@@ -44,12 +44,12 @@ def image_field_of(given: str | None, schema: ModelSchema | None) -> ImageField 
     """
     if schema is None or schema.parameters is None:
         return ImageField(given or DEFAULT_IMAGE_FIELD, "fileinput")
-    fields = sorted(schema.image_fields, key=lambda field: field.kind == _TEXT)
+    fields = sorted(schema.image_fields, key=lambda field: field.kind == URL_KIND)
     if given is None:
         return fields[0] if fields else None
     named = next((field for field in fields if field.name == given), None)
     if named is None and any(one.id == given and one.kind not in (_NUMBER, _CHOICE) for one in schema.parameters):
-        named = ImageField(given, _TEXT)
+        named = ImageField(given, URL_KIND)
     return named
 
 
@@ -62,7 +62,7 @@ def fit_to_schema(manifest: Manifest, schema: ModelSchema | None) -> Manifest:
     numbers = frozenset(one.id for one in schema.parameters or () if one.kind == _NUMBER)
     return replace(
         fitted,
-        model=schema.model if schema.model.lower() == manifest.model.lower() else manifest.model,
+        model=schema.model,
         params=_with_numbers(manifest.params, numbers),
         items=tuple(
             replace(item, params=_with_numbers(item.params, numbers)) if item.params else item
@@ -227,8 +227,7 @@ def _number_error(least: Decimal | None, most: Decimal | None, value: Any) -> st
 def _is_choice(value: Any, options: Collection[str]) -> bool:
     if isinstance(value, bool):
         return str(value).lower() in {option.lower() for option in options}
-    whole = isinstance(value, float) and value.is_integer()
-    return str(value) in options or (whole and str(int(value)) in options)
+    return to_param_text(value) in options
 
 
 def _number(value: Any) -> Decimal | None:
