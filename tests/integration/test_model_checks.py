@@ -63,7 +63,7 @@ def no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Callable[[str], str]:
+def file(tmp_path: Path) -> Callable[..., str]:
     def write(text: str, name: str = "m.yaml") -> str:
         (tmp_path / name).write_text(text)
         return str(tmp_path / name)
@@ -76,7 +76,7 @@ def dailies(*args: str) -> Result:
 
 
 @pytest.mark.usefixtures("no_redis")
-def test_validate_prints_the_errors_against_the_schema(describe: Describe, file: Callable[[str], str]) -> None:
+def test_validate_prints_the_errors_against_the_schema(describe: Describe, file: Callable[..., str]) -> None:
     describe(PROMPT, IMAGE, SECONDS, RATIO)
     name = file(FOUR_ERRORS)
     result = dailies("validate", name)
@@ -87,7 +87,7 @@ def test_validate_prints_the_errors_against_the_schema(describe: Describe, file:
 
 
 @pytest.mark.usefixtures("no_redis")
-def test_validate_offline_does_not_use_the_schema(describe: Describe, file: Callable[[str], str]) -> None:
+def test_validate_offline_does_not_use_the_schema(describe: Describe, file: Callable[..., str]) -> None:
     describe(PROMPT, IMAGE, SECONDS, RATIO)
     result = dailies("validate", "--offline", file(FOUR_ERRORS))
     assert (result.exit_code, result.stderr) == (0, "")
@@ -95,7 +95,7 @@ def test_validate_offline_does_not_use_the_schema(describe: Describe, file: Call
 
 @pytest.mark.usefixtures("no_redis")
 def test_without_a_key_the_offline_checks_decide(
-    describe: Describe, file: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    describe: Describe, file: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     describe(PROMPT, IMAGE, SECONDS, RATIO)
     monkeypatch.delenv("WIRO_API_KEY")
@@ -106,7 +106,7 @@ def test_without_a_key_the_offline_checks_decide(
 @pytest.mark.usefixtures("no_redis")
 @pytest.mark.parametrize(("fails", "reason"), [(True, "The vendor is away."), (False, "describes no parameters")])
 def test_a_note_says_that_the_schema_is_not_known(
-    describe: Describe, file: Callable[[str], str], fails: bool, reason: str
+    describe: Describe, file: Callable[..., str], fails: bool, reason: str
 ) -> None:
     describe(fails=fails)
     result = dailies("validate", file(FOUR_ERRORS))
@@ -116,10 +116,10 @@ def test_a_note_says_that_the_schema_is_not_known(
 
 
 @pytest.mark.usefixtures("no_redis")
-def test_the_dry_run_shows_the_price_of_each_item_and_their_sum(describe: Describe, file: Callable[[str], str]) -> None:
+def test_the_dry_run_shows_the_price_of_each_item_and_their_sum(describe: Describe, file: Callable[..., str]) -> None:
     describe(PROMPT, IMAGE, SECONDS, prices=PRICES)
     rows = "id,image,prompt,seconds\na,https://e.com/1.jpg,x,5\nb,https://e.com/1.jpg,x,10\n"
-    Path(file("", "rows.csv")).write_text(rows)
+    file(rows, "rows.csv")
     name = file(HEAD.replace("items:\n", "items_from: rows.csv\n"))
     assert "Estimated cost: $0.75.\n" in dailies("submit", name, "--dry-run").stdout
     printed = json.loads(dailies("submit", name, "--dry-run", "--json").stdout)
@@ -129,7 +129,7 @@ def test_the_dry_run_shows_the_price_of_each_item_and_their_sum(describe: Descri
 
 @pytest.mark.usefixtures("no_redis")
 def test_the_dry_run_shows_a_range_and_why_where_the_price_is_open(
-    describe: Describe, file: Callable[[str], str]
+    describe: Describe, file: Callable[..., str]
 ) -> None:
     describe(PROMPT, IMAGE, SECONDS, prices=PRICES)
     name = file(HEAD + "- {image: https://e.com/1.jpg, prompt: a}\n")
@@ -141,7 +141,7 @@ def test_the_dry_run_shows_a_range_and_why_where_the_price_is_open(
 
 
 @pytest.mark.usefixtures("no_redis")
-def test_the_dry_run_says_when_no_price_can_be_known(describe: Describe, file: Callable[[str], str]) -> None:
+def test_the_dry_run_says_when_no_price_can_be_known(describe: Describe, file: Callable[..., str]) -> None:
     describe(PROMPT, IMAGE, SECONDS)
     shown = dailies("submit", file(HEAD + "- {image: https://e.com/1.jpg, prompt: a}\n"), "--dry-run").stdout
     assert "The cost is unknown: the vendor states no price" in shown
