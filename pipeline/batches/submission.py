@@ -95,8 +95,6 @@ class Submission:
     ) -> bool:
         """Create a batch without items. Return False if the id exists. `start_batch` must follow."""
         schema = self._models.schema(manifest.model)
-        manifest = fit_to_schema(manifest, schema)
-        image = image_field_of(manifest.image_field, schema)
         limits = manifest.limits
         row = BatchRow(
             id=batch_id,
@@ -112,18 +110,7 @@ class Submission:
             trigger=trigger,
             revision=revision,
         )
-        config = BatchConfig(
-            model=manifest.model,
-            image_field=image.name if image else manifest.image_field or DEFAULT_IMAGE_FIELD,
-            params=manifest.params,
-            attempts=limits.attempts,
-            output=output,
-            deadline_s=limits.deadline_s,
-            tolerated_failures=limits.tolerated_failures,
-            budgeted=limits.budget_usd is not None,
-            notify=manifest.notify,
-            image_kind=image.kind if image else BatchConfig.image_kind,
-        )
+        config = _batch_config(fit_to_schema(manifest, schema), schema, output)
         return self._ledger.batches.open(
             row,
             config,
@@ -203,6 +190,23 @@ class Submission:
 def item_spec(item: Item) -> dict[str, Any]:
     """Return the fields of an item that the ledger stores."""
     return {"image": item.image, "prompt": item.prompt, "params": item.params}
+
+
+def _batch_config(manifest: Manifest, schema: ModelSchema | None, output: str) -> BatchConfig:
+    """Return what the items of a batch share. `manifest` is as `fit_to_schema` returns it."""
+    image = image_field_of(manifest.image_field, schema)
+    return BatchConfig(
+        model=manifest.model,
+        image_field=image.name if image else manifest.image_field or DEFAULT_IMAGE_FIELD,
+        params=manifest.params,
+        attempts=manifest.limits.attempts,
+        output=output,
+        deadline_s=manifest.limits.deadline_s,
+        tolerated_failures=manifest.limits.tolerated_failures,
+        budgeted=manifest.limits.budget_usd is not None,
+        notify=manifest.notify,
+        image_kind=image.kind if image else BatchConfig.image_kind,
+    )
 
 
 def _digest(manifest: Manifest) -> str:

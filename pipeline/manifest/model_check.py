@@ -72,7 +72,7 @@ def fit_to_schema(manifest: Manifest, schema: ModelSchema | None) -> Manifest:
 
 
 def model_check(manifest: Mapping[str, Any], schema_of: SchemaOf) -> tuple[ModelCheck | None, list[PathProblem]]:
-    """Return the check for a manifest as it is written, None if its model is not described; and the model's problem."""
+    """Return the check for a manifest as it is written, None if its model is not described; and the problems of its head."""
     model = manifest.get("model") or DEFAULT_MODEL
     if not isinstance(model, str) or not is_model(model):
         return None, []
@@ -85,7 +85,8 @@ def model_check(manifest: Mapping[str, Any], schema_of: SchemaOf) -> tuple[Model
     if schema is None or schema.parameters is None:
         return None, []
     given = manifest.get("image_field") or None
-    return ModelCheck(schema, schema.parameters, given if isinstance(given, str) else None), []
+    check = ModelCheck(schema, schema.parameters, given if isinstance(given, str) else None)
+    return check, check.head(manifest)
 
 
 class ModelCheck:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -24,7 +24,7 @@ from pipeline.domain.model import Item, Limits, Manifest
 from pipeline.errors import DailiesError, InvalidManifest, Problem, StorageError
 from pipeline.manifest.item_positions import ItemPositions
 from pipeline.manifest.messages import problems_of
-from pipeline.manifest.model_check import SchemaOf, model_check
+from pipeline.manifest.model_check import ModelCheck, SchemaOf, model_check
 from pipeline.manifest.rows import Rows, read_rows
 from pipeline.manifest.schema import FREE_KEYS, ITEMS, TEXT_KEYS, ItemEntry, LimitsEntry, ManifestEntry, MatrixEntry
 from pipeline.manifest.template import Fill, fill_items, fill_manifest
@@ -92,7 +92,6 @@ def parse_with_positions(
     check, model_problems = model_check(value, schema_of) if schema_of else (None, [])
     if check:
         context.image_field = check.image_field
-        model_problems += check.head(value)
     entry, problems = _validate_head(value, context)
     rows, rows_problems = _load_rows(entry.items_from, file, read_rows, context)
     if fill:
@@ -101,12 +100,9 @@ def parse_with_positions(
     count_problems = _check_count(entry, rows, problems)
     listed, from_rows = _ItemGroup(entry.items or [], _locator(document, "items")), _ItemGroup(rows.items, rows.locate)
     if count_problems != [_TOO_MANY]:
-        listed.validate(context)
-        from_rows.validate(context)
+        listed.validate(context, check)
+        from_rows.validate(context, check, rows.columns)
         _check_ids([listed, from_rows])
-        if check:
-            listed.problems += check.items(listed.raw)
-            from_rows.problems += check.items(from_rows.raw, rows.columns)
     in_head = document.locate([*problems, *model_problems, *count_problems])
     in_manifest = [*document.problems, *in_head, *listed.located_problems()]
     all_problems = [*in_order(in_manifest), *in_order([*rows.problems, *from_rows.located_problems()])]
@@ -180,8 +176,8 @@ class _ItemGroup:
     valid: list[ItemEntry] = field(default_factory=list)
     problems: list[PathProblem] = field(default_factory=list)
 
-    def validate(self, context: ValidationContext) -> None:
-        """Fill `valid` and `problems`."""
+    def validate(self, context: ValidationContext, check: ModelCheck | None, columns: Collection[str] = ()) -> None:
+        """Fill `valid` and `problems`. `columns`: those of a file of rows."""
         for start in range(0, len(self.raw), _CHUNK):
             try:
                 self.valid += ITEMS.validate_python(self.raw[start : start + _CHUNK], context=context)
@@ -189,6 +185,7 @@ class _ItemGroup:
                 self.problems += problems_of(error, list[ItemEntry], first=start)
             if len(self.problems) > MAX_PROBLEMS:
                 break
+        self.problems += check.items(self.raw, columns) if check else []
 
     def located_problems(self) -> list[Problem]:
         """Return the problems with their positions."""
