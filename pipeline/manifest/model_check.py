@@ -72,7 +72,7 @@ def fit_to_schema(manifest: Manifest, schema: ModelSchema | None) -> Manifest:
 
 
 def model_check(manifest: Mapping[str, Any], schema_of: SchemaOf) -> tuple[ModelCheck | None, list[PathProblem]]:
-    """Return the check for a manifest as it is written, None if its model is not described; and the problems of its head."""
+    """Return the check for a manifest as it is written (None: its model is not described), and its head's problems."""
     model = manifest.get("model") or DEFAULT_MODEL
     if not isinstance(model, str) or not is_model(model):
         return None, []

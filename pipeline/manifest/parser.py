@@ -88,10 +88,8 @@ def parse_with_positions(
     if not isinstance(document.value, dict):
         raise InvalidManifest([*document.problems, Problem(file, 1, 1, _NOT_A_MAPPING)])
     value = fill_manifest(document.value, fill) if fill else document.value
-    context = context_of(value, local_files)
     check, model_problems = model_check(value, schema_of) if schema_of else (None, [])
-    if check:
-        context.image_field = check.image_field
+    context = context_of({"image_field": check.image_field} if check else value, local_files)
     entry, problems = _validate_head(value, context)
     rows, rows_problems = _load_rows(entry.items_from, file, read_rows, context)
     if fill:

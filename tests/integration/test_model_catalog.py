@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import structlog
 from redis import Redis
-from structlog.testing import capture_logs
+from structlog.testing import LogCapture
 from support.model_schemas import IMAGE, MODEL, PROMPT, a_tool
 
+from pipeline.batches import model_catalog
 from pipeline.batches.model_catalog import NO_KEY, ModelCatalog
 from pipeline.ledger.keys import model_key
 from pipeline.ledger.ledger import Ledger
@@ -35,6 +37,14 @@ class Vendor(Wiro):
         if isinstance(self.tool, WiroError):
             raise self.tool
         return self.tool
+
+
+@pytest.fixture
+def logs(monkeypatch: pytest.MonkeyPatch) -> LogCapture:
+    """What the catalog logs, whether or not an earlier test has configured the log."""
+    capture = LogCapture()
+    monkeypatch.setattr(model_catalog, "log", structlog.wrap_logger(None, processors=[capture]))
+    return capture
 
 
 def expire(redis_url: str, model: str = MODEL, age_s: int = 3601) -> None:
@@ -84,18 +94,17 @@ def test_after_an_hour_a_model_is_read_again(ledger: Ledger, redis_url: str) -> 
     assert schema and schema.image_fields
 
 
-def test_an_old_description_is_used_while_the_vendor_is_away(ledger: Ledger, redis_url: str) -> None:
+def test_an_old_description_is_used_while_the_vendor_is_away(ledger: Ledger, redis_url: str, logs: LogCapture) -> None:
     vendor = Vendor(a_tool(PROMPT, IMAGE))
     catalog = ModelCatalog(vendor, ledger.model_cache)
     catalog.schema(MODEL)
     expire(redis_url, age_s=6 * 86_400)
     vendor.tool = VendorFault("The vendor failed.")
-    with capture_logs() as logs:
-        schemas = [catalog.for_checks()(MODEL) for _ in range(3)]
+    schemas = [catalog.for_checks()(MODEL) for _ in range(3)]
     assert all(schema and schema.image_fields for schema in schemas)
     # A vendor that is away is asked once in a while, not by each caller.
     assert vendor.requests == 2
-    assert [entry["event"] for entry in logs] == ["model_stale"]
+    assert [entry["event"] for entry in logs.entries] == ["model_stale"]
 
 
 def test_without_any_description_the_reason_is_noted(ledger: Ledger) -> None:
@@ -107,23 +116,21 @@ def test_without_any_description_the_reason_is_noted(ledger: Ledger) -> None:
     assert notes == [(MODEL, "The vendor failed.")]
 
 
-def test_a_model_without_parameters_is_noted_and_keeps_its_prices(ledger: Ledger) -> None:
+def test_a_model_without_parameters_is_noted_and_keeps_its_prices(ledger: Ledger, logs: LogCapture) -> None:
     prices = '[{"inputs": {}, "price": 0.09, "priceMethod": "cpr"}]'
-    with capture_logs() as logs:
-        schema = ModelCatalog(Vendor(a_tool(prices=prices)), ledger.model_cache).for_checks()(MODEL)
+    schema = ModelCatalog(Vendor(a_tool(prices=prices)), ledger.model_cache).for_checks()(MODEL)
     assert schema and schema.parameters is None and schema.prices
-    assert logs[0]["event"] == "model_not_checked"
-    assert "describes no parameters" in logs[0]["reason"]
+    assert logs.entries[0]["event"] == "model_not_checked"
+    assert "describes no parameters" in logs.entries[0]["reason"]
 
 
-def test_without_a_key_only_the_cache_is_used_and_nothing_is_noted(ledger: Ledger) -> None:
+def test_without_a_key_only_the_cache_is_used_and_nothing_is_noted(ledger: Ledger, logs: LogCapture) -> None:
     catalog = ModelCatalog.of(Settings(), ledger.model_cache)
-    with capture_logs() as logs:
-        assert catalog.for_checks()(MODEL) is None
-        assert catalog.lookup(MODEL).reason == NO_KEY
+    assert catalog.for_checks()(MODEL) is None
+    assert catalog.lookup(MODEL).reason == NO_KEY
     ModelCatalog(Vendor(a_tool(PROMPT)), ledger.model_cache).schema(MODEL)
     assert catalog.schema(MODEL)
-    assert logs == []
+    assert logs.entries == []
 
 
 def test_a_model_that_does_not_exist_is_not_a_failure_of_the_vendor(ledger: Ledger) -> None:
@@ -136,13 +143,12 @@ def test_a_model_that_does_not_exist_is_not_a_failure_of_the_vendor(ledger: Ledg
     assert catalog.schema(MODEL)
 
 
-def test_an_unavailable_redis_costs_a_request_each_time_and_fails_nothing() -> None:
+def test_an_unavailable_redis_costs_a_request_each_time_and_fails_nothing(logs: LogCapture) -> None:
     vendor = Vendor(a_tool(PROMPT))
     catalog = ModelCatalog(vendor, Ledger.connect("redis://127.0.0.1:1").model_cache)
-    with capture_logs() as logs:
-        assert catalog.schema(MODEL) and catalog.schema(MODEL)
+    assert catalog.schema(MODEL) and catalog.schema(MODEL)
     assert vendor.requests == 2
-    assert {entry["event"] for entry in logs} == {"model_not_stored"}
+    assert {entry["event"] for entry in logs.entries} == {"model_not_stored"}
 
 
 def test_a_huge_description_is_not_stored(ledger: Ledger) -> None:
