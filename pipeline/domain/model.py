@@ -41,7 +41,8 @@ class Manifest:
     model: str
     output: str | None
     """`s3://bucket/prefix/` with a slash at its end, or None for the default of the service."""
-    image_field: str
+    image_field: str | None
+    """The model's field for the image, or None for what the model's schema says."""
     params: Mapping[str, Any]
     limits: Limits
     notify: str | None

@@ -35,7 +35,7 @@ class BatchStore:
             "output": row.output,
             "trigger": row.trigger,
             "revision": row.revision,
-            "plan": json.dumps({name: value for name, value in asdict(config).items() if name != "output"}),
+            "plan": _config_text(config),
             "max_active": max_active,
             "total": 0,
             "expected": row.total,
@@ -121,3 +121,12 @@ class BatchStore:
     def resume(self, batch_id: str) -> None:
         """Continue a paused batch. Raises NoSuchBatch."""
         self.set_status(batch_id, BatchState.RUNNING, among=[BatchState.PAUSED])
+
+
+def _config_text(config: BatchConfig) -> str:
+    fields = asdict(config)
+    del fields["output"]
+    if config.image_kind == BatchConfig.image_kind:
+        # During an upgrade, processes of the version before read this: they accept only the fields that they know.
+        del fields["image_kind"]
+    return json.dumps(fields)

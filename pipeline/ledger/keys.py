@@ -8,6 +8,7 @@ Service
     schema                  string  version of the stored data (`schema_version.py`); absent: 1
     figures                 hash    counters for /metrics (`counters.py`)
     login_attempts:{addr}   string  login attempts from an address in the current minute
+    model:{owner}/{name}    string  JSON of the vendor's description of a model (`model_cache.py`), in lower case
     wake:{job}[:{arg}…]     string  a job is enqueued and has not begun (`batches/job_queue.py`)
 
 Account at the vendor
@@ -155,6 +156,11 @@ def item_key(batch_id: str, item_id: str) -> str:
 def login_attempts_key(address: str) -> str:
     """Return the key of the login attempts from an address."""
     return f"{PREFIX}login_attempts:{address}"
+
+
+def model_key(model: str) -> str:
+    """Return the key of the vendor's description of a model, whose name is compared without case."""
+    return f"{PREFIX}model:{model.lower()}"
 
 
 def job_enqueued_key(job: str, *args: str) -> str:

@@ -18,6 +18,7 @@ from pipeline.ledger.finalization import FinalizationStore
 from pipeline.ledger.items import ItemStore
 from pipeline.ledger.login_attempts import LoginAttempts
 from pipeline.ledger.lost_runs import LostRunStore
+from pipeline.ledger.model_cache import ModelCache
 from pipeline.ledger.outbox import Outbox
 from pipeline.ledger.queries import QueryStore
 from pipeline.ledger.runs import RunStore
@@ -47,6 +48,7 @@ class Ledger:
     timeline: TimelineStore
     outbox: Outbox
     login_attempts: LoginAttempts
+    model_cache: ModelCache
 
     @classmethod
     def on(cls, redis: Any) -> Ledger:
@@ -67,6 +69,7 @@ class Ledger:
             timeline=TimelineStore(scripts),
             outbox=Outbox(scripts),
             login_attempts=LoginAttempts(scripts),
+            model_cache=ModelCache(scripts),
         )
 
     @classmethod

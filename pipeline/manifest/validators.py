@@ -113,6 +113,11 @@ def validate_name(text: str) -> str:
     return _match(_NAME, text, "must be up to 63 lower-case letters, digits and '-', beginning with a letter or digit")
 
 
+def is_model(text: str) -> bool:
+    """Return whether a text is `owner/model`."""
+    return _MODEL.fullmatch(text) is not None
+
+
 def validate_model(text: str) -> str:
     """Accept `owner/model`."""
     return _match(_MODEL, text, "must be owner/model, as in https://wiro.ai/models/OWNER/MODEL")

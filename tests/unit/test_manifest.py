@@ -45,7 +45,7 @@ def test_a_manifest_is_expanded_with_all_defaults() -> None:
 
 def test_the_shortest_manifest_has_all_defaults() -> None:
     manifest = parse_manifest(HEAD + ONE)
-    assert (manifest.model, manifest.image_field) == ("minimax/image-to-video-hailuo-01-subject", "inputImageFirst")
+    assert (manifest.model, manifest.image_field) == ("minimax/image-to-video-hailuo-01-subject", None)
     assert (manifest.output, manifest.notify, manifest.params) == (None, None, {})
     assert manifest.limits == Limits()
 

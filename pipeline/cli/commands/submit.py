@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import check_images_option, json_option, service, settings, state_option
+from pipeline.cli.options import check_images_option, json_option, settings, state_option
 from pipeline.domain.results import results_uri
 
 if TYPE_CHECKING:
@@ -32,21 +32,29 @@ def command(
 
     FILE is a path, - for stdin, or an s3:// URI. Exit codes: 0, 2 invalid, 3 Redis or S3 is unavailable.
     """
+    from pipeline.batches.model_catalog import ModelCatalog
+    from pipeline.batches.pricing import BatchEstimate
+    from pipeline.batches.service import Service
+    from pipeline.cli.estimate import show
+    from pipeline.cli.terminal import print_note
     from pipeline.manifest.loader import load_manifest
-    from pipeline.storage.s3 import Storage
 
     config = settings(state)
-    loaded = load_manifest(file, lambda: Storage(config.s3_endpoint))
+    app = Service.connect(config)
+    # A dry run needs no Redis.
+    models = ModelCatalog.of(config) if dry_run else app.models
+    loaded = load_manifest(file, lambda: app.storage, schema_of=models.for_checks(print_note))
     if dry_run or check_images:
         from pipeline.cli.image_check import check_manifest_images
 
         check_manifest_images(loaded, config)
+    estimate = BatchEstimate.of(loaded.manifest, models)
     if dry_run:
-        from pipeline.cli.estimate import show
-
-        show(loaded.manifest, config, as_json=as_json)
+        show(loaded.manifest, estimate, config.output, as_json=as_json)
         return
-    _submit(service(state), loaded, batch_id, wait=wait, as_json=as_json)
+    app.ledger.check_schema()
+    click.echo(f"{estimate}.", err=True)
+    _submit(app, loaded, batch_id, wait=wait, as_json=as_json)
 
 
 def _submit(app: Service, loaded: LoadedManifest, batch_id: str | None, *, wait: bool, as_json: bool) -> None:
