@@ -19,7 +19,7 @@ from pipeline.sandbox.prompt_faults import CALLBACK_BODIES, RUN_LOST, RUN_REFUSA
 from pipeline.storage.s3 import Storage
 
 PRICE = "0.09"
-ANY_FAULTS = {"prompt_faults": True, "task_s": 0.3, "output_bytes": 6016, "strict_nonce": True}
+ANY_FAULTS = {"prompt_faults": True, "task_s": 0.3, "output_bytes": 6016, "strict_nonce": True, "list_refused": True}
 PASSING = (
     *RUN_REFUSALS,
     *RUN_LOST,
