@@ -6,6 +6,8 @@ journal, and the jobs that can go on are enqueued.
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import structlog
 
 from jobs.context import Context
@@ -21,6 +23,7 @@ from jobs.run_outcomes import (
     LimitConcurrency,
     MarkUnknown,
     Pause,
+    PauseModel,
     PollTransition,
     PostOutcome,
     RecordSuccess,
@@ -33,7 +36,15 @@ from jobs.run_outcomes import (
 from pipeline.batches.job_queue import Job
 from pipeline.domain import retry_policy
 from pipeline.domain.states import BatchState, ItemState, Stop
-from pipeline.ledger.records import Failure, PollLease, RequeueResult, SubmissionLease, SuccessResult
+from pipeline.ledger.records import (
+    AcceptResult,
+    Charge,
+    Failure,
+    PollLease,
+    RequeueResult,
+    SubmissionLease,
+    SuccessResult,
+)
 from pipeline.wiro.client import Task
 
 log = structlog.get_logger()
@@ -42,13 +53,12 @@ log = structlog.get_logger()
 def apply_post(ctx: Context, lease: SubmissionLease, outcome: PostOutcome) -> bool:
     """Apply the outcome of a post, to the account first. Return False if the lease was lost."""
     if outcome.account_effect:
-        _apply_to_account(ctx, outcome.account_effect)
+        _apply_to_account(ctx, lease, outcome.account_effect)
     match outcome.transition:
         case Accept() as accept:
             return _accept(ctx, lease, accept)
         case MarkUnknown():
-            adopt_wait_s = ctx.service.settings.adopt_wait_s
-            return ctx.service.ledger.runs.mark_unknown(lease.run, lease.lease, adopt_wait_s=adopt_wait_s)
+            return _mark_unknown(ctx, lease)
         case Requeue() as requeue:
             return _requeue(ctx, lease, ItemState.SUBMITTING, requeue)
         case End() as end:
@@ -73,14 +83,14 @@ def apply_poll(ctx: Context, lease: PollLease, transition: PollTransition) -> bo
             return True
         case Requeue() as requeue:
             return _requeue(ctx, lease, lease.state, requeue)
-        case EndStopped(detail):
+        case EndStopped() as stopped:
             reason = ctx.service.ledger.batches.get(lease.run.batch).reason
-            return _end(ctx, lease, lease.state, end_stopped(reason, detail))
+            return _end(ctx, lease, lease.state, end_stopped(reason, stopped))
         case End() as end:
             return _end(ctx, lease, lease.state, end)
 
 
-def _apply_to_account(ctx: Context, effect: AccountEffect) -> None:
+def _apply_to_account(ctx: Context, lease: SubmissionLease, effect: AccountEffect) -> None:
     account = ctx.service.ledger.account
     match effect:
         case LimitConcurrency(allowed):
@@ -88,7 +98,24 @@ def _apply_to_account(ctx: Context, effect: AccountEffect) -> None:
         case BackOff(first_s, reason):
             account.back_off(first_s=first_s, longest_s=max(first_s, retry_policy.MAX_BACKOFF_S), reason=reason)
         case Pause(reason):
+            ctx.refusals.record()
             account.pause(reason, probe_after_s=ctx.service.settings.sweep_every_s)
+        case PauseModel(reason):
+            model = ctx.batch_config(lease.run.batch).model
+            ctx.refusals.record(model)
+            paused = ctx.service.control.pause_model(model, reason)
+            if paused:
+                log.warning("model_paused", model=model, batches=paused, reason=reason)
+
+
+def _mark_unknown(ctx: Context, lease: SubmissionLease) -> bool:
+    adopt_wait_s = ctx.service.settings.adopt_wait_s
+    is_marked = ctx.service.ledger.runs.mark_unknown(lease.run, lease.lease, adopt_wait_s=adopt_wait_s)
+    if is_marked:
+        ctx.service.job_queue.enqueue_in(Job.FIND_LOST_RUNS, retry_policy.FIRST_SEARCH_S)
+        # Others may wait until this post has ended.
+        ctx.service.job_queue.enqueue_once(Job.SUBMIT)
+    return is_marked
 
 
 def _accept(ctx: Context, lease: SubmissionLease, accept: Accept) -> bool:
@@ -96,10 +123,13 @@ def _accept(ctx: Context, lease: SubmissionLease, accept: Accept) -> bool:
     log.info("run_submitted", **run_fields(lease), task=accept.task_id)
     # Also if the lease was lost: the journal must hold the task of every paid run.
     _note(ctx, lease, "task", task=accept.task_id, token=accept.token)
-    if runs.accept(lease.run, lease.lease, accept.task_id, accept.token, delay_s):
+    accepted = runs.accept(lease.run, lease.lease, accept.task_id, accept.token, delay_s)
+    if accepted is AcceptResult.ACCOUNT_PROVEN:
+        ctx.service.job_queue.enqueue_once(Job.SUBMIT)
+    if accepted:
         ctx.service.job_queue.enqueue_in(Job.COLLECT, delay_s)
         return True
-    if runs.record_callback(lease.run, accept.task_id, accept.token):
+    if runs.record_callback(lease.run, accept.task_id, accept.token, found_by=None):
         # The lease expired before the response came: the response is a hint, like a callback.
         ctx.service.job_queue.enqueue_once(Job.COLLECT)
     return False
@@ -108,21 +138,23 @@ def _accept(ctx: Context, lease: SubmissionLease, accept: Accept) -> bool:
 def _adopt(ctx: Context, lease: PollLease, adopt: Adopt) -> bool:
     if not ctx.service.ledger.runs.accept(lease.run, lease.lease, adopt.task_id, adopt.token, 0):
         return False
-    log.info("run_adopted", **run_fields(lease), task=adopt.task_id)
+    log.info("run_adopted", **run_fields(lease), task=adopt.task_id, found_by=lease.hint_by)
+    _note(ctx, lease, "task", task=adopt.task_id, token=adopt.token, found_by=lease.hint_by)
     ctx.service.job_queue.enqueue_once(Job.COLLECT)
     return True
 
 
 def _requeue(ctx: Context, leased: Leased, state: ItemState, requeue: Requeue) -> bool:
-    is_attempt = requeue.error is not None
-    if is_attempt:
+    if requeue.error is not None:
         log.info("attempt_failed", **run_fields(leased), error=requeue.error)
+    charge = _charge(leased, requeue.cost_usd)
     returned = ctx.service.ledger.runs.requeue(
-        leased.run, leased.lease, state, delay_s=requeue.delay_s, spent=is_attempt
+        leased.run, leased.lease, state, delay_s=requeue.delay_s, counted=requeue.counted, charge=charge
     )
     if returned is RequeueResult.NOT_OURS:
         log.warning("lease_lost", **run_fields(leased), state=ItemState.PENDING)
         return False
+    _note_charge(ctx, leased, charge)
     if state == ItemState.SUBMITTING:
         _note(ctx, leased, "back")
     if returned is RequeueResult.WAITS:
@@ -141,21 +173,26 @@ def _release(ctx: Context, lease: PollLease, delay_s: float, failure: Failure | 
 
 
 def _record_success(ctx: Context, lease: PollLease, task: Task) -> bool:
-    paid = ctx.service.ledger.runs.record_success(lease, task.cost_usd)
+    # A success is billed, also if the vendor does not say how much.
+    cost_usd = lease.reserved_usd if task.cost_usd is None else task.cost_usd
+    paid = ctx.service.ledger.runs.record_success(lease, cost_usd)
     if paid is SuccessResult.NOT_OURS:
         return False
-    log.info("run_succeeded", **run_fields(lease), task=task.id, cost_usd=str(task.cost_usd))
+    log.info("run_succeeded", **run_fields(lease), task=task.id, cost_usd=str(cost_usd))
+    _warn_of_overcharge(lease, Charge.of(lease, cost_usd))
     if paid is SuccessResult.SLOT_WANTED:
         ctx.service.job_queue.enqueue_once(Job.SUBMIT)
     return True
 
 
 def _end(ctx: Context, leased: Leased, state: ItemState, end: End) -> bool:
-    ended = ctx.service.ledger.runs.end(leased.run, leased.lease, state, end.to, end.result)
+    charge = _charge(leased, end.cost_usd)
+    ended = ctx.service.ledger.runs.end(leased.run, leased.lease, state, end.to, end.result, charge=charge)
     if not ended.ours:
         log.warning("lease_lost", **run_fields(leased), state=end.to)
         return False
     log.info("item_ended", **run_fields(leased), state=end.to, error=end.result.get("error"))
+    _note_charge(ctx, leased, charge)
     _note(ctx, leased, "end", cost_usd=ended.paid, outcome={"status": end.to, **end.result})
     if ended.too_many_failures:
         ctx.service.control.stop(leased.run.batch, Stop.FAILURES, [BatchState.RUNNING, BatchState.PAUSED])
@@ -165,6 +202,23 @@ def _end(ctx: Context, leased: Leased, state: ItemState, end: End) -> bool:
     if ended.last:
         ctx.service.job_queue.enqueue_once(Job.FINISH, leased.run.batch)
     return True
+
+
+def _charge(leased: Leased, cost_usd: Decimal) -> Charge:
+    return Charge.of(leased, cost_usd) if isinstance(leased, PollLease) else Charge()
+
+
+def _note_charge(ctx: Context, leased: Leased, charge: Charge) -> None:
+    """Report the charge of a run that did not succeed."""
+    if charge.usd:
+        log.info("failed_run_charged", **run_fields(leased), cost_usd=str(charge.usd))
+        _note(ctx, leased, "charge", cost_usd=str(charge.usd))
+    _warn_of_overcharge(leased, charge)
+
+
+def _warn_of_overcharge(leased: Leased, charge: Charge) -> None:
+    if charge.warning:
+        log.warning("run_overcharged", **run_fields(leased), cost_usd=str(charge.usd), detail=charge.warning)
 
 
 def _note(ctx: Context, leased: Leased, do: str, **fields: object) -> None:

@@ -15,7 +15,15 @@ from jobs.apply_outcome import apply_poll
 from jobs.context import Context, context
 from jobs.leases import run_fields
 from jobs.output_copy import copy_outputs
-from jobs.run_outcomes import CopyOutputs, RecordSuccess, StopTask, classify_copy_error, classify_poll, end_copied
+from jobs.run_outcomes import (
+    CopyOutputs,
+    RecordSuccess,
+    StopTask,
+    classify_copy_error,
+    classify_poll,
+    classify_stop,
+    end_copied,
+)
 from jobs.worker_slots import work
 from pipeline.batches.job_queue import Job
 from pipeline.domain.states import ItemState
@@ -48,16 +56,18 @@ def _claim(ctx: Context, limit: int) -> Sequence[PollLease]:
 
 def _collect(ctx: Context, lease: PollLease) -> None:
     with tracing.step("collect", lease.run, lease.task_id):
+        poll_delay_s = ctx.poll_delay_s(lease.age_s)
         transition = classify_poll(
             lease,
             _poll(ctx, lease),
             attempts_allowed=ctx.batch_config(lease.run.batch).attempts,
-            poll_delay_s=ctx.poll_delay_s(lease.age_s),
+            poll_delay_s=poll_delay_s,
             expected_callback_url=ctx.callback_url(lease.run),
             random_share=random.random(),
         )
         if isinstance(transition, StopTask):
-            _stop(ctx, lease, transition.task)
+            error = _stop(ctx, lease, transition.task)
+            transition = classify_stop(transition, error, poll_delay_s=poll_delay_s)
         is_ours = apply_poll(ctx, lease, transition)
         if is_ours and isinstance(transition, RecordSuccess | CopyOutputs):
             _copy(ctx, replace(lease, state=ItemState.COLLECTING), transition.task)
@@ -75,13 +85,15 @@ def _poll(ctx: Context, lease: PollLease) -> Task | WiroError:
         return error
 
 
-def _stop(ctx: Context, lease: PollLease, task: Task) -> None:
-    """Cancel or kill a task. A later poll finds out whether it has ended."""
+def _stop(ctx: Context, lease: PollLease, task: Task) -> WiroError | None:
+    """Cancel or kill a task. A later poll finds out whether it has ended. Return the vendor's refusal."""
     stop = ctx.wiro.cancel if task.queued else ctx.wiro.kill
     try:
         stop(task.id, task.token)
     except WiroError as error:
         log.warning("task_not_stopped", **run_fields(lease), error=str(error))
+        return error
+    return None
 
 
 def _copy(ctx: Context, lease: PollLease, task: Task) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from jobs.leases import LeaseKeeper
+from jobs.recent_refusals import RecentRefusals
 from pipeline.batches.service import Service
 from pipeline.domain import retry_policy
 from pipeline.domain.callback_tokens import CallbackSigner, RunId
@@ -38,6 +39,7 @@ class Context:
     """The URL that the vendor posts to when a run ends; None without a public URL."""
     batch_config: Callable[[str], BatchConfig]
     """The configuration of a batch, by its id. It never changes, so it is cached."""
+    refusals: RecentRefusals = field(default_factory=RecentRefusals)
 
     def poll_delay_s(self, age_s: float) -> float:
         """Return the delay in seconds before the next poll of a run that was posted `age_s` seconds ago."""

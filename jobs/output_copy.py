@@ -3,50 +3,68 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import mimetypes
 import re
+from collections.abc import Iterator
+from typing import Any
 
 from pipeline.domain.model import Output
-from pipeline.errors import CopyFailed
+from pipeline.errors import NoOutput
 from pipeline.net.download import Downloader
 from pipeline.storage.s3 import Storage, join
 from pipeline.wiro.client import Task, TaskOutput
 
 _SUFFIX = re.compile(r"\.([A-Za-z0-9]{1,8})$")
 _TEXT_TYPE = "text/plain; charset=utf-8"
+_JSON_TYPE = "application/json"
 
 
 def copy_outputs(storage: Storage, downloader: Downloader, folder: str, item_id: str, task: Task) -> list[Output]:
     """Copy every output of `task` to `{folder}items/{item}/{n}.{ext}` and return the copies.
 
-    `folder`: the batch's folder on S3. A second copy writes the same objects. Raises CopyFailed, StorageError.
+    `folder`: the batch's folder on S3. A second copy writes the same objects. Raises CopyFailed, StorageError; NoOutput
+    if the task has no output.
     """
     if not task.outputs:
-        raise CopyFailed("The task succeeded but has no output.", retryable=True)
-    return [
-        _copy(storage, downloader, join(folder, "items/", f"{item_id}/", f"{n}.{_suffix(output)}"), output)
-        for n, output in enumerate(task.outputs)
-    ]
+        raise NoOutput
+    prefix = join(folder, "items/", f"{item_id}/")
+    copies: list[Output] = []
+    for output in task.outputs:
+        if output.url:
+            copies.append(_copy_file(storage, downloader, join(prefix, f"{len(copies)}.{_suffix(output)}"), output))
+            continue
+        for suffix, media_type, text in _answer(output.content, "" if copies else task.text):
+            copies.append(_store_text(storage, join(prefix, f"{len(copies)}.{suffix}"), text, media_type))
+    return copies
 
 
-def _copy(storage: Storage, downloader: Downloader, uri: str, output: TaskOutput) -> Output:
-    if not output.url:
-        # Models that generate text return it in the task itself.
-        return _store_text(storage, uri, output.content or "")
+def _answer(content: Any, printed: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the files of an answer that is in the task itself: file ending, media type, text.
+
+    `content`: text, or the object of a language model, whose readable text is what the model printed (API doc).
+    """
+    if isinstance(content, str):
+        yield "txt", _TEXT_TYPE, content
+        return
+    if printed:
+        yield "txt", _TEXT_TYPE, printed
+    yield "json", _JSON_TYPE, json.dumps(content, ensure_ascii=False, indent=1, default=str)
+
+
+def _copy_file(storage: Storage, downloader: Downloader, uri: str, output: TaskOutput) -> Output:
     with downloader.open(output.url, content_type=output.content_type, size=output.size) as download:
         size = storage.put_stream(uri, download, download.content_type)
         return Output(uri, download.content_type, size, download.sha256)
 
 
-def _store_text(storage: Storage, uri: str, text: str) -> Output:
+def _store_text(storage: Storage, uri: str, text: str, media_type: str) -> Output:
     data = text.encode("utf-8", "replace")
-    storage.put(uri, data, _TEXT_TYPE)
-    return Output(uri, _TEXT_TYPE, len(data), hashlib.sha256(data).hexdigest())
+    storage.put(uri, data, media_type)
+    return Output(uri, media_type, len(data), hashlib.sha256(data).hexdigest())
 
 
 def _suffix(output: TaskOutput) -> str:
-    if not output.url:
-        return "txt"
     if suffix := _SUFFIX.search(output.name):
         return suffix[1].lower()
     return (mimetypes.guess_extension(output.content_type) or ".bin")[1:]

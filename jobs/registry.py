@@ -9,6 +9,7 @@ from rq.job import Job as RqJob
 
 from jobs.collect import collect
 from jobs.deliver_notifications import deliver_notifications
+from jobs.find_lost_runs import find_lost_runs
 from jobs.finish import finish
 from jobs.run_schedules import run_schedules
 from jobs.start import start
@@ -24,6 +25,7 @@ FUNCTIONS: Mapping[str, Callable[..., None]] = {
     Job.START: start,
     Job.SUBMIT: submit,
     Job.COLLECT: collect,
+    Job.FIND_LOST_RUNS: find_lost_runs,
     Job.FINISH: finish,
     Job.SWEEP: sweep,
     Job.DELIVER_NOTIFICATIONS: deliver_notifications,

@@ -6,18 +6,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 from pipeline.domain import retry_policy
 from pipeline.domain.model import Output
 from pipeline.domain.results import output_document
 from pipeline.domain.states import BatchState, ItemState, Stop
-from pipeline.errors import CopyFailed, StorageError
-from pipeline.ledger.records import Failure, PollLease, SubmissionLease
+from pipeline.errors import CopyFailed, NoOutput, StorageError
+from pipeline.ledger.records import Counted, Failure, FoundBy, PollLease, SubmissionLease
 from pipeline.wiro import errors
 from pipeline.wiro.client import Run, Task
 
+_ACCOUNT_WIDE = (errors.AccountRefused, errors.ModelNotAllowed)
+"""Refusals that say nothing about the item: they fail none."""
 _FIRST_BACKOFF_S = 1.0
 _FIRST_SLOT_WAIT_S = 0.5
 _SHORT_OUTAGE_ATTEMPT = 3
@@ -39,18 +42,34 @@ class MarkUnknown:
 
 @dataclass(frozen=True)
 class Requeue:
-    """The item waits for its next run. `error`: why the attempt failed; None if the run spends no attempt."""
+    """The item waits for its next run. `error`: why the attempt failed; None if the run spends no attempt.
+
+    `is_refusal`: if it spends no attempt, it counts against the limit of refusals. `cost_usd`: what was charged for it.
+    """
 
     delay_s: float
     error: str | None = None
+    is_refusal: bool = True
+    cost_usd: Decimal = Decimal(0)
+
+    @property
+    def counted(self) -> Counted:
+        """What the run counts as."""
+        if self.error is not None:
+            return Counted.ATTEMPT
+        return Counted.REFUSAL if self.is_refusal else Counted.NOTHING
 
 
 @dataclass(frozen=True)
 class End:
-    """The item ends in state `to`. `result`: error, elapsed_s and outputs, as in a row of the results."""
+    """The item ends in state `to`. `result`: error, elapsed_s and outputs, as in a row of the results.
+
+    `cost_usd`: what was charged for a run that did not succeed.
+    """
 
     to: ItemState
     result: Mapping[str, Any]
+    cost_usd: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True)
@@ -58,6 +77,7 @@ class EndStopped:
     """The run of a batch that is being cancelled ends: the batch's reason decides the item's state."""
 
     detail: str
+    cost_usd: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True)
@@ -86,7 +106,7 @@ class Adopt:
 
 @dataclass(frozen=True)
 class RejectHint:
-    """A callback named a task whose callback URL belongs to another run: the run stays unknown."""
+    """A task was named whose callback URL belongs to another run: the run stays unknown."""
 
     task_id: str
 
@@ -127,9 +147,16 @@ class Pause:
     reason: str
 
 
+@dataclass(frozen=True)
+class PauseModel:
+    """The account may not run the model: its running batches are paused until a person resumes them."""
+
+    reason: str
+
+
 PostTransition = Accept | MarkUnknown | Requeue | End
 PollTransition = Requeue | End | EndStopped | Release | StopTask | Adopt | RejectHint | RecordSuccess | CopyOutputs
-AccountEffect = LimitConcurrency | BackOff | Pause
+AccountEffect = LimitConcurrency | BackOff | Pause | PauseModel
 
 
 @dataclass(frozen=True)
@@ -162,15 +189,22 @@ def classify_post(
             return PostOutcome(_requeue_refused(lease, error, random_share), back_off)
         case errors.NotSent():
             return PostOutcome(_requeue_refused(lease, error, random_share), BackOff(_FIRST_BACKOFF_S, error))
-        case errors.InsufficientBalance() | errors.NotAuthorized():
-            return PostOutcome(_requeue_refused(lease, error, random_share), Pause(error))
+        case errors.AccountRefused():
+            return PostOutcome(requeue_unposted(random_share), Pause(error))
+        case errors.ModelNotAllowed():
+            return PostOutcome(requeue_unposted(random_share), PauseModel(error))
         case errors.VendorFault():
             retry = _retry_or_fail(lease.attempts_spent, attempts_allowed, error, random_share)
-            return PostOutcome(retry, BackOff(_FIRST_BACKOFF_S, error))
+            return PostOutcome(retry, BackOff(result.retry_after_s or _FIRST_BACKOFF_S, error))
         case StorageError(retryable=True):
             return PostOutcome(_retry_or_fail(lease.attempts_spent, attempts_allowed, error, random_share))
         case _:
             return PostOutcome(_fail(error))
+
+
+def requeue_unposted(random_share: float) -> Requeue:
+    """Return what happens to an item while the account cannot run it: it waits, and nothing counts against it."""
+    return Requeue(retry_policy.backoff(1, random_share), is_refusal=False)
 
 
 def classify_unposted(random_share: float) -> PostOutcome:
@@ -194,10 +228,13 @@ def classify_poll(
     """
     if isinstance(result, errors.TaskNotFound):
         return _task_not_found(lease, result, random_share)
+    if isinstance(result, _ACCOUNT_WIDE):
+        return Release(poll_delay_s)
     if isinstance(result, errors.WiroError):
-        return Release(retry_policy.backoff(_SHORT_OUTAGE_ATTEMPT, random_share))
+        delay_s = retry_policy.backoff(_SHORT_OUTAGE_ATTEMPT, random_share)
+        return Release(max(delay_s, result.retry_after_s or 0))
     if lease.state == ItemState.UNKNOWN:
-        return _adopt(result, expected_callback_url)
+        return _adopt(lease, result, expected_callback_url)
     if lease.state == ItemState.COLLECTING:
         return CopyOutputs(result)
     is_cancelling = lease.batch_status == BatchState.CANCELLING
@@ -205,15 +242,24 @@ def classify_poll(
         return _stop_task(lease, result, random_share) if is_cancelling else Release(poll_delay_s)
     if result.succeeded:
         return RecordSuccess(result)
+    cost_usd = result.cost_usd or Decimal(0)
     if is_cancelling:
-        return EndStopped("Stopped at the vendor.")
+        return EndStopped("Stopped at the vendor.", cost_usd)
     if result.cancelled:
-        return End(ItemState.CANCELLED, {"error": "The task was cancelled at the vendor."})
-    return _retry_or_fail(lease.attempts_spent, attempts_allowed, result.failure_reason, random_share)
+        return End(ItemState.CANCELLED, {"error": "The task was cancelled at the vendor."}, cost_usd)
+    outcome = _retry_or_fail(lease.attempts_spent, attempts_allowed, result.failure_reason, random_share)
+    return replace(outcome, cost_usd=cost_usd)
+
+
+def classify_stop(stop: StopTask, error: errors.WiroError | None, *, poll_delay_s: float) -> StopTask | Release:
+    """Classify the result of a Cancel or Kill. While the account cannot do it, it is repeated and counts as nothing."""
+    return Release(max(stop.delay_s, poll_delay_s)) if isinstance(error, _ACCOUNT_WIDE) else stop
 
 
 def classify_copy_error(lease: PollLease, error: CopyFailed | StorageError, *, random_share: float) -> Release | End:
     """Classify a failed copy of the outputs of a run that is paid."""
+    if isinstance(error, NoOutput):
+        return _fail(f"{error} The run is paid and is not repeated. Change the prompt or the image, and run it anew.")
     if error.retryable and lease.failed_copies + 1 < retry_policy.MAX_COPY_ATTEMPTS:
         return Release(retry_policy.backoff(lease.failed_copies + 1, random_share), failure=Failure.COPY)
     return _fail(
@@ -228,11 +274,11 @@ def end_copied(task: Task, outputs: list[Output]) -> End:
     return End(ItemState.SUCCEEDED, result)
 
 
-def end_stopped(reason: str | None, detail: str) -> End:
+def end_stopped(reason: str | None, stopped: EndStopped) -> End:
     """Return the end of an item whose batch was stopped for `reason`: failed after the deadline, else cancelled."""
     reason = reason or Stop.BY_HAND
     to = ItemState.FAILED if reason == Stop.DEADLINE else ItemState.CANCELLED
-    return End(to, {"error": f"{reason} {detail}"})
+    return End(to, {"error": f"{reason} {stopped.detail}"}, stopped.cost_usd)
 
 
 def _fail(error: str) -> End:
@@ -271,8 +317,12 @@ def _stop_task(lease: PollLease, task: Task, random_share: float) -> StopTask | 
     return StopTask(task, retry_policy.backoff(lease.failed_polls + 1, random_share))
 
 
-def _adopt(task: Task, expected_callback_url: str | None) -> Adopt | RejectHint:
-    """A callback's body is not trusted: the task must have the callback URL of the run."""
-    if task.callback_url and expected_callback_url and task.callback_url != expected_callback_url:
+def _adopt(lease: PollLease, task: Task, expected_callback_url: str | None) -> Adopt | RejectHint:
+    """A callback's body is not trusted: the task must have the callback URL of the run.
+
+    A task that was found by its parameters must have none if the run has none.
+    """
+    is_comparable = expected_callback_url or lease.hint_by == FoundBy.TASK_LIST
+    if task.callback_url and is_comparable and task.callback_url != expected_callback_url:
         return RejectHint(task.id)
     return Adopt(task.id, task.token)

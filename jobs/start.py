@@ -66,7 +66,7 @@ def _price(ctx: Context, config: BatchConfig) -> Decimal:
     """Return the price of one run in US dollars, 0 if it is unknown. Only batches with a budget need it."""
     if not config.budgeted:
         return Decimal(0)
-    price = price_of_run(ctx.wiro, config.model)
-    if price.error:
-        log.warning("price_unknown", model=config.model, error=price.error)
-    return price.usd or Decimal(0)
+    price = price_of_run(config, ctx.service.models)
+    if price is None:
+        log.warning("price_unknown", model=config.model)
+    return price or Decimal(0)

@@ -10,19 +10,22 @@ import structlog
 
 from jobs.apply_outcome import apply_post
 from jobs.context import Context, context
-from jobs.input_files import stored_image
 from jobs.leases import run_fields
-from jobs.run_outcomes import PostOutcome, Requeue, classify_post, classify_unposted
+from jobs.run_images import run_image
+from jobs.run_outcomes import PostOutcome, Requeue, classify_post, classify_unposted, requeue_unposted
 from jobs.worker_slots import work
 from pipeline.batches.job_queue import Job
 from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import StorageError
 from pipeline.ledger.records import BatchConfig, SubmissionLease
 from pipeline.observability import tracing
-from pipeline.wiro.client import FileSource, Run
+from pipeline.wiro.client import ImageField, Run
 from pipeline.wiro.errors import WiroError
 
 log = structlog.get_logger()
+
+_MAX_UNPROVEN_RUNS = 3
+"""Runs that are posted at a time while it is open whether the account can run: more would only be refused as well."""
 
 
 def submit() -> None:
@@ -40,7 +43,9 @@ def submit_pending(ctx: Context) -> None:
 
 def _claim(ctx: Context, limit: int) -> Sequence[SubmissionLease]:
     settings, job_queue = ctx.service.settings, ctx.service.job_queue
-    claims = ctx.service.ledger.runs.claim_pending(limit, lease_s=settings.lease_s, max_active=settings.max_active)
+    claims = ctx.service.ledger.runs.claim_pending(
+        limit, lease_s=settings.lease_s, max_active=settings.max_active, max_unproven=_MAX_UNPROVEN_RUNS
+    )
     for batch_id in claims.out_of_budget:
         ctx.service.control.stop(batch_id, Stop.BUDGET, [BatchState.RUNNING])
     if len(claims.runs) == limit:
@@ -76,6 +81,9 @@ def _submit(ctx: Context, lease: SubmissionLease) -> None:
             _revert(ctx, lease)
             return
         config = ctx.batch_config(lease.run.batch)
+        if ctx.refusals.is_refused(config.model):
+            apply_post(ctx, lease, PostOutcome(requeue_unposted(random.random())))
+            return
         result = _post(ctx, lease, config)
         outcome = classify_post(lease, result, attempts_allowed=config.attempts, random_share=random.random())
         apply_post(ctx, lease, outcome)
@@ -90,14 +98,12 @@ def _revert(ctx: Context, lease: SubmissionLease) -> None:
 
 def _post(ctx: Context, lease: SubmissionLease, config: BatchConfig) -> Run | WiroError | StorageError:
     prompt = {} if lease.prompt is None else {"prompt": lease.prompt}
+    field = ImageField(config.image_field, config.image_kind)
     try:
-        image_url, image_file = _image(ctx, lease)
         return ctx.wiro.run(
             config.model,
             {**config.params, **lease.params, **prompt},
-            image_field=config.image_field if lease.image else None,
-            image_url=image_url,
-            image_file=image_file,
+            image=run_image(ctx, lease.run.batch, lease.image, field) if lease.image else None,
             callback_url=ctx.callback_url(lease.run),
         )
     except WiroError as error:
@@ -105,12 +111,3 @@ def _post(ctx: Context, lease: SubmissionLease, config: BatchConfig) -> Run | Wi
         return error
     except StorageError as error:
         return error
-
-
-def _image(ctx: Context, lease: SubmissionLease) -> tuple[str | None, FileSource | None]:
-    """Return the image of an item as a URL or as a file to upload."""
-    image = lease.image
-    if image is None or not image.startswith("s3://"):
-        return image, None
-    url = ctx.service.ledger.shared_images.url(lease.run.batch, image)
-    return (url, None) if url else (None, stored_image(ctx.service.storage, image))

@@ -24,6 +24,8 @@ def sweep() -> None:
             log.warning("open_batch_missing", batch=batch_id)
     if service.ledger.outbox.has_pending():
         service.job_queue.enqueue_once(Job.DELIVER_NOTIFICATIONS)
+    if service.ledger.lost_runs.has_due():
+        service.job_queue.enqueue_once(Job.FIND_LOST_RUNS)
     service.job_queue.enqueue_once(Job.SUBMIT)
     service.job_queue.enqueue_once(Job.COLLECT)
 

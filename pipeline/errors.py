@@ -7,6 +7,7 @@ succeed later.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 
 class DailiesError(Exception):
@@ -96,6 +97,15 @@ class InvalidBatchId(DailiesError):
         )
 
 
+class AmountTooLarge(DailiesError):
+    """The amount of money is larger than the ledger can count."""
+
+    exit_code = 2
+
+    def __init__(self, usd: Decimal, max_usd: Decimal) -> None:
+        super().__init__(f"{usd:f} USD is more than the ledger can count. Use at most {max_usd:,f} USD.")
+
+
 class BatchOnlyOnS3(DailiesError):
     """The batch id is used on S3 but is not in the ledger. Run `dailies recover`, or use another id."""
 
@@ -177,6 +187,13 @@ class OutputGone(CopyFailed):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retryable=True)
+
+
+class NoOutput(CopyFailed):
+    """The vendor's task succeeded without any output. The vendor charges such a run, and a new copy finds no more."""
+
+    def __init__(self) -> None:
+        super().__init__("The vendor's task ended well, but without any output.", retryable=False)
 
 
 class NotificationFailed(OperationFailed):

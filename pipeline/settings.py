@@ -74,7 +74,7 @@ class Settings(BaseModel):
     sweep_every_s: Annotated[int, Field(gt=0)] = 30
     """Seconds between two sweeps, which expire leases and poll silent runs."""
     adopt_wait_s: Seconds = 900
-    """Seconds that a run whose response was lost waits for its callback."""
+    """Seconds in which a run whose response was lost is adopted, by its callback or from the vendor's list of tasks."""
     lease_s: Seconds = 120
     """Seconds after which the items of a crashed worker are due again."""
     on_unknown: Literal["hold", "resubmit"] = "hold"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from redis import Redis
 from support.inbox import Inbox
 from support.processes import OwnRedis, until
@@ -18,10 +19,14 @@ from pipeline.sandbox.process_handle import Sandbox, running_sandbox
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
 
+# A loaded machine is slow: no example has a time limit.
+settings.register_profile("dailies", deadline=None)
+settings.load_profile("dailies")
+
 
 @pytest.fixture
 def wait_for() -> WaitFor:
-    """`wait_for(condition, "what", timeout_s=60)`: wait until the condition holds."""
+    """`wait_for(condition, "what", timeout_s=300)`: wait until the condition holds."""
     return until
 
 
@@ -76,7 +81,8 @@ def bucket(s3_server: S3Env, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def sandbox_server() -> Iterator[Sandbox]:
-    with running_sandbox(task_s=0.2) as sandbox:
+    # The client must use a fresh nonce for each request, although the vendor's own samples repeat theirs.
+    with running_sandbox(task_s=0.2, strict_nonce=True) as sandbox:
         yield sandbox
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 
 from pipeline.batches.decision_journal import DecisionLog
 from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.domain.states import BatchState, Stop
+from pipeline.errors import NoSuchBatch
 from pipeline.ledger.ledger import Ledger
 
 _PAUSED_BY_HAND = "Paused by hand."
@@ -59,6 +61,18 @@ class BatchControl:
     def pause(self, batch_id: str) -> None:
         """Stop submitting runs of a batch. Its active runs are still collected."""
         self._ledger.batches.pause(batch_id)
+
+    def pause_model(self, model: str, reason: str) -> list[str]:
+        """Pause the running batches of `model`, which the account may not run. Return their ids."""
+        batches = self._ledger.batches
+        paused = []
+        for batch_id in batches.open_ids():
+            with suppress(NoSuchBatch):
+                if batches.get(batch_id).model.lower() == model.lower() and batches.set_status(
+                    batch_id, BatchState.PAUSED, among=[BatchState.RUNNING], reason=reason
+                ):
+                    paused.append(batch_id)
+        return paused
 
     def resume(self, batch_id: str) -> None:
         """Submit runs of a paused batch again."""

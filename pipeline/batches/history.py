@@ -9,13 +9,18 @@ from typing import Any
 
 from pipeline.batches.submission import item_spec
 from pipeline.domain.model import Manifest, Review
+from pipeline.domain.money import plain_usd
 from pipeline.domain.results import item_document, row_from_document
 from pipeline.domain.states import ItemState
 
 
 @dataclass
 class ItemHistory:
-    """One item. `outcome` is {status, error, elapsed_s, outputs} once it has ended, else empty."""
+    """One item. `outcome` is {status, error, elapsed_s, outputs} once it has ended, else empty.
+
+    `cost_usd`: what its successful run cost. `total_usd`: what all its runs cost, as results.json says; None if it does
+    not. `charges`: attempt → what a run cost that did not succeed.
+    """
 
     spec: Mapping[str, Any]
     state: ItemState = ItemState.PENDING
@@ -23,19 +28,33 @@ class ItemHistory:
     task: str = ""
     token: str = ""
     cost_usd: str = "0"
+    total_usd: str | None = None
+    charges: dict[int, Decimal] = field(default_factory=dict)
+    found_by: str | None = None
     outcome: Mapping[str, Any] = field(default_factory=dict)
     final: bool = False
     """results.json has the end of the item, and no later journal entry reopens it."""
 
+    @property
+    def paid_usd(self) -> Decimal:
+        """What the successful run cost, 0 if none succeeded."""
+        if self.total_usd is None:
+            return Decimal(self.cost_usd)
+        return max(Decimal(self.total_usd) - sum(self.charges.values()), Decimal(0))
+
     def restored(self) -> dict[str, Any]:
         """Return the fields that `ledger.items.restore` takes."""
+        # The charge of a run that is polled again is counted then.
+        charges = [usd for attempt, usd in self.charges.items() if self.outcome or attempt < self.attempt]
         return {
             "spec": self.spec,
             "state": self.state,
             "attempt": self.attempt,
             "task": self.task,
             "token": self.token,
-            "paid": self.cost_usd if Decimal(self.cost_usd) else "",
+            "paid": plain_usd(self.paid_usd) if self.paid_usd else "",
+            "charged": plain_usd(sum(charges, Decimal(0))),
+            "found_by": self.found_by,
             "outcome": self.outcome or None,
         }
 
@@ -83,7 +102,8 @@ def _apply_row(history: BatchHistory, document: Mapping[str, Any]) -> None:
     if item is None:
         spec = {"image": row.image, "prompt": row.prompt, "params": dict(row.params), "take_of": row.take_of}
         item = history.items[row.id] = ItemHistory(spec)
-    item.state, item.task, item.cost_usd = ItemState(row.status), row.task_id or "", canonical["cost_usd"]
+    item.state, item.task, item.total_usd = ItemState(row.status), row.task_id or "", canonical["cost_usd"]
+    item.found_by = row.found_by
     item.outcome = {name: canonical[name] for name in ("status", "error", "elapsed_s", "outputs")}
     if row.review:
         history.reviews[row.id] = row.review
@@ -108,7 +128,7 @@ def _reopen(history: BatchHistory, states: Collection[str], only: Collection[str
     for item_id, item in history.items.items():
         if item.state in states and item.outcome and (only is None or item_id in only):
             item.final = False
-            item.state = ItemState.COLLECTING if Decimal(item.cost_usd) and item.token else ItemState.PENDING
+            item.state = ItemState.COLLECTING if item.paid_usd and item.token else ItemState.PENDING
             item.outcome = {}
 
 
@@ -121,6 +141,8 @@ def _apply_review(history: BatchHistory, entry: Mapping[str, Any]) -> None:
 
 def _apply_run(item: ItemHistory, entry: Mapping[str, Any]) -> None:
     attempt = int(entry["attempt"])
+    if entry["do"] == "charge":
+        item.charges[attempt] = Decimal(entry["cost_usd"])
     if attempt < item.attempt:
         return
     if attempt > item.attempt:
@@ -128,14 +150,16 @@ def _apply_run(item: ItemHistory, entry: Mapping[str, Any]) -> None:
         if not item.final:
             item.state = ItemState.UNKNOWN
             item.task = item.token = ""
+            item.found_by = None
             item.outcome = {}
     action = entry["do"]
     if action == "task":
         item.task, item.token = entry["task"], entry["token"]
+        item.found_by = entry.get("found_by") or item.found_by
         if not item.final and not item.outcome:
             item.state = ItemState.RUNNING
     elif action == "back" and not item.final and not item.task:
         item.state = ItemState.PENDING
     elif action == "end" and not item.final:
         item.state = ItemState(entry["outcome"]["status"])
-        item.cost_usd, item.outcome = entry["cost_usd"], entry["outcome"]
+        item.cost_usd, item.total_usd, item.outcome = entry["cost_usd"], None, entry["outcome"]

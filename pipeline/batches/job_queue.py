@@ -31,6 +31,7 @@ class Job(StrEnum):
     START = "jobs.start.start"
     SUBMIT = "jobs.submit.submit"
     COLLECT = "jobs.collect.collect"
+    FIND_LOST_RUNS = "jobs.find_lost_runs.find_lost_runs"
     FINISH = "jobs.finish.finish"
     SWEEP = "jobs.sweep.sweep"
     DELIVER_NOTIFICATIONS = "jobs.deliver_notifications.deliver_notifications"

@@ -44,6 +44,10 @@ class BatchStatus(Document):
     created: datetime
     finished: datetime | None
     output: Uri = Field(description="Folder of the batch.")
+    found: dict[str, int] | None = Field(
+        None, description="Runs whose response was lost and that were found, by how: `callback`, `task list`."
+    )
+    overcharge: str | None = Field(None, description="The last warning about a charge far above the expected price.")
 
     @field_serializer("created", "finished")
     def _time(self, when: datetime | None) -> str | None:
@@ -90,6 +94,8 @@ def _status_fields(row: BatchRow) -> dict[str, Any]:
         "created": row.created,
         "finished": row.finished,
         "output": row.output,
+        **({"found": dict(row.found)} if row.found else {}),
+        **({"overcharge": row.overcharge} if row.overcharge else {}),
     }
 
 
@@ -125,6 +131,9 @@ class Item(Document):
     outputs: list[OutputFile]
     review: ItemReview | None = None
     take_of: str | None = Field(None, description="The item of which this item is another take.")
+    found_by: str | None = Field(
+        None, description="How its run was found after the response was lost: `callback` or `task list`."
+    )
 
     @classmethod
     def of(cls, row: ItemRow) -> Item:

@@ -1,25 +1,92 @@
-"""The price of a run."""
+"""What the runs of a batch cost, by the prices that the vendor states."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pipeline.errors import DailiesError
-from pipeline.wiro.client import Wiro
+from pipeline.batches.model_catalog import ModelCatalog, ModelLookup
+from pipeline.domain.formatting import dollars, pluralize
+from pipeline.domain.model import Manifest
+from pipeline.ledger.records import BatchConfig
+from pipeline.manifest.model_check import fit_to_schema
+from pipeline.wiro.errors import NotFound
+from pipeline.wiro.model_price import PriceEstimate, estimate_price
+from pipeline.wiro.model_schema import ModelSchema
+
+_NO_PRICE = "the vendor states no price that can be known before a run"
+_MAX_REASONS = 3
 
 
 @dataclass(frozen=True)
-class RunPrice:
-    """The price of one run of a model. `usd` is None if it is unknown; `error` is the failed request, if any."""
+class BatchEstimate:
+    """The cost of one run of each item. `items`: the price of each, None if it is not known, in manifest order.
 
-    usd: Decimal | None
-    error: str | None = None
+    `unknown_reason`: why prices are not known, '' if they are.
+    """
+
+    items: tuple[PriceEstimate | None, ...]
+    unknown_reason: str
+
+    @classmethod
+    def of(cls, manifest: Manifest, models: ModelCatalog) -> BatchEstimate:
+        """Return what a batch costs. A failed request to the vendor does not raise."""
+        try:
+            found = models.lookup(manifest.model)
+        except NotFound as error:
+            found = ModelLookup(None, str(error))
+        prices = tuple(item_prices(fit_to_schema(manifest, found.schema), found.schema))
+        unknown_reason = (_NO_PRICE if found.schema else found.reason) if None in prices else ""
+        return cls(prices, unknown_reason)
+
+    @property
+    def low_usd(self) -> Decimal | None:
+        """The least sum of the known prices, None if there are none."""
+        known = [price.low_usd for price in self.items if price]
+        return sum(known, Decimal(0)) if known else None
+
+    @property
+    def high_usd(self) -> Decimal | None:
+        """The highest sum of the known prices, None if there are none."""
+        known = [price.high_usd for price in self.items if price]
+        return sum(known, Decimal(0)) if known else None
+
+    @property
+    def per_run_usd(self) -> Decimal | None:
+        """The price of each run, None if they differ or are not exact."""
+        prices = {(price.low_usd, price.high_usd) if price else (None, None) for price in self.items}
+        low, high = prices.pop()
+        return high if low == high and not prices else None
+
+    @property
+    def reason(self) -> str:
+        """Why the sum is not exact, or not known; '' if it is."""
+        reasons = dict.fromkeys(price.reason for price in self.items if price)
+        return "; ".join([part.rstrip(".") for part in (*reasons, self.unknown_reason) if part][:_MAX_REASONS])
+
+    def __str__(self) -> str:
+        """Describe the cost as a sentence without its full stop."""
+        low, high, per_run, unknown = self.low_usd, self.high_usd, self.per_run_usd, self.items.count(None)
+        if low is None or high is None:
+            return f"The cost is unknown: {self.reason}"
+        cost = dollars(high) if low == high else f"{dollars(low)} to {dollars(high)}"
+        cost += f", at {dollars(per_run)} per run" if per_run is not None else ""
+        cost += f", and {pluralize(unknown, 'item')} of unknown price" if unknown else ""
+        return f"Estimated cost: {cost}{f' ({self.reason})' if self.reason else ''}"
 
 
-def price_of_run(wiro: Wiro, model: str) -> RunPrice:
-    """Return the vendor's price of one run of `model`. A failed request does not raise."""
-    try:
-        return RunPrice(wiro.model_schema(model).per_run_usd)
-    except DailiesError as error:
-        return RunPrice(None, str(error))
+def item_prices(manifest: Manifest, schema: ModelSchema | None) -> list[PriceEstimate | None]:
+    """Return the price of a run of each item, None if it is not known. `manifest` is as `fit_to_schema` returns it."""
+    if schema is None:
+        return [None] * len(manifest.items)
+    return [
+        estimate_price(schema, {**manifest.params, **item.params}, item.prompt, 1 if item.image else 0)
+        for item in manifest.items
+    ]
+
+
+def price_of_run(config: BatchConfig, models: ModelCatalog) -> Decimal | None:
+    """Return the highest price of a run of a batch, for its items without a price of their own; None if unknown."""
+    schema = models.schema(config.model)
+    price = estimate_price(schema, config.params, None, 1) if schema else None
+    return price.high_usd if price else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pipeline.batches.control import BatchControl
 from pipeline.batches.decision_journal import DecisionLog
 from pipeline.batches.job_queue import JobQueue
+from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.reviews import Reviews
 from pipeline.batches.submission import Submission
 from pipeline.ledger.ledger import Ledger
@@ -24,6 +25,7 @@ class Service:
     storage: Storage
     journal: Journal
     job_queue: JobQueue
+    models: ModelCatalog
     submission: Submission
     control: BatchControl
     reviews: Reviews
@@ -41,13 +43,15 @@ class Service:
         job_queue = JobQueue(settings.redis_url, retry_timeout_s=retry_timeout_s)
         journal = Journal(storage)
         decisions = DecisionLog(ledger, journal)
+        models = ModelCatalog.of(settings, ledger.model_cache)
         return cls(
             settings=settings,
             ledger=ledger,
             storage=storage,
             journal=journal,
             job_queue=job_queue,
-            submission=Submission(ledger, storage, job_queue, settings.output),
+            models=models,
+            submission=Submission(ledger, storage, job_queue, models, settings.output),
             control=BatchControl(ledger, decisions, job_queue),
             reviews=Reviews(ledger, decisions, job_queue),
         )

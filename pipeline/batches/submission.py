@@ -13,14 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.batches.job_queue import Job, JobQueue
-from pipeline.domain.image_types import image_type
+from pipeline.batches.model_catalog import ModelCatalog
+from pipeline.batches.pricing import item_prices
+from pipeline.domain.image_types import sniff_file
 from pipeline.domain.model import BatchRow, Item, Manifest
 from pipeline.domain.states import BatchState
-from pipeline.errors import BatchOnlyOnS3, InvalidBatchId, InvalidSettings
+from pipeline.errors import BatchOnlyOnS3, CannotRead, InvalidBatchId, InvalidSettings
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import BatchConfig
 from pipeline.manifest import parser as manifests
+from pipeline.manifest.model_check import fit_to_schema, image_field_of
+from pipeline.manifest.validators import DEFAULT_IMAGE_FIELD
 from pipeline.storage.s3 import Storage, join
+from pipeline.wiro.model_schema import ModelSchema
 
 MANIFEST = "manifest.yaml"
 INPUTS = "inputs/"
@@ -40,10 +45,13 @@ class Accepted:
 class Submission:
     """Creates batches. `output`: the default `s3://bucket/prefix/` of the service, or None."""
 
-    def __init__(self, ledger: Ledger, storage: Storage, job_queue: JobQueue, output: str | None) -> None:
+    def __init__(
+        self, ledger: Ledger, storage: Storage, job_queue: JobQueue, models: ModelCatalog, output: str | None
+    ) -> None:
         self._ledger = ledger
         self._storage = storage
         self._job_queue = job_queue
+        self._models = models
         self._output = output
 
     def submit(self, manifest: Manifest, batch_id: str | None, *, trigger: str, folder: Path | None) -> Accepted:
@@ -51,11 +59,11 @@ class Submission:
 
         `batch_id`: None for a new one. The same id again returns the same batch, and continues a submission that was
         interrupted. `folder`: the folder of image files. `trigger`: what started the batch.
-        Raises InvalidBatchId, InvalidSettings, BatchOnlyOnS3, StorageError, Unreachable.
+        Raises CannotRead, InvalidBatchId, InvalidSettings, BatchOnlyOnS3, StorageError, Unreachable.
         """
         batch_id = _validate_id(batch_id) if batch_id else _new_id(manifest.name)
         output = join(self._output_prefix(manifest), f"{batch_id}/")
-        manifest_digest = hashlib.sha256(manifests.dump(manifest)).hexdigest()
+        manifest_digest = _digest(manifest)
         is_new = self._ledger.batches.manifest_digest(batch_id) is None
         if is_new:
             self._check_absent_on_s3(batch_id, output)
@@ -63,7 +71,8 @@ class Submission:
         if self._ledger.batches.is_accepted(batch_id):
             return Accepted(batch_id, created=False, output=self._ledger.batches.get(batch_id).output)
         if self._ledger.batches.manifest_digest(batch_id) == manifest_digest:
-            self._load_items(batch_id, self._store_manifest(manifest, output, folder))
+            schema = self._models.schema(manifest.model)
+            self._load_items(batch_id, self._store_manifest(fit_to_schema(manifest, schema), output, folder), schema)
             self.start_batch(batch_id)
         return Accepted(batch_id, created, output)
 
@@ -85,6 +94,7 @@ class Submission:
         revision: int = 1,
     ) -> bool:
         """Create a batch without items. Return False if the id exists. `start_batch` must follow."""
+        schema = self._models.schema(manifest.model)
         limits = manifest.limits
         row = BatchRow(
             id=batch_id,
@@ -100,17 +110,7 @@ class Submission:
             trigger=trigger,
             revision=revision,
         )
-        config = BatchConfig(
-            model=manifest.model,
-            image_field=manifest.image_field,
-            params=manifest.params,
-            attempts=limits.attempts,
-            output=output,
-            deadline_s=limits.deadline_s,
-            tolerated_failures=limits.tolerated_failures,
-            budgeted=limits.budget_usd is not None,
-            notify=manifest.notify,
-        )
+        config = _batch_config(fit_to_schema(manifest, schema), schema, output)
         return self._ledger.batches.open(
             row,
             config,
@@ -134,18 +134,22 @@ class Submission:
                 f"Rebuild it with `dailies recover {output}`, or choose another --batch-id."
             )
 
-    def _store_manifest(self, manifest: Manifest, output: str, folder: Path | None) -> tuple[Item, ...]:
-        """Store image files, then the manifest. Return the items with the URIs of stored images. Idempotent."""
+    def _store_manifest(self, manifest: Manifest, output: str, folder: Path | None) -> Manifest:
+        """Store image files, then the manifest. Return it with the URIs of stored images. Idempotent."""
         uris: dict[str, str] = {}
         items = tuple(self._with_stored_image(item, output, folder, uris) for item in manifest.items)
-        text = manifests.dump(replace(manifest, items=items))
-        self._storage.put_if_absent(join(output, MANIFEST), text, "application/yaml")
-        return items
+        stored = replace(manifest, items=items)
+        self._storage.put_if_absent(join(output, MANIFEST), manifests.dump(stored), "application/yaml")
+        return stored
 
-    def _load_items(self, batch_id: str, items: tuple[Item, ...]) -> None:
+    def _load_items(self, batch_id: str, manifest: Manifest, schema: ModelSchema | None) -> None:
+        items, prices = manifest.items, item_prices(manifest, schema)
         counts = Counter(item.image for item in items if item.image and item.image.startswith("s3://"))
         self._ledger.shared_images.add(batch_id, (image for image, count in counts.items() if count > 1))
-        self._ledger.items.load(batch_id, ((item.id, item_spec(item)) for item in items))
+        rows = zip(items, prices, strict=True)
+        self._ledger.items.load(
+            batch_id, ((item.id, item_spec(item), price.high_usd if price else None) for item, price in rows)
+        )
 
     def _with_stored_image(self, item: Item, output: str, folder: Path | None, uris: dict[str, str]) -> Item:
         if item.image is None:
@@ -170,19 +174,46 @@ class Submission:
 
     def _store_file(self, file: Path, output: str) -> str:
         with file.open("rb") as source:
+            image = sniff_file(source)
+            if isinstance(image, str):
+                # It has changed since the manifest was validated.
+                raise CannotRead(f"{file} {image}.")
+            source.seek(0)
             digest = hashlib.file_digest(source, "sha256").hexdigest()
-            suffix = file.suffix.lower()
-            uri = join(output, INPUTS, f"{digest}{suffix}")
+            uri = join(output, INPUTS, f"{digest}{image.suffix}")
             if self._storage.info(uri) is None:
                 source.seek(0)
-                content_type = image_type(suffix)
-                self._storage.put_stream(uri, source, content_type)
+                self._storage.put_stream(uri, source, image.media_type)
         return uri
 
 
 def item_spec(item: Item) -> dict[str, Any]:
     """Return the fields of an item that the ledger stores."""
     return {"image": item.image, "prompt": item.prompt, "params": item.params}
+
+
+def _batch_config(manifest: Manifest, schema: ModelSchema | None, output: str) -> BatchConfig:
+    """Return what the items of a batch share. `manifest` is as `fit_to_schema` returns it."""
+    image = image_field_of(manifest.image_field, schema)
+    return BatchConfig(
+        model=manifest.model,
+        image_field=image.name if image else manifest.image_field or DEFAULT_IMAGE_FIELD,
+        params=manifest.params,
+        attempts=manifest.limits.attempts,
+        output=output,
+        deadline_s=manifest.limits.deadline_s,
+        tolerated_failures=manifest.limits.tolerated_failures,
+        budgeted=manifest.limits.budget_usd is not None,
+        notify=manifest.notify,
+        image_kind=image.kind if image else BatchConfig.image_kind,
+    )
+
+
+def _digest(manifest: Manifest) -> str:
+    """Return the digest of a manifest as it was given: it must not depend on whether the vendor's schema was known."""
+    # The version before wrote the default into each manifest, and the digest must stay the same.
+    given = replace(manifest, image_field=manifest.image_field or DEFAULT_IMAGE_FIELD)
+    return hashlib.sha256(manifests.dump(given)).hexdigest()
 
 
 def _validate_id(batch_id: str) -> str:

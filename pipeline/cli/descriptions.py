@@ -84,6 +84,11 @@ def _batch_fields(row: BatchRow, now: datetime) -> list[tuple[str, str | Text]]:
         fields.append(("finished", f"{moment(row.finished, now)}, after {age(row.created, row.finished)}"))
     if row.reason:
         fields.append(("reason", row.reason))
+    if row.overcharge and row.overcharge != row.reason:
+        fields.append(("warning", Text(row.overcharge, "yellow")))
+    if row.found:
+        found = ", ".join(f"{number:,} by {by}" for by, number in row.found.items())
+        fields.append(("found", f"{found} (runs whose response was lost)"))
     has_ended = row.status in BATCH_TERMINAL
     fields.append(("results", f"{row.output}{RESULTS}" if has_ended else f"{row.output} (written at the end)"))
     return fields
@@ -94,11 +99,14 @@ def _print_unknown(out: Console, items: ItemStore, row: BatchRow) -> None:
     unknown = islice(items.stream(row.id, {ItemState.UNKNOWN}), _MAX_UNKNOWN_SHOWN)
     expired = [item.id for item in unknown if item.error]
     if not expired:
-        out.print("Unknown: the response to the run was lost. The service waits for its callback.")
+        out.print(
+            "Unknown: the response to the run was lost. The service waits for its callback and searches the vendor's "
+            "list of tasks."
+        )
         return
     more = ", …" if row.counts[ItemState.UNKNOWN] > len(expired) else ""
     out.print(
-        f"Unknown: {', '.join(expired)}{more}. The response to the run was lost and no callback arrived: the vendor "
-        "may have created and billed the run."
+        f"Unknown: {', '.join(expired)}{more}. The response to the run was lost, no callback arrived, and the run is "
+        "not in the vendor's list of tasks: the vendor may have created and billed it all the same."
     )
     out.print(f"Check the vendor's list of tasks. To buy the runs again: `dailies retry {row.id} --status unknown`.")

@@ -22,6 +22,9 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 batch_argument = click.argument("batch_id", metavar="BATCH")
 optional_batch_argument = click.argument("batch_id", metavar="[BATCH]", required=False)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else.")
+check_images_option = click.option(
+    "--check-images", is_flag=True, help="Request every image with an address, and report those that no run can use."
+)
 state_option = click.option(
     "--state",
     type=_FOLDER,

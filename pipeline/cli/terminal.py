@@ -52,6 +52,11 @@ def _escape(char: str) -> str:
     return char.encode("unicode_escape", "backslashreplace").decode()
 
 
+def print_note(model: str, reason: str) -> None:
+    """Print on stderr why a manifest is not checked against its model's schema."""
+    click.echo(escape_control_chars(f"Not checked against the schema of {model}: {reason}"), err=True)
+
+
 def age(when: datetime, now: datetime) -> str:
     """Return the time from `when` to `now`, in words."""
     return duration(max(0, round((now - when).total_seconds())))

@@ -41,7 +41,8 @@ class Manifest:
     model: str
     output: str | None
     """`s3://bucket/prefix/` with a slash at its end, or None for the default of the service."""
-    image_field: str
+    image_field: str | None
+    """The model's field for the image, or None for what the model's schema says."""
     params: Mapping[str, Any]
     limits: Limits
     notify: str | None
@@ -84,6 +85,8 @@ class ItemRow:
     review: Review | None = None
     take_of: str | None = None
     """The id of the item that this take was made from."""
+    found_by: str | None = None
+    """How a run was found whose response was lost: "callback" or "task list". None if no response was lost."""
 
 
 @dataclass(frozen=True)
@@ -107,3 +110,7 @@ class BatchRow:
     """Revision of the results. It grows each time an ended batch is reopened."""
     reason: str | None = None
     """Why the batch was stopped or is paused, as text. None if it was not."""
+    overcharge: str | None = None
+    """The last warning about a charge that was far above the expected price."""
+    found: Mapping[str, int] = field(default_factory=dict)
+    """{how it was found: number of runs} of the runs whose response was lost, without zeros."""

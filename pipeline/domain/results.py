@@ -16,13 +16,14 @@ from decimal import Decimal
 from typing import Any
 
 from pipeline.domain.model import BatchRow, ItemRow, Output, Review
+from pipeline.domain.money import plain_usd
 
 VERSION = 1
 RESULTS = "results.json"
 
 _COLUMNS = (
     "id", "status", "image", "prompt", "params", "task_id", "attempts", "cost_usd", "elapsed_s", "error", "outputs",
-    "review", "note", "take_of",
+    "review", "note", "take_of", "found_by",
 )  # fmt: skip
 _LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 _REVISION = re.compile(rb'^\{"version":1,"revision":(\d{1,9}),')
@@ -37,7 +38,7 @@ def results_uri(batch: BatchRow) -> str:
 
 def money(usd: Decimal) -> str:
     """Format US dollars as decimal text, without trailing zeros."""
-    return format(usd.normalize(), "f") if usd else "0"
+    return plain_usd(usd)
 
 
 def timestamp(time: datetime | None) -> str | None:
@@ -46,7 +47,10 @@ def timestamp(time: datetime | None) -> str | None:
 
 
 def item_document(row: ItemRow) -> dict[str, Any]:
-    """Return the JSON of an item: one line of results.jsonl. `review` and `take_of` are only present if set."""
+    """Return the JSON of an item: one line of results.jsonl.
+
+    `review`, `take_of` and `found_by` are only present if set.
+    """
     document = {
         "id": row.id,
         "status": row.status,
@@ -64,6 +68,8 @@ def item_document(row: ItemRow) -> dict[str, Any]:
         document["review"] = {"mark": row.review.mark, "note": row.review.note}
     if row.take_of:
         document["take_of"] = row.take_of
+    if row.found_by:
+        document["found_by"] = row.found_by
     return document
 
 
@@ -94,6 +100,7 @@ def row_from_document(document: Mapping[str, Any]) -> ItemRow:
         outputs=tuple(Output(**output) for output in document.get("outputs") or ()),
         review=Review(**document["review"]) if document.get("review") else None,
         take_of=document.get("take_of"),
+        found_by=document.get("found_by"),
     )
 
 
@@ -112,7 +119,7 @@ def as_csv(rows: Iterable[ItemRow]) -> Iterator[bytes]:
         document["outputs"] = " ".join(output.uri for output in row.outputs)
         document["review"] = row.review.mark if row.review else None
         document["note"] = row.review.note if row.review else None
-        document["take_of"] = row.take_of
+        document |= {"take_of": row.take_of, "found_by": row.found_by}
         yield _csv_line([_cell(document[column]) for column in _COLUMNS])
 
 

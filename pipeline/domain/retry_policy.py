@@ -17,6 +17,8 @@ MAX_COPY_ATTEMPTS = 6
 """Maximum copies of one output before its item fails. The run is paid, so `retry` copies again and does not buy."""
 MAX_POLL_ATTEMPTS = 6
 """Number of "no such task" responses in a row after which a task counts as lost."""
+FIRST_SEARCH_S = 2.0
+"""Wait before a lost run is searched for in the vendor's list of tasks; it doubles up to the period of the sweep."""
 MAX_REFUSALS = 100
 """Maximum refusals of a run that do not count as attempts (rate limit, no connection, no free slot)."""
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from decimal import Decimal
 
 from pipeline.domain.model import BatchRow
-from pipeline.domain.money import from_pico, to_pico
+from pipeline.domain.money import MAX_USD, from_pico, to_pico
 from pipeline.domain.states import BatchState
 from pipeline.errors import NoSuchBatch
 from pipeline.ledger import keys
@@ -28,14 +28,14 @@ class BatchStore:
     def open(
         self, row: BatchRow, config: BatchConfig, *, max_active: int, budget_usd: Decimal | None, manifest_digest: str
     ) -> bool:
-        """Create a batch, once. `max_active` 0: no limit. Returns False if the id exists."""
+        """Create a batch, once. `max_active` 0: no limit. Returns False if the id exists. Raises AmountTooLarge."""
         fields: dict[str, object] = {
             "name": row.name,
             "status": row.status,
             "output": row.output,
             "trigger": row.trigger,
             "revision": row.revision,
-            "plan": json.dumps({name: value for name, value in asdict(config).items() if name != "output"}),
+            "plan": _config_text(config),
             "max_active": max_active,
             "total": 0,
             "expected": row.total,
@@ -79,7 +79,7 @@ class BatchStore:
 
     def start(self, batch_id: str, *, price_usd: Decimal, max_failures: int) -> None:
         """Start a batch whose items are loaded. `price_usd` of one run; 0 if it is not known."""
-        self._scripts.run("start_batch", batch_id, to_pico(price_usd), max_failures)
+        self._scripts.run("start_batch", batch_id, to_pico(min(price_usd, MAX_USD)), max_failures)
 
     def get(self, batch_id: str) -> BatchRow:
         """Return a batch with its counts. Raises NoSuchBatch."""
@@ -121,3 +121,12 @@ class BatchStore:
     def resume(self, batch_id: str) -> None:
         """Continue a paused batch. Raises NoSuchBatch."""
         self.set_status(batch_id, BatchState.RUNNING, among=[BatchState.PAUSED])
+
+
+def _config_text(config: BatchConfig) -> str:
+    fields = asdict(config)
+    del fields["output"]
+    if config.image_kind == BatchConfig.image_kind:
+        # During an upgrade, processes of the version before read this: they accept only the fields that they know.
+        del fields["image_kind"]
+    return json.dumps(fields)

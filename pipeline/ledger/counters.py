@@ -4,6 +4,8 @@ The hash has the fields
 
     ended:{state}                    items that ended in this state
     retried, refused                 runs that came to nothing: attempts spent, and runs that the vendor only refused
+    overcharged                      runs whose charge was far above the expected price
+    found:{how}                      runs whose response was lost and whose task was found
     callbacks:{name}                 callbacks by outcome; CALLBACK_OUTCOMES maps the outcomes to these names
     {step}:{bucket}, {step}:sum      duration of steps (ms): `vendor` from the lease to the end of the task, `copy` from
                                      there to S3, `whole` both
@@ -21,6 +23,7 @@ from pipeline.domain.money import from_pico
 from pipeline.domain.states import ItemState
 from pipeline.ledger import keys
 from pipeline.ledger.keys import batch_key
+from pipeline.ledger.records import FoundBy
 from pipeline.ledger.scripts import ScriptRunner
 
 BOUNDS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
@@ -55,6 +58,8 @@ class ServiceCounters:
     ended: Mapping[str, int]
     retried: int
     refused: int
+    overcharged: int
+    found: Mapping[str, int]
     callbacks: Mapping[str, int]
     latencies: Mapping[str, Latencies]
     spend_usd: Decimal
@@ -84,6 +89,8 @@ class CounterStore:
             ended={state: int(counted.get(f"ended:{state}", 0)) for state in ItemState if f"ended:{state}" in counted},
             retried=int(counted.get("retried", 0)),
             refused=int(counted.get("refused", 0)),
+            overcharged=int(counted.get("overcharged", 0)),
+            found={by.value: int(counted.get(f"found:{by}", 0)) for by in FoundBy},
             callbacks={
                 outcome: int(counted.get(f"callbacks:{name}", 0)) for outcome, name in CALLBACK_OUTCOMES.items()
             },

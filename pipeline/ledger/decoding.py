@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from pipeline.domain.callback_tokens import RunId
@@ -12,10 +14,10 @@ from pipeline.domain.money import from_pico
 from pipeline.domain.results import row_from_document
 from pipeline.domain.states import BATCH_TERMINAL, ItemState
 from pipeline.errors import DailiesError
-from pipeline.ledger.records import PollLease, SubmissionLease
+from pipeline.ledger.records import FoundBy, LostRun, PollLease, SubmissionLease
 from pipeline.ledger.times import moment
 
-LIVE_FIELDS = ("state", "tries", "before", "task", "paid")
+LIVE_FIELDS = ("state", "tries", "before", "task", "paid", "charged", "found_by")
 """Fields of an item's hash that `item_row` needs, in this order."""
 
 
@@ -42,18 +44,21 @@ def batch_row(batch_id: str, fields: Mapping[str, str]) -> BatchRow:
         trigger=fields["trigger"],
         revision=int(fields["revision"]),
         reason=fields.get("reason"),
+        overcharge=fields.get("overcharge"),
+        found={by.value: int(fields[f"found:{by}"]) for by in FoundBy if f"found:{by}" in fields},
     )
 
 
 def item_row(item_id: str, spec: str, outcome: str | None, review: str | None, fields: Sequence[str | None]) -> ItemRow:
     """Return an item from its spec, outcome and review (JSON texts) and the values of LIVE_FIELDS."""
-    state, attempts_spent, attempts_before, task, paid = fields
+    state, attempts_spent, attempts_before, task, paid, charged, found_by = fields
     document = {
         "id": item_id,
         "status": state or ItemState.PENDING,
         "attempts": int(attempts_spent or 0) + int(attempts_before or 0),
         "task_id": task,
-        "cost_usd": paid or "0",
+        "cost_usd": Decimal(paid or 0) + from_pico(charged or 0),
+        "found_by": found_by,
         **json.loads(spec),
         **(json.loads(outcome) if outcome else {}),
         "review": json.loads(review) if review else None,
@@ -79,7 +84,7 @@ def submission_lease(row: Sequence[Any], lease: str) -> SubmissionLease:
 def poll_lease(row: Sequence[str], lease: str) -> PollLease:
     """Return a lease from a row of `claim_due.lua`."""
     batch, item, batch_status, state, attempt, attempts_spent, task, token, posted = row[:9]
-    failed_polls, failed_copies, hint_task, hint_token, now = row[9:]
+    failed_polls, failed_copies, hint_task, hint_token, hint_by, reserved, price, now = row[9:]
     return PollLease(
         run=RunId(batch, item, int(attempt)),
         lease=lease,
@@ -93,4 +98,22 @@ def poll_lease(row: Sequence[str], lease: str) -> PollLease:
         failed_copies=int(failed_copies),
         hint_task=hint_task,
         hint_token=hint_token,
+        hint_by=hint_by,
+        reserved_usd=from_pico(reserved),
+        price_usd=from_pico(price),
+    )
+
+
+def lost_run(row: Sequence[Any]) -> LostRun | None:
+    """Return a run from a row of `claim_lost_runs.lua` or `unanswered_runs.lua`; None if its item has no spec."""
+    batch, item, attempt, posted, spec_text = row
+    if not spec_text:
+        return None
+    spec = json.loads(spec_text)
+    return LostRun(
+        run=RunId(batch, item, int(attempt)),
+        posted=datetime.fromtimestamp(int(posted) / 1000, UTC),
+        image=spec["image"],
+        prompt=spec["prompt"],
+        params=spec["params"],
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.domain.chunks import chunked
 from pipeline.domain.model import ItemRow, Review
-from pipeline.domain.money import to_pico
+from pipeline.domain.money import MAX_USD, to_pico
 from pipeline.domain.states import TERMINAL, ItemState
 from pipeline.errors import NoSuchBatch, NoSuchItem
 from pipeline.ledger.decoding import LIVE_FIELDS, item_row
@@ -30,24 +30,30 @@ class ItemStore:
         self._scripts = scripts
         self._redis = scripts.redis
 
-    def load(self, batch_id: str, specs: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """Add items (id, {image, prompt, params}) to a batch. Items that exist stay as they are."""
-        for chunk in chunked(specs, _CHUNK):
-            args = [part for item_id, spec in chunk for part in (item_id, _spec_text(spec))]
+    def load(self, batch_id: str, rows: Iterable[tuple[str, Mapping[str, Any], Decimal | None]]) -> None:
+        """Add items to a batch: (id, {image, prompt, params}, price). Items that exist stay as they are.
+
+        The price in USD is reserved for each run of the item; None: the price of the batch.
+        """
+        for chunk in chunked(rows, _CHUNK):
+            args = [part for item_id, spec, usd in chunk for part in (item_id, _spec_text(spec), _price_text(usd))]
             self._scripts.run("load_items", batch_id, *args)
 
     def restore(self, batch_id: str, items: Iterable[tuple[str, Mapping[str, Any]]], *, adopt_wait_s: float) -> None:
         """Add items to a batch as S3 records them. Items that exist stay as they are.
 
-        Each is (id, {spec, state, attempt, task, token, paid, outcome}).
+        Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}).
         """
         for chunk in chunked(items, _CHUNK):
             args = [part for item_id, item in chunk for part in _restore_args(item_id, item)]
             self._scripts.run("restore_items", batch_id, ms(adopt_wait_s), *args)
 
     def add(self, batch_id: str, item_id: str, spec: Mapping[str, Any]) -> bool:
-        """Add one item to a loaded batch, which runs again if it has ended. Returns False if the item exists."""
-        return bool(self._scripts.run("add_item", batch_id, item_id, _spec_text(spec)) == 1)
+        """Add one item to a loaded batch, which runs again if it has ended. Returns False if the item exists.
+
+        A take has the price of the item that it was made from.
+        """
+        return bool(self._scripts.run("add_item", batch_id, item_id, _spec_text(spec), spec.get("take_of") or "") == 1)
 
     def stream(self, batch_id: str, states: Collection[str] | None = None) -> Iterator[ItemRow]:
         """Yield items in manifest order; only those in `states` unless it is None."""
@@ -153,8 +159,16 @@ def read_items(redis: Any, batch_id: str, ids: Sequence[str]) -> list[ItemRow]:
 def _restore_args(item_id: str, item: Mapping[str, Any]) -> tuple[object, ...]:
     outcome = json.dumps(item["outcome"], ensure_ascii=False) if item["outcome"] else ""
     run = (item["state"], item["attempt"], item["task"], item["token"])
-    cost = (item["paid"], to_pico(Decimal(item["paid"] or 0)))
-    return (item_id, _spec_text(item["spec"]), *run, *cost, outcome)
+    cost = (item["paid"], _capped_pico(item["paid"] or 0), _capped_pico(item["charged"] or 0))
+    return (item_id, _spec_text(item["spec"]), *run, *cost, item["found_by"] or "", outcome)
+
+
+def _capped_pico(usd: str | Decimal | int) -> int:
+    return to_pico(min(Decimal(usd), MAX_USD))
+
+
+def _price_text(usd: Decimal | None) -> str:
+    return "" if usd is None else str(_capped_pico(usd))
 
 
 def _spec_text(spec: Mapping[str, Any]) -> str:

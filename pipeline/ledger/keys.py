@@ -8,15 +8,18 @@ Service
     schema                  string  version of the stored data (`schema_version.py`); absent: 1
     figures                 hash    counters for /metrics (`counters.py`)
     login_attempts:{addr}   string  login attempts from an address in the current minute
+    model:{owner}/{name}    string  JSON of the vendor's description of a model (`model_cache.py`), in lower case
     wake:{job}[:{arg}…]     string  a job is enqueued and has not begun (`batches/job_queue.py`)
 
 Account at the vendor
 
     account                 hash    `window` (concurrency limit), `paused` (reason), `probe_at`, `probe_wait`,
                                     `probing`, `backoff_until`, `backoff_tries` (backoffs in a row), `trouble` (reason
-                                    of the backoff)
+                                    of the backoff), `accepted_at` (the last run that the vendor accepted; absent
+                                    during a pause)
     active                  set     "batch item" of every run that may be active at the vendor: one slot each
     spend                   hash    day since 1970 → cost of the runs of that day
+    tasks                   zset    task of a run that the vendor accepted → when; the newest 20,000
 
 Batches
 
@@ -29,9 +32,12 @@ Batches
                                     `total` (items), `open` (items that have not ended), `n:{state}`, `marked:{mark}`,
                                     max_active, active, budget, cost, reserved, price, `tolerated` (failures),
                                     `finisher` and `finish_until` (lease for writing the results), `restate` (write
-                                    them again), `notice` (revision to notify about), `notice_tries`
+                                    them again), `notice` (revision to notify about), `notice_tries`, `overrun` (how
+                                    much the vendor charged at most above the price of an item), `overcharge` (the last
+                                    warning about a charge), `found:{how}` (lost runs that were found)
     batch:{id}:order        list    item ids in manifest order
     batch:{id}:specs        hash    item id → JSON {image, prompt, params}
+    batch:{id}:prices       hash    item id → price of a run; an item without one has the price of the batch
     batch:{id}:pending      zset    item id → due
     batch:{id}:ended        hash    item id → JSON of the outcome
     batch:{id}:reviews      hash    item id → JSON {mark, note}
@@ -45,11 +51,17 @@ Items and their runs
     item:{batch}:{item}     hash    state, attempt (number of the run), `tries` (attempts spent), `before` (attempts
                                     spent before a retry), refusals, lease, `posting` (marked before the request),
                                     posted, task, token, `rung` (a callback came while the item was leased),
-                                    `hint_task` and `hint_token` (what a callback named), `looks` (failed polls in a
-                                    row), `copies` (failed copies), reserved, paid (USD text), `paid_at`
+                                    `hint_task` and `hint_token` (what a callback or the search named), `hint_by` (which
+                                    of them), `found_by` (the same, of an adopted run), `searches` and `search_until`
+                                    (of an unknown run), `looks` (failed polls in a row), `copies` (failed copies),
+                                    reserved, paid (USD text: the run that succeeded), `charged` (runs that did not),
+                                    `paid_at`
     due                     zset    "batch item" → when the run is due for a poll or a copy, or its lease ends
     leases                  zset    "batch item" → when the lease of a submission ends
-    adopt                   zset    "batch item" → until when the callback of an unknown run is awaited
+    adopt                   zset    "batch item" → until when an unknown run may be found
+    lost                    set     "batch item" of every unknown run
+    search                  zset    "batch item" → when an unknown run is searched for in the vendor's list of tasks
+    search_lease            string  a process searches
 
 Schedules
 
@@ -86,7 +98,9 @@ DUE = f"{PREFIX}due"
 OPEN_BATCHES = f"{PREFIX}open"
 SCHEDULES_FILE = f"{PREFIX}schedules"
 SCHEMA = f"{PREFIX}schema"
+SEARCH = f"{PREFIX}search"
 SPEND = f"{PREFIX}spend"
+TASKS = f"{PREFIX}tasks"
 
 
 def batch_key(batch_id: str) -> str:
@@ -142,6 +156,11 @@ def item_key(batch_id: str, item_id: str) -> str:
 def login_attempts_key(address: str) -> str:
     """Return the key of the login attempts from an address."""
     return f"{PREFIX}login_attempts:{address}"
+
+
+def model_key(model: str) -> str:
+    """Return the key of the vendor's description of a model, whose name is compared without case."""
+    return f"{PREFIX}model:{model.lower()}"
 
 
 def job_enqueued_key(job: str, *args: str) -> str:

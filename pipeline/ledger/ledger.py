@@ -17,6 +17,8 @@ from pipeline.ledger.counters import CounterStore
 from pipeline.ledger.finalization import FinalizationStore
 from pipeline.ledger.items import ItemStore
 from pipeline.ledger.login_attempts import LoginAttempts
+from pipeline.ledger.lost_runs import LostRunStore
+from pipeline.ledger.model_cache import ModelCache
 from pipeline.ledger.outbox import Outbox
 from pipeline.ledger.queries import QueryStore
 from pipeline.ledger.runs import RunStore
@@ -25,7 +27,7 @@ from pipeline.ledger.shared_images import SharedImageStore
 from pipeline.ledger.timeline import TimelineStore
 
 _LUA = Path(__file__).with_name("lua")
-_LIBRARIES = ("_keys", "_counters", "_account", "_batches", "_items")
+_LIBRARIES = ("_keys", "_counters", "_money", "_account", "_batches", "_items")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Ledger:
     items: ItemStore
     shared_images: SharedImageStore
     runs: RunStore
+    lost_runs: LostRunStore
     account: AccountStore
     finalization: FinalizationStore
     queries: QueryStore
@@ -45,6 +48,7 @@ class Ledger:
     timeline: TimelineStore
     outbox: Outbox
     login_attempts: LoginAttempts
+    model_cache: ModelCache
 
     @classmethod
     def on(cls, redis: Any) -> Ledger:
@@ -57,6 +61,7 @@ class Ledger:
             items=ItemStore(scripts),
             shared_images=SharedImageStore(scripts),
             runs=RunStore(scripts),
+            lost_runs=LostRunStore(scripts),
             account=AccountStore(scripts),
             finalization=FinalizationStore(scripts),
             queries=QueryStore(scripts),
@@ -64,6 +69,7 @@ class Ledger:
             timeline=TimelineStore(scripts),
             outbox=Outbox(scripts),
             login_attempts=LoginAttempts(scripts),
+            model_cache=ModelCache(scripts),
         )
 
     @classmethod

@@ -10,6 +10,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 from pipeline.domain.callback_tokens import RunId
+from pipeline.domain.money import MAX_USD, overcharge_warning
 from pipeline.domain.states import ItemState
 
 
@@ -50,8 +51,14 @@ class PollLease:
     failed_polls: int
     failed_copies: int
     hint_task: str
-    """Task id that a callback named; it is not verified."""
+    """Task id that a callback or the search for lost runs named; it is not verified."""
     hint_token: str
+    hint_by: str = ""
+    """What named the task: "callback", "task list", or '' for a late response."""
+    reserved_usd: Decimal = Decimal(0)
+    """What is reserved for the run."""
+    price_usd: Decimal = Decimal(0)
+    """The expected price of the run; 0 if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,47 @@ class PollLeases:
 
     runs: list[PollLease]
     next_in_s: float | None
+
+
+class FoundBy(StrEnum):
+    """What named the task of a run whose response was lost."""
+
+    CALLBACK = "callback"
+    TASK_LIST = "task list"
+
+
+@dataclass(frozen=True)
+class LostRun:
+    """A run whose task the ledger does not know. `posted`: when it was leased for its post."""
+
+    run: RunId
+    posted: datetime
+    image: str | None
+    prompt: str | None
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LostRuns:
+    """Runs to search for, the lease of the search, and the seconds until the next search (None: none is due)."""
+
+    runs: list[LostRun]
+    lease: str
+    next_in_s: float | None
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What the vendor charged for a run. `warning`: that it is far above the expected price; '' if it is not."""
+
+    usd: Decimal = Decimal(0)
+    warning: str = ""
+
+    @classmethod
+    def of(cls, due: PollLease, usd: Decimal) -> Charge:
+        """Return the charge of the run of `due`. More than the ledger can count is counted as MAX_USD."""
+        what = f"run {due.run.attempt} of item {due.run.item}"
+        return cls(min(usd, MAX_USD), overcharge_warning(what, usd, due.price_usd))
 
 
 @dataclass(frozen=True)
@@ -75,6 +123,8 @@ class BatchConfig:
     tolerated_failures: str | None = None
     budgeted: bool = False
     notify: str | None = None
+    image_kind: str = "fileinput"
+    """How the field takes the image: `fileinput`, `multifileinput`, `combinefileinput`, or `text` for a URL."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +166,40 @@ class Failure(StrEnum):
     COPY = "copies"
 
 
+class Counted(StrEnum):
+    """What a run that came to nothing counts as, for its item."""
+
+    ATTEMPT = "attempt"
+    REFUSAL = "refusal"
+    NOTHING = "nothing"
+
+
+class AcceptResult(IntEnum):
+    """Result of `RunStore.accept`."""
+
+    NOT_OURS = 0
+    ACCEPTED = 1
+    ACCOUNT_PROVEN = 2
+    """More runs may be posted now than before: the account accepted one after a refusal or a long time."""
+
+
+class CallbackResult(IntEnum):
+    """Result of `RunStore.record_callback`."""
+
+    NOTHING_DUE = 0
+    RUN_DUE = 1
+    SEARCH_DUE = 2
+    """The run is unknown and the callback names no task: it must be searched for."""
+
+
+@dataclass(frozen=True)
+class CallbackResults:
+    """Result of `RunStore.record_callbacks`: which jobs must be enqueued."""
+
+    collect: bool
+    search: bool
+
+
 class RequeueResult(IntEnum):
     """Result of `RunStore.requeue`."""
 
@@ -153,4 +237,4 @@ class EndedItem:
     too_many_failures: bool
     """More items of the batch have failed than it tolerates."""
     paid: str
-    """Cost of the run, USD text; '0' if it was not billed."""
+    """Cost of the run that succeeded, USD text; '0' if none did."""

@@ -9,12 +9,18 @@ from typing import Any
 from uuid import uuid4
 
 from pipeline.domain.callback_tokens import RunId
-from pipeline.domain.money import to_pico
+from pipeline.domain.money import plain_usd, to_pico
 from pipeline.domain.states import ItemState
 from pipeline.ledger.decoding import poll_lease, submission_lease
 from pipeline.ledger.records import (
+    AcceptResult,
+    CallbackResult,
+    CallbackResults,
+    Charge,
+    Counted,
     EndedItem,
     Failure,
+    FoundBy,
     PollLease,
     PollLeases,
     RequeueResult,
@@ -26,12 +32,13 @@ from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.times import ms, seconds
 
 _CHUNK = 500
+_NO_CHARGE = Charge()
 
 _HELD_OUTCOME = json.dumps(
     {
         "status": ItemState.UNKNOWN,
-        "error": "The response to the run was lost and no callback came: the vendor may have made and billed it. "
-        "`dailies retry BATCH --status unknown` runs it again.",
+        "error": "The response to the run was lost, no callback came, and the vendor's list of tasks does not show it: "
+        "the vendor may have made and billed it. `dailies retry BATCH --status unknown` runs it again.",
     }
 )
 
@@ -42,13 +49,15 @@ class RunStore:
     def __init__(self, scripts: ScriptRunner) -> None:
         self._scripts = scripts
 
-    def claim_pending(self, limit: int, *, lease_s: float, max_active: int) -> SubmissionLeases:
+    def claim_pending(self, limit: int, *, lease_s: float, max_active: int, max_unproven: int = 0) -> SubmissionLeases:
         """Lease up to `limit` pending items for submission. `max_active` runs of the account; 0: no limit.
 
-        Batches get a fair share, within concurrency limits, budgets and backoff.
+        Batches get a fair share, within concurrency limits, budgets and backoff. `max_unproven`: how many runs may be
+        posted at a time while the account has not accepted one in the last ten minutes; 0: no limit.
         """
         lease = uuid4().hex
-        wait, out_of_budget, rows = self._scripts.run("claim_pending", limit, ms(lease_s), lease, max_active)
+        args = (limit, ms(lease_s), lease, max_active, max_unproven)
+        wait, out_of_budget, rows = self._scripts.run("claim_pending", *args)
         return SubmissionLeases([submission_lease(row, lease) for row in rows], seconds(wait), out_of_budget)
 
     def mark_posting(self, claims: Sequence[SubmissionLease]) -> list[SubmissionLease]:
@@ -59,19 +68,28 @@ class RunStore:
         held = self._scripts.run_durably("mark_posting", *args)
         return [claim for claim, is_held in zip(claims, held, strict=True) if is_held]
 
-    def accept(self, run: RunId, lease: str, task_id: str, token: str, poll_after_s: float) -> bool:
-        """Record that the vendor accepted the run. Returns False if the lease was lost."""
-        return bool(self._scripts.run("accept_run", *_key(run), lease, task_id, token, ms(poll_after_s)) == 1)
+    def accept(self, run: RunId, lease: str, task_id: str, token: str, poll_after_s: float) -> AcceptResult:
+        """Record that the vendor accepted the run."""
+        return AcceptResult(self._scripts.run("accept_run", *_key(run), lease, task_id, token, ms(poll_after_s)))
 
-    def requeue(self, run: RunId, lease: str, state: ItemState, *, delay_s: float, spent: bool) -> RequeueResult:
-        """Make the item pending again, due in `delay_s`. `spent`: the run counts against `limits.attempts`."""
-        args = (run.batch, run.item, state, run.attempt, lease, ms(delay_s), int(spent))
+    def requeue(
+        self,
+        run: RunId,
+        lease: str,
+        state: ItemState,
+        *,
+        delay_s: float,
+        counted: Counted,
+        charge: Charge = _NO_CHARGE,
+    ) -> RequeueResult:
+        """Make the item pending again, due in `delay_s`. `counted`: what the run counts as."""
+        args = (run.batch, run.item, state, run.attempt, lease, ms(delay_s), counted, *_charge_args(charge))
         return RequeueResult(self._scripts.run("requeue_run", *args))
 
     def mark_unknown(self, run: RunId, lease: str, *, adopt_wait_s: float) -> bool:
         """Record that the response to the run was lost. Returns False if the lease was lost.
 
-        A callback within `adopt_wait_s` lets the run be adopted.
+        If its task is found within `adopt_wait_s`, the run is adopted.
         """
         return bool(self._scripts.run("mark_unknown", *_key(run), lease, ms(adopt_wait_s)) == 1)
 
@@ -79,16 +97,21 @@ class RunStore:
         """Make an unknown run pending again that was never posted. Returns False if the item has changed meanwhile."""
         return bool(self._scripts.run("revert_unposted", *_key(run)) == 1)
 
-    def record_callback(self, run: RunId, task_id: str, token: str) -> bool:
-        """Record a callback. Returns whether the run is due now."""
-        _, *due = self._scripts.run("record_callbacks", *_key(run), task_id, token)
-        return any(due)
+    def record_callback(
+        self, run: RunId, task_id: str, token: str, *, found_by: FoundBy | None = FoundBy.CALLBACK
+    ) -> CallbackResult:
+        """Record a callback, or another hint at the task of a run. `found_by`: what named it; None: a late response."""
+        args = (*_key(run), task_id, token, found_by or "")
+        _, result = self._scripts.run("record_callbacks", *args)
+        return CallbackResult(result)
 
-    def record_callbacks(self, callbacks: Iterable[tuple[RunId, str, str]]) -> bool:
-        """Record callbacks: (run, task id, token) of each. Returns whether a `collect` job must be enqueued."""
-        args = [part for run, task_id, token in callbacks for part in (*_key(run), task_id, token)]
-        is_enqueued, *due = self._scripts.run("record_callbacks", *args)
-        return any(due) and not is_enqueued
+    def record_callbacks(self, callbacks: Iterable[tuple[RunId, str, str]]) -> CallbackResults:
+        """Record callbacks: (run, task id, token) of each. Returns which jobs must be enqueued."""
+        args = [part for run, *task in callbacks for part in (*_key(run), *task, FoundBy.CALLBACK)]
+        is_enqueued, *results = self._scripts.run("record_callbacks", *args)
+        return CallbackResults(
+            collect=CallbackResult.RUN_DUE in results and not is_enqueued, search=CallbackResult.SEARCH_DUE in results
+        )
 
     def claim_due(self, limit: int, *, lease_s: float) -> PollLeases:
         """Lease up to `limit` runs that are due."""
@@ -109,13 +132,26 @@ class RunStore:
 
     def record_success(self, due: PollLease, cost_usd: Decimal) -> SuccessResult:
         """Record that the run succeeded: its cost is on the batch, its slot is free."""
-        args = (*_key(due.run), due.lease, to_pico(cost_usd), str(cost_usd))
+        charge = Charge.of(due, cost_usd)
+        args = (*_key(due.run), due.lease, to_pico(charge.usd), plain_usd(charge.usd), charge.warning)
         return SuccessResult(self._scripts.run("record_success", *args))
 
-    def end(self, run: RunId, lease: str, state: ItemState, to: ItemState, outcome: Mapping[str, Any]) -> EndedItem:
-        """End an item. `outcome`: the row of the results without what the manifest contains."""
+    def end(
+        self,
+        run: RunId,
+        lease: str,
+        state: ItemState,
+        to: ItemState,
+        outcome: Mapping[str, Any],
+        *,
+        charge: Charge = _NO_CHARGE,
+    ) -> EndedItem:
+        """End an item. `outcome`: the row of the results without what the manifest contains.
+
+        `charge`: what the vendor charged for a run that did not succeed.
+        """
         text = json.dumps({"status": to, **outcome}, ensure_ascii=False)
-        args = (run.batch, run.item, state, run.attempt, lease, to, text)
+        args = (run.batch, run.item, state, run.attempt, lease, to, text, *_charge_args(charge))
         open_items, too_many_failures, paid = self._scripts.run("end_item", *args)
         return EndedItem(
             ours=open_items >= 0, last=open_items == 0, too_many_failures=too_many_failures == 1, paid=paid
@@ -134,6 +170,10 @@ class RunStore:
             batches.update(held_batches)
             if max(expired, held + resubmitted) < _CHUNK:
                 return sorted(batches)
+
+
+def _charge_args(charge: Charge) -> tuple[int, str]:
+    return to_pico(charge.usd), charge.warning
 
 
 def _key(run: RunId) -> tuple[str, str, int]:

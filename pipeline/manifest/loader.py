@@ -10,6 +10,8 @@ from pathlib import Path
 from pipeline.domain.model import Manifest
 from pipeline.errors import CannotRead
 from pipeline.manifest import parser as manifests
+from pipeline.manifest.item_positions import ItemPositions
+from pipeline.manifest.model_check import SchemaOf
 from pipeline.manifest.template import Fill
 from pipeline.storage.s3 import Storage, join
 
@@ -24,22 +26,40 @@ class LoadedManifest:
 
     manifest: Manifest
     folder: Path | None
+    positions: ItemPositions | None = None
+    """Where its items are written; None if it was made from nothing that a person wrote."""
 
 
-def load_manifest(file: str, storage: Callable[[], Storage], *, fill: Fill | None = None) -> LoadedManifest:
-    """Read and validate a manifest; `fill` replaces its placeholders.
+def load_manifest(
+    file: str, storage: Callable[[], Storage], *, fill: Fill | None = None, schema_of: SchemaOf | None = None
+) -> LoadedManifest:
+    """Read and validate a manifest; `fill` replaces its placeholders, `schema_of` returns the schema of its model.
 
     Raises InvalidManifest with all problems, CannotRead, StorageError.
     """
     if file.startswith("s3://"):
         text = read_object(file, storage())
         rows = _rows_on_s3(file, storage)
-        return LoadedManifest(manifests.parse(text, file=file, read_rows=rows, local_files=None, fill=fill), None)
+        return _load(text, file, rows, None, fill, schema_of)
     folder = Path() if file == STDIN else Path(file).parent
     text = _read_stdin() if file == STDIN else _read_file(Path(file))
     name = "stdin" if file == STDIN else file
     rows = _rows_in_folder(folder, storage)
-    return LoadedManifest(manifests.parse(text, file=name, read_rows=rows, local_files=folder, fill=fill), folder)
+    return _load(text, name, rows, folder, fill, schema_of)
+
+
+def _load(
+    text: bytes,
+    file: str,
+    read_rows: Callable[[str], bytes],
+    folder: Path | None,
+    fill: Fill | None,
+    schema_of: SchemaOf | None,
+) -> LoadedManifest:
+    manifest, positions = manifests.parse_with_positions(
+        text, file=file, read_rows=read_rows, local_files=folder, fill=fill, schema_of=schema_of
+    )
+    return LoadedManifest(manifest, folder, positions)
 
 
 def read_object(uri: str, storage: Storage) -> bytes:

@@ -1,7 +1,8 @@
 """Manifests: text becomes a Manifest, or all its problems at once with their positions.
 
-It reads nothing but what `read_rows` returns and the image files in `local_files`. While there are no problems no
-position is recorded and no text is parsed twice (see yaml/document.py). The pydantic models are in schema.py.
+It reads nothing but what `read_rows` and `schema_of` return and the image files in `local_files`. While there are no
+problems no position is recorded and no text is parsed twice (see yaml/document.py). The pydantic models are in
+schema.py.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -21,15 +22,17 @@ from pydantic import ValidationError
 from pipeline.domain.durations import parse_duration
 from pipeline.domain.model import Item, Limits, Manifest
 from pipeline.errors import DailiesError, InvalidManifest, Problem, StorageError
+from pipeline.manifest.item_positions import ItemPositions
 from pipeline.manifest.messages import problems_of
+from pipeline.manifest.model_check import ModelCheck, SchemaOf, model_check
 from pipeline.manifest.rows import Rows, read_rows
 from pipeline.manifest.schema import FREE_KEYS, ITEMS, TEXT_KEYS, ItemEntry, LimitsEntry, ManifestEntry, MatrixEntry
 from pipeline.manifest.template import Fill, fill_items, fill_manifest
-from pipeline.manifest.validators import DEFAULT_IMAGE_FIELD, DEFAULT_MODEL, MAX_ITEMS, ValidationContext, context_of
+from pipeline.manifest.validators import DEFAULT_MODEL, MAX_ITEMS, ValidationContext, context_of
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 from pipeline.manifest.yaml.document import MAX_BYTES, Document, PathProblem, in_order, load
 
-__all__ = ["DEFAULT_MODEL", "MAX_BYTES", "MAX_ITEMS", "derived_id", "dump", "parse"]
+__all__ = ["DEFAULT_MODEL", "MAX_BYTES", "MAX_ITEMS", "derived_id", "dump", "parse", "parse_with_positions"]
 
 _CHUNK = 100
 """How many items are validated together: a chunk with a problem has no valid items."""
@@ -45,12 +48,37 @@ def parse(
     local_files: Path | None,
     max_bytes: int = MAX_BYTES,
     fill: Fill | None = None,
+    schema_of: SchemaOf | None = None,
 ) -> Manifest:
+    """Return the manifest in `text`, see `parse_with_positions`."""
+    return parse_with_positions(
+        text,
+        file=file,
+        read_rows=read_rows,
+        local_files=local_files,
+        max_bytes=max_bytes,
+        fill=fill,
+        schema_of=schema_of,
+    )[0]
+
+
+def parse_with_positions(
+    text: bytes,
+    *,
+    file: str,
+    read_rows: Callable[[str], bytes],
+    local_files: Path | None,
+    max_bytes: int = MAX_BYTES,
+    fill: Fill | None = None,
+    schema_of: SchemaOf | None = None,
+) -> tuple[Manifest, ItemPositions]:
     """Return the manifest in `text`, expanded: matrix and rows become items, every item has an id.
+    Also return where its items are written.
 
     `file`: its name in messages. `read_rows`: returns the bytes of what `items_from` names; an error that it raises is
     a problem of the manifest, unless the error is retryable. `local_files`: the folder of image files; None: image
     files are problems. `fill`: replaces placeholders in name, output and prompts before they are validated.
+    `schema_of`: returns the schema that the params are checked against; None: they are not.
 
     Raises InvalidManifest with all problems, StorageError.
     """
@@ -60,7 +88,8 @@ def parse(
     if not isinstance(document.value, dict):
         raise InvalidManifest([*document.problems, Problem(file, 1, 1, _NOT_A_MAPPING)])
     value = fill_manifest(document.value, fill) if fill else document.value
-    context = context_of(value, local_files)
+    check, model_problems = model_check(value, schema_of) if schema_of else (None, [])
+    context = context_of({"image_field": check.image_field} if check else value, local_files)
     entry, problems = _validate_head(value, context)
     rows, rows_problems = _load_rows(entry.items_from, file, read_rows, context)
     if fill:
@@ -69,14 +98,17 @@ def parse(
     count_problems = _check_count(entry, rows, problems)
     listed, from_rows = _ItemGroup(entry.items or [], _locator(document, "items")), _ItemGroup(rows.items, rows.locate)
     if count_problems != [_TOO_MANY]:
-        listed.validate(context)
-        from_rows.validate(context)
+        listed.validate(context, check)
+        from_rows.validate(context, check, rows.columns)
         _check_ids([listed, from_rows])
-    in_manifest = [*document.problems, *document.locate([*problems, *count_problems]), *listed.located_problems()]
+    in_head = document.locate([*problems, *model_problems, *count_problems])
+    in_manifest = [*document.problems, *in_head, *listed.located_problems()]
     all_problems = [*in_order(in_manifest), *in_order([*rows.problems, *from_rows.located_problems()])]
     if all_problems:
         raise InvalidManifest(_truncate(all_problems))
-    return _manifest(entry, [*listed.valid, *_matrix_items(entry.matrix), *from_rows.valid], file)
+    manifest = _manifest(entry, [*listed.valid, *_matrix_items(entry.matrix), *from_rows.valid], file)
+    images, prompts = (len(entry.matrix.images), len(entry.matrix.prompts)) if entry.matrix else (0, 0)
+    return manifest, ItemPositions(document, len(listed.raw), images, prompts, rows)
 
 
 def derived_id(image: str | None, prompt: str | None, params: Mapping[str, Any]) -> str:
@@ -142,8 +174,8 @@ class _ItemGroup:
     valid: list[ItemEntry] = field(default_factory=list)
     problems: list[PathProblem] = field(default_factory=list)
 
-    def validate(self, context: ValidationContext) -> None:
-        """Fill `valid` and `problems`."""
+    def validate(self, context: ValidationContext, check: ModelCheck | None, columns: Collection[str] = ()) -> None:
+        """Fill `valid` and `problems`. `columns`: those of a file of rows."""
         for start in range(0, len(self.raw), _CHUNK):
             try:
                 self.valid += ITEMS.validate_python(self.raw[start : start + _CHUNK], context=context)
@@ -151,6 +183,7 @@ class _ItemGroup:
                 self.problems += problems_of(error, list[ItemEntry], first=start)
             if len(self.problems) > MAX_PROBLEMS:
                 break
+        self.problems += check.items(self.raw, columns) if check else []
 
     def located_problems(self) -> list[Problem]:
         """Return the problems with their positions."""
@@ -248,7 +281,7 @@ def _manifest(entry: ManifestEntry, items: list[ItemEntry], file: str) -> Manife
             name=entry.name,
             model=entry.model or DEFAULT_MODEL,
             output=entry.output,
-            image_field=entry.image_field or DEFAULT_IMAGE_FIELD,
+            image_field=entry.image_field or None,
             params=entry.params or {},
             limits=Limits(
                 max_active=limits.max_active,

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from pipeline.errors import Problem
 from pipeline.manifest.validators import param_name_error
 from pipeline.manifest.yaml.decoder import BAD_TEXT, MAX_PROBLEMS, shown
 from pipeline.manifest.yaml.document import MAX_BYTES, Document, PathProblem, line_and_column, load
+from pipeline.manifest.yaml.positions import Position
 
 _COLUMNS = ("id", "image", "prompt")
 _MAX_COLUMNS = 200
@@ -23,12 +26,13 @@ _MAX_COLUMNS = 200
 
 @dataclass
 class Rows:
-    """The rows of a file. `lines` has the line of each of `items`."""
+    """The rows of a file. `lines` has the line of each of `items`, `columns` the position of each name in a header."""
 
     file: str
     items: list[dict[str, Any]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    columns: dict[str, Position] = field(default_factory=dict)
 
     def add(self, line: int, item: dict[str, Any]) -> None:
         """Add an item."""
@@ -40,8 +44,14 @@ class Rows:
         self.problems.append(Problem(self.file, line, column, message))
 
     def locate(self, problems: list[PathProblem]) -> list[Problem]:
-        """Return problems, whose paths begin with an item's index, with their lines."""
-        return [Problem(self.file, self.lines[int(problem.path[0])], 1, problem.message) for problem in problems]
+        """Return problems, whose paths begin with an item's index, with their lines; those of a key at its column."""
+        return [Problem(self.file, *self._position(problem), problem.message) for problem in problems]
+
+    def _position(self, problem: PathProblem) -> Position:
+        if problem.at_key and self.columns:
+            header_line, _ = next(iter(self.columns.values()))
+            return self.columns.get(str(problem.path[-1]), (header_line, 1))
+        return self.lines[int(problem.path[0])], 1
 
 
 def read_rows(text: bytes, *, file: str, image_field: str, max_items: int) -> Rows:
@@ -63,6 +73,7 @@ def read_rows(text: bytes, *, file: str, image_field: str, max_items: int) -> Ro
         rows.add(line, item)
         if len(rows.items) > max_items or len(rows.problems) >= MAX_PROBLEMS:
             break
+    _place_columns(rows, text)
     return rows
 
 
@@ -84,6 +95,7 @@ def _csv(
                 header = [cell.strip() for cell in cells]
                 if not _check_header(rows, line, header, image_field):
                     return
+                rows.columns = dict.fromkeys(header, (line, 1))
             elif len(cells) != len(header):
                 message = (
                     f"the row has {len(cells)} cells, the header has {len(header)}: put cells with a comma in quotes"
@@ -119,6 +131,14 @@ def _check_header(rows: Rows, line: int, header: list[str], image_field: str) ->
         message = "there is no column image or prompt: the first line names the columns, such as id,image,prompt"
         rows.add_problem(line, message)
     return len(rows.problems) == before
+
+
+def _place_columns(rows: Rows, text: bytes) -> None:
+    """Find the names of the columns in the header's line."""
+    for name, (line, _) in rows.columns.items():
+        header = next(islice(io.BytesIO(text), line - 1, None)).decode("utf-8-sig", "replace")
+        if found := re.search(rf'(?:^|,)[\s"]*({re.escape(name)})', header):
+            rows.columns[name] = (line, found.start(1) + 1)
 
 
 def _item(cells: Iterable[tuple[str, str]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pipeline.domain.model import Manifest
 from pipeline.errors import DailiesError, InvalidManifest, Problem
 from pipeline.manifest import parser as manifests
+from pipeline.manifest.model_check import SchemaOf
 from pipeline.manifest.template import Fill
 from pipeline.manifest.yaml.document import line_and_column
 from pipeline.settings import Settings
@@ -14,10 +15,17 @@ from pipeline.storage.s3 import Storage, split
 
 
 class UntrustedManifests:
-    """Reads manifests of unknown origin. `also`: buckets that they may name besides those of the settings."""
+    """Reads manifests of unknown origin.
 
-    def __init__(self, settings: Settings, storage: Storage, also: Iterable[str] = ()) -> None:
+    `schema_of`: returns the schema of a model, None to check nothing against it. `also`: buckets that manifests may
+    name besides those of the settings.
+    """
+
+    def __init__(
+        self, settings: Settings, storage: Storage, schema_of: SchemaOf | None, also: Iterable[str] = ()
+    ) -> None:
         self._storage = storage
+        self._schema_of = schema_of
         self._buckets = {*settings.buckets, *also}
         if settings.output:
             self._buckets.add(split(settings.output)[0])
@@ -28,7 +36,12 @@ class UntrustedManifests:
         If `file` is an `s3://` address, rows can be beside it. Raises InvalidManifest with all problems.
         """
         manifest = manifests.parse(
-            text, file=file, read_rows=lambda name: self._read_rows(_absolute(file, name)), local_files=None, fill=fill
+            text,
+            file=file,
+            read_rows=lambda name: self._read_rows(_absolute(file, name)),
+            local_files=None,
+            fill=fill,
+            schema_of=self._schema_of,
         )
         problems = [_problem(text, file, uri, self._refusal(uri)) for uri in self._forbidden(manifest)]
         if problems:

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import ValidationInfo
 
 from pipeline.domain.durations import parse_duration
-from pipeline.domain.image_types import IMAGE_SUFFIXES
+from pipeline.domain.image_types import IMAGE_SUFFIXES, NOT_AN_IMAGE, sniff_file
+from pipeline.domain.money import MAX_USD
 from pipeline.domain.s3_names import is_folder_uri, is_object_uri
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 
@@ -112,6 +113,11 @@ def validate_name(text: str) -> str:
     return _match(_NAME, text, "must be up to 63 lower-case letters, digits and '-', beginning with a letter or digit")
 
 
+def is_model(text: str) -> bool:
+    """Return whether a text is `owner/model`."""
+    return _MODEL.fullmatch(text) is not None
+
+
 def validate_model(text: str) -> str:
     """Accept `owner/model`."""
     return _match(_MODEL, text, "must be owner/model, as in https://wiro.ai/models/OWNER/MODEL")
@@ -137,6 +143,8 @@ def validate_usd(value: object) -> object:
     text = str(value)
     if isinstance(value, bool) or not _USD.fullmatch(text) or not Decimal(text):
         raise ValueError(f'must be US dollars above 0, such as "25.00", not {shown(value)}')
+    if Decimal(text) > MAX_USD:
+        raise ValueError(f"must be at most {MAX_USD:,f} US dollars, not {shown(value)}")
     return Decimal(text)
 
 
@@ -235,17 +243,30 @@ def _path_error(name: str) -> str:
 def _file_error(name: str, suffixes: tuple[str, ...], folder: Path | None) -> str:
     if error := _path_error(name):
         return error
-    if folder is None or not name.lower().endswith(suffixes):
-        return f"must be a file that ends in {', '.join(suffixes[:-1])} or {suffixes[-1]}, not {shown(name)}"
+    is_image = suffixes is IMAGE_SUFFIXES
+    must_end = f"must be a file that ends in {', '.join(suffixes[:-1])} or {suffixes[-1]}, not {shown(name)}"
+    has_suffix = name.lower().endswith(suffixes)
+    # The bytes of an image decide, whatever its name is.
+    if folder is None or not (has_suffix or is_image):
+        return must_end
     path = folder / name
     try:
         if not path.resolve().is_relative_to(folder.resolve()):
             return f"must be a file in the manifest's folder or below it; {shown(name)} is a link out of it"
         if not path.is_file():
-            return f"is a file that does not exist: {shown(str(path))}"
-        return "" if path.stat().st_size else f"is an empty file: {shown(str(path))}"
+            return f"is a file that does not exist: {shown(str(path))}" if has_suffix else must_end
+        if not path.stat().st_size:
+            return f"is an empty file: {shown(str(path))}"
+        error = _content_error(path) if is_image else ""
+        return must_end if error == NOT_AN_IMAGE and not has_suffix else error and f"{shown(name)} {error}"
     except OSError as os_error:
         return f"is a file that cannot be read: {shown(str(path))}: {os_error.strerror}"
+
+
+def _content_error(image: Path) -> str:
+    with image.open("rb") as file:
+        found = sniff_file(file)
+    return found if isinstance(found, str) else ""
 
 
 def validate_param_name(name: str, info: ValidationInfo) -> str:

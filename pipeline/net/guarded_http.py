@@ -16,6 +16,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from urllib3.util import Url, parse_url
 
 from pipeline.net.allowlist import is_public
+from pipeline.user_agent import USER_AGENT
 
 TIMEOUT = urllib3.Timeout(connect=10, read=30)
 """Seconds for each address to accept the connection, and between two pieces of the response."""
@@ -62,7 +63,7 @@ class GuardedHttp:
                     method,
                     target.request_uri,
                     body=body,
-                    headers={"Host": target.netloc or "", **headers},
+                    headers={"Host": target.netloc or "", "User-Agent": USER_AGENT, **headers},
                     timeout=timeout,
                     redirect=False,
                     preload_content=False,

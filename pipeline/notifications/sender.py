@@ -47,7 +47,7 @@ class NotificationSender:
                 "POST",
                 url,
                 body=sent.body,
-                headers={**sent.headers, "User-Agent": "dailies"},
+                headers=sent.headers,
                 timeout=_TIMEOUT,
             )
             # Only the status is used.

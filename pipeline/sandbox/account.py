@@ -8,6 +8,7 @@ from decimal import Decimal
 from pipeline.sandbox.errors import INSUFFICIENT_BALANCE, TOO_MANY_TASKS, Refusal
 
 UNLIMITED_ABOVE_USD = Decimal(250)
+MIN_BALANCE_USD = Decimal("0.50")
 
 
 def concurrency_limit(balance: Decimal) -> int | None:
@@ -30,16 +31,16 @@ class Account:
     def admit(self, price: Decimal) -> None:
         """Count one more active task.
 
-        Raises Refusal (97) if the balance is below `price`, (96) if the concurrency limit is reached.
+        Raises Refusal (97) if the balance is below `price` or 0.50 USD, (96) if the concurrency limit is reached.
         """
-        if self.balance < price:
-            raise Refusal(INSUFFICIENT_BALANCE, "Insufficient balance. Please add funds to your account.")
+        if self.balance < max(price, MIN_BALANCE_USD):
+            raise Refusal(INSUFFICIENT_BALANCE, "Insufficient balance")
         limit = concurrency_limit(self.balance)
         if limit is not None and self.active >= limit:
             raise Refusal(
                 TOO_MANY_TASKS,
-                "You have reached the concurrent task limit: with your balance you can run up to "
-                f"{limit} task{'' if limit == 1 else 's'} at the same time.",
+                f"You have reached your concurrent task limit. With your current balance of ${self.balance:.2f}, "
+                f"you can run up to {limit} tasks at the same time. Add funds to increase your limit.",
             )
         self.add_active()
 
@@ -53,7 +54,7 @@ class Account:
         self.active -= 1
 
     def charge(self, cost: Decimal) -> None:
-        """Bill one task that succeeded."""
+        """Bill one task."""
         self.balance -= cost
         self.billed_usd += cost
         self.billed_tasks += 1

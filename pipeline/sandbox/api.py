@@ -1,29 +1,26 @@
-"""The vendor's HTTP API under `/v1`."""
+"""The vendor's HTTP API for runs, tasks and files."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from aiohttp import web
 
 from pipeline.sandbox import documents, prompt_faults
-from pipeline.sandbox.errors import NOT_FOUND, VALIDATION, Refusal
+from pipeline.sandbox.errors import MODEL_NOT_ALLOWED, NO_PERMISSION, VALIDATION, Refusal
 from pipeline.sandbox.files import MAX_FILE_BYTES
-from pipeline.sandbox.forms import FormFile, read_multipart
 from pipeline.sandbox.middleware import abort, wait_for_disconnect
-from pipeline.sandbox.run_request import IMAGE_FIELD, form_of_json, read_run_request
-from pipeline.sandbox.state import STATE, SandboxState, base_url
+from pipeline.sandbox.run_request import read_run_request
+from pipeline.sandbox.state import STATE, SandboxState, base_url, request_form
 from pipeline.sandbox.tasks import Task
 
 MAX_BODY_BYTES = MAX_FILE_BYTES + 2**20
 _MAX_CALLBACK_WAIT_S = 15.0
-
-Form = dict[str, str | bytes | None]
+_MAX_LISTED = 100
 
 routes = web.RouteTableDef()
 
@@ -39,8 +36,10 @@ async def run(request: web.Request) -> web.Response:
 
 async def _run(request: web.Request, state: SandboxState) -> web.Response:
     engine = state.engine
-    form = await _read_form(request)
-    model = f"{request.match_info['owner']}/{request.match_info['model']}"
+    form = await request_form(request)
+    model = engine.model(f"{request.match_info['owner']}/{request.match_info['model']}")
+    if engine.options.model_refused.lower() == model.slug.lower():
+        raise Refusal(VALIDATION, MODEL_NOT_ALLOWED)
     run_request = read_run_request(model, form, base_url(request), engine.media_cache)
     if refusal := engine.refusal(run_request.prompt):
         state.refused["prompt"] += 1
@@ -61,9 +60,10 @@ async def _run(request: web.Request, state: SandboxState) -> web.Response:
 @routes.post("/v1/Task/Detail")
 async def task_detail(request: web.Request) -> web.Response:
     """Return a task. The URLs in the first response with outputs may have expired."""
-    task = await _find_task(request)
+    state = request.app[STATE]
+    task = await _find_task(request, needs_name=True)
     task.detail_requests += 1
-    faults = request.app[STATE].engine.faults(task.prompt)
+    faults = state.engine.faults(task.prompt)
     if "detail hangs" in faults and task.detail_requests == 1:
         await wait_for_disconnect(request)
     if response := prompt_faults.detail_response(faults, task.detail_requests):
@@ -71,10 +71,33 @@ async def task_detail(request: web.Request) -> web.Response:
     if "cdn another host" in faults:
         task.base_url = prompt_faults.OTHER_HOST
     hidden = "detail unknown status" in faults and task.detail_requests <= prompt_faults.DETAIL_FAULTY_REQUESTS
-    document = documents.task_response(task, time.time(), unknown_status=hidden)
+    document = _detail(state, task)
     if task.ending:
         task.expired_url_given = True
-    return web.json_response(document)
+    return web.json_response(documents.task_list([documents.with_unknown_status(document) if hidden else document], 1))
+
+
+@routes.post("/v1/Task/List")
+async def task_list(request: web.Request) -> web.Response:
+    """Return a page of the tasks, newest first or, with `order` ASC, oldest first.
+
+    `modelName`: only tasks of models whose "owner/name" contains this text.
+    """
+    state = request.app[STATE]
+    options = state.engine.options
+    if options.list_refused:
+        raise Refusal(VALIDATION, NO_PERMISSION)
+    form = await request_form(request)
+    tasks = state.engine.tasks() if form.text("type") in ("", "model") else []
+    if name := form.text("modelName").lower():
+        tasks = [task for task in tasks if name in task.model.lower()]
+    start, limit = form.number("start", 0), min(form.number("limit", 20), _MAX_LISTED)
+    ordered = iter(tasks) if form.text("order").upper() == "ASC" else reversed(tasks)
+    rows = [_detail(state, task) for task in islice(ordered, start, start + limit)]
+    if options.list_without_callbackurl:
+        for row in rows:
+            del row["callbackurl"]
+    return web.json_response(documents.task_list(rows, len(tasks)))
 
 
 @routes.post("/v1/Task/Cancel")
@@ -82,7 +105,7 @@ async def task_cancel(request: web.Request) -> web.Response:
     """Remove a task from the queue."""
     task = await _find_task(request)
     request.app[STATE].engine.cancel(task)
-    return web.json_response(documents.task_response(task, time.time()))
+    return _task_response(request.app[STATE], task)
 
 
 @routes.post("/v1/Task/Kill")
@@ -90,7 +113,7 @@ async def task_kill(request: web.Request) -> web.Response:
     """Stop a running task."""
     task = await _find_task(request)
     request.app[STATE].engine.kill(task)
-    return web.json_response(documents.task_response(task, time.time()))
+    return _task_response(request.app[STATE], task)
 
 
 @routes.post("/v1/Task/InputOutputDelete")
@@ -104,8 +127,8 @@ async def task_delete_files(request: web.Request) -> web.Response:
 @routes.post("/v1/File/FolderCreate")
 async def folder_create(request: web.Request) -> web.Response:
     """Create a folder."""
-    form = await _read_form(request)
-    folder = request.app[STATE].engine.files.create_folder(_field(form, "name"), _field(form, "parentid"))
+    form = await request_form(request)
+    folder = request.app[STATE].engine.files.create_folder(form.text("name"), form.text("parentid"))
     return web.json_response({"result": True, "errors": [], "list": [folder]})
 
 
@@ -113,41 +136,12 @@ async def folder_create(request: web.Request) -> web.Response:
 async def file_upload(request: web.Request) -> web.Response:
     """Store a file; its URL can be the input of a Run."""
     state = request.app[STATE]
-    fields = await _read_fields(request)
-    file, folder = fields.get("file"), fields.get("folderid")
-    if not isinstance(file, FormFile):
-        raise Refusal(VALIDATION, "file required")
-    parent = folder if isinstance(folder, str) else ""
-    stored = state.engine.store_file(file.name, file.content_type, file.body, parent)
+    form = await request_form(request)
+    file = form.file("file")
+    if file is None:
+        raise Refusal(VALIDATION, "Request files [file] required")
+    stored = state.engine.store_file(file.name, file.content_type, file.body, form.text("folderid"))
     return web.json_response({"result": True, "errors": [], "list": [stored.as_json(base_url(request))]})
-
-
-@routes.post("/v1/Tool/Detail")
-async def tool_detail(request: web.Request) -> web.Response:
-    """Return a model: its price and its parameters."""
-    form = await _read_form(request)
-    owner, model = _field(form, "slugowner"), _field(form, "slugproject")
-    if not owner or not model or model == "missing":
-        raise Refusal(NOT_FOUND, "Tool not found.")
-    price = float(request.app[STATE].engine.options.price)
-    tool = {
-        "id": "1",
-        "slugowner": owner,
-        "slugproject": model,
-        "title": f"{owner}/{model}",
-        "categories": '["image-to-video",video,]',
-        "dynamicprice": json.dumps([{"inputs": {}, "price": price, "priceMethod": "cpr"}]),
-        "computingtime": "10 seconds",
-        "parameters": [{"title": None, "items": _parameters()}],
-    }
-    return web.json_response({"result": True, "errors": [], "total": "1", "tool": [tool]})
-
-
-def _parameters() -> list[dict[str, Any]]:
-    return [
-        {"type": "fileinput", "id": IMAGE_FIELD, "label": "Subject image", "required": True},
-        {"type": "textarea", "id": "prompt", "label": "Prompt", "required": True},
-    ]
 
 
 async def _until_called_back(task: Task) -> None:
@@ -158,30 +152,20 @@ async def _until_called_back(task: Task) -> None:
                 await asyncio.shield(task.call)
 
 
-async def _find_task(request: web.Request) -> Task:
-    form = await _read_form(request)
-    task = request.app[STATE].engine.find(_field(form, "tasktoken"), _field(form, "taskid"))
+async def _find_task(request: web.Request, *, needs_name: bool = False) -> Task:
+    """Return the task that a request names. needs_name: a request that names none is invalid."""
+    form = await request_form(request)
+    token, task_id = form.text("tasktoken") or form.text("socketaccesstoken"), form.text("taskid")
+    if needs_name and not token and not task_id:
+        raise Refusal(VALIDATION, "taskid or socketaccesstoken is required")
+    task = request.app[STATE].engine.find(token, task_id)
     task.base_url = base_url(request)
     return task
 
 
-def _field(form: Form, name: str) -> str:
-    value = form.get(name)
-    return value if isinstance(value, str) else ""
+def _task_response(state: SandboxState, task: Task) -> web.Response:
+    return web.json_response(documents.task_list([_detail(state, task)], 1))
 
 
-async def _read_form(request: web.Request) -> Form:
-    fields = await _read_fields(request)
-    return {name: value.body if isinstance(value, FormFile) else value for name, value in fields.items()}
-
-
-async def _read_fields(request: web.Request) -> Mapping[str, str | FormFile | None]:
-    # `request.content_type` parses the header as mail, which takes 0.1 ms.
-    content_type = request.headers.get("Content-Type", "")
-    body = await request.read()
-    if content_type.startswith("multipart/form-data"):
-        return read_multipart(body, content_type)
-    try:
-        return form_of_json(json.loads(body))
-    except ValueError:
-        raise Refusal(VALIDATION, "The body is neither a form nor JSON.") from None
+def _detail(state: SandboxState, task: Task) -> dict[str, Any]:
+    return documents.detail(task, time.time(), quoted_categories=state.engine.options.quoted_categories)

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from pipeline.sandbox import api, cdn, control, websocket
+from pipeline.sandbox import api, cdn, control, models_api, websocket
 from pipeline.sandbox.auth import Authenticator
 from pipeline.sandbox.engine import Engine
 from pipeline.sandbox.middleware import api_rules
@@ -25,7 +25,7 @@ _SHUTDOWN_S = 0.5
 def create_app(options: Options, folder: Path | None = None) -> web.Application:
     """Return API, WebSocket, CDN and control of one sandbox. `folder` keeps its tasks over a restart."""
     app = web.Application(middlewares=[api_rules], client_max_size=api.MAX_BODY_BYTES)
-    for routes in (api.routes, websocket.routes, cdn.routes, control.routes):
+    for routes in (api.routes, models_api.routes, websocket.routes, cdn.routes, control.routes):
         app.add_routes(routes)
 
     async def lifespan(app: web.Application) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""Authentication: the API key and, for a project with a secret, a signature over a fresh nonce."""
+"""Authentication: the API key and, for a project with a secret, a signature over a nonce."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
+UNKNOWN_KEY = "Project authorization is not founded."
+NOT_SIGNED = "Project requires signature authentication. x-signature and x-nonce headers are required."
+INVALID_SIGNATURE = "Project authorization is not valid."
 _MAX_NONCES = 200_000
 
 
@@ -25,19 +28,23 @@ class Authenticator:
         self._secret = api_secret.get_secret_value() if api_secret else ""
         self._nonces: OrderedDict[str, None] = OrderedDict()
 
-    def rejection(self, headers: Mapping[str, str]) -> str | None:
-        """Return why a request with these headers is rejected; None if it is accepted."""
+    def rejection(self, headers: Mapping[str, str], *, strict_nonce: bool = False) -> str | None:
+        """Return why a request with these headers is rejected; None if it is accepted.
+
+        strict_nonce: reject a nonce that was used before. The vendor's own samples and clients repeat theirs.
+        """
         if not _same(headers.get("x-api-key", ""), self._key):
-            return "Invalid API key."
+            return UNKNOWN_KEY
         if not self._secret:
             return None
-        nonce = headers.get("x-nonce", "")
-        if not nonce:
-            return "x-nonce is missing."
-        if not _same(headers.get("x-signature", ""), sign(self._key, self._secret, nonce)):
-            return "Invalid signature."
-        if nonce in self._nonces:
-            return "x-nonce was used before."
+        nonce, signature = headers.get("x-nonce", ""), headers.get("x-signature", "")
+        if not nonce or not signature:
+            return NOT_SIGNED
+        # The vendor's shell sample sends what `openssl dgst` prints: "SHA2-256(stdin)= " and the signature.
+        if not _same(signature.rpartition("= ")[2], sign(self._key, self._secret, nonce)):
+            return INVALID_SIGNATURE
+        if strict_nonce and nonce in self._nonces:
+            return INVALID_SIGNATURE
         self._record(nonce)
         return None
 

@@ -82,7 +82,7 @@ class CallbackSender:
             return 0
 
     def _body(self, task: Task, options: Options) -> bytes:
-        document = documents.detail(task, time.time())
+        document = documents.detail(task, time.time(), quoted_categories=options.quoted_categories)
         if not self._rng.chance(options.wrong_shape):
             return json.dumps(document).encode()
         flat = {"taskid": task.id, "status": document["status"], "outputs": document["outputs"]}

@@ -1,19 +1,21 @@
-"""Tasks as JSON, as the vendor writes them: most numbers are strings, some fields are null, `categories` is broken."""
+"""Tasks as JSON, as the vendor writes them: most numbers are strings, some fields are null."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import Any
 
+from pipeline.sandbox.models import categories
 from pipeline.sandbox.prompt_faults import UNKNOWN_STATUS
 from pipeline.sandbox.tasks import CANCELLED, POSTPROCESS_END, STAGES, Product, Task
 
 URL_LIFETIME_S = 86_400
 
 
-def detail(task: Task, now: float) -> dict[str, Any]:
+def detail(task: Task, now: float, *, quoted_categories: bool = False) -> dict[str, Any]:
     """Return the TASK object of Task/Detail at `now` (Unix time)."""
     ending = task.ending
+    texts = [product.text for product in ending.products if product.text is not None] if ending else []
     document = {
         "id": task.id,
         "uuid": task.uuid,
@@ -22,11 +24,11 @@ def detail(task: Task, now: float) -> dict[str, Any]:
         "modeldescription": task.model.partition("/")[2],
         "modelslugowner": task.model.partition("/")[0],
         "modelslugproject": task.model.partition("/")[2],
-        "categories": '["image-to-video",video,]',
-        "parameters": None if task.deleted else task.params,
+        "categories": categories("llm" if texts else "image-to-video", quoted=quoted_categories),
+        "parameters": task.params,
         "status": task.status(now),
         "pexit": ending.pexit if ending else None,
-        "debugoutput": "",
+        "debugoutput": "\n".join(texts),
         "debugerror": ending.error if ending else "",
         "elapsedseconds": f"{ending.at - task.timeline.started_at:.4f}" if ending else "0.0000",
         "cps": "0.000000000000",
@@ -38,18 +40,19 @@ def detail(task: Task, now: float) -> dict[str, Any]:
         "outputs": outputs(task),
         "size": str(sum(product.size for product in ending.products)) if ending else "0",
     }
+    if task.fault_plan.without_pexit:
+        del document["pexit"], document["totalcost"]
     return document | _times(task, now)
 
 
-def task_response(task: Task, now: float, *, unknown_status: bool = False) -> dict[str, Any]:
-    """Return the response of Task/Detail, Task/Cancel and Task/Kill.
+def with_unknown_status(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a TASK object as before the task's end, with a status that no manual lists."""
+    return document | {"status": UNKNOWN_STATUS, "pexit": None, "totalcost": None, "outputs": []}
 
-    unknown_status: with a status that no manual lists, as before the task's end.
-    """
-    document = detail(task, now)
-    if unknown_status:
-        document |= {"status": UNKNOWN_STATUS, "pexit": None, "totalcost": None, "outputs": []}
-    return {"total": "1", "errors": [], "result": True, "tasklist": [document]}
+
+def task_list(documents: list[dict[str, Any]], total: int) -> dict[str, Any]:
+    """Return the response of Task/Detail, Task/Cancel, Task/Kill and Task/List."""
+    return {"total": str(total), "errors": [], "result": True, "tasklist": documents}
 
 
 def outputs(task: Task) -> list[dict[str, Any]]:
@@ -61,7 +64,7 @@ def outputs(task: Task) -> list[dict[str, Any]]:
 
 def _output(task: Task, product: Product, made_at: float) -> dict[str, Any]:
     if product.text is not None:
-        return {"contenttype": "raw", "content": product.text}
+        return {"contenttype": "raw", "content": _answer(task.prompt, product.text)}
     expired = "?expired=1" if task.fault_plan.first_url_expired and not task.expired_url_given else ""
     size = product.size - product.size // 3 if task.fault_plan.overlong else product.size
     key = hashlib.sha256(f"{task.token}/{product.name}".encode()).hexdigest()
@@ -77,6 +80,19 @@ def _output(task: Task, product: Product, made_at: float) -> dict[str, Any]:
         "accesskey": key[32:],
         "expiretime": str(int(made_at) + URL_LIFETIME_S),
         "url": f"{task.base_url}/cdn/{task.id}/{product.name}{expired}",
+    }
+
+
+def _answer(prompt: str, text: str) -> dict[str, Any]:
+    words = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(text.split())}
+    return {
+        "prompt": prompt,
+        "raw": text,
+        "thinking": [],
+        "answer": [text],
+        "segments": [{"type": "answer", "text": text}],
+        "finishreason": "stop",
+        "usage": words | {"total_tokens": sum(words.values())},
     }
 
 

@@ -8,23 +8,25 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from pipeline.sandbox import prompt_faults
+from pipeline.sandbox import pricing, prompt_faults
 from pipeline.sandbox.account import Account
 from pipeline.sandbox.callbacks import CallbackSender
-from pipeline.sandbox.errors import NOT_FOUND, VALIDATION, BadImage, Refusal
+from pipeline.sandbox.errors import NO_TASK, NOT_FOUND, VALIDATION, BadImage, Refusal
 from pipeline.sandbox.faults import FaultRng, decide
 from pipeline.sandbox.files import Files, StoredFile
 from pipeline.sandbox.media_cache import MediaCache
+from pipeline.sandbox.models import Model, find_model
 from pipeline.sandbox.options import Options
 from pipeline.sandbox.persistence import ImageFolder, RecordedState, SandboxJournal
+from pipeline.sandbox.production import produce
 from pipeline.sandbox.prompt_faults import NO_FAULTS, Faults, Reply
+from pipeline.sandbox.run_request import RunRequest
 from pipeline.sandbox.tasks import (
     CANCELLED,
     POSTPROCESS_END,
@@ -32,7 +34,6 @@ from pipeline.sandbox.tasks import (
     TERMINAL,
     Ending,
     Product,
-    SourceImage,
     Task,
     Timeline,
 )
@@ -40,18 +41,6 @@ from pipeline.sandbox.tasks import (
 MAX_TASKS = 200_000
 _FIRST_ID = 2221
 _NO_FACE = "ValueError: the subject's face could not be found"
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """The checked fields of a Run."""
-
-    model: str
-    params: dict[str, str]
-    prompt: str
-    callback_url: str
-    image: SourceImage
-    base_url: str
 
 
 class Engine:
@@ -96,9 +85,15 @@ class Engine:
         self._posts[prompt] += 1
         return prompt_faults.run_refusal(self.faults(prompt), self._posts[prompt])
 
+    def model(self, slug: str) -> Model:
+        """Return the model "owner/name". Raises Refusal (1) if there is none."""
+        return find_model(slug, self.options.price)
+
     def take(self, run_request: RunRequest) -> Task:
         """Start a task. Raises Refusal if the account does not allow another one."""
-        self.account.admit(self.options.price)
+        model, params = self.model(run_request.model), run_request.params
+        outputs = pricing.outputs_wanted(model, params)
+        self.account.admit(pricing.run_cost(model, params, outputs=outputs, elapsed_s=self.options.task_s))
         task = self._new_task(run_request)
         if task.fault_plan.vanishes:
             self._remove(task)
@@ -120,7 +115,7 @@ class Engine:
     def delete_files(self, task: Task) -> None:
         """Delete inputs and outputs of a task that has ended, if any. Raises Refusal (0) before its end."""
         if task.status(time.time()) not in TERMINAL:
-            raise Refusal(VALIDATION, "The task has not finished.")
+            raise Refusal(VALIDATION, "Task must be completed or cancelled before deleting files")
         task.deleted = True
         self._record(task)
 
@@ -132,24 +127,24 @@ class Engine:
         """Return the task with this token or, without a token, this id. Raises Refusal (1) if there is none."""
         task = self._by_token.get(token) if token else self._tasks.get(task_id or "")
         if task is None:
-            raise Refusal(NOT_FOUND, "There is no task yet.")
+            raise Refusal(NOT_FOUND, NO_TASK)
         return task
 
     def cancel(self, task: Task) -> None:
         """Remove a task from the queue, without a callback. Raises Refusal (1) if it is not in the queue."""
-        if task.status(time.time()) != QUEUED:
-            raise Refusal(NOT_FOUND, "Task is not cancellable: it is not in the queue.")
+        if task.status(time.time()) != QUEUED or self.rng.chance(self.options.kill_refused):
+            raise Refusal(NOT_FOUND, "Task is not in a cancellable state.")
         self._stop(task)
 
     def kill(self, task: Task) -> None:
         """Stop a running task. Raises Refusal (1) if it is not running."""
-        if task.status(time.time()) in {QUEUED, *TERMINAL}:
-            raise Refusal(NOT_FOUND, "Task cannot be killed: it is not running.")
+        if task.status(time.time()) in {QUEUED, *TERMINAL} or self.rng.chance(self.options.kill_refused):
+            raise Refusal(NOT_FOUND, "Task could not be killed: it is not running")
         if "task not killable" in self.faults(task.prompt):
             if task.work is None:
                 task.work = self._spawn(self._run(task))
-            raise Refusal(NOT_FOUND, "Task is not cancellable.")
-        self._stop(task)
+            raise Refusal(NOT_FOUND, "Task could not be killed: the worker did not respond")
+        self._stop(task, self._cost(task, 1) if self.rng.chance(self.options.kill_charged) else Decimal(0))
         self._call_back(task)
 
     async def reset(self) -> None:
@@ -240,7 +235,7 @@ class Engine:
     async def _run(self, task: Task) -> None:
         await asyncio.sleep(max(0.0, task.timeline.started_at - time.time()))
         try:
-            products, error = await self._produce(task), ""
+            products, error = await produce(task, self.model(task.model), self.options, self.media_cache), ""
         except BadImage as bad:
             products, error = (), str(bad)
         if task.fault_plan.fails:
@@ -249,32 +244,25 @@ class Engine:
         self._end(task, products, error)
         self._call_back(task)
 
-    async def _produce(self, task: Task) -> tuple[Product, ...]:
-        slug = task.model.partition("/")[2]
-        if "llm" in slug or "text" in slug:
-            return (Product("0.txt", "raw", text=f"You said: {task.prompt}"),)
-        if self.options.output_bytes:
-            return (Product("0.mp4", "video/mp4", self.options.output_bytes, noise=True),)
-        task.image = await self.media_cache.download(task.image)
-        if task.fault_plan.fails:
-            return ()
-        video = await self.media_cache.video(task.image.sha256, task.prompt)
-        return (Product("0.mp4", "video/mp4", len(video)),)
+    def _cost(self, task: Task, outputs: int) -> Decimal:
+        elapsed_s = max(0.0, time.time() - task.timeline.started_at)
+        cost = pricing.run_cost(self.model(task.model), task.params, outputs=outputs, elapsed_s=elapsed_s)
+        return cost * self.options.charge_factor
 
     def _end(self, task: Task, products: tuple[Product, ...], error: str) -> None:
-        cost = self.options.price if products else Decimal(0)
+        cost = self._cost(task, len(products)) if products else Decimal(0)
         task.ending = Ending(time.time(), POSTPROCESS_END, "0" if products else "1", cost, error, products)
-        if products:
-            self.account.charge(cost)
         self._finish(task)
 
-    def _stop(self, task: Task) -> None:
+    def _stop(self, task: Task, cost: Decimal = Decimal(0)) -> None:
         if task.work:
             task.work.cancel()
-        task.ending = Ending(time.time(), CANCELLED, None)
+        task.ending = Ending(time.time(), CANCELLED, None, cost)
         self._finish(task)
 
     def _finish(self, task: Task) -> None:
+        if task.ending and task.ending.cost:
+            self.account.charge(task.ending.cost)
         self.account.remove_active()
         self._record(task)
         task.work = None

@@ -31,6 +31,8 @@ class FaultPlan:
     overlong: bool = False
     first_url_expired: bool = False
     early: bool = False
+    without_pexit: bool = False
+    task_error: bool = False
 
 
 def decide(rng: FaultRng, options: Options, prompt: str, named: Faults = NO_FAULTS, attempt: int = 1) -> FaultPlan:
@@ -45,4 +47,6 @@ def decide(rng: FaultRng, options: Options, prompt: str, named: Faults = NO_FAUL
         overlong=rng.chance(options.overlong),
         first_url_expired=rng.chance(options.expire_urls) or "cdn expired" in named,
         early=rng.chance(options.early_callbacks),
+        without_pexit=rng.chance(options.without_pexit),
+        task_error=rng.chance(options.task_error),
     )

@@ -7,11 +7,13 @@ import asyncio
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from pipeline.sandbox.errors import Refusal
+from pipeline.sandbox.errors import NO_PERMISSION, SPEND_LIMIT, SUSPENDED, VALIDATION, Refusal
+from pipeline.sandbox.options import Options
 from pipeline.sandbox.state import STATE, SandboxState
 
 MAX_HANG_S = 120.0
 _CHECK_EVERY_S = 0.2
+_ACCOUNT_REFUSALS = {"suspended": SUSPENDED, "spend-limit": SPEND_LIMIT, "permission": NO_PERMISSION}
 
 
 @web.middleware
@@ -21,9 +23,12 @@ async def api_rules(request: web.Request, handler: Handler) -> web.StreamRespons
         return await handler(request)
     state = request.app[STATE]
     state.requests[_endpoint(request)] += 1
-    rejection = state.authenticator.rejection(request.headers)
+    options = state.engine.options
+    rejection = state.authenticator.rejection(request.headers, strict_nonce=options.strict_nonce)
+    if options.account_refusal == "ip":
+        rejection = f"Requested ip {request.remote} is not allowed."
     if rejection:
-        return _refused(state, "auth", 98, rejection, status=401)
+        return _refused(state, "auth", VALIDATION, rejection, status=401)
     return _fault_before(state) or await _fault_after(request, state, await _handled(request, state, handler))
 
 
@@ -33,9 +38,19 @@ def _endpoint(request: web.Request) -> str:
 
 async def _handled(request: web.Request, state: SandboxState, handler: Handler) -> web.StreamResponse:
     try:
+        _check_account(state.engine.options, _endpoint(request))
         return await handler(request)
     except Refusal as refusal:
         return _refused(state, f"code {refusal.code}", refusal.code, refusal.message, status=200)
+    except web.HTTPNotFound:
+        return _refused(state, "404", VALIDATION, "Error parsing url.", status=404)
+
+
+def _check_account(options: Options, endpoint: str) -> None:
+    """Raise Refusal (0) if the account may not send requests to this endpoint."""
+    message = _ACCOUNT_REFUSALS.get(options.account_refusal)
+    if message and (endpoint == "Run" or (message == NO_PERMISSION and endpoint.startswith("Task/"))):
+        raise Refusal(VALIDATION, message)
 
 
 def _refused(state: SandboxState, reason: str, code: int, message: str, *, status: int) -> web.Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -31,7 +31,9 @@ class Options(BaseModel):
     balance: Usd = Field(
         default=Decimal(1000), description="USD in the account. Up to 250 USD, one task per 10 USD may be active."
     )
-    price: Usd = Field(default=Decimal("0.09"), description="USD for each task that succeeds.")
+    price: Usd = Field(
+        default=Decimal("0.09"), description="USD for each task that succeeds, of a model that states no price."
+    )
     task_s: Seconds = Field(default=1.0, description="Seconds that a task runs, plus or minus 20 %.")
     queue_s: Seconds = Field(default=0.0, description="Seconds that a task waits in the queue before it runs.")
     run_s: Seconds = Field(default=0.0, description="Seconds until a Run is taken and its response is sent.")
@@ -39,9 +41,30 @@ class Options(BaseModel):
         default=0, description="Size of outputs in arbitrary bytes, without a look at the image; 0: videos."
     )
 
+    strict_nonce: bool = Field(default=False, description="Accept each nonce once.")
+    account_refusal: Literal["", "suspended", "permission", "spend-limit", "ip"] = Field(
+        default="",
+        description="Refuse every Run (permission: tasks too; ip: everything): suspended, permission, spend-limit, ip.",
+    )
+    model_refused: str = Field(default="", description="Model that the team may not run, `owner/name`.")
+
+    charge_factor: Usd = Field(default=Decimal(1), description="Multiple of its price that a task is charged.")
+    kill_charged: Share = Field(default=0.0, description="Share of killed tasks that are charged.")
+    kill_refused: Share = Field(default=0.0, description="Share of Kill and Cancel requests that are refused.")
+
     fail: Share = Field(default=0.0, description="Share of tasks that fail.")
     stuck: Share = Field(default=0.0, description="Share of tasks that never end.")
     vanish: Share = Field(default=0.0, description="Share of tasks that are lost after they were taken.")
+
+    task_error: Share = Field(
+        default=0.0, description="Share of tasks that have the status task_error for a while and go on."
+    )
+    without_pexit: Share = Field(
+        default=0.0, description="Share of tasks without pexit and totalcost in Task/Detail and callbacks."
+    )
+    quoted_categories: bool = Field(default=False, description="Send categories as text that is not JSON.")
+    list_refused: bool = Field(default=False, description="Refuse Task/List.")
+    list_without_callbackurl: bool = Field(default=False, description="Leave callbackurl out of Task/List.")
 
     rate_limit: Share = Field(
         default=0.0, description="Share of API requests with status 429, half of them with Retry-After."

@@ -57,7 +57,7 @@ RUN_REFUSALS: dict[str, Reply] = {
     "run 96": Reply(body=b'{"result": false, "errors": [{"code": 96, "message": "You can run up to 40 tasks."}]}'),
     "run 96 as text": Reply(body=b'{"result": false, "errors": ["You can run up to 40 tasks at the same time."]}'),
 }
-RUN_INVALID = Reply(body=b'{"result": false, "errors": ["prompt must be nicer"]}')
+RUN_INVALID = Reply(body=b'{"result": false, "errors": ["Request parameter [timeout] must be between 1 and 9"]}')
 RUN_RESPONSES: dict[str, Reply] = {"run 502": Reply(502, _HTML), "run not JSON": Reply(body=_HTML)}
 RUN_LOST = ("run cut", "run hangs", *RUN_RESPONSES)
 DETAIL_RESPONSES: dict[str, Reply] = {

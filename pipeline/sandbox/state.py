@@ -11,6 +11,7 @@ from aiohttp import web
 
 from pipeline.sandbox.auth import Authenticator
 from pipeline.sandbox.engine import Engine
+from pipeline.sandbox.forms import Form, read_form
 
 
 @dataclass
@@ -36,6 +37,12 @@ class SandboxState:
 
 
 STATE = web.AppKey("state", SandboxState)
+
+
+async def request_form(request: web.Request) -> Form:
+    """Return the fields of a request. Raises Refusal (0) if its body is invalid."""
+    # `request.content_type` parses the header as mail, which takes 0.1 ms.
+    return read_form(await request.read(), request.headers.get("Content-Type", ""))
 
 
 def base_url(request: web.Request) -> str:

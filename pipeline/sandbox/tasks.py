@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from pipeline.sandbox.faults import FaultPlan
 
 QUEUED = "task_queue"
 POSTPROCESS_END = "task_postprocess_end"
 CANCELLED = "task_cancel"
+STDERR = "task_error"
+"""A message of the WebSocket. As the status of a task it is rare: its start failed and is tried again."""
 TERMINAL = frozenset({POSTPROCESS_END, CANCELLED})
 
 STAGES: tuple[tuple[str, float], ...] = (
@@ -20,7 +23,7 @@ STAGES: tuple[tuple[str, float], ...] = (
     ("task_assign", 0.08),
     ("task_start", 0.10),
     ("task_output", 0.15),
-    ("task_error", 0.50),
+    (STDERR, 0.50),
     ("task_output_full", 0.90),
     ("task_error_full", 0.91),
     ("task_end", 0.93),
@@ -98,7 +101,7 @@ class Task:
     token: str
     uuid: str
     model: str
-    params: dict[str, str]
+    params: dict[str, Any]
     prompt: str
     callback_url: str
     base_url: str
@@ -120,4 +123,7 @@ class Task:
 
     def status(self, now: float) -> str:
         """Return its status at `now`."""
-        return self.ending.status if self.ending else self.timeline.reached(now)[-1]
+        if self.ending:
+            return self.ending.status
+        reached = self.timeline.reached(now)
+        return next(status for status in reversed(reached) if status != STDERR or self.fault_plan.task_error)

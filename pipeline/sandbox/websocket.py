@@ -14,7 +14,7 @@ from pipeline.sandbox import documents
 from pipeline.sandbox.engine import Engine
 from pipeline.sandbox.errors import Refusal
 from pipeline.sandbox.state import STATE
-from pipeline.sandbox.tasks import CANCELLED, POSTPROCESS_END, Task
+from pipeline.sandbox.tasks import CANCELLED, POSTPROCESS_END, STDERR, Task
 
 _MAX_TASKS_PER_CONNECTION = 1000
 _PROGRESS_STEPS = 30
@@ -90,13 +90,16 @@ async def _ended_within(task: Task, seconds: float | None) -> None:
 
 
 def _message(task: Task, status: str) -> dict[str, Any]:
-    return {
+    message = {
         "type": status,
         "id": task.id,
         "tasktoken": task.token,
         "message": _content(task, status),
         "result": status != CANCELLED,
     }
+    if status == POSTPROCESS_END and task.ending:
+        message |= {"success": task.ending.pexit == "0", "terminal": True, "exitCode": task.ending.pexit}
+    return message
 
 
 def _content(task: Task, status: str) -> Any:
@@ -111,4 +114,4 @@ def _content(task: Task, status: str) -> Any:
             "stepTotal": str(_PROGRESS_STEPS),
             "remainingTime": f"{remaining:.2f}",
         }
-    return "warning: this line went to stderr" if status == "task_error" else None
+    return "warning: this line went to stderr" if status == STDERR else None

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.service import Service
 from pipeline.batches.submission import Accepted, Submission
 from pipeline.errors import SubmissionInterrupted
 from pipeline.ledger.batches import BatchStore
 from pipeline.manifest.loader import LoadedManifest, load_manifest, read_object
+from pipeline.manifest.model_check import SchemaOf
 from pipeline.manifest.untrusted import UntrustedManifests
 from pipeline.schedules.schedule import Schedule
 from pipeline.schedules.template_values import template_values
@@ -23,20 +25,21 @@ class ScheduleSubmission:
 
     settings: Settings
     storage: Storage
+    models: ModelCatalog
     submission: Submission
     batches: BatchStore
 
     @classmethod
     def of(cls, service: Service) -> ScheduleSubmission:
         """Return the submission on the servers of `service`."""
-        return cls(service.settings, service.storage, service.submission, service.ledger.batches)
+        return cls(service.settings, service.storage, service.models, service.submission, service.ledger.batches)
 
     def submit(self, schedule: Schedule, batch_id: str, moment: datetime) -> Accepted:
         """Submit the schedule's manifest as it is now, with `moment` filled in. The same id is the same batch.
 
         Raises CannotRead, InvalidManifest, SubmissionInterrupted, and what `Submission.submit` raises.
         """
-        loaded = read_manifest(self.settings, self.storage, schedule, moment)
+        loaded = read_manifest(self.settings, self.storage, schedule, moment, self.models.for_checks())
         trigger = f"schedule:{schedule.name}"
         accepted = self.submission.submit(loaded.manifest, batch_id, trigger=trigger, folder=loaded.folder)
         if not self.batches.is_accepted(batch_id):
@@ -44,14 +47,18 @@ class ScheduleSubmission:
         return accepted
 
 
-def read_manifest(settings: Settings, storage: Storage, schedule: Schedule, moment: datetime) -> LoadedManifest:
-    """Return a schedule's manifest as it is now, with `moment` filled in.
+def read_manifest(
+    settings: Settings, storage: Storage, schedule: Schedule, moment: datetime, schema_of: SchemaOf | None = None
+) -> LoadedManifest:
+    """Return a schedule's manifest as it is now, with `moment` filled in. `schema_of`: returns the schema of its model.
 
     Raises CannotRead, InvalidManifest, StorageError.
     """
     fill = template_values(schedule, moment)
     if not schedule.manifest.startswith("s3://"):
-        return load_manifest(str(settings.schedules.parent / schedule.manifest), lambda: storage, fill=fill)
+        return load_manifest(
+            str(settings.schedules.parent / schedule.manifest), lambda: storage, fill=fill, schema_of=schema_of
+        )
     text = read_object(schedule.manifest, storage)
-    manifest = UntrustedManifests(settings, storage).read(text, file=schedule.manifest, fill=fill)
+    manifest = UntrustedManifests(settings, storage, schema_of).read(text, file=schedule.manifest, fill=fill)
     return LoadedManifest(manifest, None)

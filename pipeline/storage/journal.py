@@ -5,9 +5,10 @@ are posted (`write` returns after S3 has stored them). Task tokens and ends foll
 `recovery.py` reads the journal. Each entry has `at` (RFC 3339 UTC) and `do`:
 
     run     item, attempt                             the run is about to be posted
-    task    item, attempt, task, token                the vendor accepted the run
+    task    item, attempt, task, token, found_by      the vendor accepted the run; `found_by` only if it had to be found
+    charge  item, attempt, cost_usd                   what a run cost that did not succeed
     back    item, attempt                             the run was not accepted and cost nothing
-    end     item, attempt, cost_usd, outcome {…}      the item ended
+    end     item, attempt, cost_usd, outcome {…}      the item ended; what its successful run cost
     add     item, spec {image, prompt, params, …}     a new item that is not in the manifest
     review  item, mark, note                          a person's review; mark None removes it
     stop    reason                                    the batch was stopped

@@ -154,6 +154,16 @@ class Storage:
         with _open_body(uri, response) as source:
             return _info(uri, response), source.read(count)
 
+    def read_range(self, info: ObjectInfo, start: int, count: int) -> bytes:
+        """Return at most `count` bytes from `start` on of an object that exists. Raises StorageError."""
+        if not start < info.size:
+            return b""
+        bucket, key = split(info.uri)
+        with translate_errors(info.uri):
+            response = self._s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{start + count - 1}")
+        with _open_body(info.uri, response) as source:
+            return source.read(count)
+
     def open(self, uri: str) -> BinaryIO:
         """Open an object for one read from start to end. Raises StorageError if there is none."""
         response = self._get_object(uri)

@@ -13,12 +13,14 @@ from enum import StrEnum
 
 import structlog
 
+from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.service import Service
 from pipeline.batches.submission import Submission
 from pipeline.domain.model import Manifest
 from pipeline.errors import BatchOnlyOnS3, InvalidManifest, Problem
 from pipeline.settings import Settings
 from pipeline.storage.s3 import ObjectInfo, Storage
+from pipeline.storage.stored_images import sniff_object
 from pipeline.triggers import object_version
 from pipeline.triggers.events import Kind, ObjectEvent
 from pipeline.triggers.object_manifest import MAX_MANIFEST_BYTES, ObjectManifestReader, images_manifest
@@ -51,6 +53,7 @@ class Dispatcher:
 
     settings: Settings
     storage: Storage
+    models: ModelCatalog
     submission: Submission
     store: TriggerStore
     status_files: StatusFiles
@@ -59,7 +62,8 @@ class Dispatcher:
     def of(cls, service: Service) -> Dispatcher:
         """Return the dispatcher on the servers of `service`."""
         store = TriggerStore.connect(service.settings.redis_url)
-        return cls(service.settings, service.storage, service.submission, store, StatusFiles(service.storage))
+        files = StatusFiles(service.storage)
+        return cls(service.settings, service.storage, service.models, service.submission, store, files)
 
     def handle(self, event: ObjectEvent, rules: Iterable[Rule]) -> list[EventOutcome]:
         """Process one event for each of the `rules` that covers the object.
@@ -118,7 +122,8 @@ class Dispatcher:
         info, text = stored
         version = _current_version(event, info, rule)
         try:
-            manifest = ObjectManifestReader(self.settings, self.storage, rule).manifest(version, text)
+            reader = ObjectManifestReader(self.settings, self.storage, self.models.for_checks(), rule)
+            manifest = reader.manifest(version, text)
         except InvalidManifest as error:
             return self._reject(rule, version, error.problems)
         return self._submit(rule, [version], manifest)
@@ -153,8 +158,9 @@ class Dispatcher:
         if info is None:
             return _not_found(event, rule)
         version = _current_version(event, info, rule)
-        if info.size == 0:
-            return self._reject(rule, version, [Problem(version.uri, 1, 1, "the image is empty")])
+        image = sniff_object(self.storage, info)
+        if isinstance(image, str):
+            return self._reject(rule, version, [Problem(version.uri, 1, 1, f"the image {image}")])
         if not rule.gather_s:
             return self._submit_images(rule, [version])
         if self._has_status_of(rule, version):
@@ -168,7 +174,14 @@ class Dispatcher:
         return batch_id is not None and batch_id.startswith(f"{rule.name}-")
 
     def _submit_images(self, rule: Rule, versions: Sequence[ObjectVersion]) -> EventOutcome:
-        manifest = images_manifest(rule, sorted(version.uri for version in versions))
+        uris = sorted(version.uri for version in versions)
+        try:
+            manifest = images_manifest(rule, uris, self.models.for_checks())
+        except InvalidManifest as error:
+            # The rule does not fit its model.
+            for version in versions:
+                self._reject(rule, version, error.problems)
+            return EventOutcome.REJECTED
         return self._submit(rule, versions, manifest)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pipeline.domain.model import Manifest
 from pipeline.errors import InvalidManifest, Problem
 from pipeline.manifest import parser as manifests
+from pipeline.manifest.model_check import SchemaOf
 from pipeline.manifest.untrusted import UntrustedManifests
 from pipeline.manifest.validators import ROWS_SUFFIXES
 from pipeline.manifest.yaml import document as yaml_document
@@ -23,10 +24,10 @@ _MAX_DEFAULTS_BYTES = 1024 * 1024
 class ObjectManifestReader:
     """Reads the manifests and rows that start batches of a rule."""
 
-    def __init__(self, settings: Settings, storage: Storage, rule: Rule) -> None:
+    def __init__(self, settings: Settings, storage: Storage, schema_of: SchemaOf, rule: Rule) -> None:
         self._storage = storage
         self._rule = rule
-        self._manifests = UntrustedManifests(settings, storage, also=[rule.bucket])
+        self._manifests = UntrustedManifests(settings, storage, schema_of, also=[rule.bucket])
 
     def manifest(self, version: ObjectVersion, text: bytes) -> Manifest:
         """Return the manifest of an object with this content. Raises InvalidManifest, StorageError."""
@@ -58,8 +59,8 @@ class ObjectManifestReader:
             yield _problem(version.uri, message)
 
 
-def images_manifest(rule: Rule, uris: list[str]) -> Manifest:
-    """Return the manifest of every image with every prompt of the rule."""
+def images_manifest(rule: Rule, uris: list[str], schema_of: SchemaOf | None = None) -> Manifest:
+    """Return the manifest of every image with every prompt of the rule. Raises InvalidManifest."""
     document = {
         "version": 1,
         "name": rule.name,
@@ -68,7 +69,7 @@ def images_manifest(rule: Rule, uris: list[str]) -> Manifest:
         **({"output": rule.output} if rule.output else {}),
     }
     text = json.dumps(document, ensure_ascii=False).encode()
-    return manifests.parse(text, file=f"trigger {rule.name}", read_rows=_no_rows, local_files=None)
+    return manifests.parse(text, file=f"trigger {rule.name}", read_rows=_no_rows, local_files=None, schema_of=schema_of)
 
 
 def _no_rows(reference: str) -> bytes:

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.domain.image_types import IMAGE_SUFFIXES
+from pipeline.domain.image_types import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
+from pipeline.domain.system_files import is_system_file
 from pipeline.manifest.validators import ROWS_SUFFIXES
 from pipeline.triggers.object_version import DEFAULTS, MANIFEST_SUFFIXES, STATUS_SUFFIX, ObjectVersion
 
@@ -62,11 +63,17 @@ class Rule:
         name = version.key.rpartition("/")[2]
         if not name:
             return "it is a folder"
+        if is_system_file(name):
+            return "a system or a program made it"
         if name.endswith(STATUS_SUFFIX):
             return "it is the status file of another object"
         if any(version.uri.startswith(output) for output in outputs if output.startswith(self.watch)):
             return "it is in the output folder"
         if name == DEFAULTS:
             return "it is read with the rows beside it"
-        accepted = IMAGE_SUFFIXES if self.start is Start.IMAGES else (*MANIFEST_SUFFIXES, *ROWS_SUFFIXES)
+        if self.start is Start.IMAGES:
+            # A photo that the vendor does not take is rejected with a status file; its owner would wait in vain.
+            accepted: tuple[str, ...] = (*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES)
+        else:
+            accepted = (*MANIFEST_SUFFIXES, *ROWS_SUFFIXES)
         return None if version.suffix in accepted else f"its name must end in {' '.join(accepted)}"

@@ -62,6 +62,11 @@ class _Snapshot(Collector):
     def _money(self) -> Iterator[Metric]:
         # Prometheus has floats only. The API returns the exact amount.
         yield _counter("dailies_spend_usd", "Cost of all runs in US dollars.", float(self._counters.spend_usd))
+        yield _counter(
+            "dailies_overcharged_runs",
+            "Runs that the vendor charged far above the expected price.",
+            self._counters.overcharged,
+        )
 
     def _runs(self) -> Iterator[Metric]:
         counters, account = self._counters, self._account
@@ -73,6 +78,10 @@ class _Snapshot(Collector):
                 account.concurrency_limit,
             )
         yield _gauge("dailies_account_paused", "1 while all submissions are paused.", int(bool(account.paused_reason)))
+        reason = GaugeMetricFamily("dailies_account_pause_reason", "Why all submissions are paused.", labels=["reason"])
+        if account.paused_reason:
+            reason.add_metric([account.paused_reason], 1)
+        yield reason
         yield _gauge(
             "dailies_account_backoff",
             "1 while submissions wait after a refusal of the vendor.",
@@ -83,6 +92,7 @@ class _Snapshot(Collector):
             "dailies_refusals", "Runs that the vendor refused; they do not count as attempts.", counters.refused
         )
         yield _counters("dailies_callbacks", "Callbacks by outcome.", "outcome", counters.callbacks)
+        yield _counters("dailies_found_runs", "Runs found after their response was lost, by how.", "by", counters.found)
         steps = HistogramMetricFamily(
             "dailies_step_seconds", "Duration of the steps of successful runs.", labels=["step"]
         )

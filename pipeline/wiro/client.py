@@ -12,24 +12,27 @@ from urllib.parse import quote
 
 from pipeline.settings import Settings
 from pipeline.wiro import progress_stream, responses
-from pipeline.wiro.errors import (
-    NoResponse,
-    NotAuthorized,
-    NotFound,
-    ResponseLost,
-    TaskNotFound,
-    WiroError,
-    is_refusal,
-    refusal,
-)
-from pipeline.wiro.model_schema import ModelSchema, parse_model_schema
+from pipeline.wiro.errors import NoResponse, NotAuthorized, NotFound, ResponseLost, TaskNotFound, WiroError
+from pipeline.wiro.model_schema import ImageField, ModelSchema, parse_model_schema
 from pipeline.wiro.multipart import Body, FileSource, form_body, json_body
 from pipeline.wiro.progress_message import ProgressMessage
+from pipeline.wiro.refusals import is_refusal, refusal
 from pipeline.wiro.responses import Run
-from pipeline.wiro.tasks import Task, TaskOutput, parse_task
+from pipeline.wiro.run_body import RunImage, run_body
+from pipeline.wiro.tasks import Task, TaskOutput, parse_task, parse_tasks
 from pipeline.wiro.transport import Response, Transport
 
-__all__ = ["FileSource", "ModelSchema", "ProgressMessage", "Run", "Task", "TaskOutput", "Wiro"]
+__all__ = [
+    "FileSource",
+    "ImageField",
+    "ModelSchema",
+    "ProgressMessage",
+    "Run",
+    "RunImage",
+    "Task",
+    "TaskOutput",
+    "Wiro",
+]
 
 RUN_READ_S = 60.0
 READ_S = 20.0
@@ -78,20 +81,17 @@ class Wiro:
         model: str,
         params: Mapping[str, Any],
         *,
-        image_field: str | None = None,
-        image_url: str | None = None,
-        image_file: FileSource | None = None,
+        image: RunImage | None = None,
         callback_url: str | None = None,
     ) -> Run:
-        """Post a run of `model` ("owner/name"). With `image_field`, send an image as a file or by its URL.
+        """Post a run of `model` ("owner/name").
 
         Raises ResponseLost if the vendor may have accepted the run: it must not be posted again. Any other error
         means that it was not accepted; StorageError: the file could not be read.
         """
         fields = {**params, "callbackUrl": callback_url} if callback_url else dict(params)
-        body = json_body(fields) if image_field is None else _image_form(fields, image_field, image_url, image_file)
         try:
-            return self._accepted_run(self._post(f"/Run/{quote(model)}", body, self._run_read_s))
+            return self._accepted_run(self._post(f"/Run/{quote(model)}", run_body(fields, image), self._run_read_s))
         except NoResponse as error:
             raise ResponseLost(str(error)) from None
 
@@ -105,6 +105,15 @@ class Wiro:
         except NotFound as error:
             raise TaskNotFound(str(error)) from None
         return parse_task(document, token=token, task_id="" if token else task_id)
+
+    def list_tasks(self, *, start: int = 0, limit: int = 100) -> list[Task]:
+        """Return the tasks of the project's account, newest first. Rows that are no tasks are skipped."""
+        page = {"type": "model", "sort": "id", "order": "DESC", "start": str(start), "limit": str(limit)}
+        try:
+            return parse_tasks(self._call("/Task/List", json_body(page)))
+        except NotFound:
+            # "There is no task yet."
+            return []
 
     def cancel(self, task_id: str, token: str) -> None:
         """Remove a task from the vendor's queue. Raises NotFound if it is not in the queue."""
@@ -127,11 +136,15 @@ class Wiro:
         body = form_body({"folderid": folder} if folder else {}, "file", file)
         return responses.parse_file_url(self._call("/File/Upload", body, self._run_read_s))
 
-    def model_schema(self, model: str) -> ModelSchema:
-        """Return price and parameters of a model ("owner/name"). Raises NotFound."""
+    def tool_detail(self, model: str) -> dict[str, Any]:
+        """Return the vendor's description of a model ("owner/name") as plain JSON. Raises NotFound."""
         owner, _, name = model.partition("/")
         document = self._call("/Tool/Detail", json_body({"slugowner": owner, "slugproject": name}))
-        return parse_model_schema(document, model)
+        return responses.parse_tool(document, model)
+
+    def model_schema(self, model: str) -> ModelSchema:
+        """Return parameters and prices of a model ("owner/name"). Raises NotFound."""
+        return parse_model_schema(self.tool_detail(model), model)
 
     def progress(self, token: str, *, silence_s: float = progress_stream.SILENCE_S) -> Iterator[ProgressMessage]:
         """Yield the messages of a task from now until it ends. An ended task may have none: check `task` first.
@@ -187,14 +200,7 @@ class Wiro:
         return error
 
 
-def _image_form(fields: Mapping[str, Any], field: str, url: str | None, file: FileSource | None) -> Body:
-    """Return a form with a file in `field` or a URL in `{field}Url`. The vendor needs the other one too, empty."""
-    rest = {name: value for name, value in fields.items() if name not in (field, f"{field}Url")}
-    if file is not None:
-        return form_body({f"{field}Url": "", **rest}, field, file)
-    return form_body({field: "", f"{field}Url": url or "", **rest})
-
-
 def _task_fields(task_id: str, token: str) -> dict[str, str]:
-    # The model page documents taskid, the API documentation tasktoken.
-    return {name: value for name, value in (("taskid", task_id), ("tasktoken", token)) if value}
+    # The vendor's documents disagree on which of them identifies the task, so all are sent.
+    fields = {"taskid": task_id, "socketaccesstoken": token, "tasktoken": token}
+    return {name: value for name, value in fields.items() if value}

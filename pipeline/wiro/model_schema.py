@@ -1,64 +1,164 @@
-"""Models as Tool/Detail describes them: price and parameters. Pure."""
+"""Models as Tool/Detail describes them: parameters, image fields and prices. Pure."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from pipeline.wiro.errors import NoResponse, printable_message
-from pipeline.wiro.values import parse_embedded_json, to_id, to_number, to_text
+from pipeline.wiro.errors import printable_message
+from pipeline.wiro.values import parse_embedded_json, to_id, to_number, to_param_text, to_signed_number, to_text
 
-_NO_CONDITIONS: tuple[object, ...] = ({}, [], None, "")
-_PER_RUN = "cpr"
+FILE_KINDS = ("fileinput", "multifileinput", "combinefileinput")
+URL_KIND = "text"
+PER_RUN = "cpr"
 _MAX_GROUP_DEPTH = 4
+_MAX_OPTIONS = 1000
+_IMAGE = re.compile(r"image|img|photo|picture|portrait|face|frame", re.I)
+_NO_IMAGE = re.compile(r"audio|video|voice|speech|sound|music|document|dataset", re.I)
+_URL = re.compile(r"ur[li]$", re.I)
+
+
+@dataclass(frozen=True)
+class ImageField:
+    """A field of a run that takes an image. `kind`: one of FILE_KINDS, or URL_KIND if it takes a URL as it is."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a model. `kind` is the vendor's type. None and () stand for what the vendor does not state."""
+
+    id: str
+    kind: str
+    label: str
+    required: bool
+    default: Any
+    options: tuple[str, ...]
+    min: Decimal | None
+    max: Decimal | None
+    step: Decimal | None
+
+
+@dataclass(frozen=True)
+class PriceTier:
+    """A price, in USD, of runs whose parameters have the values `inputs`. `method`: what the price is for."""
+
+    inputs: Mapping[str, Any]
+    usd: Decimal
+    method: str
+    extra: Decimal | None = None
+    """Price of each further unit: with `cp-pixel` each further megapixel."""
+    per_input: Decimal | None = None
+    """Price of each input file: with `cp-pixel` each input image."""
 
 
 @dataclass(frozen=True)
 class ModelSchema:
-    """A model, its price and its parameters. `image_fields`: the parameters that take a file."""
+    """A model ("owner/name"), its parameters and its prices. `parameters` None: the vendor does not describe them."""
 
     model: str
     title: str
-    per_run_usd: Decimal | None
-    """Price of a run with any parameters, None if the price depends on them or is unknown."""
-    parameters: tuple[str, ...]
-    image_fields: tuple[str, ...]
+    parameters: tuple[Parameter, ...] | None
+    prices: tuple[PriceTier, ...]
+    cps_usd: Decimal | None
+    """Price of a second of processing, for a model without price tiers."""
+    approximate_usd: Decimal | None
+    """The vendor's own estimate of a run."""
+
+    @property
+    def image_fields(self) -> tuple[ImageField, ...]:
+        """The fields that can take an image: those named after an image first, files before URLs."""
+        parameters = self.parameters or ()
+        twins = {f"{parameter.id}Url".lower() for parameter in parameters if parameter.kind in FILE_KINDS}
+        files = [parameter for parameter in parameters if parameter.kind in FILE_KINDS and _may_take_image(parameter)]
+        files.sort(key=lambda parameter: not _IMAGE.search(parameter.id))
+        urls = [
+            parameter for parameter in parameters if _takes_image_url(parameter) and parameter.id.lower() not in twins
+        ]
+        fields = [ImageField(parameter.id, parameter.kind) for parameter in files]
+        return (*fields, *(ImageField(parameter.id, URL_KIND) for parameter in urls))
+
+    @property
+    def per_run_usd(self) -> Decimal | None:
+        """Price of a run with any parameters, None if it depends on them or is unknown."""
+        if any(tier.inputs or tier.method != PER_RUN for tier in self.prices):
+            return None
+        return max((tier.usd for tier in self.prices), default=None)
 
 
-def parse_model_schema(document: Mapping[str, Any], model: str) -> ModelSchema:
-    """Return the description of `model`. Raises NoResponse if the response has none."""
-    tools = document.get("tool")
-    fields = tools[0] if isinstance(tools, list) and tools else tools
-    if not isinstance(fields, Mapping):
-        raise NoResponse("The vendor's response has no tool.")
-    parameters = list(_parameters(fields.get("parameters")))
+def parse_model_schema(tool: Mapping[str, Any], model: str) -> ModelSchema:
+    """Return the description of `model` in the vendor's object `tool`."""
     return ModelSchema(
         model=model,
-        title=printable_message(to_text(fields.get("title"))),
-        per_run_usd=_price_per_run(fields.get("dynamicprice")),
-        parameters=tuple(name for name, _ in parameters),
-        image_fields=tuple(name for name, kind in parameters if "fileinput" in kind),
+        title=printable_message(to_text(tool.get("title"))),
+        parameters=tuple(_parameters(tool.get("parameters"))) or None,
+        prices=tuple(_price_tiers(tool.get("dynamicprice"))),
+        cps_usd=to_number(tool.get("cps")) or None,
+        approximate_usd=to_number(tool.get("approximatelycost")) or None,
     )
 
 
-def _parameters(value: object, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Yield (name, type) of each parameter. The vendor nests parameters in groups."""
-    value = parse_embedded_json(value)
-    for fields in value if isinstance(value, list) and depth < _MAX_GROUP_DEPTH else ():
+def _parameters(value: object, depth: int = 0) -> Iterator[Parameter]:
+    """Yield each parameter. The vendor nests parameters in groups."""
+    for fields in _list(value) if depth < _MAX_GROUP_DEPTH else ():
         if not isinstance(fields, Mapping):
             continue
-        if name := to_id(fields.get("id")):
-            yield name, to_text(fields.get("type")).lower()
-        yield from _parameters(fields.get("items"), depth + 1)
+        if "items" in fields:
+            yield from _parameters(fields["items"], depth + 1)
+        elif name := to_id(fields.get("id")):
+            yield _parameter(name, fields)
 
 
-def _price_per_run(value: object) -> Decimal | None:
-    """Return the price if every entry is per run and without conditions; the highest if there are several."""
+def _parameter(name: str, fields: Mapping[str, Any]) -> Parameter:
+    return Parameter(
+        id=name,
+        kind=to_text(fields.get("type")).strip().lower(),
+        label=printable_message(to_text(fields.get("label"))),
+        required=to_text(fields.get("required")).strip().lower() in ("true", "1"),
+        default=fields.get("default"),
+        options=tuple(_options(fields.get("options"))),
+        min=to_signed_number(fields.get("min")),
+        max=to_signed_number(fields.get("max")),
+        step=to_number(fields.get("step")) or None,
+    )
+
+
+def _options(value: object) -> Iterator[str]:
+    for option in _list(value)[:_MAX_OPTIONS]:
+        chosen = option.get("value", option.get("label")) if isinstance(option, Mapping) else option
+        if chosen is not None:
+            yield to_param_text(chosen)
+
+
+def _price_tiers(value: object) -> Iterator[PriceTier]:
+    for entry in _list(value):
+        if not isinstance(entry, Mapping) or (usd := to_number(entry.get("price"))) is None:
+            continue
+        inputs = parse_embedded_json(entry.get("inputs"))
+        yield PriceTier(
+            inputs=inputs if isinstance(inputs, Mapping) else {},
+            usd=usd,
+            method=to_text(entry.get("priceMethod")).strip().lower() or PER_RUN,
+            extra=to_number(entry.get("priceExtra")) or None,
+            per_input=to_number(entry.get("priceInput")) or None,
+        )
+
+
+def _list(value: object) -> list[Any]:
     value = parse_embedded_json(value)
-    entries = [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
-    if any(entry.get("priceMethod") != _PER_RUN or entry.get("inputs") not in _NO_CONDITIONS for entry in entries):
-        return None
-    prices = [price for entry in entries if (price := to_number(entry.get("price"))) is not None]
-    return max(prices, default=None)
+    return value if isinstance(value, list) else []
+
+
+def _may_take_image(parameter: Parameter) -> bool:
+    return bool(_IMAGE.search(parameter.id)) or not _NO_IMAGE.search(f"{parameter.id} {parameter.label}")
+
+
+def _takes_image_url(parameter: Parameter) -> bool:
+    return parameter.kind in ("text", "textarea", "url") and bool(
+        _IMAGE.search(parameter.id) and _URL.search(parameter.id)
+    )

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
+from pipeline.user_agent import USER_AGENT
 from pipeline.wiro.errors import NoResponse, NotFound
 from pipeline.wiro.progress_message import ProgressMessage, parse_progress
 
@@ -33,6 +34,7 @@ def messages(url: str, token: str, *, silence_s: float = SILENCE_S) -> Iterator[
             ping_timeout=20,
             max_size=_MAX_MESSAGE_BYTES,
             proxy=None,
+            user_agent_header=USER_AGENT,
         ) as connection:
             connection.send(json.dumps({"type": "task_info", "tasktoken": token}))
             yield from _receive(connection, token, silence_s)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.wiro.errors import NoResponse
-from pipeline.wiro.values import MAX_URL_CHARS, parse_json, to_id, to_task_id, to_text
+from pipeline.wiro.errors import NoResponse, NotFound
+from pipeline.wiro.values import MAX_URL_CHARS, parse_json, to_id, to_plain_json, to_task_id, to_text
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,17 @@ def parse_file_url(document: Mapping[str, Any]) -> str:
     if url.startswith(("https://", "http://")) and len(url) <= MAX_URL_CHARS:
         return url
     raise NoResponse("The vendor's response names no URL of the file.")
+
+
+def parse_tool(document: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Return the description of `model` as plain JSON. Raises NotFound; NoResponse if the response has none."""
+    tools = document.get("tool")
+    if tools == []:
+        raise NotFound(f"The vendor has no model {model}.")
+    tool = to_plain_json(tools[0] if isinstance(tools, list) else tools)
+    if isinstance(tool, dict):
+        return tool
+    raise NoResponse("The vendor's response describes no model.")
 
 
 def _first_entry(document: Mapping[str, Any]) -> Mapping[str, Any]:

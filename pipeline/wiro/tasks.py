@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from pipeline.wiro.errors import NoResponse, TaskNotFound, printable_message
-from pipeline.wiro.values import MAX_URL_CHARS, to_id, to_integer, to_number, to_status, to_task_id, to_text, to_time
+from pipeline.wiro.values import (
+    MAX_URL_CHARS,
+    parse_embedded_json,
+    to_id,
+    to_integer,
+    to_model,
+    to_number,
+    to_plain_json,
+    to_status,
+    to_task_id,
+    to_text,
+    to_time,
+)
 
 QUEUED = "task_queue"
 ENDED = "task_postprocess_end"
@@ -22,13 +33,16 @@ _MAX_TYPE_CHARS = 100
 
 @dataclass(frozen=True)
 class TaskOutput:
-    """One output of a task: a file at `url`, or `content`. `size` is in bytes, None if unknown."""
+    """One output of a task: a file at `url`, or `content`. `size` is in bytes, None if unknown.
+
+    `content` is text, or the object of an answer that a language model gave, as the vendor sent it.
+    """
 
     name: str
     content_type: str
     size: int | None
     url: str
-    content: str | None = None
+    content: Any | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +54,8 @@ class Task:
     status: str
     pexit: str
     """Exit code of the model's process, '0' for success."""
-    cost_usd: Decimal
+    cost_usd: Decimal | None
+    """What the vendor charged; a stopped task may be charged too. None: the vendor sent no cost."""
     elapsed_s: Decimal | None
     created: datetime | None
     started: datetime | None
@@ -49,6 +64,12 @@ class Task:
     outputs: tuple[TaskOutput, ...]
     failure_reason: str
     """The last line of the model's stderr, if the vendor sent it."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """The parameters of the run as the vendor stored them."""
+    text: str = ""
+    """What the model printed: the merged text of a language model."""
+    model: str = ""
+    """"owner/name" in lower case."""
 
     @property
     def queued(self) -> bool:
@@ -67,25 +88,36 @@ class Task:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the task succeeded. Only success is billed, so a task with a cost and no `pexit` succeeded."""
-        return self.status == ENDED and (self.pexit == "0" or (not self.pexit and self.cost_usd > 0))
+        """Whether the task succeeded (API doc): `pexit` 0 or, without `pexit`, at least one output."""
+        return self.status == ENDED and (self.pexit == "0" if self.pexit else bool(self.outputs))
 
 
 def parse_task(document: Mapping[str, Any], *, token: str, task_id: str) -> Task:
     """Return the requested task. Raises TaskNotFound; NoResponse if the response describes another task."""
-    tasks = document.get("tasklist")
-    if isinstance(tasks, Mapping):
-        tasks = [tasks]
-    if tasks is None and "status" in document:
-        tasks = [document]
-    if not isinstance(tasks, list):
-        raise NoResponse("The vendor's response has no task list.")
+    tasks = _task_list(document)
     if not tasks:
         raise TaskNotFound
     for fields in tasks:
         if isinstance(fields, Mapping) and _matches(fields, token, task_id):
             return _task(fields, token, task_id)
     raise NoResponse("The vendor's response describes another task than the requested one.")
+
+
+def parse_tasks(document: Mapping[str, Any]) -> list[Task]:
+    """Return the tasks of a listing; rows without an id and without a token are skipped. Raises NoResponse."""
+    tasks = [_task(fields, "", "") for fields in _task_list(document) if isinstance(fields, Mapping)]
+    return [task for task in tasks if task.id or task.token]
+
+
+def _task_list(document: Mapping[str, Any]) -> list[Any]:
+    tasks = document.get("tasklist")
+    if isinstance(tasks, Mapping):
+        return [tasks]
+    if tasks is None and "status" in document:
+        return [document]
+    if not isinstance(tasks, list):
+        raise NoResponse("The vendor's response has no task list.")
+    return tasks
 
 
 def parse_outputs(value: object) -> tuple[TaskOutput, ...]:
@@ -110,12 +142,13 @@ def _own_id(fields: Mapping[str, Any]) -> str:
 
 def _task(fields: Mapping[str, Any], token: str, task_id: str) -> Task:
     status, pexit = to_status(fields.get("status")), to_text(fields.get("pexit")).strip()
+    parameters = parse_embedded_json(fields.get("parameters"))
     return Task(
         id=_own_id(fields) or task_id,
         token=to_id(fields.get("socketaccesstoken")) or token,
         status=status,
         pexit=pexit,
-        cost_usd=to_number(fields.get("totalcost")) or Decimal(0),
+        cost_usd=to_number(fields.get("totalcost")),
         elapsed_s=to_number(fields.get("elapsedseconds")),
         created=to_time(fields.get("createtime")),
         started=to_time(fields.get("starttime")),
@@ -123,6 +156,9 @@ def _task(fields: Mapping[str, Any], token: str, task_id: str) -> Task:
         callback_url=to_text(fields.get("callbackurl"))[:MAX_URL_CHARS],
         outputs=parse_outputs(fields.get("outputs")),
         failure_reason=_failure_reason(fields, status, pexit),
+        parameters=to_plain_json(parameters) if isinstance(parameters, Mapping) else {},
+        text=to_text(fields.get("debugoutput")),
+        model=to_model(fields.get("modelslugowner"), fields.get("modelslugproject")),
     )
 
 
@@ -132,18 +168,18 @@ def _failure_reason(fields: Mapping[str, Any], status: str, pexit: str) -> str:
     lines = [line for line in to_text(fields.get("debugerror")).splitlines() if line.strip()]
     if lines:
         return printable_message(lines[-1])
+    if status == ENDED and not pexit:
+        return "The task ended without an exit code and without an output."
     return f"The task failed (pexit {printable_message(pexit) or 'unknown'})."
 
 
 def _output(fields: Mapping[str, Any]) -> TaskOutput:
-    url, content = to_text(fields.get("url")).strip(), fields.get("content")
-    if content is not None and not isinstance(content, str):
-        content = json.dumps(content, ensure_ascii=False, default=str)
+    url = to_text(fields.get("url")).strip()
     media_type = printable_message(to_text(fields.get("contenttype"))).partition(";")[0].strip().lower()
     return TaskOutput(
         name=printable_message(to_text(fields.get("name")))[:_MAX_NAME_CHARS],
         content_type=media_type[:_MAX_TYPE_CHARS],
         size=to_integer(fields.get("size")),
         url=url if len(url) <= MAX_URL_CHARS else "",
-        content=content,
+        content=to_plain_json(fields.get("content")),
     )

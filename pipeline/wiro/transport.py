@@ -18,6 +18,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from pipeline.user_agent import USER_AGENT
 from pipeline.wiro.errors import NoResponse, NotSent
 
 CONNECT_S = 10.0
@@ -65,7 +66,7 @@ class Transport:
                 "POST",
                 self._path + path,
                 body=body,
-                headers=headers,
+                headers={"User-Agent": USER_AGENT, **headers},
                 retries=False,
                 redirect=False,
                 preload_content=False,

@@ -38,9 +38,34 @@ def parse_embedded_json(value: object) -> object:
         return None
 
 
+def to_plain_json(value: object) -> Any:
+    """Return a parsed value with fractions as floats, which can be stored as JSON. None if it is nested too deeply."""
+    try:
+        return json.loads(json.dumps(value, default=float))
+    except RecursionError:
+        return None
+
+
 def to_text(value: object) -> str:
     """Return a scalar as text, '' for anything else."""
     return "" if value is None or isinstance(value, dict | list) else str(value)
+
+
+def to_param_text(value: object) -> str:
+    """Return the value of a parameter as the text that stands for it: `true`, `5` for 5.0, JSON for an object."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float | Decimal):
+        return f"{Decimal(str(value)).normalize():f}"
+    return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def to_model(owner: object, name: object) -> str:
+    """Return a model as "owner/name" in lower case, '' if one of the two is missing. The vendor mixes cases."""
+    parts = ["-".join(to_text(part).lower().split()) for part in (owner, name)]
+    return "/".join(parts) if all(parts) else ""
 
 
 def to_id(value: object) -> str:
@@ -62,11 +87,19 @@ def to_status(value: object) -> str:
 
 def to_number(value: object) -> Decimal | None:
     """Return a number that is not negative, from a number or its text."""
-    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         return None
     text = str(value).strip()
     number = _decimal(text) if len(text) <= _MAX_NUMBER_CHARS else None
     return number if number is not None and number >= 0 else None
+
+
+def to_signed_number(value: object) -> Decimal | None:
+    """Return a number of any sign, from a number or its text."""
+    text = to_text(value).strip()
+    if text.startswith("-"):
+        return None if (number := to_number(text[1:])) is None else -number
+    return to_number(text)
 
 
 def to_integer(value: object) -> int | None:

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support.images import JPEG
 from support.inbox import MANIFEST, Inbox
 from support.processes import ROOT, bare_environment, s3_environment, until
 from support.sqs_queues import Sqs
@@ -96,7 +97,7 @@ def test_a_thousand_manifests_are_a_thousand_batches(
 def test_a_thousand_images_are_each_in_one_gathered_batch(
     inbox: Inbox, queue: Sqs, listeners: list[subprocess.Popen[bytes]]
 ) -> None:
-    events = put_all(inbox, ".jpg", b"picture")
+    events = put_all(inbox, ".jpg", JPEG)
     send_events_three_times(inbox, events, queue)
     inbox.settings.triggers.write_text(
         f"triggers: [{{name: faces, source: sqs, queue_url: '{queue.url}', watch: '{inbox.watch}', start: images,"

@@ -22,7 +22,7 @@ from pipeline.domain.model import BatchRow, Review
 from pipeline.domain.states import TERMINAL, BatchState, ItemState, Stop
 from pipeline.ledger.keys import PREFIX
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import BatchConfig, PollLease, RequeueResult, SubmissionLease
+from pipeline.ledger.records import BatchConfig, Counted, PollLease, RequeueResult, SubmissionLease
 
 PRICE = Decimal("0.09")
 BUDGET = Decimal("0.40")
@@ -62,7 +62,9 @@ class Machine(RuleBasedStateMachine):
         )  # fmt: skip
         config = BatchConfig("a/b", "image", {}, 3, row.output, None)
         assert self.ledger.batches.open(row, config, max_active=0, budget_usd=budget, manifest_digest="")
-        self.ledger.items.load(batch, ((f"i{n}", {"image": None, "prompt": "p", "params": {}}) for n in range(ITEMS)))
+        self.ledger.items.load(
+            batch, ((f"i{n}", {"image": None, "prompt": "p", "params": {}}, None) for n in range(ITEMS))
+        )
         self.ledger.batches.accept(batch)
         self.ledger.batches.start(batch, price_usd=PRICE, max_failures=4)
 
@@ -109,7 +111,7 @@ class Machine(RuleBasedStateMachine):
 
     def _requeue_refused(self, claim: SubmissionLease) -> None:
         run = claim.run
-        requeued = self.ledger.runs.requeue(run, claim.lease, ItemState.SUBMITTING, delay_s=0, spent=False)
+        requeued = self.ledger.runs.requeue(run, claim.lease, ItemState.SUBMITTING, delay_s=0, counted=Counted.REFUSAL)
         if requeued is not RequeueResult.NOT_OURS:
             is_cancelled = self.ledger.batches.get(run.batch).status == BatchState.CANCELLING
             assert requeued is (RequeueResult.MUST_END if is_cancelled else RequeueResult.WAITS)
@@ -152,7 +154,7 @@ class Machine(RuleBasedStateMachine):
             self.paid.add((due.run.batch, due.run.item))
             self._copied(due, result)
         elif result == "retry":
-            if self.ledger.runs.requeue(due.run, due.lease, ItemState.RUNNING, delay_s=0, spent=True):
+            if self.ledger.runs.requeue(due.run, due.lease, ItemState.RUNNING, delay_s=0, counted=Counted.ATTEMPT):
                 self.posted[due.run.batch, due.run.item] = 0
         elif result == "failed" and self._end(due, ItemState.RUNNING, ItemState.FAILED):
             self.posted[due.run.batch, due.run.item] = 0

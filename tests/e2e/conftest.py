@@ -15,7 +15,7 @@ from pipeline.storage.s3 import Storage
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    with running_sandbox(log=tmp_path / "sandbox.log", task_s=0.3) as sandbox:
+    with running_sandbox(log=tmp_path / "sandbox.log", task_s=0.3, strict_nonce=True) as sandbox:
         yield sandbox
 
 

@@ -122,7 +122,7 @@ def test_workers_with_different_clocks_and_two_schedulers_run_every_item_once(up
 def test_without_callbacks_polls_finish_the_batch_and_a_lost_run_is_resubmitted_if_configured(
     up: Up, sandbox: Sandbox
 ) -> None:
-    sandbox.change(lose_answers=1.0)
+    sandbox.change(lose_answers=1.0, list_refused=True)
     ledger = submit(up, sandbox, "lost", 3)
     until(lambda: ledger.batches.get("lost").counts.get("unknown") == 3, "all responses to be lost")
     sandbox.change(lose_answers=0)

@@ -14,6 +14,9 @@ from support.processes import Up, a_manifest, an_up, results, until
 from pipeline.sandbox.process_handle import Sandbox
 from pipeline.storage.s3 import Storage
 
+LONG_WAIT = {"PIPELINE_ADOPT_WAIT_S": "300"}
+"""Lost runs are searched for as long as a loaded machine may take."""
+
 
 def items(sandbox: Sandbox, count: int, prompt: str = "p") -> list[dict[str, Any]]:
     image = f"http://{sandbox.address}/samples/portrait.jpg"
@@ -85,18 +88,43 @@ def test_a_finished_batch_is_recovered_unchanged(up: Up, sandbox: Sandbox, stora
 def test_a_lost_answer_is_adopted_by_its_callback(
     tmp_path: Path, callback_environment: dict[str, str], sandbox: Sandbox
 ) -> None:
-    sandbox.change(lose_answers=1.0, task_s=1.0)
-    with an_up(tmp_path / "state", callback_environment) as up:
+    sandbox.change(lose_answers=1.0, task_s=1.0, list_refused=True)
+    with an_up(tmp_path / "state", callback_environment | LONG_WAIT) as up:
         batch = submit(up, a_manifest(tmp_path, items(sandbox, 5)))
         up.run("watch", batch)
         assert up.status(batch)["counts"] == {"succeeded": 5}
     assert billed(sandbox) == Counter(f"p{n}" for n in range(5))
 
 
-def test_a_lost_answer_without_a_callback_stays_unknown_until_a_person_retries_it(
-    up: Up, sandbox: Sandbox, tmp_path: Path
+def test_a_lost_answer_is_found_in_the_list_of_tasks_without_a_public_url(
+    environment: dict[str, str], sandbox: Sandbox, storage: Storage, tmp_path: Path
 ) -> None:
     sandbox.change(lose_answers=1.0)
+    with an_up(tmp_path / "state", environment | LONG_WAIT) as up:
+        batch = submit(up, a_manifest(tmp_path, items(sandbox, 5)))
+        up.run("watch", batch)
+        status = up.status(batch)
+    assert (status["counts"], status["found"]) == ({"succeeded": 5}, {"task list": 5})
+    assert {item["found_by"] for item in results(storage, status)["items"]} == {"task list"}
+    assert billed(sandbox) == Counter(f"p{n}" for n in range(5))
+
+
+@pytest.mark.parametrize("without_url", [False, True], ids=["callback URL", "parameters"])
+def test_a_lost_answer_and_a_lost_callback_are_found_in_the_list_of_tasks(
+    tmp_path: Path, callback_environment: dict[str, str], sandbox: Sandbox, without_url: bool
+) -> None:
+    sandbox.change(lose_answers=1.0, lose_callbacks=1.0, list_without_callbackurl=without_url)
+    with an_up(tmp_path / "state", callback_environment | LONG_WAIT) as up:
+        batch = submit(up, a_manifest(tmp_path, items(sandbox, 5)))
+        up.run("watch", batch)
+        assert up.status(batch)["counts"] == {"succeeded": 5}
+    assert billed(sandbox) == Counter(f"p{n}" for n in range(5))
+
+
+def test_a_lost_answer_that_nothing_finds_stays_unknown_until_a_person_retries_it(
+    up: Up, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.change(lose_answers=1.0, list_refused=True)
     batch = submit(up, a_manifest(tmp_path, items(sandbox, 2)))
     up.run("watch", batch)
     assert up.status(batch)["counts"] == {"unknown": 2}

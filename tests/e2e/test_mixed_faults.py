@@ -19,7 +19,7 @@ from pipeline.sandbox.prompt_faults import CALLBACK_BODIES, RUN_LOST, RUN_REFUSA
 from pipeline.storage.s3 import Storage
 
 PRICE = "0.09"
-ANY_FAULTS = {"prompt_faults": True, "task_s": 0.3, "output_bytes": 6016}
+ANY_FAULTS = {"prompt_faults": True, "task_s": 0.3, "output_bytes": 6016, "strict_nonce": True, "list_refused": True}
 PASSING = (
     *RUN_REFUSALS,
     *RUN_LOST,
@@ -37,7 +37,7 @@ PASSING = (
 PAID = ("cdn gone", "cdn another host")
 """Faults with which a run is paid but its output cannot be copied: the item fails, and a retry only copies."""
 LASTING = {
-    "run invalid": ("failed", "prompt must be nicer"),
+    "run invalid": ("failed", "Request parameter [timeout] must be between 1 and 9"),
     "detail gone": ("failed", "no longer has the task"),
     "#fail": ("failed", "ValueError: the subject's face could not be found"),
     "run cut, no callback": ("unknown", "no callback came"),

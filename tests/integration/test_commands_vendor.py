@@ -13,7 +13,7 @@ from pipeline.cli.main import main
 from pipeline.ledger.ledger import Ledger
 from pipeline.sandbox.process_handle import Sandbox
 from pipeline.settings import load
-from pipeline.wiro.client import Wiro
+from pipeline.wiro.client import ImageField, RunImage, Wiro
 
 MODEL = "minimax/image-to-video-hailuo-01-subject"
 MANIFEST = """\
@@ -22,8 +22,8 @@ name: la
 output: s3://bucket/prefix/
 limits: {budget_usd: "0.10"}
 items:
-  - {id: one, image: "https://example.com/1.jpg", prompt: "[red]smiles[/red]"}
-  - {id: two, image: "https://example.com/2.jpg", prompt: nods}
+  - {id: one, image: "https://example.invalid/1.jpg", prompt: "[red]smiles[/red]"}
+  - {id: two, image: "https://example.invalid/2.jpg", prompt: nods}
 """
 
 
@@ -84,10 +84,7 @@ def test_logs_show_the_messages_of_a_run_until_it_ends(
     run = wiro.run(
         MODEL,
         {"prompt": "x"},
-        image_field="inputImageFirst",
-        image_url="https://example.com/1.jpg",
-        image_file=None,
-        callback_url=None,
+        image=RunImage(ImageField("inputImageFirst", "fileinput"), "https://example.com/1.jpg", None),
     )
     wiro.close()
     ledger.runs.accept(claim.run, claim.lease, run.task_id, run.token, 60)

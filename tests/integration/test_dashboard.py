@@ -57,7 +57,7 @@ def item_ids(text: str) -> list[str]:
 
 def load(ledger: Ledger, batch_id: str, **specs: dict[str, Any]) -> None:
     """Add items to a batch."""
-    ledger.items.load(batch_id, ((name, {"image": None, "params": {}, **spec}) for name, spec in specs.items()))
+    ledger.items.load(batch_id, ((name, {"image": None, "params": {}, **spec}, None) for name, spec in specs.items()))
 
 
 def test_without_batches_the_page_explains_how_to_start_one(client: FlaskClient) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from redis import Redis
+from support.images import HTML, JPEG, a_jpeg
 from support.inbox import MANIFEST, Inbox
 
 from pipeline.errors import InvalidSettings, StorageError
@@ -192,7 +193,7 @@ def test_without_an_output_setting_the_event_is_delivered_again(inbox: Inbox, bu
 
 
 def test_after_a_loss_of_redis_nothing_is_started_again(inbox: Inbox, redis_url: str) -> None:
-    manifest, image, gathered = inbox.put("a.yaml"), inbox.put("1.jpg", b"1"), inbox.put("2.jpg", b"2")
+    manifest, image, gathered = inbox.put("a.yaml"), inbox.put("1.jpg", a_jpeg(1)), inbox.put("2.jpg", a_jpeg(2))
     inbox.handle(manifest)
     inbox.handle(image, inbox.images())
     inbox.handle(gathered, inbox.images(gather_s=0.001))
@@ -206,7 +207,7 @@ def test_after_a_loss_of_redis_nothing_is_started_again(inbox: Inbox, redis_url:
 
 
 def test_an_image_is_combined_with_every_prompt_of_its_rule(inbox: Inbox, bucket: str) -> None:
-    event = inbox.put("a b.jpg", b"image")
+    event = inbox.put("a b.jpg", JPEG)
     assert inbox.handle(event, inbox.images(output=f"{bucket}videos/")) is EventOutcome.STARTED
     (batch_id,) = inbox.batches()
     rows = list(inbox.service.ledger.items.stream(batch_id))
@@ -214,9 +215,35 @@ def test_an_image_is_combined_with_every_prompt_of_its_rule(inbox: Inbox, bucket
     assert inbox.service.ledger.batches.get(batch_id).output == f"{bucket}videos/{batch_id}/"
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "problem"),
+    [
+        ("a.jpg", HTML, "the image is an HTML page"),
+        ("IMG_1.HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "convert it to JPEG, for example with"),
+        ("b.jpg", JPEG[:-2], "the image is truncated"),
+        ("c.jpg", JPEG[:-2] + bytes(200_000), "the image is truncated"),
+        ("d.png", b"text", "the image is not a JPEG, PNG"),
+    ],
+)
+def test_a_dropped_image_that_cannot_run_is_rejected_and_its_status_file_says_why(
+    inbox: Inbox, name: str, data: bytes, problem: str
+) -> None:
+    for rule in (inbox.images(), inbox.images(gather_s=3600)):
+        assert inbox.handle(inbox.put(name, data), rule) is EventOutcome.REJECTED
+        assert problem in inbox.status(name)["errors"][0]["message"]
+    assert inbox.batches() == []
+
+
+def test_the_bytes_of_a_dropped_image_decide_whatever_its_name_says(inbox: Inbox) -> None:
+    avif = b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf"
+    large = JPEG[:-2] + bytes(200_000) + JPEG[-2:]
+    for name, data in {"really-a-jpeg.png": JPEG, "face.jfif": JPEG, "new.avif": avif, "large.jpg": large}.items():
+        assert inbox.handle(inbox.put(name, data), inbox.images()) is EventOutcome.STARTED
+
+
 def test_images_that_arrive_together_become_one_batch(inbox: Inbox) -> None:
     waiting, over = inbox.images(gather_s=3600), inbox.images(gather_s=0.001)
-    events = [inbox.put(f"{n}.jpg", str(n).encode()) for n in range(5)]
+    events = [inbox.put(f"{n}.jpg", a_jpeg(n)) for n in range(5)]
     assert [inbox.handle(event, waiting) for event in events] == [EventOutcome.GATHERED] * 5
     assert [inbox.handle(event, waiting) for event in events] == [EventOutcome.KNOWN] * 5
     inbox.dispatcher.submit_gathered(waiting)
@@ -235,7 +262,7 @@ def test_a_listener_crash_between_window_and_batch_loses_and_repeats_nothing(
 ) -> None:
     rule = inbox.images(gather_s=0.001)
     for n in range(3):
-        inbox.handle(inbox.put(f"{n}.jpg", str(n).encode()), rule)
+        inbox.handle(inbox.put(f"{n}.jpg", a_jpeg(n)), rule)
 
     class Crash(Exception):
         pass
@@ -249,7 +276,7 @@ def test_a_listener_crash_between_window_and_batch_loses_and_repeats_nothing(
         with pytest.raises(Crash):
             crashing.submit_gathered(rule)
         # Later images belong to the next window.
-        inbox.handle(inbox.put(f"late-{step}.jpg", step.encode()), rule)
+        inbox.handle(inbox.put(f"late-{step}.jpg", a_jpeg(step)), rule)
         monkeypatch.undo()
         crashing = inbox.another()
     with ThreadPoolExecutor(2) as executor:
@@ -264,6 +291,6 @@ def test_a_listener_crash_between_window_and_batch_loses_and_repeats_nothing(
 def test_a_gather_window_is_bounded(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.triggers.dispatch.MAX_GATHERED", 2)
     for n in range(5):
-        inbox.handle(inbox.put(f"{n}.jpg", str(n).encode()), inbox.images(gather_s=3600))
+        inbox.handle(inbox.put(f"{n}.jpg", a_jpeg(n)), inbox.images(gather_s=3600))
     inbox.dispatcher.submit_gathered(inbox.images(gather_s=3600))
     assert [inbox.service.ledger.batches.get(one).total for one in inbox.batches()] == [4, 4]

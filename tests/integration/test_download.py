@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.errors import CopyFailed, OutputGone
 from pipeline.net.download import Downloader
+from pipeline.user_agent import USER_AGENT
 
 BODY = bytes(range(256)) * 400
 MAX_BYTES = 10_000_000
@@ -69,6 +70,17 @@ def fetched(
             while piece := download.read(65536):
                 body += piece
         return body, download.sha256, download.content_type
+
+
+def test_a_download_names_the_program_and_its_version() -> None:
+    requests: list[str] = []
+
+    def respond(connection: socket.socket, request: str) -> None:
+        requests.append(request)
+        a_response(Content_Type="video/mp4")(connection, request)
+
+    fetched(respond)
+    assert f"\r\nUser-Agent: {USER_AGENT}\r\n" in requests[0]
 
 
 def test_a_download_has_all_bytes_and_their_digest() -> None:

@@ -22,7 +22,7 @@ from support.ledger_fixtures import (
 from pipeline.domain.states import BatchState
 from pipeline.errors import NoSuchBatch
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import BatchBudget, RequeueResult
+from pipeline.ledger.records import BatchBudget, Counted, RequeueResult
 
 
 def test_a_batch_id_is_opened_once(ledger: Ledger) -> None:
@@ -35,7 +35,7 @@ def test_a_batch_id_is_opened_once(ledger: Ledger) -> None:
 
 def test_loading_twice_changes_nothing(ledger: Ledger) -> None:
     a_batch(ledger, items=3)
-    ledger.items.load("b", [("i1", {"image": None, "prompt": "other", "params": {}})])
+    ledger.items.load("b", [("i1", {"image": None, "prompt": "other", "params": {}}, None)])
     assert [(row.id, row.prompt) for row in ledger.items.stream("b")] == [("i0", "p0"), ("i1", "p1"), ("i2", "p2")]
     assert ledger.batches.get("b").total == 3
 
@@ -66,7 +66,7 @@ def test_a_cancelled_batch_ends_pending_and_requeued_items(ledger: Ledger) -> No
     (claim,) = claims(ledger, 1)
     ledger.batches.set_status("b", BatchState.CANCELLING, among=[BatchState.RUNNING], reason="Cancelled by hand.")
     assert ledger.items.cancel_pending("b", "Cancelled by hand.") == 1
-    result = ledger.runs.requeue(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=True)
+    result = ledger.runs.requeue(claim.run, claim.lease, SUBMITTING, delay_s=0, counted=Counted.ATTEMPT)
     assert result is RequeueResult.MUST_END
     assert ledger.items.cancel_pending("b", "Cancelled by hand.") == 0
     assert counts(ledger) == {"cancelled": 3}

@@ -30,7 +30,8 @@ def test_items_are_restored_as_s3_records_them(ledger: Ledger) -> None:
     row = a_row("b", 4)
     assert ledger.batches.open(row, a_batch_config(row), max_active=0, budget_usd=None, manifest_digest="")
     spec: dict[str, object] = {"image": None, "prompt": "p", "params": {}}
-    base = {"spec": spec, "attempt": 1, "task": "", "token": "", "paid": "", "outcome": None}
+    base = {"spec": spec, "attempt": 1, "task": "", "token": "", "paid": "", "charged": "", "found_by": None}
+    base["outcome"] = None
     items = [
         ("new", {**base, "state": "pending", "attempt": 0}),
         ("flying", {**base, "state": "running", "task": "2221", "token": "t"}),

@@ -11,7 +11,7 @@ from support.ledger_fixtures import FAILED, RUNNING, SUCCEEDED, a_batch, claims,
 from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.states import BatchState
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import RequeueResult
+from pipeline.ledger.records import Counted, RequeueResult
 
 
 def test_a_callback_before_the_response_counts_once_the_run_is_accepted(ledger: Ledger) -> None:
@@ -58,7 +58,10 @@ def test_a_worker_that_lost_its_lease_writes_nothing(ledger: Ledger) -> None:
     assert not ledger.runs.record_success(stale, Decimal("0.09"))
     assert not ledger.runs.release(stale, delay_s=0)
     assert not ledger.runs.end(stale.run, stale.lease, RUNNING, FAILED, {}).ours
-    assert ledger.runs.requeue(stale.run, stale.lease, RUNNING, delay_s=0, spent=True) is RequeueResult.NOT_OURS
+    assert (
+        ledger.runs.requeue(stale.run, stale.lease, RUNNING, delay_s=0, counted=Counted.ATTEMPT)
+        is RequeueResult.NOT_OURS
+    )
     succeed(ledger, fresh)
     assert ledger.batches.get("b").cost_usd == Decimal("0.09")
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from support.ledger_fixtures import SUBMITTING, a_batch, claims, counts, dues, running, succeed
 
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import RequeueResult
+from pipeline.ledger.records import Counted, RequeueResult
 
 
 def test_items_are_claimed_in_manifest_order_and_once(ledger: Ledger) -> None:
@@ -88,10 +88,16 @@ def test_a_single_run_finds_an_unknown_price(ledger: Ledger) -> None:
 def test_a_refused_run_spends_no_attempt_and_a_failed_one_does(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
-    assert ledger.runs.requeue(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=False) is RequeueResult.WAITS
+    assert (
+        ledger.runs.requeue(claim.run, claim.lease, SUBMITTING, delay_s=0, counted=Counted.REFUSAL)
+        is RequeueResult.WAITS
+    )
     (claim,) = claims(ledger)
     assert (claim.run.attempt, claim.attempts_spent, claim.refusals) == (2, 1, 1)
-    assert ledger.runs.requeue(claim.run, claim.lease, SUBMITTING, delay_s=0, spent=True) is RequeueResult.WAITS
+    assert (
+        ledger.runs.requeue(claim.run, claim.lease, SUBMITTING, delay_s=0, counted=Counted.ATTEMPT)
+        is RequeueResult.WAITS
+    )
     (claim,) = claims(ledger)
     assert (claim.run.attempt, claim.attempts_spent) == (3, 2)
 
@@ -99,7 +105,7 @@ def test_a_refused_run_spends_no_attempt_and_a_failed_one_does(ledger: Ledger) -
 def test_an_item_is_not_claimed_before_it_is_due(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
-    ledger.runs.requeue(claim.run, claim.lease, SUBMITTING, delay_s=60, spent=True)
+    ledger.runs.requeue(claim.run, claim.lease, SUBMITTING, delay_s=60, counted=Counted.ATTEMPT)
     leases = ledger.runs.claim_pending(5, lease_s=60, max_active=0)
     assert leases.runs == []
     assert leases.next_in_s is not None

@@ -19,6 +19,7 @@ from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.states import ItemState
 from pipeline.ledger.counters import BOUNDS_S
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.records import Counted
 from pipeline.settings import Settings
 from pipeline.web import create_app
 
@@ -60,6 +61,7 @@ def test_metrics_need_the_token(redis_url: str) -> None:
 @pytest.mark.parametrize("file", ["docs/grafana.json", "docs/observability.md"])
 def test_docs_name_only_metrics_that_exist(client: FlaskClient, ledger: Ledger, file: str) -> None:
     ledger.account.limit_concurrency(3)
+    ledger.account.pause("no money")
     values = {name for name, _ in samples(client)}
     named = set(re.findall(r"dailies_[a-z_]+", (ROOT / file).read_text(encoding="utf-8")))
     assert len(named) > 10
@@ -80,13 +82,14 @@ def test_items_money_and_runs_are_counted(client: FlaskClient, ledger: Ledger) -
     assert values["dailies_active_runs", ""] == 1
     assert values["dailies_concurrency_limit", ""] == 3
     assert values["dailies_account_paused", ""] == 1
+    assert values["dailies_account_pause_reason", "no money"] == 1
 
 
 def test_failed_attempts_are_counted(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=2)
     first, second = claims(ledger)
-    ledger.runs.requeue(first.run, first.lease, SUBMITTING, delay_s=0, spent=True)
-    ledger.runs.requeue(second.run, second.lease, SUBMITTING, delay_s=0, spent=False)
+    ledger.runs.requeue(first.run, first.lease, SUBMITTING, delay_s=0, counted=Counted.ATTEMPT)
+    ledger.runs.requeue(second.run, second.lease, SUBMITTING, delay_s=0, counted=Counted.REFUSAL)
     values = samples(client)
     assert (values["dailies_retries_total", ""], values["dailies_refusals_total", ""]) == (1, 1)
 

@@ -26,6 +26,7 @@ from pipeline.ledger.outbox import Delivery
 from pipeline.ledger.records import FinalizationResult
 from pipeline.notifications.sender import RETRY_AFTER_S, NotificationSender
 from pipeline.settings import Settings
+from pipeline.user_agent import USER_AGENT
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -88,7 +89,7 @@ def end(ledger: Ledger, notify: str | None, batch_id: str = "b") -> None:
         row, replace(a_batch_config(row), notify=notify), max_active=0, budget_usd=None, manifest_digest="digest"
     )
     ledger.batches.accept(batch_id)
-    ledger.items.load(batch_id, [("i0", {"image": None, "prompt": "p", "params": {}})])
+    ledger.items.load(batch_id, [("i0", {"image": None, "prompt": "p", "params": {}}, None)])
     ledger.batches.start(batch_id, price_usd=Decimal(0), max_failures=10)
     end_again(ledger, notify, batch_id)
 
@@ -119,6 +120,7 @@ def test_a_notification_is_sent_once(ledger: Ledger, receiver: Receiver) -> None
     [(headers, body)] = receiver.received
     data = Webhook(SECRET).verify(body, headers)["data"]
     assert (data["id"], data["status"], data["results"]) == ("b", "failed", "s3://bucket/b/results.json")
+    assert headers["User-Agent"] == USER_AGENT
     assert not ledger.outbox.has_pending()
 
 

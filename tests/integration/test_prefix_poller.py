@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from support.images import a_jpeg
 from support.inbox import MANIFEST, Inbox
 
 from pipeline.errors import StorageError, Unreachable
@@ -164,7 +165,7 @@ def test_without_redis_a_listed_object_is_not_marked_as_processed(
 def test_listed_images_are_gathered(inbox: Inbox, redis_url: str) -> None:
     rule = a_rule(inbox, start=Start.IMAGES, prompts=("smiles",), gather_s=0.001)
     for n in range(4):
-        inbox.put(f"{n}.jpg", str(n).encode())
+        inbox.put(f"{n}.jpg", a_jpeg(n))
     list_once(inbox, rule)
     list_once(inbox, rule)
     inbox.dispatcher.submit_gathered(rule)

@@ -16,7 +16,7 @@ import pytest
 import urllib3
 
 from pipeline.sandbox.process_handle import Sandbox, running_sandbox
-from pipeline.wiro.client import FileSource, Run, Task, Wiro
+from pipeline.wiro.client import FileSource, ImageField, Run, RunImage, Task, Wiro
 from pipeline.wiro.errors import TaskNotFound
 
 MODEL = "minimax/image-to-video-hailuo-01-subject"
@@ -66,11 +66,12 @@ def receiver() -> Iterator[Receiver]:
     receiver.close()
 
 
-def a_run(wiro: Wiro, **options: Any) -> Run:
+def a_run(wiro: Wiro, *, image_url: str | None = None, **options: Any) -> Run:
     image = SAMPLES / "portrait.jpg"
     file = FileSource(image.name, "image/jpeg", image.stat().st_size, lambda: image.open("rb"))
-    options = {"image_file": file, **options}
-    return wiro.run(MODEL, {"prompt": "A woman smiles in the rain"}, image_field="inputImageFirst", **options)
+    file = options.pop("image_file", file)
+    run_image = RunImage(ImageField("inputImageFirst", "fileinput"), image_url, file)
+    return wiro.run(MODEL, {"prompt": "A woman smiles in the rain"}, image=run_image, **options)
 
 
 def an_output(wiro: Wiro, wait_for: Any, **options: Any) -> Task:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from support.images import JPEG
 from support.ledger_fixtures import CANCELLED, FAILED, PENDING, RUNNING, SUBMITTING, claims, dues, running, succeed
 
 from pipeline.cli.main import main
@@ -49,7 +50,7 @@ def dailies(*args: str, stdin: bytes | None = None) -> Result:
 
 def a_manifest(folder: Path, text: str = MANIFEST) -> str:
     """Write a manifest and the image file that it refers to."""
-    (folder / "face.jpg").write_bytes(b"\xff\xd8a face")
+    (folder / "face.jpg").write_bytes(JPEG)
     file = folder / "manifest.yaml"
     file.write_text(text)
     return str(file)
@@ -115,7 +116,7 @@ def test_submit_prints_the_batch_id_last_and_stores_its_inputs(
     assert ledger.batches.get(batch_id).total == 3
     assert ledger.batches.get(batch_id).output == f"{bucket}{batch_id}/"
     (image,) = {row.image for row in ledger.items.stream(batch_id) if row.image and row.image.startswith("s3://")}
-    assert storage.get(image) == b"\xff\xd8a face"
+    assert storage.get(image) == JPEG
     assert storage.info(f"{bucket}{batch_id}/manifest.yaml")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import socket
 import ssl
 import threading
@@ -11,10 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
+from websockets.sync.server import ServerConnection, serve
 
 from pipeline.errors import StorageError
 from pipeline.sandbox.process_handle import Sandbox
-from pipeline.wiro.client import FileSource, Run, Wiro
+from pipeline.user_agent import USER_AGENT
+from pipeline.wiro.client import FileSource, ImageField, Run, RunImage, Wiro
 from pipeline.wiro.errors import NoResponse, NoSuchEndpoint, NotSent, RateLimited, ResponseLost, VendorFault, WiroError
 
 Respond = Callable[[socket.socket], None]
@@ -234,7 +237,7 @@ def test_an_unreadable_file_is_not_a_lost_response() -> None:
 
     file = FileSource("x", "image/png", 2_000_000, lambda: Broken(bytes(2_000_000)))
     with a_vendor(accept_run) as vendor, pytest.raises(StorageError):
-        run_at(vendor.url, image_field="image", image_file=file)
+        run_at(vendor.url, image=RunImage(ImageField("image", "fileinput"), None, file))
 
 
 def test_every_request_is_signed_with_its_own_nonce() -> None:
@@ -247,6 +250,53 @@ def test_every_request_is_signed_with_its_own_nonce() -> None:
     assert len(nonces) == 3
     assert all(nonce.split(b": ")[1].isdigit() for nonce in nonces)
     assert not any(b"a-secret" in request for request in vendor.requests)
+
+
+def test_every_request_names_the_program_and_its_version() -> None:
+    with a_vendor(accept_run) as vendor:
+        client = Wiro(vendor.url, "a-key")
+        client.run(MODEL, {"prompt": "p"})
+        client.close()
+    assert re.search(rb"\r\nUser-Agent: dailies/\d+\.\d+", vendor.requests[0])
+
+
+def test_the_message_stream_names_the_program_too() -> None:
+    agents: list[str | None] = []
+
+    def respond(connection: ServerConnection) -> None:
+        agents.append(connection.request.headers.get("User-Agent") if connection.request else None)
+        connection.send('{"type": "task_cancel"}')
+
+    with serve(respond, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        list(Wiro("http://127.0.0.1:1", "a-key", socket_url=url).progress("tok", silence_s=5))
+        server.shutdown()
+    assert agents == [USER_AGENT]
+
+
+@pytest.mark.parametrize("stop", [Wiro.cancel, Wiro.kill])
+def test_a_stop_sends_every_form_of_identification(stop: Callable[[Wiro, str, str], None]) -> None:
+    with a_vendor(responding("200 OK", b'{"result": true, "errors": []}')) as vendor:
+        stop(Wiro(vendor.url, "a-key"), "2221", "tok")
+    body = json.loads(vendor.requests[0].partition(b"\r\n\r\n")[2])
+    assert body == {"taskid": "2221", "socketaccesstoken": "tok", "tasktoken": "tok"}
+
+
+def test_tasks_are_listed_newest_first_page_by_page() -> None:
+    rows = json.dumps({"result": True, "tasklist": [{"id": "9", "status": "task_start"}, None]}).encode()
+    with a_vendor(responding("200 OK", rows)) as vendor:
+        tasks = Wiro(vendor.url, "a-key").list_tasks(start=200, limit=50)
+    assert [task.id for task in tasks] == ["9"]
+    head, _, body = vendor.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /v1/Task/List ")
+    assert json.loads(body) == {"type": "model", "sort": "id", "order": "DESC", "start": "200", "limit": "50"}
+
+
+def test_an_account_without_tasks_has_an_empty_listing() -> None:
+    message = b'{"result": false, "errors": [{"code": 1, "message": "There is no task yet."}]}'
+    with a_vendor(responding("200 OK", message)) as vendor:
+        assert Wiro(vendor.url, "a-key").list_tasks() == []
 
 
 def test_without_a_secret_only_the_key_is_sent() -> None:

@@ -49,7 +49,9 @@ def a_batch(
         row, a_batch_config(row), max_active=max_active, budget_usd=budget_usd, manifest_digest="digest"
     )
     ledger.batches.accept(batch_id)
-    ledger.items.load(batch_id, ((f"i{n}", {"image": None, "prompt": f"p{n}", "params": {}}) for n in range(items)))
+    ledger.items.load(
+        batch_id, ((f"i{n}", {"image": None, "prompt": f"p{n}", "params": {}}, None) for n in range(items))
+    )
     ledger.batches.start(batch_id, price_usd=price_usd, max_failures=max_failures)
     return batch_id
 

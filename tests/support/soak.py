@@ -1,10 +1,11 @@
 """A soak test: batches run through the whole service while its processes, Redis, S3 and the vendor fail at random.
 
-`make chaos [MINUTES=…]` runs it. It prints the faults that it injected and three counts, which must be 0:
+`make chaos [MINUTES=…]` runs it. It prints the faults that it injected and four counts, which must be 0:
 
     lost           items that succeeded without their output on S3, and items that results.json lacks
     double_billed  items that the vendor billed more than once
     stuck          items that did not end in time
+    unknown        items that ended as unknown although the vendor has a run of them, which its list of tasks shows
 """
 
 from __future__ import annotations
@@ -57,12 +58,13 @@ class Outcome:
     lost: int = 0
     double_billed: int = 0
     stuck: int = 0
+    unknown: int = 0
     states: Counter[str] = field(default_factory=Counter)
     injected: Counter[str] = field(default_factory=Counter)
 
     @property
     def is_good(self) -> bool:
-        return (self.lost, self.double_billed, self.stuck) == (0, 0, 0)
+        return (self.lost, self.double_billed, self.stuck, self.unknown) == (0, 0, 0, 0)
 
 
 class Soak:
@@ -89,6 +91,8 @@ class Soak:
         state = folder / "state"
         environment = {
             **QUICK,
+            # The search for lost runs must outlast the faults of the vendor and of Redis.
+            "PIPELINE_ADOPT_WAIT_S": "30",
             **self.sandbox.environment,
             **keys,
             "AWS_ENDPOINT_URL_S3": self.proxy.url,
@@ -185,7 +189,9 @@ class Soak:
     def outcome(self, batches: list[str]) -> Outcome:
         """Compare ledger, S3 and the sandbox's bill."""
         result = Outcome(injected=self.injected)
-        billed = Counter(task["prompt"] for task in self.sandbox.tasks() if task["cost"] not in ("", "0"))
+        tasks = self.sandbox.tasks()
+        created = {task["prompt"] for task in tasks}
+        billed = Counter(task["prompt"] for task in tasks if task["cost"] not in ("", "0"))
         result.double_billed = sum(1 for number in billed.values() if number > 1)
         for batch in batches:
             row = self.ledger.batches.get(batch)
@@ -193,6 +199,7 @@ class Soak:
             recorded = {item["id"]: item for item in json.loads(text)["items"]} if text else {}
             for item in self.ledger.items.stream(batch):
                 result.states[item.status] += 1
+                result.unknown += item.status == "unknown" and item.prompt in created
                 if row.status not in BATCH_TERMINAL:
                     result.stuck += 1
                 elif self._is_lost(item.status, recorded.get(item.id), billed[f"{batch} {item.id}"]):
@@ -238,7 +245,7 @@ def main() -> None:
         )
     print("faults:", ", ".join(f"{name} {count}" for name, count in sorted(result.injected.items())))
     print("items:", ", ".join(f"{name} {count}" for name, count in sorted(result.states.items())))
-    print(f"lost={result.lost} double_billed={result.double_billed} stuck={result.stuck}")
+    print(f"lost={result.lost} double_billed={result.double_billed} stuck={result.stuck} unknown={result.unknown}")
     sys.exit(0 if result.is_good else 1)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.batches.job_queue import JobQueue
 from pipeline.domain.callback_tokens import RunId
+from pipeline.ledger.records import CallbackResults
 from pipeline.ledger.runs import RunStore
 from pipeline.web.callbacks.callback_writer import CallbackWriter
 
@@ -24,10 +25,10 @@ class BriefRuns:
     def __init__(self) -> None:
         self.recorded: list[RunId] = []
 
-    def record_callbacks(self, callbacks: Iterable[tuple[RunId, str, str]]) -> bool:
+    def record_callbacks(self, callbacks: Iterable[tuple[RunId, str, str]]) -> CallbackResults:
         self.recorded += [run for run, _, _ in callbacks]
         time.sleep(0.0001)
-        return False
+        return CallbackResults(collect=False, search=False)
 
 
 @pytest.fixture

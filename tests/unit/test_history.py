@@ -89,3 +89,38 @@ def test_a_take_is_an_item_of_its_own() -> None:
     take = {"do": "add", "item": "a-take2", "spec": {"prompt": "wave", "take_of": "a"}}
     items = history(take, {**RUN, "item": "a-take2"}).items
     assert (items["a"].state, items["a-take2"].state) == (ItemState.PENDING, ItemState.UNKNOWN)
+
+
+CHARGE = {**RUN, "do": "charge", "cost_usd": "0.05"}
+SECOND_RUN = {**RUN, "attempt": 2}
+FAILED_END = {**SECOND_RUN, "do": "end", "cost_usd": "0", "outcome": {"status": "failed", "error": "no face"}}
+
+
+def test_the_charges_of_runs_that_did_not_succeed_are_kept() -> None:
+    second_charge = {**SECOND_RUN, "do": "charge", "cost_usd": "0.02"}
+    restored = history(RUN, TASK, CHARGE, SECOND_RUN, second_charge, FAILED_END).items["a"].restored()
+    assert (restored["charged"], restored["paid"], restored["state"]) == ("0.07", "", "failed")
+
+
+def test_a_charge_that_arrives_after_the_next_attempt_is_kept() -> None:
+    assert history(RUN, TASK, SECOND_RUN, CHARGE).items["a"].restored()["charged"] == "0.05"
+
+
+def test_the_charge_of_a_run_that_is_polled_again_is_not_counted_twice() -> None:
+    assert history(RUN, TASK, CHARGE).items["a"].restored()["charged"] == "0"
+
+
+def test_an_item_that_failed_after_a_charge_is_run_again_and_not_copied() -> None:
+    failed = {**FAILED_END, "attempt": 1}
+    reopen = {"do": "reopen", "states": ["failed"]}
+    assert state(RUN, TASK, CHARGE, failed, reopen) is ItemState.PENDING
+    row = {**ROW, "status": "failed", "cost_usd": "0.05", "error": "no face"}
+    item = history(RUN, TASK, CHARGE, failed, rows=(row,)).items["a"].restored()
+    assert (item["charged"], item["paid"]) == ("0.05", "")
+
+
+def test_how_a_lost_run_was_found_is_kept() -> None:
+    found = {**TASK, "found_by": "task list"}
+    assert history(RUN, found).items["a"].restored()["found_by"] == "task list"
+    assert history(RUN, found, SECOND_RUN).items["a"].restored()["found_by"] is None
+    assert history(rows=({**ROW, "found_by": "callback"},)).items["a"].restored()["found_by"] == "callback"

@@ -7,11 +7,14 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from support.images import HTML, JPEG
 from support.manifests import HEAD, ONE, WHOLE, all_problems, an_item, only_problem, parse_manifest
 
 from pipeline.domain.model import Item, Limits, Manifest
+from pipeline.manifest import parser as manifests
 from pipeline.manifest.parser import MAX_ITEMS, derived_id
 from pipeline.manifest.validators import MAX_PARAMS, MAX_PROMPT
+from pipeline.manifest.yaml.document import PathProblem
 
 
 def test_a_manifest_is_expanded_with_all_defaults() -> None:
@@ -42,7 +45,7 @@ def test_a_manifest_is_expanded_with_all_defaults() -> None:
 
 def test_the_shortest_manifest_has_all_defaults() -> None:
     manifest = parse_manifest(HEAD + ONE)
-    assert (manifest.model, manifest.image_field) == ("minimax/image-to-video-hailuo-01-subject", "inputImageFirst")
+    assert (manifest.model, manifest.image_field) == ("minimax/image-to-video-hailuo-01-subject", None)
     assert (manifest.output, manifest.notify, manifest.params) == (None, None, {})
     assert manifest.limits == Limits()
 
@@ -151,6 +154,7 @@ def test_a_problem_that_follows_from_another_is_not_reported() -> None:
         ("output: s3://bucket//b/", "m.yaml:3:9: output must be s3://bucket/prefix/"),
         ("output: 's3://bucket/a\\n/'", "m.yaml:3:9: output must be s3://bucket/prefix/"),
         ("limits: {budget_usd: 0}", "m.yaml:3:22: limits.budget_usd must be US dollars above 0"),
+        ("limits: {budget_usd: '9000000.01'}", "m.yaml:3:22: limits.budget_usd must be at most 9,000,000 US dollars"),
         ("limits: {budget_usd: 1e3}", "m.yaml:3:22: limits.budget_usd must be US dollars above 0"),
         ("limits: {budget_usd: NaN}", "m.yaml:3:22: limits.budget_usd must be US dollars above 0"),
         ("limits: {budget_usd: yes}", "m.yaml:3:22: limits.budget_usd must be US dollars above 0"),
@@ -262,7 +266,7 @@ def test_a_text_that_is_not_a_mapping_is_refused(text: str) -> None:
 
 def test_image_files_must_be_beside_the_manifest(tmp_path: Path) -> None:
     (tmp_path / "faces").mkdir()
-    (tmp_path / "faces/1.JPG").write_bytes(b"image")
+    (tmp_path / "faces/1.JPG").write_bytes(JPEG)
     (tmp_path / "empty.png").touch()
     (tmp_path / "notes.txt").write_bytes(b"no image")
     (tmp_path / "link.jpg").symlink_to("/etc/passwd")
@@ -280,6 +284,25 @@ def test_image_files_must_be_beside_the_manifest(tmp_path: Path) -> None:
         f"{'a' * 300}.jpg": "image is a file that",
     }.items():
         assert expected in only_problem(f"{HEAD}items: [{{image: '{name}'}}]\n", folder=tmp_path)
+
+
+def test_the_bytes_of_an_image_file_decide_whatever_its_name_is(tmp_path: Path) -> None:
+    accepted = {"a.png": JPEG, "b": JPEG, "c.jfif": JPEG, "d.avif": b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf"}
+    refused = {
+        "a.jpg": (HTML, "image 'a.jpg' is an HTML page, not an image: open its address"),
+        "b.HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "image 'b.HEIC' is a HEIC image: convert it to JPEG"),
+        "c.tiff": (b"II*\0", "image 'c.tiff' is a TIFF image or a camera's raw file: convert it to JPEG"),
+        "d.jpg": (JPEG[:-2], "image 'd.jpg' is truncated: its end is missing"),
+        "._e.jpg": (b"\0\5\x16\7\0\2\0\0", "image '._e.jpg' is an AppleDouble file"),
+        "f.jpg": (b"text", "image 'f.jpg' is not a JPEG, PNG, WebP, GIF, BMP or AVIF image"),
+    }
+    for name, data in accepted.items():
+        (tmp_path / name).write_bytes(data)
+        assert an_item(f"{{image: {name}}}", folder=tmp_path).image == name
+    for name, (data, expected) in refused.items():
+        (tmp_path / name).write_bytes(data)
+        problem = only_problem(f"{HEAD}items:\n  - {{image: {name}}}\n", folder=tmp_path)
+        assert problem.startswith(f"m.yaml:4:13: {expected}")
 
 
 @pytest.mark.parametrize(
@@ -302,3 +325,20 @@ def test_hostile_manifests_are_refused_with_short_messages(text: str, expected: 
     assert expected in messages[0]
     assert len(messages) <= 1001
     assert all(len(message) < 400 for message in messages)
+
+
+def test_a_problem_that_is_found_after_parsing_has_the_position_of_its_item() -> None:
+    rows = {"rows.csv": b"id,image,prompt\nr1,https://e.com/r.jpg,x\nr2,https://e.com/r.jpg,x\n"}
+    _, positions = manifests.parse_with_positions(
+        WHOLE.encode(), file="m.yaml", read_rows=rows.__getitem__, local_files=None
+    )
+    # Three items of `items:`, four of `matrix:`, two rows.
+    paths = [(8, "image"), (0, "image"), (2, "prompt"), (5, "image"), (6, "image"), (6, "prompt")]
+    located = positions.locate(PathProblem(path, f"wrong {path[1]}") for path in paths)
+    assert [str(problem) for problem in located] == [
+        "m.yaml:10:22: wrong image",
+        "m.yaml:12:14: wrong prompt",
+        "m.yaml:13:40: wrong image",
+        "m.yaml:13:76: wrong prompt",
+        "rows.csv:3:1: wrong image",
+    ]

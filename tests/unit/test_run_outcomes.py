@@ -19,6 +19,7 @@ from jobs.run_outcomes import (
     LimitConcurrency,
     MarkUnknown,
     Pause,
+    PauseModel,
     PollTransition,
     PostOutcome,
     RecordSuccess,
@@ -29,13 +30,14 @@ from jobs.run_outcomes import (
     classify_copy_error,
     classify_poll,
     classify_post,
+    classify_stop,
     end_stopped,
 )
 from pipeline.domain import retry_policy
 from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.states import BatchState, ItemState, Stop
-from pipeline.errors import CopyFailed, OutputGone, StorageError
-from pipeline.ledger.records import Failure, PollLease, SubmissionLease
+from pipeline.errors import CopyFailed, NoOutput, OutputGone, StorageError
+from pipeline.ledger.records import Counted, Failure, FoundBy, PollLease, SubmissionLease
 from pipeline.wiro import errors
 from pipeline.wiro.client import Run, Task
 
@@ -55,6 +57,7 @@ POLL = PollLease(
     hint_token="",
 )
 UNKNOWN = replace(POLL, state=ItemState.UNKNOWN)
+LISTED = replace(UNKNOWN, hint_by=FoundBy.TASK_LIST)
 COLLECTING = replace(POLL, state=ItemState.COLLECTING)
 CANCELLING = replace(POLL, batch_status=BatchState.CANCELLING)
 TASK = Task(
@@ -76,6 +79,8 @@ FAILED_TASK = replace(TASK, pexit="1")
 CANCELLED_TASK = replace(TASK, status="task_cancel")
 FAILED = End(ItemState.FAILED, {"error": "m"})
 BACK_OFF = BackOff(1.0, "m")
+UNCOUNTED = Requeue(0.5, is_refusal=False)
+COST = Decimal("0.09")
 
 POSTS: dict[Exception, PostOutcome] = {
     errors.ResponseLost("m"): PostOutcome(MarkUnknown()),
@@ -84,9 +89,12 @@ POSTS: dict[Exception, PostOutcome] = {
     errors.RateLimited("m"): PostOutcome(Requeue(0.5), BACK_OFF),
     errors.RateLimited("m", 90.0): PostOutcome(Requeue(0.5), BackOff(90.0, "m")),
     errors.NotSent("m"): PostOutcome(Requeue(0.5), BACK_OFF),
-    errors.InsufficientBalance("m"): PostOutcome(Requeue(0.5), Pause("m")),
-    errors.NotAuthorized("m"): PostOutcome(Requeue(0.5), Pause("m")),
+    errors.AccountRefused("m"): PostOutcome(UNCOUNTED, Pause("m")),
+    errors.InsufficientBalance("m"): PostOutcome(UNCOUNTED, Pause("m")),
+    errors.NotAuthorized("m"): PostOutcome(UNCOUNTED, Pause("m")),
+    errors.ModelNotAllowed("m"): PostOutcome(UNCOUNTED, PauseModel("m")),
     errors.VendorFault("m"): PostOutcome(Requeue(1.0, error="m"), BACK_OFF),
+    errors.VendorFault("m", 90.0): PostOutcome(Requeue(1.0, error="m"), BackOff(90.0, "m")),
     errors.Invalid("m"): PostOutcome(FAILED),
     errors.NotFound("m"): PostOutcome(FAILED),
     errors.TaskNotFound("m"): PostOutcome(FAILED),
@@ -143,13 +151,42 @@ def test_the_last_attempt_that_fails_is_the_end_of_the_item(error: Exception) ->
     assert post(SUBMISSION, error, attempts_allowed=2).transition == FAILED
 
 
-@pytest.mark.parametrize(
-    "error", [errors.RateLimited("m"), errors.NotSent("m"), errors.InsufficientBalance("m"), errors.NotAuthorized("m")]
-)
+@pytest.mark.parametrize("error", [errors.RateLimited("m"), errors.NotSent("m")])
 def test_refusals_spend_no_attempt_but_are_limited(error: errors.WiroError) -> None:
     limited = replace(SUBMISSION, refusals=retry_policy.MAX_REFUSALS)
     assert post(SUBMISSION, error, attempts_allowed=1).transition == Requeue(0.5)
     assert post(limited, error).transition == FAILED
+
+
+@pytest.mark.parametrize("error", [errors.RateLimited("m", 90.0), errors.VendorFault("m", 90.0)])
+def test_a_poll_obeys_the_wait_of_the_vendor(error: errors.WiroError) -> None:
+    assert poll(POLL, error) == Release(90.0)
+
+
+ACCOUNT_WIDE = [
+    errors.AccountRefused("m"),
+    errors.InsufficientBalance("m"),
+    errors.NotAuthorized("m"),
+    errors.ModelNotAllowed("m"),
+]
+
+
+@pytest.mark.parametrize("error", ACCOUNT_WIDE, ids=lambda error: type(error).__name__)
+def test_a_refusal_of_the_account_or_the_model_never_fails_an_item_and_counts_as_nothing(
+    error: errors.WiroError,
+) -> None:
+    refused_often = replace(SUBMISSION, refusals=10_000, attempts_spent=10_000)
+    transition = post(refused_often, error, attempts_allowed=1).transition
+    assert isinstance(transition, Requeue)
+    assert transition.counted is Counted.NOTHING
+
+
+@pytest.mark.parametrize("error", ACCOUNT_WIDE, ids=lambda error: type(error).__name__)
+def test_a_task_that_the_account_may_not_stop_is_stopped_later_and_counts_as_nothing(error: errors.WiroError) -> None:
+    stop = StopTask(ACTIVE, 0.5)
+    assert classify_stop(stop, error, poll_delay_s=110) == Release(110)
+    assert classify_stop(stop, errors.NotFound("m"), poll_delay_s=110) is stop
+    assert classify_stop(stop, None, poll_delay_s=110) is stop
 
 
 def test_a_full_account_never_fails_an_item_and_waits_at_most_ten_seconds() -> None:
@@ -161,8 +198,10 @@ def test_a_full_account_never_fails_an_item_and_waits_at_most_ten_seconds() -> N
 @pytest.mark.parametrize("error", list(error_classes()), ids=lambda error: error.__name__)
 def test_an_error_of_a_poll_changes_nothing_but_the_time_of_the_next_poll(error: type[errors.WiroError]) -> None:
     is_missing = error is errors.TaskNotFound
+    is_account_wide = issubclass(error, errors.AccountRefused | errors.ModelNotAllowed)
     for lease in (POLL, COLLECTING, UNKNOWN, CANCELLING):
-        assert poll(lease, error("m")) == (Release(0.5, Failure.POLL) if is_missing else Release(2.0))
+        released = Release(110) if is_account_wide else Release(2.0)
+        assert poll(lease, error("m")) == (Release(0.5, Failure.POLL) if is_missing else released)
 
 
 def test_a_task_that_stays_missing_fails_its_run_but_not_an_unknown_one() -> None:
@@ -178,17 +217,20 @@ def test_a_task_that_stays_missing_fails_its_run_but_not_an_unknown_one() -> Non
     [
         (POLL, ACTIVE, Release(110)),
         (POLL, TASK, RecordSuccess(TASK)),
-        (POLL, FAILED_TASK, Requeue(1.0, error="no face")),
-        (POLL, CANCELLED_TASK, End(ItemState.CANCELLED, {"error": "The task was cancelled at the vendor."})),
+        (POLL, FAILED_TASK, Requeue(1.0, error="no face", cost_usd=COST)),
+        (POLL, replace(FAILED_TASK, cost_usd=None), Requeue(1.0, error="no face")),
+        (POLL, CANCELLED_TASK, End(ItemState.CANCELLED, {"error": "The task was cancelled at the vendor."}, COST)),
         (CANCELLING, ACTIVE, StopTask(ACTIVE, 0.5)),
         (CANCELLING, TASK, RecordSuccess(TASK)),
-        (CANCELLING, FAILED_TASK, EndStopped("Stopped at the vendor.")),
-        (CANCELLING, CANCELLED_TASK, EndStopped("Stopped at the vendor.")),
+        (CANCELLING, FAILED_TASK, EndStopped("Stopped at the vendor.", COST)),
+        (CANCELLING, CANCELLED_TASK, EndStopped("Stopped at the vendor.", COST)),
         (COLLECTING, TASK, CopyOutputs(TASK)),
         (replace(COLLECTING, batch_status=BatchState.CANCELLING), TASK, CopyOutputs(TASK)),
         (UNKNOWN, ACTIVE, Adopt("t", "token")),
         (UNKNOWN, replace(TASK, callback_url=""), Adopt("t", "token")),
         (UNKNOWN, replace(TASK, callback_url="https://x/other"), RejectHint("t")),
+        (LISTED, replace(TASK, callback_url=""), Adopt("t", "token")),
+        (LISTED, replace(TASK, callback_url="https://x/other"), RejectHint("t")),
     ],
 )
 def test_the_state_of_the_task_decides(lease: PollLease, task: Task, transition: PollTransition) -> None:
@@ -196,7 +238,7 @@ def test_the_state_of_the_task_decides(lease: PollLease, task: Task, transition:
 
 
 def test_the_last_attempt_whose_task_failed_is_the_end_of_the_item() -> None:
-    assert poll(POLL, FAILED_TASK, attempts_allowed=2) == End(ItemState.FAILED, {"error": "no face"})
+    assert poll(POLL, FAILED_TASK, attempts_allowed=2) == End(ItemState.FAILED, {"error": "no face"}, COST)
 
 
 def test_a_task_that_the_vendor_does_not_stop_ends_after_the_last_poll() -> None:
@@ -218,9 +260,28 @@ def test_a_copy_that_cannot_succeed_is_not_repeated() -> None:
     assert isinstance(classify_copy_error(COLLECTING, CopyFailed("m", retryable=False), random_share=0), End)
 
 
+def test_a_run_that_ended_well_without_any_output_is_final_at_its_first_copy() -> None:
+    ended = classify_copy_error(COLLECTING, NoOutput(), random_share=0)
+    assert isinstance(ended, End)
+    assert ended.to == ItemState.FAILED
+    assert "without any output. The run is paid and is not repeated." in ended.result["error"]
+    assert "retry" not in ended.result["error"]
+
+
 @pytest.mark.parametrize(
     ("reason", "to"),
     [(None, "cancelled"), (Stop.BY_HAND, "cancelled"), (Stop.BUDGET, "cancelled"), (Stop.DEADLINE, "failed")],
 )
 def test_the_reason_of_a_stopped_batch_decides_the_state_of_its_items(reason: str | None, to: str) -> None:
-    assert end_stopped(reason, "d.") == End(ItemState(to), {"error": f"{reason or Stop.BY_HAND} d."})
+    ended = End(ItemState(to), {"error": f"{reason or Stop.BY_HAND} d."}, COST)
+    assert end_stopped(reason, EndStopped("d.", COST)) == ended
+
+
+def test_a_task_that_was_found_by_its_parameters_must_have_no_callback_url_if_the_run_has_none() -> None:
+    def adopt(lease: PollLease) -> PollTransition:
+        return classify_poll(
+            lease, TASK, attempts_allowed=3, poll_delay_s=1, expected_callback_url=None, random_share=0
+        )
+
+    assert adopt(LISTED) == RejectHint("t")
+    assert adopt(UNKNOWN) == Adopt("t", "token")

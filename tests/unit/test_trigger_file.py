@@ -143,6 +143,19 @@ def test_images_are_accepted_by_a_rule_for_images() -> None:
     assert reason_to_ignore("inbox/a.yaml", rule)
 
 
+@pytest.mark.parametrize(
+    "name", ["._face.jpg", "~$face.jpg", ".DS_Store", "Thumbs.db", "face.jpg.part", "face.jpg.crdownload", "._a.yaml"]
+)
+def test_files_that_systems_make_are_passed_over(name: str) -> None:
+    for rule in (a_rule(Start.IMAGES), a_rule()):
+        assert reason_to_ignore(f"inbox/{name}", rule) == "a system or a program made it"
+
+
+def test_photos_that_the_vendor_does_not_take_are_not_passed_over() -> None:
+    assert reason_to_ignore("inbox/IMG_1234.HEIC", a_rule(Start.IMAGES)) is None
+    assert reason_to_ignore("inbox/notes.txt", a_rule(Start.IMAGES))
+
+
 def test_objects_in_the_output_folder_are_ignored() -> None:
     rule = a_rule(Start.IMAGES, "s3://films/")
     assert reason_to_ignore("out/b/items/x/1.png", rule, ("s3://films/out/",))

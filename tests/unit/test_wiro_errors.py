@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from pipeline.wiro.errors import (
+    AccountRefused,
     InsufficientBalance,
     Invalid,
+    ModelNotAllowed,
     NoResponse,
     NoSuchEndpoint,
     NotAuthorized,
@@ -20,8 +22,8 @@ from pipeline.wiro.errors import (
     VendorFault,
     WiroError,
     printable_message,
-    refusal,
 )
+from pipeline.wiro.refusals import refusal
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -38,7 +40,29 @@ TABLE: list[tuple[int, object, str, type[WiroError]]] = [
     (200, 0, "Missing required parameter: prompt", Invalid),
     (200, 0, "duration must be between 1 and 10", Invalid),
     (200, 0, "file required", Invalid),
-    (200, 0, "Value out of range", Invalid),
+    (200, 0, "Request parameter [prompt] required", Invalid),
+    (200, 0, "Request parameter [seed] must be integer or float", Invalid),
+    (200, 0, "Request parameter [duration] must be between 1 and 9", Invalid),
+    (200, 0, "Request parameter [timeout] must be between 1 and 9", Invalid),
+    (200, 0, "Request parameter [server_busy_try_again] required", Invalid),
+    (200, 0, "Request files [inputImage] required", Invalid),
+    (200, 0, "Request parameters are invalid.", Invalid),
+    (200, 0, "This name is not allowed", Invalid),
+    (200, 0, "taskid or socketaccesstoken is required", Invalid),
+    (200, 0, "Request parameter [spend limit] required", Invalid),
+    (200, 0, "The value of [required] was lost", VendorFault),
+    (200, 0, "Your account has been suspended. Please contact support if …", AccountRefused),
+    (200, 0, "You don't have any permission for this action.", AccountRefused),
+    (200, 0, "You don’t have any permission for this action.", AccountRefused),
+    (200, 0, "Team spend limit has been reached", AccountRefused),
+    (200, 0, "Your personal spend limit in this team has been reached", AccountRefused),
+    (200, 0, "This model is not allowed in your team. Contact your team admin.", ModelNotAllowed),
+    (200, 0, "This model is not available for your team", ModelNotAllowed),
+    (200, 0, "Project authorization is not founded.", NotAuthorized),
+    (200, 1, "tool-not-accessible", NotFound),
+    (200, 1, "slug-owner-project-not-exist", NotFound),
+    (200, 1, "Task is not in a cancellable state.", NotFound),
+    (200, 1, "Task could not be killed: the server is busy, try again", NotFound),
     (200, 0, "An internal server error occurred", VendorFault),
     (200, 0, "Something went wrong, please try again", VendorFault),
     (200, 0, "Invalid response of the server, try again later", VendorFault),
@@ -52,14 +76,23 @@ TABLE: list[tuple[int, object, str, type[WiroError]]] = [
     (400, 97, "Insufficient balance", InsufficientBalance),
     (400, 0, "prompt required", Invalid),
     (400, 0, "Nope", Invalid),
-    (400, 0, "internal error", VendorFault),
+    (400, 0, "Too many requests", RateLimited),
+    (400, 0, "Your account has been suspended.", AccountRefused),
     (401, 0, "Invalid API key", NotAuthorized),
+    (401, 0, "Project authorization is not founded.", NotAuthorized),
+    (401, 0, "Project authorization is not valid.", NotAuthorized),
+    (401, 0, "Project requires signature authentication. x-signature and x-nonce headers are required.", NotAuthorized),
+    (401, 0, "Requested ip 192.0.2.7 is not allowed.", NotAuthorized),
+    (401, 0, "Your account has been suspended.", AccountRefused),
+    (401, 99, "Authorization bearer token expired.", NotAuthorized),
+    (403, 0, "This model is not available for your team", ModelNotAllowed),
     (403, 1, "IP not allowed", NotAuthorized),
     (404, 1, "Tool not found", NotFound),
     (422, 0, "Nope", Invalid),
     (429, 0, "Too many requests", RateLimited),
     (429, 96, "you can run up to 2 tasks at the same time", TooManyTasks),
     (500, 0, "Something went wrong", VendorFault),
+    (500, 0, "Your account has been suspended.", AccountRefused),
     (500, 97, "Insufficient balance", InsufficientBalance),
     (502, 0, "Something went wrong", VendorFault),
     (503, 0, "Missing", VendorFault),
@@ -107,6 +140,8 @@ def test_without_json_the_status_decides(status: int, kind: type[WiroError]) -> 
         (["prompt is required"], Invalid),
         (["Too many requests"], RateLimited),
         (["There is no task yet."], NotFound),
+        (["tool-not-accessible"], NotFound),
+        (["Your account has been suspended."], AccountRefused),
         ("file required", Invalid),
         (["Oops"], VendorFault),
         ([None, {"code": 97, "message": None}], InsufficientBalance),
@@ -167,6 +202,13 @@ def test_retry_after_is_seconds_or_a_date_with_a_maximum(value: str, seconds: fl
     assert error.retry_after_s == seconds
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_refusal_that_may_be_repeated_names_the_wait_of_the_vendor(status: int) -> None:
+    error = refused(error_body(0, "Something went wrong"), status, Retry_After="7")
+    assert error is not None
+    assert error.retry_after_s == 7.0
+
+
 def test_a_retry_after_date_uses_the_vendors_clock() -> None:
     theirs = NOW + timedelta(minutes=5)
     headers = {"Date": format_datetime(theirs), "Retry_After": format_datetime(theirs + timedelta(seconds=9))}
@@ -180,7 +222,9 @@ def test_a_message_of_the_vendor_is_one_line_with_a_maximum_length() -> None:
     assert len(printable_message("x" * 10_000)) == 500
 
 
-@pytest.mark.parametrize("kind", [Invalid, NotFound, InsufficientBalance, NotAuthorized, NoSuchEndpoint])
+@pytest.mark.parametrize(
+    "kind", [Invalid, NotFound, AccountRefused, InsufficientBalance, NotAuthorized, ModelNotAllowed, NoSuchEndpoint]
+)
 def test_errors_that_need_a_person_are_not_retryable(kind: type[WiroError]) -> None:
     assert not kind.retryable
 

@@ -13,12 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.wiro.callbacks import parse_callback
-from pipeline.wiro.errors import NoResponse, TaskNotFound, WiroError, refusal
+from pipeline.wiro.errors import NoResponse, NotFound, TaskNotFound, WiroError
+from pipeline.wiro.model_price import estimate_price
 from pipeline.wiro.model_schema import parse_model_schema
 from pipeline.wiro.progress_message import parse_progress
-from pipeline.wiro.responses import Run, parse_document, parse_file_url, parse_folder, parse_run
-from pipeline.wiro.tasks import Task, parse_task
+from pipeline.wiro.refusals import refusal
+from pipeline.wiro.responses import Run, parse_document, parse_file_url, parse_folder, parse_run, parse_tool
+from pipeline.wiro.tasks import Task, parse_task, parse_tasks
 
+PARAMETER = ("id", "type", "label", "required", "default", "options", "min", "max", "step", "items")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
@@ -79,19 +82,39 @@ def test_a_task_is_found_in_every_wrapper(wrap: Any) -> None:
     assert the_task(wrap(a_task())) == task()
 
 
+VIDEO = {"name": "0.mp4", "url": "https://cdn1.wiro.ai/0.mp4"}
+
+
 @pytest.mark.parametrize(
-    ("pexit", "cost", "succeeded"),
+    ("pexit", "outputs", "succeeded"),
     [
-        ("0", "1", True),
-        (0, "1", True),
-        ("1", "0", False),
-        ("137", "0", False),
-        (None, "0", False),
-        (None, "0.09", True),
+        ("0", [VIDEO], True),
+        (0, [VIDEO], True),
+        ("0", [], True),
+        ("1", [VIDEO], False),
+        ("137", [], False),
+        (None, [VIDEO], True),
+        ("", [VIDEO], True),
+        (None, [], False),
+        (None, None, False),
     ],
 )
-def test_success_is_an_exit_of_0_or_a_bill(pexit: object, cost: str, succeeded: bool) -> None:
-    assert task(pexit=pexit, totalcost=cost).succeeded is succeeded
+def test_success_is_an_exit_of_0_or_outputs_without_an_exit_code(
+    pexit: object, outputs: object, succeeded: bool
+) -> None:
+    assert task(pexit=pexit, outputs=outputs, totalcost="0.09").succeeded is succeeded
+
+
+def test_the_sample_of_the_model_page_without_exit_code_and_cost_is_a_success() -> None:
+    sample = a_task()
+    del sample["pexit"], sample["totalcost"]
+    done = the_task({"tasklist": [sample]})
+    assert done.succeeded
+    assert done.cost_usd is None
+
+
+def test_a_task_without_exit_code_and_outputs_says_so() -> None:
+    assert "without an exit code" in task(pexit=None, outputs=[]).failure_reason
 
 
 @pytest.mark.parametrize("status", ["task_end", "task_error", "task_output_full", "task_new_thing", None, 7, ""])
@@ -116,8 +139,12 @@ def test_the_failure_reason_is_the_last_line_of_stderr() -> None:
 @pytest.mark.parametrize(
     "cost", [None, "", "free", "NaN", "Infinity", "-1", "1e999999", "1e-999999", "9" * 100, [], {}, True]
 )
-def test_an_invalid_cost_is_zero(cost: object) -> None:
-    assert task(totalcost=cost).cost_usd == 0
+def test_an_invalid_cost_is_unknown(cost: object) -> None:
+    assert task(totalcost=cost).cost_usd is None
+
+
+def test_a_task_that_cost_nothing_has_a_known_cost() -> None:
+    assert task(totalcost="0").cost_usd == Decimal(0)
 
 
 def test_a_cost_that_is_a_json_number_is_a_decimal() -> None:
@@ -135,7 +162,41 @@ def test_text_models_return_content_instead_of_a_file() -> None:
     outputs = task(
         outputs=[{"contenttype": "raw", "content": "hello"}, {"contenttype": "raw", "content": {"a": 1}}]
     ).outputs
-    assert [(output.content, output.url) for output in outputs] == [("hello", ""), ('{"a": 1}', "")]
+    assert [(output.content, output.url) for output in outputs] == [("hello", ""), ({"a": 1}, "")]
+
+
+def test_a_structured_answer_is_kept_as_json_and_its_text_beside_it() -> None:
+    content = {"prompt": "p", "answer": ["Hello"], "usage": {"seconds": 0.5}}
+    done = task(outputs=[{"contenttype": "raw", "content": content}], debugoutput="Hello")
+    assert json.loads(json.dumps(done.outputs[0].content)) == content
+    assert done.text == "Hello"
+
+
+@pytest.mark.parametrize("sent", [{"prompt": "p", "scale": 0.5}, '{"prompt": "p", "scale": 0.5}'])
+def test_parameters_are_an_object_or_json_in_a_string(sent: object) -> None:
+    assert task(parameters=sent).parameters == {"prompt": "p", "scale": 0.5}
+
+
+@pytest.mark.parametrize("sent", [None, "", "{", "[]", 7, []])
+def test_invalid_parameters_are_none(sent: object) -> None:
+    assert task(parameters=sent).parameters == {}
+
+
+def test_the_model_of_a_task_has_no_case() -> None:
+    assert task(modelslugowner="MiniMax", modelslugproject="Virtual Try-On").model == "minimax/virtual-try-on"
+    assert task(modelslugowner=None, modelslugproject="x").model == ""
+
+
+@pytest.mark.parametrize("categories", ['["a",b,]', ["a", "b"], None, {}])
+def test_a_listing_keeps_tasks_and_skips_other_rows(categories: object) -> None:
+    rows = [a_task(categories=categories), None, 7, {}, {"id": None, "status": None}, dict.fromkeys(a_task())]
+    assert [row.id for row in parse_tasks({"tasklist": rows})] == ["2221"]
+
+
+def test_a_listing_may_be_empty_but_must_be_one() -> None:
+    assert parse_tasks({"tasklist": [], "total": "0"}) == []
+    with pytest.raises(NoResponse):
+        parse_tasks({"total": None})
 
 
 @pytest.mark.parametrize("outputs", [None, "", {}, [None, 3, {}, {"url": None}, {"name": "x"}]])
@@ -150,7 +211,7 @@ def test_a_response_about_another_task_is_rejected() -> None:
         the_task({"tasklist": [a_task()]}, token="", task_id="99")
     assert the_task({"tasklist": [a_task(), a_task(socketaccesstoken="other", id="5")]}, token="other").id == "5"
     assert the_task({"tasklist": [{"status": "task_start"}]}, token="tok") == Task(
-        "", "tok", "task_start", "", Decimal(0), None, None, None, None, "", (), "The task failed (pexit unknown)."
+        "", "tok", "task_start", "", None, None, None, None, None, "", (), "The task failed (pexit unknown)."
     )
 
 
@@ -179,26 +240,12 @@ def test_a_run_has_an_id_or_a_token(body: dict[str, Any], run: Run | None) -> No
     assert parse_run(document) == run
 
 
-def test_a_price_is_flat_or_unknown() -> None:
-    def price(text: object) -> Decimal | None:
-        return parse_model_schema({"tool": [{"dynamicprice": text}]}, "a/b").per_run_usd
-
-    assert price('[{"inputs":{},"price":0.09,"priceMethod":"cpr"}]') == Decimal("0.09")
-    assert price('[{"inputs":{"d":"6"},"price":0.09,"priceMethod":"cpr"}]') is None
-    assert price('[{"inputs":{},"price":0.09,"priceMethod":"cps"}]') is None
-    invalid: list[object] = [None, "", "[]", "{", "7", [], {}, '[{"inputs":{},"price":"free","priceMethod":"cpr"}]']
-    for value in invalid:
-        assert price(value) is None
-
-
-def test_image_fields_are_the_parameters_that_take_a_file() -> None:
-    groups = [
-        {"title": None, "items": [{"type": "fileinput", "id": "inputImage"}, {"type": "text", "id": "prompt"}, None]}
-    ]
-    for parameters in (groups, json.dumps(groups)):
-        tool = parse_model_schema({"tool": [{"parameters": parameters}]}, "a/b")
-        assert tool.parameters == ("inputImage", "prompt")
-        assert tool.image_fields == ("inputImage",)
+def test_a_model_that_does_not_exist_is_not_found() -> None:
+    with pytest.raises(NotFound, match="a/b"):
+        parse_tool({"tool": []}, "a/b")
+    for value in ({}, {"tool": None}, {"tool": [None]}, {"tool": "x"}):
+        with pytest.raises(NoResponse):
+            parse_tool(value, "a/b")
 
 
 def test_folders_and_files_need_an_id_or_a_url() -> None:
@@ -275,6 +322,7 @@ def test_no_document_breaks_the_parsers(value: object) -> None:
         task_fields,
         {"tasklist": [task_fields]},
         {"tool": [{"dynamicprice": value, "parameters": value}]},
+        {"tool": [{"dynamicprice": [{"inputs": value, "price": 1}], "parameters": [dict.fromkeys(PARAMETER, value)]}]},
     )
     for shape in shapes:
         body = json.dumps(shape).encode()
@@ -290,12 +338,19 @@ def _parse_everything(document: dict[str, Any]) -> None:
     parse_run(document)
     for parse in (
         lambda: parse_task(document, token="t", task_id=""),
-        lambda: parse_model_schema(document, "a/b"),
+        lambda: parse_tasks(document),
+        lambda: _parse_model(document),
         lambda: parse_folder(document),
         lambda: parse_file_url(document),
     ):
         with suppress(WiroError):
             parse()
+
+
+def _parse_model(document: dict[str, Any]) -> None:
+    schema = parse_model_schema(parse_tool(document, "a/b"), "a/b")
+    estimate_price(schema, {"a": 1}, "p", 1)
+    assert isinstance(schema.image_fields, tuple)
 
 
 @given(st.binary(max_size=200))

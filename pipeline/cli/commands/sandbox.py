@@ -51,7 +51,7 @@ def _flags() -> list[click.Parameter]:
 def _value(field: FieldInfo) -> dict[str, Any]:
     if field.annotation is bool:
         return {"is_flag": True, "default": None}
-    return {"metavar": str(field.default)}
+    return {"metavar": str(field.default) or "NAME"}
 
 
 command = click.Command(

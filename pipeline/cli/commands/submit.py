@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import json_option, service, settings, state_option
+from pipeline.cli.options import check_images_option, json_option, settings, state_option
 from pipeline.domain.results import results_uri
 
 if TYPE_CHECKING:
@@ -21,25 +21,40 @@ if TYPE_CHECKING:
     "--batch-id", metavar="ID", help="Id of the batch; the same id again is the same batch. Default: a new id."
 )
 @click.option("--wait", is_flag=True, help="Show progress until the batch ends; exit code 1 unless all items succeed.")
-@click.option("--dry-run", is_flag=True, help="Show the items and the estimated cost; create nothing.")
+@click.option("--dry-run", is_flag=True, help="Check the images, show items and estimated cost; create nothing.")
+@check_images_option
 @json_option
 @state_option
-def command(file: str, batch_id: str | None, wait: bool, dry_run: bool, as_json: bool, state: Path) -> None:
+def command(
+    file: str, batch_id: str | None, wait: bool, dry_run: bool, check_images: bool, as_json: bool, state: Path
+) -> None:
     """Create a batch from a manifest. The last line of stdout is the batch's id.
 
     FILE is a path, - for stdin, or an s3:// URI. Exit codes: 0, 2 invalid, 3 Redis or S3 is unavailable.
     """
+    from pipeline.batches.model_catalog import ModelCatalog
+    from pipeline.batches.pricing import BatchEstimate
+    from pipeline.batches.service import Service
+    from pipeline.cli.estimate import show
+    from pipeline.cli.terminal import print_note
     from pipeline.manifest.loader import load_manifest
-    from pipeline.storage.s3 import Storage
 
     config = settings(state)
-    loaded = load_manifest(file, lambda: Storage(config.s3_endpoint))
-    if dry_run:
-        from pipeline.cli.estimate import show
+    app = Service.connect(config)
+    # A dry run needs no Redis.
+    models = ModelCatalog.of(config) if dry_run else app.models
+    loaded = load_manifest(file, lambda: app.storage, schema_of=models.for_checks(print_note))
+    if dry_run or check_images:
+        from pipeline.cli.image_check import check_manifest_images
 
-        show(loaded.manifest, config, as_json=as_json)
+        check_manifest_images(loaded, config)
+    estimate = BatchEstimate.of(loaded.manifest, models)
+    if dry_run:
+        show(loaded.manifest, estimate, config.output, as_json=as_json)
         return
-    _submit(service(state), loaded, batch_id, wait=wait, as_json=as_json)
+    app.ledger.check_schema()
+    click.echo(f"{estimate}.", err=True)
+    _submit(app, loaded, batch_id, wait=wait, as_json=as_json)
 
 
 def _submit(app: Service, loaded: LoadedManifest, batch_id: str | None, *, wait: bool, as_json: bool) -> None:

@@ -3,7 +3,10 @@
 -- Take a slot of the account for a run and reserve its price from the budget of its batch. Repeating it is harmless.
 local function acquire_slot(batch, item)
   if redis.call('SADD', ACTIVE, member_of(batch, item)) == 0 then return end
-  local price = redis.call('HGET', batch_key(batch), 'price') or '0'
+  local price = price_to_reserve(batch, item)
+  local reserved = tonumber(redis.call('HGET', batch_key(batch), 'reserved') or 0)
+  -- Only runs without a budget can exceed what Redis counts: nothing needs their reservations.
+  if reserved + tonumber(price) > tonumber(MAX_PICO) then price = '0' end
   redis.call('HSET', item_key(batch, item), 'reserved', price)
   redis.call('HINCRBY', batch_key(batch), 'reserved', price)
   redis.call('HINCRBY', batch_key(batch), 'active', 1)
@@ -18,9 +21,18 @@ local function release_slot(batch, item)
   redis.call('HINCRBY', batch_key(batch), 'active', -1)
 end
 
--- End a backoff, and a pause that has probes. A pause without probes stays: only a person ends it.
-local function clear_backoff()
-  local backoff_attempts, probe_at = read_fields(ACCOUNT, 'backoff_tries', 'probe_at')
+-- Return whether the account has accepted a run lately. If it has not, few runs are posted at a time.
+local function is_proven(accepted_at, now)
+  local PROVEN_MS = 600000
+  return accepted_at and now - accepted_at < PROVEN_MS
+end
+
+-- Record that the account accepted a run: a backoff ends, and a pause that has probes. A pause without probes stays: only
+-- a person ends it. Returns whether more runs may be posted than before.
+local function prove_account(now)
+  local accepted_at, backoff_attempts, probe_at = read_fields(ACCOUNT, 'accepted_at', 'backoff_tries', 'probe_at')
+  redis.call('HSET', ACCOUNT, 'accepted_at', now)
   if backoff_attempts then redis.call('HDEL', ACCOUNT, 'backoff_until', 'backoff_tries', 'trouble') end
   if probe_at then redis.call('HDEL', ACCOUNT, 'paused', 'probe_at', 'probe_wait', 'probing') end
+  return backoff_attempts or probe_at or not is_proven(accepted_at, now)
 end

@@ -1,4 +1,4 @@
--- Items and their runs. LEGAL_TRANSITIONS (from -> {to = true}) comes from constants.py.
+-- Items and their runs. LEGAL_TRANSITIONS (from -> {to = true}) and FIRST_SEARCH_MS come from constants.py.
 
 -- Change the state of an item and the counts of its batch. No other function changes a state.
 local function change_state(batch, item, from, to)
@@ -8,6 +8,12 @@ local function change_state(batch, item, from, to)
   redis.call('HSET', item_key(batch, item), 'state', to)
   redis.call('HINCRBY', batch_key(batch), 'n:' .. from, -1)
   redis.call('HINCRBY', batch_key(batch), 'n:' .. to, 1)
+  if to == 'unknown' then
+    redis.call('SADD', LOST, member_of(batch, item))
+  elseif from == 'unknown' then
+    redis.call('SREM', LOST, member_of(batch, item))
+    redis.call('ZREM', SEARCH, member_of(batch, item))
+  end
 end
 
 -- Make an item pending; its next attempt is due in `delay` ms.
@@ -37,13 +43,15 @@ local function holds_lease(batch, item, state, attempt, lease)
   return held_state == state and held_attempt == attempt and held_lease == lease
 end
 
--- Make a run unknown whose response was lost: wait for its callback until `adopt_until`. If a callback has named its
--- task already, it is due at once.
+-- Make a run unknown whose response was lost: wait for its callback, and search for its task, until `adopt_until`. If a
+-- callback has named its task already, it is due at once.
 local function mark_run_unknown(batch, item, now, adopt_until)
   local key, member = item_key(batch, item), member_of(batch, item)
   change_state(batch, item, 'submitting', 'unknown')
   redis.call('HDEL', key, 'lease')
+  redis.call('HSET', key, 'search_until', adopt_until)
   redis.call('ZADD', ADOPT, adopt_until, member)
+  redis.call('ZADD', SEARCH, now + FIRST_SEARCH_MS, member)
   if redis.call('HEXISTS', key, 'hint_task') == 1 then redis.call('ZADD', DUE, now, member) end
 end
 

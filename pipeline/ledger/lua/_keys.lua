@@ -8,13 +8,18 @@ local DELIVERIES = PREFIX .. 'notices'
 local DUE = PREFIX .. 'due'
 local FAIRNESS_QUEUE = PREFIX .. 'turn'
 local LEASES = PREFIX .. 'leases'
+local LOST = PREFIX .. 'lost'
 local OPEN_BATCHES = PREFIX .. 'open'
 local SCHEMA = PREFIX .. 'schema'
+local SEARCH = PREFIX .. 'search'
+local SEARCH_LEASE = PREFIX .. 'search_lease'
 local SPEND = PREFIX .. 'spend'
+local TASKS = PREFIX .. 'tasks'
 local COLLECT_ENQUEUED = PREFIX .. 'wake:collect'
 
 local function order_key(batch) return batch_key(batch) .. ':order' end
 local function specs_key(batch) return batch_key(batch) .. ':specs' end
+local function prices_key(batch) return batch_key(batch) .. ':prices' end
 local function pending_key(batch) return batch_key(batch) .. ':pending' end
 local function outcomes_key(batch) return batch_key(batch) .. ':ended' end
 local function reviews_key(batch) return batch_key(batch) .. ':reviews' end

@@ -8,6 +8,7 @@ local function schedule_probe(wait)
   redis.call('HSET', ACCOUNT, 'paused', reason, 'probe_wait', wait, 'probe_at', now_ms() + wait)
 end
 
+redis.call('HDEL', ACCOUNT, 'accepted_at')
 local paused, probing, probe_wait = read_fields(ACCOUNT, 'paused', 'probing', 'probe_wait')
 if first_probe_wait == 0 then
   redis.call('HSET', ACCOUNT, 'paused', reason)

@@ -1,9 +1,11 @@
 -- Adds one item to a loaded batch. A batch that has ended runs again.
--- ARGV: batch, item, spec (JSON).
+-- ARGV: batch, item, spec (JSON), item whose price it has ('' for none).
 -- Returns 1; 0 if the item exists.
-local batch, item, spec = ARGV[1], ARGV[2], ARGV[3]
+local batch, item, spec, original = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local key = batch_key(batch)
 if redis.call('HSETNX', specs_key(batch), item, spec) == 0 then return 0 end
+local price = redis.call('HGET', prices_key(batch), original)
+if price then redis.call('HSET', prices_key(batch), item, price) end
 redis.call('RPUSH', order_key(batch), item)
 redis.call('HINCRBY', key, 'n:pending', 1)
 redis.call('HINCRBY', key, 'total', 1)

@@ -1,22 +1,24 @@
 -- Leases runs that are due: a callback came, it is time to poll, or the lease of another worker expired.
 -- ARGV: max runs, lease (ms), lease token.
 -- Returns {ms until the next one is due or -1, leases {{batch, item, batch status, state, attempt, attempts spent,
--- task, token, posted (ms), failed polls, failed copies, hint task, hint token, now (ms)} …}}.
+-- task, token, posted (ms), failed polls, failed copies, hint task, hint token, what named it, reserved and expected price
+-- (pico-USD), now (ms)} …}}.
 local max_runs, lease_ms, lease = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local now = now_ms()
 
 -- Return the row of a leased run; nil if nothing is to be done with it.
 local function claim(batch, item)
   local key = item_key(batch, item)
-  local state, attempt, attempts_spent, task, token, posted, failed_polls, failed_copies, hint_task, hint_token =
-    read_fields(key, 'state', 'attempt', 'tries', 'task', 'token', 'posted', 'looks', 'copies', 'hint_task',
-                'hint_token')
+  local state, attempt, attempts_spent, task, token, posted, failed_polls, failed_copies, hint_task, hint_token,
+    hint_by, reserved = read_fields(key, 'state', 'attempt', 'tries', 'task', 'token', 'posted', 'looks', 'copies',
+                                    'hint_task', 'hint_token', 'hint_by', 'reserved')
   if state ~= 'running' and state ~= 'collecting' and state ~= 'unknown' then return nil end
   redis.call('HSET', key, 'lease', lease)
   redis.call('HDEL', key, 'rung')
   local batch_status = redis.call('HGET', batch_key(batch), 'status')
   return {batch, item, batch_status or '', state, attempt, attempts_spent, task or '', token or '', posted,
-          failed_polls or '0', failed_copies or '0', hint_task or '', hint_token or '', tostring(now)}
+          failed_polls or '0', failed_copies or '0', hint_task or '', hint_token or '', hint_by or '', reserved or '0',
+          expected_price(batch, item), tostring(now)}
 end
 
 local leases = {}

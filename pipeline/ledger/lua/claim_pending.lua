@@ -1,21 +1,24 @@
 -- Leases pending items for submission: fairly between batches, within concurrency limits, budgets and backoff.
--- ARGV: max items, lease (ms), lease token, max active runs of the account (0: no limit of ours).
+-- ARGV: max items, lease (ms), lease token, max active runs of the account (0: no limit of ours), max runs that are posted
+-- at a time before the account has accepted one (0: no limit).
 -- Returns {ms until the next item is due or -1, batches out of budget {id …}, leases {{batch, item, attempt,
 -- attempts spent, refusals, spec} …}}.
 local max_items, lease_ms, lease, max_active = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local max_unproven = tonumber(ARGV[5])
 local now = now_ms()
 -- If more batches have pending items, they are considered in rotation.
 local MAX_BATCHES = 50
 
 local function read_account()
-  local paused, probe_at, backoff_until, backoff_attempts, limit =
-    read_fields(ACCOUNT, 'paused', 'probe_at', 'backoff_until', 'backoff_tries', 'window')
+  local paused, probe_at, backoff_until, backoff_attempts, limit, accepted_at =
+    read_fields(ACCOUNT, 'paused', 'probe_at', 'backoff_until', 'backoff_tries', 'window', 'accepted_at')
   return {
     paused = paused,
     probe_at = tonumber(probe_at),
     backoff_until = tonumber(backoff_until) or 0,
     backoff_attempts = tonumber(backoff_attempts) or 0,
     limit = limit and math.floor(tonumber(limit)),
+    is_proven = is_proven(accepted_at, now),
   }
 end
 
@@ -32,44 +35,60 @@ local function free_slots(account)
   if account.limit and (limit == 0 or account.limit < limit) then limit = account.limit end
   local free = max_items
   if limit > 0 then free = math.min(free, limit - redis.call('SCARD', ACTIVE)) end
+  if max_unproven > 0 and not account.is_proven then
+    free = math.min(free, max_unproven - redis.call('ZCARD', LEASES))
+  end
   if account.paused or account.backoff_attempts > 0 then free = math.min(free, 1) end
   return free
 end
 
--- Return how many runs `money` pays for, and whether the budget is spent.
-local function affordable_runs(money, price, reserved, active)
-  if price > 0 then
-    local runs = math.floor(money / price)
-    -- A reservation may be returned: while there is one, the budget is not spent.
-    return runs, runs <= 0 and reserved == 0
-  end
-  -- The price is unknown: a single run finds out.
-  return money > 0 and 1 - active or 0, money <= 0
+-- Return how many runs a batch may start now, and what is left of its budget: nil without one.
+local function batch_slots(batch)
+  local status, limit, active, budget, cost, reserved =
+    read_fields(batch_key(batch), 'status', 'max_active', 'active', 'budget', 'cost', 'reserved')
+  if status ~= 'running' then return 0 end
+  active, limit = tonumber(active or 0), tonumber(limit or 0)
+  local slots = limit > 0 and limit - active or max_items
+  if not budget then return slots end
+  return slots, tonumber(budget) - tonumber(cost or 0) - tonumber(reserved or 0), active
 end
 
--- Return how many runs a batch may start now, and whether its budget is spent.
-local function batch_slots(batch)
-  local status, limit, active, budget, cost, reserved, price =
-    read_fields(batch_key(batch), 'status', 'max_active', 'active', 'budget', 'cost', 'reserved', 'price')
-  if status ~= 'running' then return 0, false end
-  active, reserved = tonumber(active or 0), tonumber(reserved or 0)
-  limit = tonumber(limit or 0)
-  local slots = limit > 0 and limit - active or max_items
-  if not budget then return slots, false end
-  local money = tonumber(budget) - tonumber(cost or 0) - reserved
-  local affordable, out_of_budget = affordable_runs(money, tonumber(price or 0), reserved, active)
-  return math.min(slots, affordable), out_of_budget
+-- Return how many of the next due items `money` pays for, at most `wanted`, and whether the budget is spent: a reservation
+-- may be returned, so it is not while there is one.
+local function affordable_items(batch, wanted, money, active)
+  local items = due_members(pending_key(batch), now, wanted)
+  local first = items[1] or redis.call('ZRANGE', pending_key(batch), 0, 0)[1]
+  local price = first and tonumber(price_to_reserve(batch, first)) or 0
+  if money <= 0 or price > money then
+    return 0, (redis.call('HGET', batch_key(batch), 'reserved') or '0') == '0'
+  end
+  local number = 0
+  for _, item in ipairs(items) do
+    price = tonumber(price_to_reserve(batch, item))
+    -- The price is unknown: a single run finds out.
+    if price == 0 then return active + number == 0 and 1 or number, false end
+    money = money - price
+    if money < 0 then break end
+    number = number + 1
+  end
+  return number, false
+end
+
+-- Return how many items of a batch can be leased now, at most `wanted`, and whether its budget is spent.
+local function batch_demand(batch, wanted, money, active)
+  if wanted <= 0 then return 0, false end
+  if not money then return math.min(wanted, redis.call('ZCOUNT', pending_key(batch), '-inf', now)), false end
+  return affordable_items(batch, wanted, money, active)
 end
 
 -- Return the batches with pending items, those with the smallest demand first, and the ids of those out of budget.
 local function read_demand(free)
   local batches, out_of_budget = {}, {}
   for position, id in ipairs(redis.call('ZRANGE', FAIRNESS_QUEUE, 0, MAX_BATCHES - 1)) do
-    local slots, is_out_of_budget = batch_slots(id)
+    local slots, money, active = batch_slots(id)
+    local demand, is_out_of_budget = batch_demand(id, math.min(slots, free), money, active)
     if is_out_of_budget then out_of_budget[#out_of_budget + 1] = id end
-    local demand = 0
-    if slots > 0 then demand = math.min(slots, free, redis.call('ZCOUNT', pending_key(id), '-inf', now)) end
-    batches[position] = {id = id, slots = slots, demand = demand, position = position}
+    batches[position] = {id = id, slots = money and demand or slots, demand = demand, position = position}
   end
   table.sort(batches, function(a, b)
     return a.demand < b.demand or (a.demand == b.demand and a.position < b.position)
@@ -84,7 +103,8 @@ local function claim_item(batch, item)
   attempts_spent = tonumber(attempts_spent or 0) + 1
   local attempt = redis.call('HINCRBY', key, 'attempt', 1)
   redis.call('HSET', key, 'tries', attempts_spent, 'lease', lease, 'posted', now)
-  redis.call('HDEL', key, 'posting', 'task', 'token', 'rung', 'hint_task', 'hint_token', 'looks', 'copies')
+  redis.call('HDEL', key, 'posting', 'task', 'token', 'rung', 'hint_task', 'hint_token', 'hint_by', 'found_by', 'searches',
+             'search_until', 'looks', 'copies')
   change_state(batch, item, 'pending', 'submitting')
   acquire_slot(batch, item)
   redis.call('ZADD', LEASES, now + lease_ms, member_of(batch, item))

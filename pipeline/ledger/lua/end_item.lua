@@ -1,9 +1,11 @@
 -- Ends an item that the caller holds.
--- ARGV: batch, item, from state, attempt, lease, to state, outcome (JSON).
--- Returns {open items of the batch, 1 if more items have failed than it tolerates, else 0, cost of the run (USD text)};
--- {-1, 0, '0'} if the caller does not hold the item.
-local batch, item, from, attempt, lease, to, outcome = unpack(ARGV)
+-- ARGV: batch, item, from state, attempt, lease, to state, outcome (JSON), charge of a run that did not succeed (pico-USD),
+-- warning if it is far above the price, else ''.
+-- Returns {open items of the batch, 1 if more items have failed than it tolerates, else 0, cost of the run that succeeded
+-- (USD text)}; {-1, 0, '0'} if the caller does not hold the item.
+local batch, item, from, attempt, lease, to, outcome, charge, overcharge = unpack(ARGV)
 if not holds_lease(batch, item, from, attempt, lease) then return {-1, 0, '0'} end
+add_lost_charge(batch, item, charge, overcharge)
 local open_items = end_item(batch, item, from, to, outcome)
 local key = item_key(batch, item)
 local paid_at, posted, paid = read_fields(key, 'paid_at', 'posted', 'paid')

@@ -1,6 +1,6 @@
 -- Ends leases and waits whose time is over. A submission that was not marked as posting goes back to pending; one that
--- was marked is an unknown run. An unknown run that no callback named in time is held as unknown, or submitted again.
--- ARGV: max items of each kind, ms to wait for a callback, 'hold' | 'resubmit', outcome of a held item (JSON).
+-- was marked is an unknown run. An unknown run that was not found in time is held as unknown, or submitted again.
+-- ARGV: max items of each kind, ms in which an unknown run may be found, 'hold' | 'resubmit', outcome of a held item (JSON).
 -- Returns {expired submissions, held, resubmitted, batches of held items {id …}}.
 local max_items, adopt_wait, on_unknown, held_outcome = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now = now_ms()
@@ -48,6 +48,10 @@ local function expire_adoption(member)
   queue_item(batch, item, 0)
   return 'resubmitted', batch
 end
+
+-- A search reads fewer tasks than that: an older task is never taken for a lost run.
+local MAX_TASKS = 20000
+redis.call('ZREMRANGEBYRANK', TASKS, 0, -MAX_TASKS - 1)
 
 local expired, done, batches = 0, {held = 0, resubmitted = 0}, {}
 for _, member in ipairs(due_members(LEASES, now, max_items)) do

@@ -1,7 +1,18 @@
 -- Makes runs due whose callbacks came. Forged, repeated, late and early callbacks are harmless.
--- ARGV: batch, item, attempt, task id and task token of the callback ('' if it has none), of each callback.
--- Returns {1 if a `collect` job is enqueued that has not begun, else 0, then for each callback 1 if the run is due now,
--- else 0}.
+-- ARGV: batch, item, attempt, task id and task token ('' if it names none), what named the task ('callback', 'task list',
+-- '' for a late response), of each callback.
+-- Returns {1 if a `collect` job is enqueued that has not begun, else 0, then for each callback 1 if the run is due now, 2 if
+-- its task must be searched for, else 0}.
+local SEARCH_AFTER_CALLBACK_MS = 900000
+
+-- The callback names no task, but its URL says that the run exists: search for its task at once.
+local function search_now(callback)
+  local key, now = item_key(callback.batch, callback.item), now_ms()
+  redis.call('HSET', key, 'search_until', now + SEARCH_AFTER_CALLBACK_MS, 'searches', 0)
+  redis.call('ZADD', SEARCH, now, member_of(callback.batch, callback.item))
+  return 2
+end
+
 local function record(callback)
   local key = item_key(callback.batch, callback.item)
   local state, attempt, lease = read_fields(key, 'state', 'attempt', 'lease')
@@ -10,7 +21,7 @@ local function record(callback)
     return 0
   end
   if state ~= 'running' and callback.task .. callback.token ~= '' then
-    redis.call('HSET', key, 'hint_task', callback.task, 'hint_token', callback.token)
+    redis.call('HSET', key, 'hint_task', callback.task, 'hint_token', callback.token, 'hint_by', callback.found_by)
   end
   if lease or state == 'submitting' then
     -- A worker holds the item: it is due when the worker releases it.
@@ -19,13 +30,13 @@ local function record(callback)
     return 0
   end
   count('callbacks:rung')
-  if state == 'unknown' and redis.call('HEXISTS', key, 'hint_task') == 0 then return 0 end
+  if state == 'unknown' and redis.call('HEXISTS', key, 'hint_task') == 0 then return search_now(callback) end
   redis.call('ZADD', DUE, now_ms(), member_of(callback.batch, callback.item))
   return 1
 end
 
 local result = {redis.call('EXISTS', COLLECT_ENQUEUED)}
-for _, callback in ipairs(argv_rows(1, 'batch', 'item', 'attempt', 'task', 'token')) do
+for _, callback in ipairs(argv_rows(1, 'batch', 'item', 'attempt', 'task', 'token', 'found_by')) do
   result[#result + 1] = record(callback)
 end
 return result

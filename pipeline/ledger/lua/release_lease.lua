@@ -13,7 +13,7 @@ else
 end
 if state == 'unknown' and delay == '0' then
   -- The task that the callback named is not of this run: there is nothing to poll.
-  redis.call('HDEL', key, 'hint_task', 'hint_token')
+  redis.call('HDEL', key, 'hint_task', 'hint_token', 'hint_by')
   redis.call('ZREM', DUE, member)
 else
   redis.call('ZADD', DUE, now_ms() + (callback_deferred and 0 or delay), member)

@@ -1,6 +1,7 @@
 -- Adds items to a batch as S3 records them, in order. An item that exists stays as it is.
 -- ARGV: batch, ms to wait for the callback of an unknown run, then for each item: id, spec (JSON), state, attempt,
--- task id, task token, cost (USD text, '' for none), cost (pico-USD), outcome (JSON, '' if it has not ended).
+-- task id, task token, cost of the run that succeeded (USD text, '' for none), the same in pico-USD, charges of other runs
+-- (pico-USD), how a lost run was found ('' if it was not), outcome (JSON, '' if it has not ended).
 -- Returns how many were new.
 local batch, adopt_wait = ARGV[1], ARGV[2]
 local key, now = batch_key(batch), now_ms()
@@ -12,7 +13,10 @@ local function enqueue(item)
   if item.state == 'pending' then
     queue_item(batch, item.id, 0)
   elseif item.state == 'unknown' then
+    redis.call('HSET', item_key(batch, item.id), 'search_until', now + adopt_wait)
     redis.call('ZADD', ADOPT, now + adopt_wait, member)
+    redis.call('ZADD', SEARCH, now + FIRST_SEARCH_MS, member)
+    redis.call('SADD', LOST, member)
   else
     redis.call('ZADD', DUE, now, member)
   end
@@ -25,10 +29,12 @@ local function restore(item)
   redis.call('HINCRBY', key, 'total', 1)
   redis.call('HSET', item_key(batch, item.id), 'state', item.state, 'attempt', item.attempt, 'tries', item.attempt,
              'task', item.task, 'token', item.token, 'posted', now)
-  if item.cost_text ~= '' then
-    redis.call('HSET', item_key(batch, item.id), 'paid', item.cost_text)
-    redis.call('HINCRBY', key, 'cost', item.cost)
-  end
+  if item.cost_text ~= '' then redis.call('HSET', item_key(batch, item.id), 'paid', item.cost_text) end
+  if item.charged ~= '0' then redis.call('HSET', item_key(batch, item.id), 'charged', item.charged) end
+  if item.found_by ~= '' then redis.call('HSET', item_key(batch, item.id), 'found_by', item.found_by) end
+  if item.task ~= '' then redis.call('ZADD', TASKS, now, item.task) end
+  add_money(key, 'cost', item.cost)
+  add_money(key, 'cost', item.charged)
   if item.outcome ~= '' then
     redis.call('HSET', outcomes_key(batch), item.id, item.outcome)
   else
@@ -37,7 +43,8 @@ local function restore(item)
 end
 
 local added = 0
-local items = argv_rows(3, 'id', 'spec', 'state', 'attempt', 'task', 'token', 'cost_text', 'cost', 'outcome')
+local items = argv_rows(3, 'id', 'spec', 'state', 'attempt', 'task', 'token', 'cost_text', 'cost', 'charged',
+                        'found_by', 'outcome')
 for _, item in ipairs(items) do
   if redis.call('HSETNX', specs_key(batch), item.id, item.spec) == 1 then
     restore(item)

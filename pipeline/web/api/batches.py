@@ -7,7 +7,8 @@ from flask import Response, g, request
 
 from pipeline.batches.control import BatchControl
 from pipeline.batches.json_documents import Account, Batch, Item
-from pipeline.batches.pricing import price_of_run
+from pipeline.batches.model_catalog import ModelCatalog
+from pipeline.batches.pricing import BatchEstimate
 from pipeline.batches.reviews import Reviews
 from pipeline.batches.service import Service
 from pipeline.batches.submission import Submission
@@ -31,7 +32,6 @@ from pipeline.web.api.schemas import (
     TakeRequest,
     TakeResult,
 )
-from pipeline.wiro.client import Wiro
 
 log = structlog.get_logger()
 
@@ -43,9 +43,9 @@ _KEY = Header("Idempotency-Key", "The batch id. The same key again returns the s
 
 def add_to(endpoints: Endpoints, service: Service) -> None:
     """Add all endpoints under `/api/v1` except image upload and events."""
-    untrusted = UntrustedManifests(service.settings, service.storage)
+    untrusted = UntrustedManifests(service.settings, service.storage, service.models.for_checks())
     _add_creation(endpoints, service.ledger, service.submission, untrusted)
-    _add_estimate(endpoints, untrusted, Wiro.from_settings(service.settings))
+    _add_estimate(endpoints, untrusted, service.models)
     _add_batches(endpoints, service.ledger)
     _add_control(endpoints, service.ledger, service.control)
     _add_items(endpoints, service.ledger)
@@ -66,7 +66,8 @@ def _add_creation(endpoints: Endpoints, ledger: Ledger, submission: Submission, 
         """Create a batch.
 
         The body is the manifest, in YAML or JSON. 201 with Location for a new batch, 200 if it exists already, 422
-        with all errors of the manifest. Images are URLs, or s3:// URIs in buckets of the service; no file is read.
+        with all errors of the manifest, also those against the schema of its model. Images are URLs, or s3:// URIs in
+        buckets of the service; no file is read.
         """
         manifest = untrusted.read(whole_body(), file="manifest")
         key = request.headers.get(_KEY.name)
@@ -79,23 +80,25 @@ def _add_creation(endpoints: Endpoints, ledger: Ledger, submission: Submission, 
         return json_response(Batch.of(ledger.batches.get(batch_id)), 201 if accepted.created else 200, headers)
 
 
-def _add_estimate(endpoints: Endpoints, untrusted: UntrustedManifests, wiro: Wiro) -> None:
+def _add_estimate(endpoints: Endpoints, untrusted: UntrustedManifests, models: ModelCatalog) -> None:
     @endpoints.add(
         "POST", f"{ROOT}/estimate", responses={200: Estimate}, errors=(413, 422, 502), raw_body=MANIFEST_BODY
     )
     def estimate_batch() -> Response:
         """Validate a manifest and estimate its cost. Nothing is created."""
         manifest = untrusted.read(whole_body(), file="manifest")
-        price, number = price_of_run(wiro, manifest.model), len(manifest.items)
-        if price.error:
-            log.warning("price_unknown", model=manifest.model, error=price.error)
+        estimate = BatchEstimate.of(manifest, models)
+        low, high, per_run = estimate.low_usd, estimate.high_usd, estimate.per_run_usd
         return json_response(
             Estimate(
                 name=manifest.name,
                 model=manifest.model,
-                items=number,
-                per_run_usd=None if price.usd is None else money(price.usd),
-                total_usd=None if price.usd is None else money(price.usd * number),
+                items=len(manifest.items),
+                per_run_usd=None if per_run is None else money(per_run),
+                total_usd=None if high is None else money(high),
+                low_usd=None if low is None else money(low),
+                high_usd=None if high is None else money(high),
+                reason=estimate.reason,
             )
         )
 

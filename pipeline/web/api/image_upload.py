@@ -11,7 +11,7 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from pipeline.batches.service import Service
 from pipeline.batches.submission import INPUTS
-from pipeline.domain.image_types import SIGNATURE_BYTES, image_suffix, image_type
+from pipeline.domain.image_types import ImageType, sniff_file
 from pipeline.errors import InvalidSettings
 from pipeline.storage.s3 import Storage, join
 from pipeline.web.api.endpoints import Endpoints, json_response
@@ -44,35 +44,34 @@ def _add_upload(endpoints: Endpoints, storage: Storage, output: str | None) -> N
         """Store an image of at most 25 MB and return its URI. 200 if the image is stored already."""
         request.max_content_length = MAX_IMAGE_BYTES
         with tempfile.SpooledTemporaryFile(_MAX_MEMORY_BYTES) as file:
-            digest, size, head = _receive(file)
-            content_type, suffix = _image_type(head)
+            digest, size = _receive(file)
+            image = _image_type(file)
             if output is None:
                 raise InvalidSettings("PIPELINE_OUTPUT is not set. Set PIPELINE_OUTPUT=s3://bucket/prefix/.")
-            uri = join(output, INPUTS, f"{digest}{suffix}")
+            uri = join(output, INPUTS, f"{digest}{image.suffix}")
             is_new = storage.info(uri) is None
             if is_new:
                 file.seek(0)
-                storage.put_stream(uri, file, content_type)
-        document = UploadedImage(uri=uri, content_type=content_type, size=size, sha256=digest)
+                storage.put_stream(uri, file, image.media_type)
+        document = UploadedImage(uri=uri, content_type=image.media_type, size=size, sha256=digest)
         return json_response(document, 201 if is_new else 200)
 
 
-def _receive(file: IO[bytes]) -> tuple[str, int, bytes]:
-    """Write the request's body to `file`. Return its SHA-256, its size in bytes and its first chunk's beginning."""
-    digest, size, head = hashlib.sha256(), 0, b""
+def _receive(file: IO[bytes]) -> tuple[str, int]:
+    """Write the request's body to `file`. Return its SHA-256 and its size in bytes."""
+    digest, size = hashlib.sha256(), 0
     while chunk := request.stream.read(_CHUNK_BYTES):
-        head = head or chunk[:SIGNATURE_BYTES]
         digest.update(chunk)
         size += len(chunk)
         file.write(chunk)
     if request.content_length is not None and size != request.content_length:
         raise BadRequest(f"The body has {size} of {request.content_length} bytes. Send the image again.")
-    return digest.hexdigest(), size, head
+    return digest.hexdigest(), size
 
 
-def _image_type(head: bytes) -> tuple[str, str]:
-    """Return the content type and file suffix of an image that begins with `head`. Raises UnsupportedMediaType."""
-    suffix = image_suffix(head)
-    if suffix is None:
-        raise UnsupportedMediaType("The body is not an image. Send a JPEG, PNG, WebP, GIF, BMP or AVIF image.")
-    return image_type(suffix), suffix
+def _image_type(file: IO[bytes]) -> ImageType:
+    """Return the type of the image in `file`. Raises UnsupportedMediaType."""
+    image = sniff_file(file)
+    if isinstance(image, str):
+        raise UnsupportedMediaType(f"The body {image}. Send a JPEG, PNG, WebP, GIF, BMP or AVIF image.")
+    return image

@@ -85,8 +85,11 @@ class Estimate(Document):
     name: str
     model: str
     items: int
-    per_run_usd: Money | None = Field(description="Price of one run; null if the vendor gives no price per run.")
-    total_usd: Money | None = Field(description="Price of one run for each item.")
+    per_run_usd: Money | None = Field(description="Price of one run; null if the items differ or it is not known.")
+    total_usd: Money | None = Field(description="The same as high_usd.")
+    low_usd: Money | None = Field(description="Least cost of one run of each item; null if no price is known.")
+    high_usd: Money | None = Field(description="Highest cost of one run of each item; null if no price is known.")
+    reason: str = Field(description="Why the cost is not exact or not known; empty if it is.")
 
 
 class BatchesQuery(RequestModel):

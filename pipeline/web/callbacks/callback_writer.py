@@ -47,8 +47,11 @@ class CallbackWriter:
                 while len(group) < MAX_GROUP:
                     group.append(self._waiting.get_nowait())
             try:
-                if self._runs.record_callbacks([callback for callback, _ in group]):
+                due = self._runs.record_callbacks([callback for callback, _ in group])
+                if due.collect:
                     self._job_queue.enqueue_once(Job.COLLECT)
+                if due.search:
+                    self._job_queue.enqueue_once(Job.FIND_LOST_RUNS)
             except Exception as error:  # every thread of the group gets it
                 for _, recorded in group:
                     recorded.set_exception(error)

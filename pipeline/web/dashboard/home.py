@@ -43,7 +43,7 @@ def add_to(app: Flask, service: Service) -> None:
     )
     for part in (
         _home(service.ledger, QueueMonitor(service.settings.redis_url), automation_views),
-        new_batch.blueprint(service.settings, service.storage),
+        new_batch.blueprint(service.settings, service.storage, service.models),
         automation_views.blueprint(),
         batch_page.blueprint(service.ledger),
         presigned_redirects.blueprint(service.ledger, service.storage),

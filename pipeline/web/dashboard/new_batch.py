@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from flask import Blueprint, Response, jsonify, render_template
 
-from pipeline.batches.pricing import price_of_run
-from pipeline.domain.formatting import dollars, pluralize
+from pipeline.batches.model_catalog import ModelCatalog
+from pipeline.batches.pricing import BatchEstimate
+from pipeline.domain.formatting import pluralize
 from pipeline.domain.model import Manifest
 from pipeline.errors import InvalidManifest
 from pipeline.manifest.untrusted import UntrustedManifests
@@ -17,14 +18,12 @@ from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
 from pipeline.web.api.endpoints import whole_body
 from pipeline.web.error_responses import MAX_ERRORS
-from pipeline.wiro.client import Wiro
 
 
-def blueprint(settings: Settings, storage: Storage) -> Blueprint:
+def blueprint(settings: Settings, storage: Storage, models: ModelCatalog) -> Blueprint:
     """Return the routes `GET /new` and `POST /new/validate`."""
     routes = Blueprint("new_batch", __name__)
-    untrusted = UntrustedManifests(settings, storage)
-    wiro = Wiro.from_settings(settings)
+    untrusted = UntrustedManifests(settings, storage, models.for_checks())
 
     @routes.get("/new")
     def page() -> str:
@@ -39,17 +38,13 @@ def blueprint(settings: Settings, storage: Storage) -> Blueprint:
         except InvalidManifest as error:
             summary = f"The manifest has {pluralize(len(error.problems), 'error')}."
             return jsonify(name=None, summary=summary, errors=_errors(error))
-        return jsonify(name=manifest.name, summary=_cost(wiro, manifest), errors=[])
+        return jsonify(name=manifest.name, summary=_cost(models, manifest), errors=[])
 
     return routes
 
 
-def _cost(wiro: Wiro, manifest: Manifest) -> str:
-    price, number = price_of_run(wiro, manifest.model).usd, len(manifest.items)
-    items = f"{pluralize(number, 'item')} of {manifest.model}"
-    if price is None:
-        return f"{items}. The vendor gives no price per run."
-    return f"{items}: about {dollars(price * number)}, at {dollars(price)} per run."
+def _cost(models: ModelCatalog, manifest: Manifest) -> str:
+    return f"{pluralize(len(manifest.items), 'item')} of {manifest.model}. {BatchEstimate.of(manifest, models)}."
 
 
 def _errors(error: InvalidManifest) -> list[dict[str, object]]:

@@ -1,0 +1,137 @@
+"""The `find_lost_runs` job: searches the vendor's list of tasks for runs whose response was lost.
+
+One listing serves all runs that are due. A task that is found becomes a hint, as if a callback had named it: `collect`
+checks it at Task/Detail and adopts it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+
+import structlog
+
+from jobs.context import Context, context
+from jobs.task_matching import CLOCK_MARGIN, SentRun, match_by_callback_url, match_by_parameters
+from pipeline.batches.job_queue import Job
+from pipeline.domain.callback_tokens import RunId
+from pipeline.errors import NoSuchBatch
+from pipeline.ledger.records import FoundBy, LostRun
+from pipeline.wiro.client import Task
+from pipeline.wiro.errors import WiroError
+
+log = structlog.get_logger()
+
+PAGE_SIZE = 100
+MAX_PAGES = 50
+_MAX_LISTING_S = 60.0
+_LEASE_S = 120.0
+"""Longer than a listing and its last page take."""
+_MAX_RUNS = 1000
+_MAX_OTHER_RUNS = 2000
+"""With more runs whose task is not known, only callback URLs identify tasks."""
+
+
+def find_lost_runs() -> None:
+    """Search for the tasks of the lost runs that are due. Another process that searches already is not disturbed."""
+    ctx = context()
+    job_queue, lost_runs = ctx.service.job_queue, ctx.service.ledger.lost_runs
+    job_queue.clear_pending(Job.FIND_LOST_RUNS)
+    claimed = lost_runs.claim(_MAX_RUNS, lease_s=_LEASE_S, max_wait_s=ctx.service.settings.sweep_every_s)
+    try:
+        if claimed.runs:
+            _search(ctx, claimed.runs)
+    finally:
+        if claimed.runs:
+            lost_runs.release(claimed)
+    if claimed.next_in_s is not None:
+        job_queue.enqueue_in(Job.FIND_LOST_RUNS, claimed.next_in_s)
+
+
+def _search(ctx: Context, runs: Sequence[LostRun]) -> None:
+    lost = sent_runs(ctx, runs)
+    try:
+        tasks = list_tasks(
+            lambda start: ctx.wiro.list_tasks(start=start, limit=PAGE_SIZE),
+            since=min(run.posted for run in runs) - CLOCK_MARGIN,
+            callback_urls={run.callback_url for run in lost},
+        )
+    except WiroError as error:
+        log.warning("tasks_not_listed", runs=len(runs), error=str(error))
+        return
+    found = match_by_callback_url(lost, tasks)
+    found |= _match_rest(ctx, [run for run in lost if run.run not in found], tasks, found)
+    log.info("lost_runs_searched", runs=len(runs), tasks=len(tasks), found=len(found))
+    due = [_record(ctx, run, task) for run, task in found.items()]
+    if any(due):
+        ctx.service.job_queue.enqueue_once(Job.COLLECT)
+
+
+def list_tasks(
+    list_page: Callable[[int], Sequence[Task]], *, since: datetime, callback_urls: Collection[str | None]
+) -> list[Task]:
+    """Return the newest tasks, back to those created before `since` or until all `callback_urls` are found.
+
+    `list_page` returns the tasks from a position on, newest first. Raises what it raises.
+    """
+    tasks: dict[str, Task] = {}
+    ends = time.monotonic() + _MAX_LISTING_S
+    for page_number in range(MAX_PAGES):
+        page = list_page(page_number * PAGE_SIZE)
+        new = {task.id or task.token: task for task in page if (task.id or task.token) not in tasks}
+        tasks |= new
+        is_old = any(task.created and task.created < since for task in page)
+        is_complete = None not in callback_urls and {task.callback_url for task in tasks.values()} >= set(callback_urls)
+        if not new or is_old or is_complete or time.monotonic() > ends:
+            break
+    return list(tasks.values())
+
+
+def _match_rest(
+    ctx: Context, lost: Sequence[SentRun], tasks: Sequence[Task], found: Collection[RunId]
+) -> dict[RunId, Task]:
+    """Match tasks without a callback URL by their parameters."""
+    candidates = [task for task in tasks if not task.callback_url]
+    if not lost or not candidates:
+        return {}
+    # After the listing: a run whose task it shows is being posted, unknown, or its task is known.
+    unanswered = ctx.service.ledger.lost_runs.unanswered(_MAX_OTHER_RUNS)
+    if unanswered is None:
+        return {}
+    others = sent_runs(ctx, [run for run in unanswered if run.run not in found])
+    known = ctx.service.ledger.lost_runs.known_tasks(
+        [name for task in candidates for name in (task.id, task.token) if name]
+    )
+    return match_by_parameters(lost, candidates, others, known)
+
+
+def sent_runs(ctx: Context, runs: Sequence[LostRun]) -> list[SentRun]:
+    """Return runs as they were sent, without those whose batch is gone."""
+    sent = []
+    for run in runs:
+        try:
+            sent.append(_sent_run(ctx, run))
+        except NoSuchBatch:
+            log.warning("open_batch_missing", batch=run.run.batch)
+    return sent
+
+
+def _sent_run(ctx: Context, run: LostRun) -> SentRun:
+    config, image = ctx.batch_config(run.run.batch), run.image
+    if image and image.startswith("s3://"):
+        image = ctx.service.ledger.shared_images.url(run.run.batch, image)
+    prompt = {} if run.prompt is None else {"prompt": run.prompt}
+    return SentRun(
+        run=run.run,
+        posted=run.posted,
+        model=config.model,
+        params={**config.params, **run.params, **prompt},
+        image=image,
+        image_field=config.image_field,
+        callback_url=ctx.callback_url(run.run),
+    )
+
+
+def _record(ctx: Context, run: RunId, task: Task) -> bool:
+    return bool(ctx.service.ledger.runs.record_callback(run, task.id, task.token, found_by=FoundBy.TASK_LIST))

@@ -1,0 +1,51 @@
+"""Runs whose response was lost: when to search for their tasks, and what the search must know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+from pipeline.ledger import keys
+from pipeline.ledger.decoding import lost_run
+from pipeline.ledger.records import LostRun, LostRuns
+from pipeline.ledger.scripts import ScriptRunner
+from pipeline.ledger.times import ms, seconds
+
+
+class LostRunStore:
+    """Leases the search for lost runs: one process at a time searches. Thread-safe."""
+
+    def __init__(self, scripts: ScriptRunner) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
+
+    def has_due(self) -> bool:
+        """Return whether a run is due for a search."""
+        second, microsecond = self._redis.time()
+        return bool(self._redis.zcount(keys.SEARCH, "-inf", second * 1000 + microsecond // 1000))
+
+    def claim(self, limit: int, *, lease_s: float, max_wait_s: float) -> LostRuns:
+        """Lease the search for up to `limit` runs that are due. No runs: none is due, or another process searches.
+
+        Each run is due again, first after 2 s, then after twice the wait, at most `max_wait_s`, while it may be found.
+        """
+        lease = uuid4().hex
+        wait, rows = self._scripts.run("claim_lost_runs", limit, ms(lease_s), lease, ms(max_wait_s))
+        runs = [run for row in rows if (run := lost_run(row))]
+        return LostRuns(runs, lease, seconds(wait))
+
+    def release(self, claimed: LostRuns) -> None:
+        """Release the lease of a search."""
+        self._scripts.run("release_search", claimed.lease)
+
+    def unanswered(self, limit: int) -> list[LostRun] | None:
+        """Return the runs that are being posted, and all unknown ones. None if there are more than `limit`."""
+        is_complete, rows = self._scripts.run("unanswered_runs", limit)
+        return [run for row in rows if (run := lost_run(row))] if is_complete else None
+
+    def known_tasks(self, ids: Sequence[str]) -> set[str]:
+        """Return those of `ids` that are tasks (ids, or tokens without an id) of runs that the vendor accepted."""
+        if not ids:
+            return set()
+        scores = self._redis.zmscore(keys.TASKS, ids)
+        return {task for task, score in zip(ids, scores, strict=True) if score is not None}

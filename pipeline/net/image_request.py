@@ -1,0 +1,109 @@
+"""What an image's URL returns: one HEAD and, where that does not settle it, the first bytes of a GET.
+
+Anyone may write the URL, so `guarded_http` checks each address that is connected to, also after a redirect.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from pipeline.domain.image_types import IMAGE_TYPES, SIGNATURE_BYTES
+from pipeline.net.allowlist import AllowList, Permission
+from pipeline.net.guarded_http import AddressRefused, GuardedHttp, HostUnknown
+
+MAX_S = 20.0
+"""Seconds for an image, with its redirects. A request that has begun may take its own timeout longer."""
+_TIMEOUT = urllib3.Timeout(connect=5, read=10)
+_MAX_REDIRECTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True)
+class ImageResponse:
+    """The response for an image. `url`: after redirects. `size`: of the image in bytes, None if unknown."""
+
+    status: int
+    url: str
+    content_type: str
+    size: int | None
+    head: bytes | None
+    """The first bytes, None after a HEAD."""
+
+
+class NoImageResponse(Exception):
+    """No response came. The message is the end of a sentence, and says nothing about the image itself."""
+
+
+class ImageRequests:
+    """Requests images. Thread-safe. `allowed_hosts`: as in PIPELINE_FETCH_HOSTS, which may name private addresses."""
+
+    def __init__(self, allowed_hosts: Iterable[str]) -> None:
+        self._allowed = AllowList(allowed_hosts)
+        self._public = GuardedHttp(private=False)
+        self._private = GuardedHttp(private=True)
+
+    def fetch(self, url: str) -> ImageResponse:
+        """Return the response for an `http(s)://` URL. Raises NoImageResponse."""
+        deadline = time.monotonic() + MAX_S
+        response = self._request("HEAD", url, deadline)
+        is_settled = response.status == 200 and response.content_type in IMAGE_TYPES.values()
+        # A presigned URL is signed for GET, and some servers refuse HEAD or describe its response wrongly.
+        return response if is_settled else self._request("GET", url, deadline)
+
+    def _request(self, method: str, url: str, deadline: float) -> ImageResponse:
+        for _ in range(_MAX_REDIRECTS + 1):
+            if time.monotonic() > deadline:
+                raise NoImageResponse(f"did not answer within {MAX_S:.0f} s")
+            response = self._send(method, url)
+            location = response.headers.get("Location") if response.status in _REDIRECTS else None
+            if not location:
+                return _read(method, url, response, deadline)
+            response.close()
+            url = urljoin(url, location)
+        return ImageResponse(response.status, url, "", None, None)
+
+    def _send(self, method: str, url: str) -> urllib3.BaseHTTPResponse:
+        permission = self._allowed.check(url)
+        http = self._private if isinstance(permission, Permission) and permission.private else self._public
+        headers = {"Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"}
+        if method == "GET":
+            headers["Range"] = f"bytes=0-{SIGNATURE_BYTES - 1}"
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise NoImageResponse("redirects to an address that is not http:// or https://")
+        try:
+            return http.request(method, url, headers=headers, timeout=_TIMEOUT)
+        except HostUnknown:
+            raise NoImageResponse("has a host without an address in DNS") from None
+        except AddressRefused:
+            raise NoImageResponse("has a host with private addresses only, which PIPELINE_FETCH_HOSTS lacks") from None
+        except (HTTPError, ValueError) as error:
+            raise NoImageResponse(f"did not answer: {type(error).__name__}") from None
+
+
+def _read(method: str, url: str, response: urllib3.BaseHTTPResponse, deadline: float) -> ImageResponse:
+    head: bytes | None = None if method == "HEAD" else b""
+    try:
+        while head is not None and len(head) < SIGNATURE_BYTES and time.monotonic() < deadline:
+            if not (piece := response.read1(SIGNATURE_BYTES - len(head))):
+                break
+            head += piece
+    except (HTTPError, OSError) as error:
+        raise NoImageResponse(f"broke off: {type(error).__name__}") from None
+    finally:
+        # The rest of a server that ignores Range is not read.
+        response.close()
+    content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return ImageResponse(response.status, url, content_type, _size(response), head)
+
+
+def _size(response: urllib3.BaseHTTPResponse) -> int | None:
+    """Return the size of the whole image."""
+    header = "Content-Range" if response.status == 206 else "Content-Length"
+    text = response.headers.get(header, "").rpartition("/")[2]
+    return int(text) if text.isdecimal() else None

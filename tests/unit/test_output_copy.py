@@ -1,0 +1,70 @@
+"""Outputs of a task on S3: text and structured answers, and tasks without any output."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from jobs.output_copy import copy_outputs
+from pipeline.domain.model import Output
+from pipeline.errors import NoOutput
+from pipeline.wiro.tasks import Task, parse_task
+
+ANSWER = {"prompt": "hi", "raw": "<think>…</think>Hello ü", "thinking": ["…"], "answer": ["Hello ü"], "usage": None}
+
+
+class Objects:
+    """A storage that keeps what is put."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, tuple[bytes, str]] = {}
+
+    def put(self, uri: str, data: bytes, content_type: str) -> None:
+        self.data[uri.removeprefix("s3://bucket/b/items/i/")] = (data, content_type)
+
+
+def a_task(outputs: Any, **more: Any) -> Task:
+    fields = {"id": "1", "status": "task_postprocess_end", "pexit": "0", "totalcost": "0.09", **more}
+    return parse_task({"tasklist": [{**fields, "outputs": outputs}]}, token="t", task_id="1")
+
+
+def copied(task: Task) -> tuple[dict[str, tuple[bytes, str]], list[Output]]:
+    storage, downloader = Objects(), None
+    outputs = copy_outputs(storage, downloader, "s3://bucket/b/", "i", task)  # type: ignore[arg-type]  # fakes
+    return storage.data, outputs
+
+
+def test_an_answer_is_stored_as_the_text_that_was_printed_and_its_structure_as_json() -> None:
+    task = a_task([{"contenttype": "raw", "content": ANSWER}], debugoutput="Hello ü")
+    stored, outputs = copied(task)
+    assert stored["0.txt"] == ("Hello ü".encode(), "text/plain; charset=utf-8")
+    data, content_type = stored["1.json"]
+    assert (json.loads(data), content_type) == (ANSWER, "application/json")
+    assert [output.uri.rpartition("/")[2] for output in outputs] == ["0.txt", "1.json"]
+    assert outputs[1].size == len(data)
+
+
+def test_the_printed_text_is_stored_once_for_several_answers() -> None:
+    task = a_task([{"content": {"answer": ["a"]}}, {"content": {"answer": ["b"]}}], debugoutput="a b")
+    assert sorted(copied(task)[0]) == ["0.txt", "1.json", "2.json"]
+
+
+def test_an_answer_without_printed_text_is_its_structure() -> None:
+    assert sorted(copied(a_task([{"contenttype": "raw", "content": ANSWER}]))[0]) == ["0.json"]
+
+
+def test_an_answer_that_is_text_is_stored_as_it_is() -> None:
+    stored, _ = copied(a_task([{"contenttype": "raw", "content": "Hello"}], debugoutput="loading…\nHello"))
+    assert stored == {"0.txt": (b"Hello", "text/plain; charset=utf-8")}
+
+
+@pytest.mark.parametrize("outputs", [None, [], [{"name": "0.mp4", "url": None}]])
+def test_a_task_that_ended_well_without_any_output_has_no_second_copy(outputs: Any) -> None:
+    task = a_task(outputs)
+    assert (task.succeeded, task.cost_usd) == (True, Decimal("0.09"))
+    with pytest.raises(NoOutput) as caught:
+        copied(task)
+    assert not caught.value.retryable
