@@ -17,7 +17,7 @@ from jobs.task_matching import CLOCK_MARGIN, SentRun, match_by_callback_url, mat
 from pipeline.batches.job_queue import Job
 from pipeline.domain.callback_tokens import RunId
 from pipeline.errors import NoSuchBatch
-from pipeline.ledger.records import FoundBy, LostRun
+from pipeline.ledger.records import FoundBy, LostRun, LostRuns
 from pipeline.wiro.client import Task
 from pipeline.wiro.errors import WiroError
 
@@ -26,8 +26,8 @@ log = structlog.get_logger()
 PAGE_SIZE = 100
 MAX_PAGES = 50
 _MAX_LISTING_S = 60.0
-_LEASE_S = 120.0
-"""Longer than a listing and its last page take."""
+_LEASE_S = 30.0
+"""Longer than a page takes. Short, because a worker that is killed during a search holds it until the end."""
 _MAX_RUNS = 1000
 _MAX_OTHER_RUNS = 2000
 """With more runs whose task is not known, only callback URLs identify tasks."""
@@ -41,7 +41,7 @@ def find_lost_runs() -> None:
     claimed = lost_runs.claim(_MAX_RUNS, lease_s=_LEASE_S, max_wait_s=ctx.service.settings.sweep_every_s)
     try:
         if claimed.runs:
-            _search(ctx, claimed.runs)
+            _search(ctx, claimed)
     finally:
         if claimed.runs:
             lost_runs.release(claimed)
@@ -49,11 +49,18 @@ def find_lost_runs() -> None:
         job_queue.enqueue_in(Job.FIND_LOST_RUNS, claimed.next_in_s)
 
 
-def _search(ctx: Context, runs: Sequence[LostRun]) -> None:
+def _search(ctx: Context, claimed: LostRuns) -> None:
+    runs = claimed.runs
     lost = sent_runs(ctx, runs)
+
+    def list_page(start: int) -> Sequence[Task]:
+        # Without the lease, another process lists the tasks: this listing ends.
+        is_ours = ctx.service.ledger.lost_runs.renew(claimed, lease_s=_LEASE_S)
+        return ctx.wiro.list_tasks(start=start, limit=PAGE_SIZE) if is_ours else ()
+
     try:
         tasks = list_tasks(
-            lambda start: ctx.wiro.list_tasks(start=start, limit=PAGE_SIZE),
+            list_page,
             since=min(run.posted for run in runs) - CLOCK_MARGIN,
             callback_urls={run.callback_url for run in lost},
         )

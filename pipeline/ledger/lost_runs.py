@@ -34,6 +34,10 @@ class LostRunStore:
         runs = [run for row in rows if (run := lost_run(row))]
         return LostRuns(runs, lease, seconds(wait))
 
+    def renew(self, claimed: LostRuns, *, lease_s: float) -> bool:
+        """Renew the lease of a search for `lease_s` from now. Returns False if it was lost."""
+        return bool(self._scripts.run("renew_search", claimed.lease, ms(lease_s)) == 1)
+
     def release(self, claimed: LostRuns) -> None:
         """Release the lease of a search."""
         self._scripts.run("release_search", claimed.lease)

@@ -91,8 +91,8 @@ class Soak:
         state = folder / "state"
         environment = {
             **QUICK,
-            # The search for lost runs must outlast the faults of the vendor and of Redis.
-            "PIPELINE_ADOPT_WAIT_S": "30",
+            # The search for lost runs must outlast faults of the vendor and of Redis, and leases of killed workers.
+            "PIPELINE_ADOPT_WAIT_S": "300",
             **self.sandbox.environment,
             **keys,
             "AWS_ENDPOINT_URL_S3": self.proxy.url,
@@ -204,6 +204,7 @@ class Soak:
                     result.stuck += 1
                 elif self._is_lost(item.status, recorded.get(item.id), billed[f"{batch} {item.id}"]):
                     result.lost += 1
+                    print("lost:", item, recorded.get(item.id), "billed", billed[f"{batch} {item.id}"])
         return result
 
     def _is_lost(self, status: str, recorded: dict[str, Any] | None, billed: int) -> bool:
@@ -224,7 +225,7 @@ def soak(folder: Path, *, items: int, batches: int, seconds: float, seed: int) -
             soak.inject_fault()
             time.sleep(soak.rng.uniform(0.2, 2))
         soak.stop_faults()
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 360
         while time.monotonic() < deadline and not all(map(soak.has_ended, names)):
             time.sleep(0.5)
         return soak.outcome(names)
