@@ -92,7 +92,7 @@ class Soak:
         environment = {
             **QUICK,
             # The search for lost runs must outlast faults of the vendor and of Redis, and leases of killed workers.
-            "PIPELINE_ADOPT_WAIT_S": "300",
+            "PIPELINE_ADOPT_WAIT_S": "60",
             **self.sandbox.environment,
             **keys,
             "AWS_ENDPOINT_URL_S3": self.proxy.url,
@@ -225,7 +225,7 @@ def soak(folder: Path, *, items: int, batches: int, seconds: float, seed: int) -
             soak.inject_fault()
             time.sleep(soak.rng.uniform(0.2, 2))
         soak.stop_faults()
-        deadline = time.monotonic() + 360
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline and not all(map(soak.has_ended, names)):
             time.sleep(0.5)
         return soak.outcome(names)
