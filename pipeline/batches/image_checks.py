@@ -72,7 +72,7 @@ def check_images(
 
 
 def image_check(storage: Storage, fetch_hosts: Iterable[str]) -> Check:
-    """Return the check that asks S3 and the servers of URLs."""
+    """Return the check that requests images from S3 and from the servers of URLs."""
     requests = ImageRequests(fetch_hosts)
 
     def check(image: str) -> Finding | None:

@@ -42,7 +42,7 @@ class Cache(Protocol):
 
 @dataclass(frozen=True)
 class ModelLookup:
-    """What is known of a model. `reason`: why it has no schema, or no parameters; '' if it has both."""
+    """The schema of a model. `reason`: why it has no schema, or no parameters; '' if it has both."""
 
     schema: ModelSchema | None
     reason: str = ""
@@ -68,10 +68,10 @@ class ModelCatalog:
         return cls(Wiro.from_settings(settings) if has_key else None, cache or _MemoryCache())
 
     def lookup(self, model: str) -> ModelLookup:
-        """Return what is known of a model ("owner/name", compared without case). Raises NotFound."""
+        """Return the schema of a model ("owner/name", compared without case). Raises NotFound."""
         cached, reason = self._fresh(model), ""
         if cached is None:
-            # One thread asks for all that wait. Those for other models wait too: a new model is rare.
+            # One request serves all threads that wait. Threads for other models wait, too: a new model is rare.
             with self._lock:
                 cached = self._fresh(model)
                 if cached is None:

@@ -42,7 +42,7 @@ class Manifest:
     output: str | None
     """`s3://bucket/prefix/` with a slash at its end, or None for the default of the service."""
     image_field: str | None
-    """The model's field for the image, or None for what the model's schema says."""
+    """The model's field for the image. None: the field that the model's schema names."""
     params: Mapping[str, Any]
     limits: Limits
     notify: str | None

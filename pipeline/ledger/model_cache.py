@@ -1,4 +1,4 @@
-"""What the vendor says about models, as it was read last."""
+"""The vendor's descriptions of models, as they were read last."""
 
 from __future__ import annotations
 

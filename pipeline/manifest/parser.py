@@ -72,8 +72,9 @@ def parse_with_positions(
     fill: Fill | None = None,
     schema_of: SchemaOf | None = None,
 ) -> tuple[Manifest, ItemPositions]:
-    """Return the manifest in `text`, expanded: matrix and rows become items, every item has an id.
-    Also return where its items are written.
+    """Return the manifest in `text`, expanded, and where its items are written.
+
+    Matrix and rows become items, every item has an id.
 
     `file`: its name in messages. `read_rows`: returns the bytes of what `items_from` names; an error that it raises is
     a problem of the manifest, unless the error is retryable. `local_files`: the folder of image files; None: image
@@ -107,8 +108,12 @@ def parse_with_positions(
     if all_problems:
         raise InvalidManifest(_truncate(all_problems))
     manifest = _manifest(entry, [*listed.valid, *_matrix_items(entry.matrix), *from_rows.valid], file)
+    return manifest, _positions(document, entry, rows)
+
+
+def _positions(document: Document, entry: ManifestEntry, rows: Rows) -> ItemPositions:
     images, prompts = (len(entry.matrix.images), len(entry.matrix.prompts)) if entry.matrix else (0, 0)
-    return manifest, ItemPositions(document, len(listed.raw), images, prompts, rows)
+    return ItemPositions(document, len(entry.items or []), images, prompts, rows)
 
 
 def derived_id(image: str | None, prompt: str | None, params: Mapping[str, Any]) -> str:

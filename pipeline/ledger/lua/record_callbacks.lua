@@ -5,7 +5,7 @@
 -- its task must be searched for, else 0}.
 local SEARCH_AFTER_CALLBACK_MS = 900000
 
--- The callback names no task, but its URL says that the run exists: search for its task at once.
+-- The callback names no task, but its URL proves that the run exists: search for its task at once.
 local function search_now(callback)
   local key, now = item_key(callback.batch, callback.item), now_ms()
   redis.call('HSET', key, 'search_until', now + SEARCH_AFTER_CALLBACK_MS, 'searches', 0)
