@@ -5,14 +5,17 @@ python -m jobs.cron
 
 from __future__ import annotations
 
+import signal
 from contextlib import suppress
 from datetime import UTC, datetime
+from types import FrameType
 
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import ConnectionError, TimeoutError
 from rq import Queue
 from rq.cron import CronJob, CronScheduler
+from rq.exceptions import SchedulerNotFound, StopRequested
 from rq.serializers import JSONSerializer
 
 from jobs.run_schedules import run_schedules
@@ -40,11 +43,33 @@ class JSONCronScheduler(CronScheduler):
             self.log.info("Enqueued job %s", job.func_name)
         return due
 
+    def start(self) -> None:
+        """Enqueue jobs when they are due, until SIGTERM or SIGINT."""
+        try:
+            super().start()  # type: ignore[no-untyped-call]
+        except StopRequested:  # the signal arrived before RQ handles it, perhaps with the registry joined
+            self.register_death()
+
+    def register_birth(self) -> None:
+        """Join RQ's registry. From here on only the first stop signal counts.
+
+        RQ's own handler, installed just before, raises at every signal: a second one would interrupt the shutdown.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _stop_once)
+        super().register_birth()
+
     def register_death(self, pipeline: Pipeline | None = None) -> None:
         """Leave RQ's registry. If Redis is away, the entry expires: do not wait for it."""
         self.connection.set_retry(NO_RETRY)
-        with suppress(ConnectionError, TimeoutError):
+        with suppress(ConnectionError, TimeoutError, SchedulerNotFound):
             super().register_death(pipeline)
+
+
+def _stop_once(_signum: int, _frame: FrameType | None) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise StopRequested
 
 
 def scheduler(connection: Redis, *, sweep_every_s: int) -> JSONCronScheduler:
@@ -59,4 +84,4 @@ def scheduler(connection: Redis, *, sweep_every_s: int) -> JSONCronScheduler:
 if __name__ == "__main__":
     logging.configure()
     settings = load()
-    scheduler(RQRedis.from_url(settings.redis_url), sweep_every_s=settings.sweep_every_s).start()  # type: ignore[no-untyped-call]
+    scheduler(RQRedis.from_url(settings.redis_url), sweep_every_s=settings.sweep_every_s).start()

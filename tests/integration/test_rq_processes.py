@@ -76,3 +76,32 @@ def test_several_stop_signals_end_a_process_and_its_children(
         assert process.returncode == 0
         assert not QueueMonitor(redis.url).workers()
         assert QueueMonitor(redis.url).schedulers() == 0
+
+
+SIGNALS_AT_EVERY_LINE = """
+import logging, os, signal, sys
+from jobs.cron import scheduler
+from pipeline.ledger.redis_client import RQRedis
+
+class SendSignal(logging.Handler):
+    def emit(self, record):
+        if record.getMessage().endswith(sys.argv[2]):
+            self.sending = True
+        if getattr(self, "sending", False) and "received shutdown signal" not in record.getMessage():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+cron = scheduler(RQRedis.from_url(sys.argv[1]), sweep_every_s=60)
+cron.log.addHandler(SendSignal())
+cron.log.setLevel(logging.DEBUG)
+cron.start()
+"""
+
+
+@pytest.mark.parametrize("first_signal_at", ["registering birth...", "heartbeat sent successfully"])
+def test_cron_leaves_the_registry_however_many_stop_signals_arrive(redis: OwnRedis, first_signal_at: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", SIGNALS_AT_EVERY_LINE, redis.url, first_signal_at],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    assert QueueMonitor(redis.url).schedulers() == 0

@@ -265,6 +265,7 @@ def test_the_message_stream_names_the_program_too() -> None:
 
     def respond(connection: ServerConnection) -> None:
         agents.append(connection.request.headers.get("User-Agent") if connection.request else None)
+        connection.recv(timeout=5)
         connection.send('{"type": "task_cancel"}')
 
     with serve(respond, "127.0.0.1", 0) as server:
