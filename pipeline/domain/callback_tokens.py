@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from itsdangerous import BadData, URLSafeSerializer
 
+LIVE_CHECK_BATCH = "-live-check"
+"""The batch in the tokens of `doctor --live`. No batch can have this id."""
 _MAX_TOKEN_CHARS = 1024
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from decimal import Decimal
 
-from pipeline.domain.money import from_pico
+from pipeline.domain.money import MAX_USD, from_pico, to_pico
 from pipeline.ledger import keys
 from pipeline.ledger.records import AccountRow
 from pipeline.ledger.scripts import ScriptRunner
@@ -44,6 +44,11 @@ class AccountStore:
         return [
             (_EPOCH + timedelta(days=day), from_pico(cost or "0")) for day, cost in zip(numbers, costs, strict=True)
         ]
+
+    def add_spend(self, usd: Decimal) -> None:
+        """Add the cost of a run that belongs to no batch to the cost of today."""
+        today = int(self._redis.time()[0]) // _S_PER_DAY
+        self._redis.hincrby(keys.SPEND, str(today), to_pico(min(usd, MAX_USD)))
 
     def limit_concurrency(self, allowed: int | None) -> None:
         """Set the concurrency limit: at most `allowed` active runs; None: one fewer than now."""

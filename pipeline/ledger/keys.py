@@ -7,6 +7,7 @@ Service
 
     schema                  string  version of the stored data (`schema_version.py`); absent: 1
     figures                 hash    counters for /metrics (`counters.py`)
+    live_check:{id}         list    JSON of the callbacks of a run of `doctor --live`, after a first element
     login_attempts:{addr}   string  login attempts from an address in the current minute
     model:{owner}/{name}    string  JSON of the vendor's description of a model (`model_cache.py`), in lower case
     wake:{job}[:{arg}…]     string  a job is enqueued and has not begun (`batches/job_queue.py`)
@@ -151,6 +152,11 @@ def status_files_written_key(batch_id: str) -> str:
 def item_key(batch_id: str, item_id: str) -> str:
     """Return the key of an item's hash."""
     return f"{PREFIX}item:{batch_id}:{item_id}"
+
+
+def live_check_key(check_id: str) -> str:
+    """Return the key of the callbacks of a run of `doctor --live`."""
+    return f"{PREFIX}live_check:{check_id}"
 
 
 def login_attempts_key(address: str) -> str:

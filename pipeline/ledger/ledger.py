@@ -16,6 +16,7 @@ from pipeline.ledger.constants import lua_constants
 from pipeline.ledger.counters import CounterStore
 from pipeline.ledger.finalization import FinalizationStore
 from pipeline.ledger.items import ItemStore
+from pipeline.ledger.live_checks import LiveCheckStore
 from pipeline.ledger.login_attempts import LoginAttempts
 from pipeline.ledger.lost_runs import LostRunStore
 from pipeline.ledger.model_cache import ModelCache
@@ -47,6 +48,7 @@ class Ledger:
     counters: CounterStore
     timeline: TimelineStore
     outbox: Outbox
+    live_checks: LiveCheckStore
     login_attempts: LoginAttempts
     model_cache: ModelCache
 
@@ -68,6 +70,7 @@ class Ledger:
             counters=CounterStore(scripts),
             timeline=TimelineStore(scripts),
             outbox=Outbox(scripts),
+            live_checks=LiveCheckStore(scripts),
             login_attempts=LoginAttempts(scripts),
             model_cache=ModelCache(scripts),
         )

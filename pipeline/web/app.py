@@ -21,7 +21,7 @@ from pipeline.triggers.rule_loader import RuleLoader
 from pipeline.web import error_responses, health, metrics, request_log
 from pipeline.web.api import batch_events, batches, docs_page, image_upload
 from pipeline.web.api.endpoints import Endpoints
-from pipeline.web.callbacks import receiver, s3_events
+from pipeline.web.callbacks import live_check, receiver, s3_events
 from pipeline.web.callbacks.buffered_counter import BufferedCounter
 from pipeline.web.callbacks.callback_writer import CallbackWriter
 from pipeline.web.dashboard import home
@@ -78,7 +78,9 @@ def _callbacks(service: Service) -> Blueprint:
         JobQueue(redis_url, socket_timeout_s=_CALLBACK_TIMEOUT_S),
     )
     counter = BufferedCounter(service.ledger.counters.count_callbacks)
-    return receiver.blueprint(CallbackSigner(secret) if secret else None, writer.record, counter.add)
+    record_check = partial(live_check.record, service.ledger.live_checks)
+    signer = CallbackSigner(secret) if secret else None
+    return receiver.blueprint(signer, writer.record, record_check, counter.add)
 
 
 def _s3_events(service: Service, tokens: Tokens) -> Blueprint:

@@ -127,6 +127,20 @@ class Wiro:
         """Delete the inputs and outputs of an ended task. May be repeated."""
         self._call("/Task/InputOutputDelete", json_body({"tasktoken": token}))
 
+    def accepts_reused_nonce(self, token: str) -> bool:
+        """Return whether the vendor accepts a second request with the same nonce: Task/Detail of a task, twice.
+
+        Raises WiroError if the first request is refused, or the second one for another reason.
+        """
+        signature = self._signature()
+        body = json_body({"tasktoken": token})
+        self._call("/Task/Detail", body, signature=signature)
+        try:
+            self._call("/Task/Detail", body, signature=signature)
+        except NotAuthorized:
+            return False
+        return True
+
     def create_folder(self, name: str) -> str:
         """Create a folder and return its id. `name`: letters, digits, '-' and '_'."""
         return responses.parse_folder(self._call("/File/FolderCreate", json_body({"name": name})))
@@ -164,19 +178,25 @@ class Wiro:
             return run
         raise self._refusal(response, document) or NoResponse("The vendor's response names no task.")
 
-    def _call(self, path: str, body: Body, read_s: float | None = None) -> Mapping[str, Any]:
-        response = self._post(path, body, read_s or self._read_s)
+    def _call(
+        self, path: str, body: Body, read_s: float | None = None, *, signature: Mapping[str, str] | None = None
+    ) -> Mapping[str, Any]:
+        response = self._post(path, body, read_s or self._read_s, signature)
         document = responses.parse_document(response.body)
         if error := self._refusal(response, document):
             raise error
         return document or {}
 
-    def _post(self, path: str, body: Body, read_s: float) -> Response:
+    def _post(self, path: str, body: Body, read_s: float, signature: Mapping[str, str] | None = None) -> Response:
         if not self._key:
             raise NotAuthorized("The key for the vendor is missing. Set WIRO_API_KEY.")
         if not self._key.isascii():
             raise NotAuthorized("WIRO_API_KEY contains a character that is not ASCII. Correct it.")
-        headers = self._signature() | {"Content-Type": body.content_type, "Content-Length": str(body.length)}
+        headers = {
+            **(signature or self._signature()),
+            "Content-Type": body.content_type,
+            "Content-Length": str(body.length),
+        }
         with body.opened() as data:
             return self._transport.post(path, data, headers, read_s=read_s)
 

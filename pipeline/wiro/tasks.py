@@ -43,6 +43,8 @@ class TaskOutput:
     size: int | None
     url: str
     content: Any | None = None
+    expires: datetime | None = None
+    """When `url` stops working, None if the vendor does not say."""
 
 
 @dataclass(frozen=True)
@@ -182,4 +184,5 @@ def _output(fields: Mapping[str, Any]) -> TaskOutput:
         size=to_integer(fields.get("size")),
         url=url if len(url) <= MAX_URL_CHARS else "",
         content=to_plain_json(fields.get("content")),
+        expires=to_time(fields.get("expiretime")),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,11 +13,13 @@ from support.ledger_fixtures import a_batch, dues, running
 
 from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.batches.queue_monitor import QueueMonitor
-from pipeline.domain.callback_tokens import CallbackSigner, RunId
+from pipeline.domain.callback_tokens import LIVE_CHECK_BATCH, CallbackSigner, RunId
 from pipeline.errors import Unreachable
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.live_checks import LIFETIME_S, MAX_CALLBACKS
 from pipeline.settings import Settings
 from pipeline.web import create_app
+from pipeline.web.api.schemas import BATCH_ID
 from pipeline.web.callbacks.callback_writer import CallbackWriter
 from pipeline.web.callbacks.receiver import MAX_CALLBACK_BYTES
 
@@ -158,3 +161,37 @@ def test_a_redis_failure_fails_all_waiting_callbacks(redis_url: str) -> None:
 
 def _scripts_run(ledger: Ledger) -> int:
     return int(ledger.redis.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0))
+
+
+def test_callbacks_of_a_live_check_are_refused_twice_and_recorded_without_values(
+    client: FlaskClient, ledger: Ledger
+) -> None:
+    url = address(RunId(LIVE_CHECK_BATCH, "check-1", 1))
+    ledger.live_checks.open("check-1")
+    statuses = [client.post(url, json=TASK, headers={"X-Trace": "a-value"}).status_code for _ in range(4)]
+    assert statuses == [503, 503, 200, 200]
+    received = ledger.live_checks.callbacks("check-1")
+    assert [callback.status for callback in received] == statuses
+    assert received[0].shape == "{id: number as text, status: text, pexit: number as text}"
+    assert {"Content-Type", "X-Trace"} <= set(received[0].headers)
+    assert "a-value" not in str(received)
+    assert received[0].names_task
+    assert ledger.counters.read().callbacks["stale"] == 0
+
+
+def test_callbacks_of_a_live_check_are_bounded_and_a_late_one_leaves_nothing(
+    client: FlaskClient, ledger: Ledger
+) -> None:
+    url = address(RunId(LIVE_CHECK_BATCH, "check-2", 1))
+    assert client.post(url).status_code == 200
+    assert ledger.live_checks.callbacks("check-2") == []
+    assert list(ledger.redis.scan_iter("dailies:live_check:*")) == []
+    ledger.live_checks.open("check-2")
+    for _ in range(MAX_CALLBACKS + 5):
+        client.post(url)
+    assert len(ledger.live_checks.callbacks("check-2")) == MAX_CALLBACKS
+    assert 0 < ledger.redis.ttl("dailies:live_check:check-2") <= LIFETIME_S
+
+
+def test_no_batch_can_have_the_id_of_a_live_check() -> None:
+    assert re.fullmatch(BATCH_ID, LIVE_CHECK_BATCH) is None

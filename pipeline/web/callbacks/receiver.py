@@ -12,7 +12,7 @@ import structlog
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from pipeline.domain.callback_tokens import CallbackSigner, RunId
+from pipeline.domain.callback_tokens import LIVE_CHECK_BATCH, CallbackSigner, RunId
 from pipeline.errors import DailiesError
 from pipeline.observability.tracing import span
 from pipeline.web.error_responses import problem
@@ -32,10 +32,17 @@ Record = Callable[[RunId, str, str], None]
 """(run, task id, task token) → None. Raises Unreachable if Redis is unavailable."""
 
 
-def blueprint(signer: CallbackSigner | None, record: Record, count: Callable[[str], None]) -> Blueprint:
+RecordCheck = Callable[[str, bytes], int]
+"""(id of a check, body) → HTTP status of the response."""
+
+
+def blueprint(
+    signer: CallbackSigner | None, record: Record, record_check: RecordCheck, count: Callable[[str], None]
+) -> Blueprint:
     """Return the route: 200 for a valid token, 404 for any other, 503 if `record` fails.
 
-    `signer`: None refuses every token. `count` takes the outcome of a callback that was not recorded.
+    `signer`: None refuses every token. `record_check` answers the callbacks of `doctor --live`. `count` takes the
+    outcome of a callback that was not recorded.
     """
     routes = Blueprint(NAME, __name__)
 
@@ -47,6 +54,8 @@ def blueprint(signer: CallbackSigner | None, record: Record, count: Callable[[st
         if run is None:
             count("rejected")
             return _refuse(404, "No run has this token.")
+        if run.batch == LIVE_CHECK_BATCH:
+            return Response(status=record_check(run.item, _body()), headers=_HEADERS)
         if not _record(record, run, _body()):
             count("unavailable")
             return _refuse(503, "The callback was not stored: Redis is unavailable. Send it again.")
