@@ -117,8 +117,13 @@ def nonce(reused: bool | WiroError | None) -> Finding:
     return note(subject, "refused: the vendor protects against replay. The client sends a new nonce each time.")
 
 
-def callbacks(received: Sequence[ReceivedCallback], ended: datetime | None, waited_s: float) -> list[Finding]:
-    """Judge how the callbacks came. `ended`: the end of the task by the vendor's clock."""
+def callbacks(
+    received: Sequence[ReceivedCallback], ended: datetime | None, *, waited_s: float, quiet_s: float
+) -> list[Finding]:
+    """Judge how the callbacks came. `ended`: the end of the task by the vendor's clock.
+
+    `waited_s`: how long none was waited for after the end, `quiet_s`: after the last one.
+    """
     if not received:
         message = f"None came within {duration(waited_s)} of the end. Each run ends at its next poll instead."
         fix = (
@@ -130,7 +135,7 @@ def callbacks(received: Sequence[ReceivedCallback], ended: datetime | None, wait
     delay = "" if ended is None else f"the first {_delay((first.received - ended).total_seconds())}; "
     return [
         ok("callback", f"{delay}{first.content_type or 'no content type'}"),
-        _attempts(received),
+        _attempts(received, quiet_s),
         _headers(first),
         ok("callback: body", f"`{first.shape}`")
         if first.names_task
@@ -145,13 +150,13 @@ def _delay(seconds: float) -> str:
     return f"{duration(abs(seconds))} {'after' if seconds >= 0 else 'before'} the end, by two clocks"
 
 
-def _attempts(received: Sequence[ReceivedCallback]) -> Finding:
+def _attempts(received: Sequence[ReceivedCallback], quiet_s: float) -> Finding:
     subject = "callback: attempts"
     pauses = [after.received - before.received for before, after in pairwise(received)]
     apart = ", ".join(duration(pause.total_seconds()) for pause in pauses)
     seen = pluralize(len(received), "attempt") + (f", {apart} apart" if apart else "")
     if all(callback.status != _ACCEPTED for callback in received):
-        message = f"{seen}; all were refused with 503 for this test, and no further one came"
+        message = f"{seen}; all were refused with 503 for this test, and none followed within {duration(quiet_s)}"
         return note(
             subject, message, "Lower PIPELINE_POLL_AFTER_S: the vendor gives up early on a receiver in trouble."
         )

@@ -36,7 +36,7 @@ MAX_TASK_S = 900.0
 SEARCH_S = 60.0
 CALLBACK_WAIT_S = 60.0
 """Seconds after the end of the task in which the first callback must come."""
-QUIET_S = 12.0
+QUIET_S = 30.0
 """Seconds without a further callback after which the last one has come. The vendor waits 2 s (API doc)."""
 _MIN_DELAY_S, _MAX_DELAY_S = 0.25, 5.0
 _INEXACT_PRICE_FACTOR = 3
@@ -239,7 +239,7 @@ class _LiveRun:
         except Unreachable as error:
             yield note("callback", f"not tested: {error}", "Check REDIS_URL.")
             return
-        yield from live_findings.callbacks(received, task.finished, CALLBACK_WAIT_S)
+        yield from live_findings.callbacks(received, task.finished, waited_s=CALLBACK_WAIT_S, quiet_s=QUIET_S)
 
     def _wait_for_callbacks(self, ended_at: float) -> list[ReceivedCallback]:
         """Return the callbacks, when none has come for QUIET_S."""
@@ -275,6 +275,7 @@ def _error(call: Callable[[], None]) -> WiroError | None:
 
 def _secrets(settings: Settings) -> list[str]:
     """Return the secrets that a message of the vendor could quote."""
-    values = (settings.wiro_api_key, settings.wiro_api_secret, settings.secret, settings.api_token)
+    tokens = (settings.api_token, settings.events_token, settings.notify_secret)
+    values = (settings.wiro_api_key, settings.wiro_api_secret, settings.secret, *tokens)
     texts = [value.get_secret_value() for value in values if value]
     return [*texts, *(part.strip() for text in texts for part in text.split(","))]

@@ -46,10 +46,9 @@ def request_output(url: str, fetch_hosts: Sequence[str]) -> OutputResponse:
         except (HTTPError, ValueError) as error:
             return OutputResponse(tuple(hosts), tuple(refused), error=type(error).__name__)
         response.close()
-        location = response.headers.get("Location")
-        if response.status not in _REDIRECTS or not location:
+        if response.status not in _REDIRECTS:
             break
-        url = urljoin(url, location)
+        url = _target(url, response.headers.get("Location", ""))
     length = response.headers.get("Content-Length", "")
     return OutputResponse(
         tuple(hosts),
@@ -60,11 +59,21 @@ def request_output(url: str, fetch_hosts: Sequence[str]) -> OutputResponse:
     )
 
 
+def _target(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return location
+
+
 def host_pattern(url: str) -> str:
     """Return the entry of PIPELINE_FETCH_HOSTS for a URL: `*.wiro.ai` for a subdomain, else the host and its port."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").rstrip(".")
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        return "an invalid URL"
     labels = host.split(".")
-    if parts.port is None and parts.scheme == "https" and len(labels) > 2 and not labels[-1].isdecimal():
+    if port is None and parts.scheme == "https" and len(labels) > 2 and not labels[-1].isdecimal():
         return "*." + ".".join(labels[1:])
     return parts.netloc.rpartition("@")[2] or host

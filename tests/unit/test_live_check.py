@@ -73,7 +73,7 @@ def test_a_nonce_is_not_tested_without_a_signature_or_with_another_refusal() -> 
 @pytest.mark.parametrize(
     ("callbacks", "subject", "severity", "text"),
     [
-        ([CALLBACK], "callback: attempts", Severity.NOTE, "no further one came"),
+        ([CALLBACK], "callback: attempts", Severity.NOTE, "none followed within 30 s"),
         ([replace(CALLBACK, names_task=False)], "callback: body", Severity.NOTE, "names no task"),
         ([replace(CALLBACK, headers=("X-Signature",))], "callback: headers", Severity.NOTE, "may be a signature"),
         ([replace(CALLBACK, received=NOW - timedelta(seconds=2))], "callback", Severity.OK, "2 s before the end"),
@@ -82,7 +82,7 @@ def test_a_nonce_is_not_tested_without_a_signature_or_with_another_refusal() -> 
 def test_callbacks_that_differ_from_the_assumption_are_notes(
     callbacks: list[ReceivedCallback], subject: str, severity: Severity, text: str
 ) -> None:
-    found = {finding.subject: finding for finding in live_findings.callbacks(callbacks, NOW, 60)}
+    found = {finding.subject: finding for finding in live_findings.callbacks(callbacks, NOW, waited_s=60, quiet_s=30)}
     assert found[subject].severity is severity
     assert text in found[subject].message
 
@@ -135,6 +135,7 @@ def test_a_charge_above_the_budget_is_a_problem() -> None:
         ("https://10.0.0.1/cdn", "10.0.0.1"),
         ("https://user:pass@a.b.example.com:8443/x", "a.b.example.com:8443"),
         ("http://cdn1.wiro.ai/a", "cdn1.wiro.ai"),
+        ("https://cdn1.wiro.ai:port/a", "an invalid URL"),
     ],
 )
 def test_a_host_is_named_as_the_setting_takes_it(url: str, pattern: str) -> None:
