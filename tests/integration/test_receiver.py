@@ -172,7 +172,7 @@ def test_callbacks_of_a_live_check_are_refused_twice_and_recorded_without_values
     assert statuses == [503, 503, 200, 200]
     received = ledger.live_checks.callbacks("check-1")
     assert [callback.status for callback in received] == statuses
-    assert received[0].shape == "{id: number as text, status: text, pexit: number as text}"
+    assert received[0].shape == "{id: number as text, pexit: number as text, status: text}"
     assert {"Content-Type", "X-Trace"} <= set(received[0].headers)
     assert "a-value" not in str(received)
     assert received[0].names_task
