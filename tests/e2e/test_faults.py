@@ -155,6 +155,22 @@ def test_an_account_without_funds_pauses_and_resumes_by_itself(up: Up, sandbox: 
     assert up.status(batch)["counts"] == {"succeeded": 3}
 
 
+@pytest.mark.parametrize("refusal", ["suspended", "permission", "spend-limit", "ip"])
+def test_an_account_that_may_not_run_pauses_after_a_handful_of_calls_and_spends_no_attempt(
+    up: Up, sandbox: Sandbox, storage: Storage, tmp_path: Path, refusal: str
+) -> None:
+    sandbox.change(account_refusal=refusal)
+    batch = submit(up, a_manifest(tmp_path, items(sandbox, 40)))
+    until(lambda: json.loads(up.run("status", "--json"))["account"]["paused_reason"], "the account to pause")
+    assert sandbox.stats()["requests"]["Run"] <= 8
+    assert up.status(batch)["counts"] == {"pending": 40}
+    sandbox.change(account_refusal="")
+    up.run("watch", batch)
+    status = up.status(batch)
+    assert status["counts"] == {"succeeded": 40}
+    assert {item["attempts"] for item in results(storage, status)["items"]} == {1}
+
+
 def test_the_vendors_concurrency_limit_is_respected_and_no_item_fails(up: Up, sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.change(balance="30")
     batch = submit(up, a_manifest(tmp_path, items(sandbox, 12), limits={"attempts": 1}))
