@@ -186,6 +186,12 @@ class Soak:
         except Unreachable:
             return False
 
+    def has_results(self, batch: str) -> bool:
+        """Return whether the batch has ended and its results.json is current: a run found late reopens the batch."""
+        row = self.ledger.batches.get(batch)
+        text = self.storage.get(row.output + "results.json") if row.status in BATCH_TERMINAL else None
+        return text is not None and Counter(json.loads(text)["counts"]) == Counter(row.counts)
+
     def outcome(self, batches: list[str]) -> Outcome:
         """Compare ledger, S3 and the sandbox's bill."""
         result = Outcome(injected=self.injected)
@@ -226,7 +232,7 @@ def soak(folder: Path, *, items: int, batches: int, seconds: float, seed: int) -
             time.sleep(soak.rng.uniform(0.2, 2))
         soak.stop_faults()
         deadline = time.monotonic() + 180
-        while time.monotonic() < deadline and not all(map(soak.has_ended, names)):
+        while time.monotonic() < deadline and not all(map(soak.has_results, names)):
             time.sleep(0.5)
         return soak.outcome(names)
 
