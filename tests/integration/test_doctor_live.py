@@ -81,7 +81,7 @@ def test_if_the_vendor_is_as_assumed_nothing_is_to_change(public: Settings, sand
         ("price", "stated $0.09, charged $0.09"),
         ("output: host", public.fetch_hosts[0]),
         ("output: response", "HTTP 200, video/mp4, 1,000 bytes"),
-        ("output: expiry", "another 2"),
+        ("output: expiry", "the URL works for another"),
         ("Task/List", "allowed"),
         ("Task/List: callbackurl", "present"),
         ("Task/List: parameters", "as sent"),
