@@ -18,7 +18,9 @@ expect.set_options(timeout=MAX_WAIT_MS)
 @pytest.fixture(scope="session")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserApp]:
     folder = tmp_path_factory.mktemp("up")
-    app = BrowserApp(folder, {**QUICK, "PIPELINE_SCHEDULES": str(folder / "schedules.yaml")})
+    schedules = folder / "schedules.yaml"
+    schedules.write_text("schedules: []\n")
+    app = BrowserApp(folder, {**QUICK, "PIPELINE_SCHEDULES": str(schedules)})
     try:
         app.start()
         yield app

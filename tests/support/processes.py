@@ -101,7 +101,7 @@ class Up:
             self.process = subprocess.Popen(
                 [*command, "--workers", str(self.workers)], cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
-        # The log first: after a SIGKILL the web process of the previous run may still respond for a moment.
+        # Not /readyz: after a SIGKILL the web process of the previous run may still respond for a moment.
         until(lambda: b"\nReady" in (self.state / "up.log").read_bytes()[log_start:], "`up` to be ready")
 
     def stop(self) -> int:
@@ -121,7 +121,7 @@ class Up:
 
     def sign_in_address(self) -> str:
         """Return the address that the last start printed."""
-        return re.findall(r"^Open (\S+)$", (self.state / "up.log").read_text(), re.M)[-1]
+        return str(re.findall(r"^Open (\S+)$", (self.state / "up.log").read_text(), re.M)[-1])
 
     def run(self, *args: str, code: int = 0, timeout_s: float = 600) -> str:
         """Run another command for the same state and check that it exits with `code`. Return its stdout."""
