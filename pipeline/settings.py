@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from pipeline.domain.api_tokens import check_tokens
 from pipeline.errors import InvalidSettings
 
 CONFIG = Path("config/pipeline.yaml")
@@ -31,7 +33,7 @@ Seconds = Annotated[float, Field(gt=0)]
 class Settings(BaseModel):
     """All settings, typed and frozen. Names that end with `_s` are in seconds. Secrets print as stars."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     redis_url: str = "redis://127.0.0.1:6379/0"
     """Redis or Valkey: `redis://`, `rediss://` (TLS) or `unix://`."""
@@ -53,7 +55,10 @@ class Settings(BaseModel):
     secret: SecretStr = SecretStr("")
     """Key that signs callback URLs and sessions. During a rotation: `NEW,OLD`. The first key signs, all verify."""
     api_token: SecretStr | None = None
-    """Bearer token of API and dashboard, or several as `NAME:TOKEN,NAME:TOKEN`."""
+    """Bearer token of API and dashboard, or several as `NAME:TOKEN,NAME:TOKEN`; 16 characters or more each.
+
+    Unset: the web process serves callbacks and health checks only. `up` makes a token.
+    """
     buckets: tuple[str, ...] = ()
     """Buckets that manifests from HTTP or S3 may read and write, besides the bucket of `output`."""
     schedules: Path = Path("config/schedules.yaml")
@@ -62,6 +67,9 @@ class Settings(BaseModel):
     """File of the trigger rules."""
     events_token: SecretStr | None = None
     """Token that may only post S3 events to /events/s3. `api_token` may do that too."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Addresses or networks (CIDR) of the proxies before the web process. Only their X-Forwarded-For and
+    X-Forwarded-Proto count."""
     web_threads: Annotated[int, Field(ge=2)] = 32
     """Threads of a web process. At most half of them serve live progress pages."""
     notify_secret: SecretStr | None = None
@@ -91,6 +99,25 @@ class Settings(BaseModel):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _parse_networks(cls, value: object) -> object:
+        texts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(texts, Iterable):
+            return value
+        try:
+            return tuple(ip_network(text.strip() if isinstance(text, str) else text) for text in texts if text)
+        except ValueError:
+            raise ValueError("must be addresses or networks in CIDR notation, separated by commas") from None
+
+    @field_validator("api_token", "events_token")
+    @classmethod
+    def _check_tokens(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        check_tokens(value.get_secret_value())
+        return value
+
     @field_validator("notify_secret")
     @classmethod
     def _check_notify_secret(cls, value: SecretStr | None) -> SecretStr | None:
@@ -116,6 +143,11 @@ class Settings(BaseModel):
     @classmethod
     def _strip_slash(cls, value: str | None) -> str | None:
         return value.rstrip("/") if value else None
+
+    @property
+    def is_https(self) -> bool:
+        """Whether browsers and the vendor reach the web process by TLS."""
+        return (self.public_url or "").startswith("https:")
 
 
 def environment_name(field: str) -> str:

@@ -20,4 +20,4 @@ def callback(token: str) -> str:
 
 
 if __name__ == "__main__":
-    serve(app, Event(), threads=Settings().web_threads, listen=listen_address(os.environ, "127.0.0.1"))
+    serve(app, Event(), threads=Settings().web_threads, listen=listen_address(os.environ))

@@ -55,10 +55,8 @@ def _check_prefix(rule: Rule, storage: Storage) -> None:
 
 
 def _check_push_token(settings: Settings, rules: Sequence[Rule]) -> Iterator[Finding]:
-    needs_token = any(rule.source is Source.PUSH for rule in rules)
-    if needs_token and not (settings.api_token or settings.events_token or any(rule.topic_arn for rule in rules)):
-        yield note(
-            "triggers",
-            "There is no token: /events/s3 accepts object events from this machine only.",
-            "Set PIPELINE_EVENTS_TOKEN, or the SNS topic of the rule as `topic_arn`.",
+    if settings.api_token is None and any(rule.source is Source.PUSH for rule in rules):
+        message = "PIPELINE_API_TOKEN is not set: /events/s3 accepts no object events."
+        yield wrong(
+            "triggers", message, "Set PIPELINE_API_TOKEN, and PIPELINE_EVENTS_TOKEN for the sender of the events."
         )

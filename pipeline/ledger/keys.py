@@ -8,7 +8,9 @@ Service
     schema                  string  version of the stored data (`schema_version.py`); absent: 1
     figures                 hash    counters for /metrics (`counters.py`)
     live_check:{id}         list    JSON of the callbacks of a run of `doctor --live`, after a first element
-    login_attempts:{addr}   string  login attempts from an address in the current minute
+    login_attempts:{hash}   string  wrong tokens in the current minute: of an address, or this token from anywhere
+    session:{digest}        string  mark of the token that signed a browser in
+    sign_in_code:{digest}   string  mark of the token that a one-time code signs in for
     model:{owner}/{name}    string  JSON of the vendor's description of a model (`model_cache.py`), in lower case
     wake:{job}[:{arg}…]     string  a job is enqueued and has not begun (`batches/job_queue.py`)
 
@@ -159,9 +161,9 @@ def live_check_key(check_id: str) -> str:
     return f"{PREFIX}live_check:{check_id}"
 
 
-def login_attempts_key(address: str) -> str:
-    """Return the key of the login attempts from an address."""
-    return f"{PREFIX}login_attempts:{address}"
+def login_attempts_key(bucket: str) -> str:
+    """Return the key of the wrong tokens that are counted in one bucket."""
+    return f"{PREFIX}login_attempts:{bucket}"
 
 
 def model_key(model: str) -> str:
@@ -172,6 +174,16 @@ def model_key(model: str) -> str:
 def job_enqueued_key(job: str, *args: str) -> str:
     """Return the key that is set while a job is enqueued and has not begun."""
     return ":".join((f"{PREFIX}wake", job, *args))
+
+
+def session_key(digest: str) -> str:
+    """Return the key of the session whose id has this digest."""
+    return f"{PREFIX}session:{digest}"
+
+
+def sign_in_code_key(digest: str) -> str:
+    """Return the key of the sign-in code with this digest."""
+    return f"{PREFIX}sign_in_code:{digest}"
 
 
 def schedule_key(name: str, part: str = "") -> str:

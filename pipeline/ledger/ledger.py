@@ -24,7 +24,9 @@ from pipeline.ledger.outbox import Outbox
 from pipeline.ledger.queries import QueryStore
 from pipeline.ledger.runs import RunStore
 from pipeline.ledger.scripts import ScriptRunner
+from pipeline.ledger.sessions import SessionStore
 from pipeline.ledger.shared_images import SharedImageStore
+from pipeline.ledger.sign_in_codes import SignInCodeStore
 from pipeline.ledger.timeline import TimelineStore
 
 _LUA = Path(__file__).with_name("lua")
@@ -50,6 +52,8 @@ class Ledger:
     outbox: Outbox
     live_checks: LiveCheckStore
     login_attempts: LoginAttempts
+    sessions: SessionStore
+    sign_in_codes: SignInCodeStore
     model_cache: ModelCache
 
     @classmethod
@@ -72,6 +76,8 @@ class Ledger:
             outbox=Outbox(scripts),
             live_checks=LiveCheckStore(scripts),
             login_attempts=LoginAttempts(scripts),
+            sessions=SessionStore(scripts),
+            sign_in_codes=SignInCodeStore(scripts),
             model_cache=ModelCache(scripts),
         )
 

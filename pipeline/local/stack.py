@@ -9,10 +9,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from socket import create_server, socket
 
-from pipeline.errors import DailiesError
+from pipeline.domain.api_tokens import Tokens
+from pipeline.errors import DailiesError, Unreachable
+from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import HOST, exclusive_lock, free_ports, running_s3, running_valkey, running_vendor
 from pipeline.local.state_file import SETTINGS, USER_S3, read_or_create, write_environment
 from pipeline.local.supervisor import Supervisor, commands_of
@@ -21,6 +24,7 @@ from pipeline.settings import CONFIG, Settings, load
 PORT = 8000
 BUCKET = "dailies"
 _BACKLOG = 8192
+_READY_TIMEOUT_S = 3.0
 
 
 class InUse(DailiesError):
@@ -39,12 +43,24 @@ class PortTaken(DailiesError):
 
 @dataclass(frozen=True)
 class Stack:
-    """A running service. `places`: (what, where) of each part, without secrets."""
+    """A running service. `address`: signs a browser in, once. `embedded`: what replaces servers of the user."""
 
     environment: Mapping[str, str]
     settings: Settings
-    places: list[tuple[str, str]]
+    address: str
+    embedded: list[str]
     supervisor: Supervisor
+
+    def is_ready(self) -> bool:
+        """Return whether /readyz returns 200."""
+        connection = HTTPConnection(HOST, int(self.environment["PORT"]), timeout=_READY_TIMEOUT_S)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
 
 
 @contextmanager
@@ -62,6 +78,7 @@ def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str
         servers = _Servers(stack, state, load(env), env, [])
         listener = servers.listen(port)
         servers.set_paths()
+        servers.set_secrets()
         servers.add_redis()
         servers.add_s3()
         servers.add_vendor()
@@ -70,20 +87,18 @@ def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str
         supervisor = stack.enter_context(Supervisor(_folder(state, "logs"), env, _root()))
         for name, command in commands_of(_root() / "Procfile", {"worker": workers}).items():
             supervisor.start(name, command, listener=listener if name == "web" else None)
-        web = ("Web", f"http://{HOST}:{env['PORT']}/{_access(settings)}")
-        data = ("State", f"{state} (logs in logs/; env.json has the settings for other commands)")
-        yield Stack(env, settings, [web, *servers.places, data], supervisor)
+        yield Stack(env, settings, _address(settings, env["PORT"]), servers.embedded, supervisor)
 
 
 @dataclass(frozen=True)
 class _Servers:
-    """Starts what the service needs and `configured` lacks. Each method adds to `env` and `places`."""
+    """Starts what the service needs and `configured` lacks. Each method adds to `env` and `embedded`."""
 
     stack: ExitStack
     state: Path
     configured: Settings
     env: dict[str, str]
-    places: list[tuple[str, str]]
+    embedded: list[str]
 
     def listen(self, port: int | None) -> tuple[int, int]:
         """Open the web socket. It stays open while the web process restarts, so callbacks wait in its backlog.
@@ -98,25 +113,28 @@ class _Servers:
         return listener.fileno(), lock
 
     def set_paths(self) -> None:
-        """Make paths absolute, because other commands may run in another folder. Create the signing secret."""
+        """Make paths absolute, because other commands may run in another folder."""
         self.env["PIPELINE_CONFIG"] = str(Path(self.env.get("PIPELINE_CONFIG") or CONFIG).absolute())
         self.env["PIPELINE_SCHEDULES"] = str(self.configured.schedules.absolute())
         self.env["PIPELINE_TRIGGERS"] = str(self.configured.triggers.absolute())
-        secret = self.configured.secret.get_secret_value() or _saved_secret(self.state)
-        self.env.setdefault("PIPELINE_SECRET", secret)
+
+    def set_secrets(self) -> None:
+        """Create the signing secret and the API token. They are saved: callback URLs and sessions survive a restart."""
+        if not self.configured.secret.get_secret_value():
+            self.env["PIPELINE_SECRET"] = read_or_create(self.state / "secret", secrets.token_urlsafe(32))
+        if not self.configured.api_token:
+            self.env["PIPELINE_API_TOKEN"] = read_or_create(self.state / "api-token", secrets.token_urlsafe(32))
 
     def add_redis(self) -> None:
         """Start Valkey unless REDIS_URL is set."""
         if "redis_url" in self.configured.model_fields_set:
-            self.places.append(("Redis", "yours (REDIS_URL)"))
             return
         self.env["REDIS_URL"] = self.stack.enter_context(running_valkey(_folder(self.state, "valkey")))
-        self.places.append(("Redis", f"{self.env['REDIS_URL']}  (embedded Valkey)"))
+        self.embedded.append("Valkey")
 
     def add_s3(self) -> None:
         """Start SeaweedFS unless PIPELINE_OUTPUT is set."""
         if self.configured.output:
-            self.places.append(("Output", f"{self.configured.output}  (yours)"))
             return
         s3 = self.stack.enter_context(running_s3(_folder(self.state, "s3"), BUCKET))
         for name in USER_S3:
@@ -128,12 +146,11 @@ class _Servers:
             AWS_SECRET_ACCESS_KEY=s3.secret_key,
             AWS_DEFAULT_REGION="us-east-1",
         )
-        self.places.append(("Output", f"{self.env['PIPELINE_OUTPUT']} at {s3.endpoint}  (embedded SeaweedFS)"))
+        self.embedded.append("SeaweedFS")
 
     def add_vendor(self) -> None:
         """Start the sandbox unless WIRO_API_KEY is set. It runs on this machine, so it can send callbacks."""
         if self.configured.wiro_api_key.get_secret_value():
-            self.places.append(("Wiro", self.configured.wiro_api_url))
             return
         # Public values, valid for the sandbox only.
         self.env.update(WIRO_API_KEY="sandbox-key", WIRO_API_SECRET="sandbox-secret")  # noqa: S106
@@ -145,7 +162,7 @@ class _Servers:
         )
         own_url = f"http://{HOST}:{self.env['PORT']}"
         self.env.setdefault("PIPELINE_PUBLIC_URL", self.configured.public_url or own_url)
-        self.places.append(("Wiro", f"{self.env['WIRO_API_URL']}  (the sandbox: no real videos, no real money)"))
+        self.embedded.append("a sandbox in place of Wiro (no real videos, no real money)")
 
 
 def _with_programs(env: dict[str, str]) -> dict[str, str]:
@@ -160,10 +177,14 @@ def _with_programs(env: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _access(settings: Settings) -> str:
-    if settings.api_token:
-        return "  (on every address of this machine; needs PIPELINE_API_TOKEN)"
-    return "  (this machine only: PIPELINE_API_TOKEN is not set)"
+def _address(settings: Settings, port: str) -> str:
+    """Return the address that signs a browser in with a new one-time code. Without Redis, that of the dashboard."""
+    home = f"http://{HOST}:{port}/"
+    tokens = Tokens(settings.api_token.get_secret_value() if settings.api_token else "")
+    try:
+        return f"{home}sign-in?code={Ledger.connect(settings.redis_url).sign_in_codes.create(tokens.first_mark())}"
+    except Unreachable:
+        return home
 
 
 @contextmanager
@@ -174,11 +195,6 @@ def _state_lock(state: Path) -> Iterator[None]:
         except OSError:
             raise InUse(state) from None
         yield
-
-
-def _saved_secret(state: Path) -> str:
-    """Return the key that signs callback URLs and sessions. It is saved, so they stay valid after a restart."""
-    return read_or_create(state / "secret", secrets.token_urlsafe(32))
 
 
 def _listening_socket(folder: Path, port: int | None, address: str) -> socket:

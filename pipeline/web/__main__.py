@@ -18,9 +18,7 @@ def main() -> None:
         settings = load()
         with shutdown_requested() as shutdown:
             app = create_app(settings, shutdown)
-            # Without a token the app authenticates no request, so only this machine may connect.
-            host = "0.0.0.0" if settings.api_token else "127.0.0.1"  # noqa: S104
-            serve(app, shutdown, threads=settings.web_threads, listen=listen_address(os.environ, host))
+            serve(app, shutdown, threads=settings.web_threads, listen=listen_address(os.environ))
     except DailiesError as error:
         sys.exit(str(error))
 

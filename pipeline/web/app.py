@@ -7,10 +7,12 @@ from threading import Event
 
 import structlog
 from flask import Blueprint, Flask
+from pydantic import SecretStr
 
 from pipeline.batches.job_queue import JobQueue
 from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.batches.service import Service
+from pipeline.domain.api_tokens import Tokens
 from pipeline.domain.callback_tokens import CallbackSigner
 from pipeline.errors import Unreachable
 from pipeline.ledger.ledger import Ledger
@@ -25,8 +27,10 @@ from pipeline.web.callbacks import live_check, receiver, s3_events
 from pipeline.web.callbacks.buffered_counter import BufferedCounter
 from pipeline.web.callbacks.callback_writer import CallbackWriter
 from pipeline.web.dashboard import home
-from pipeline.web.security import authentication, headers, login
-from pipeline.web.security.api_tokens import Tokens
+from pipeline.web.security import headers, login
+from pipeline.web.security.authentication import Authenticator
+from pipeline.web.security.failure_limit import FailureLimit
+from pipeline.web.security.trusted_proxies import TrustedProxies
 
 log = structlog.get_logger()
 
@@ -46,16 +50,17 @@ def create_app(settings: Settings | None = None, shutdown: Event | None = None) 
     _check_schema(service)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    tokens = Tokens(settings.api_token.get_secret_value() if settings.api_token else "")
+    app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]  # as Flask's docs
     request_log.log_requests(app)
-    headers.add_security_headers(app, settings.s3_endpoint, settings.fetch_hosts, skip=receiver.NAME)
+    headers.add_security_headers(app, settings, skip=receiver.NAME)
     error_responses.handle_errors(app)
-    authentication.require_authentication(app, tokens, settings.secret.get_secret_value())
+    authenticator = _authenticator(service)
+    authenticator.add_to(app, settings)
     app.register_blueprint(_callbacks(service))
-    app.register_blueprint(_s3_events(service, tokens))
+    app.register_blueprint(_s3_events(service, authenticator))
     app.register_blueprint(health.blueprint({"redis": service.ledger.check_schema, "s3": partial(_check_s3, service)}))
     app.register_blueprint(_metrics(service))
-    app.register_blueprint(login.blueprint(tokens, service.ledger.login_attempts))
+    app.register_blueprint(login.blueprint(authenticator, service.ledger.sign_in_codes))
     endpoints = _endpoints(service, shutdown or Event())
     app.register_blueprint(endpoints.routes)
     app.register_blueprint(docs_page.blueprint(endpoints))
@@ -71,6 +76,16 @@ def _check_schema(service: Service) -> None:
         log.warning("schema_not_checked", error=str(error))
 
 
+def _authenticator(service: Service) -> Authenticator:
+    ledger, settings = service.ledger, service.settings
+    failures = FailureLimit(ledger.login_attempts, max_waiting=max(1, settings.web_threads // 4))
+    return Authenticator(_tokens(settings.api_token), ledger.sessions, failures)
+
+
+def _tokens(setting: SecretStr | None) -> Tokens:
+    return Tokens(setting.get_secret_value() if setting else "")
+
+
 def _callbacks(service: Service) -> Blueprint:
     secret, redis_url = service.settings.secret.get_secret_value(), service.settings.redis_url
     writer = CallbackWriter(
@@ -83,10 +98,10 @@ def _callbacks(service: Service) -> Blueprint:
     return receiver.blueprint(signer, writer.record, record_check, counter.add)
 
 
-def _s3_events(service: Service, tokens: Tokens) -> Blueprint:
+def _s3_events(service: Service, authenticator: Authenticator) -> Blueprint:
     settings = service.settings
-    events_tokens = Tokens(settings.events_token.get_secret_value() if settings.events_token else "")
-    return s3_events.blueprint([tokens, events_tokens], RuleLoader(settings.triggers), Dispatcher.of(service))
+    tokens = [authenticator.tokens, _tokens(settings.events_token)]
+    return s3_events.blueprint(tokens, authenticator.failures, RuleLoader(settings.triggers), Dispatcher.of(service))
 
 
 def _metrics(service: Service) -> Blueprint:

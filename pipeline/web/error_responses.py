@@ -60,12 +60,18 @@ def wants_html() -> bool:
     return best == "text/html"
 
 
+def error_page(status: int, detail: str, errors: Sequence[Problem] = ()) -> Response:
+    """Return an error as a page. `errors` have their positions in the manifest."""
+    title = HTTPStatus(status).phrase
+    page = render_template("error.html", title=title, status=status, detail=detail, errors=errors[:MAX_ERRORS])
+    return Response(page, status, content_type="text/html; charset=utf-8")
+
+
 def problem(status: int, detail: str, errors: Sequence[Problem] = ()) -> Response:
     """Return an error as a response. `errors` have their positions in the manifest."""
-    title = HTTPStatus(status).phrase
     if wants_html():
-        page = render_template("error.html", title=title, status=status, detail=detail, errors=errors[:MAX_ERRORS])
-        return Response(page, status, content_type="text/html; charset=utf-8")
+        return error_page(status, detail, errors)
+    title = HTTPStatus(status).phrase
     document: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     if errors:
         document["errors"] = [

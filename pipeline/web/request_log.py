@@ -20,7 +20,7 @@ def log_requests(app: Flask) -> None:
     @app.after_request
     def finish(response: Response) -> Response:
         who = g.get("who")
-        if who is not None or response.status_code in (401, 403):
+        if who is not None or response.status_code in (401, 403, 429):
             log.info(
                 "request",
                 method=request.method,

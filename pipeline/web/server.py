@@ -48,10 +48,7 @@ def serve(app: Flask, shutdown: Event, *, threads: int, listen: Mapping[str, obj
         max_request_header_size=MAX_HEADER_BYTES,
         max_request_body_size=MAX_BODY_BYTES,
         asyncore_use_poll=True,
-        # A proxy on this machine may say that the client used TLS. All other headers of proxies reach the app: it
-        # refuses them where only this machine may connect.
-        trusted_proxy="127.0.0.1",
-        trusted_proxy_headers={"x-forwarded-proto"},
+        # The app reads the headers of PIPELINE_TRUSTED_PROXIES: waitress knows one address of a proxy, not networks.
         clear_untrusted_proxy_headers=False,
         log_socket_errors=False,
         ident=None,
@@ -64,14 +61,14 @@ def serve(app: Flask, shutdown: Event, *, threads: int, listen: Mapping[str, obj
     _drain(server)
 
 
-def listen_address(environ: Mapping[str, str], host: str) -> dict[str, object]:
-    """Return where to listen: the inherited socket LISTEN_FD, else `host` and PORT (default 8000).
+def listen_address(environ: Mapping[str, str]) -> dict[str, object]:
+    """Return where to listen: the inherited socket LISTEN_FD, else PORT (default 8000) on every address.
 
     `dailies up` opens the socket, so that callbacks wait in its backlog while the web process restarts.
     """
     if fd := environ.get("LISTEN_FD"):
         return {"sockets": [socket(fileno=int(fd))]}
-    return {"listen": f"{host}:{environ.get('PORT', '8000')}"}
+    return {"listen": f"0.0.0.0:{environ.get('PORT', '8000')}"}
 
 
 def _run(server: Any, shutdown: Event) -> None:

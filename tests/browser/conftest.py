@@ -8,7 +8,8 @@ from importlib.resources import files
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect, sync_playwright
 from support.browser import NoBrowser, launch
-from support.browser_app import BrowserApp, PageErrors, sign_in
+from support.browser_app import BrowserApp, PageErrors
+from support.processes import QUICK
 
 MAX_WAIT_MS = 60_000
 expect.set_options(timeout=MAX_WAIT_MS)
@@ -16,7 +17,10 @@ expect.set_options(timeout=MAX_WAIT_MS)
 
 @pytest.fixture(scope="session")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserApp]:
-    app = BrowserApp(tmp_path_factory.mktemp("up"))
+    folder = tmp_path_factory.mktemp("up")
+    schedules = folder / "schedules.yaml"
+    schedules.write_text("schedules: []\n")
+    app = BrowserApp(folder, {**QUICK, "PIPELINE_SCHEDULES": str(schedules)})
     try:
         app.start()
         yield app
@@ -44,7 +48,7 @@ def seen() -> PageErrors:
 def cookies(browser: Browser, up: BrowserApp) -> StorageState:
     """The cookies of a signed-in session."""
     context = browser.new_context(base_url=up.url)
-    sign_in(context.new_page())
+    context.new_page().goto(up.sign_in_address())
     state = context.storage_state()
     context.close()
     return state

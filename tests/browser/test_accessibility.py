@@ -36,7 +36,7 @@ def test_no_page_has_accessibility_violations(
     page = context.new_page()
     page.goto("/login")
     assert violations(page, axe) == []
-    sign_in(page)
+    sign_in(page, up.token)
     expect(page.get_by_role("heading", name="Batches", exact=True)).to_be_visible()
     assert violations(page, axe) == []
     page.goto(f"/batches/{batch_id}")

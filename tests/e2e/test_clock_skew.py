@@ -178,5 +178,6 @@ def test_an_account_without_balance_is_shown_in_status_and_metrics_and_no_item_f
 
 
 def metrics(up: Up) -> str:
-    with urllib.request.urlopen(f"{up.url}/metrics", timeout=30) as response:
+    request = urllib.request.Request(f"{up.url}/metrics", headers=up.bearer())
+    with urllib.request.urlopen(request, timeout=30) as response:
         return str(response.read().decode())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.access import BEARER, TOKEN
 from support.processes import PIPELINE, ROOT, answers, bare_environment, s3_environment, until
 
 from pipeline.domain.callback_tokens import CallbackSigner, RunId
@@ -74,7 +75,9 @@ class Web:
         with closing(connection):
             with suppress(BrokenPipeError, ConnectionResetError):
                 # The server has responded and does not read the rest.
-                connection.request("POST", path, body, dict(headers or {}), encode_chunked=not isinstance(body, bytes))
+                connection.request(
+                    "POST", path, body, {**BEARER, **(headers or {})}, encode_chunked=not isinstance(body, bytes)
+                )
             response = connection.getresponse()
             return response.status, response.read()
 
@@ -94,6 +97,7 @@ def web(tmp_path_factory: pytest.TempPathFactory, valkey: str, s3_server: S3Env)
         "REDIS_URL": valkey,
         "PIPELINE_OUTPUT": f"s3://{s3_server.bucket}/hostile/",
         "PIPELINE_SECRET": SECRET,
+        "PIPELINE_API_TOKEN": TOKEN,
         "PORT": str(port),
     }
     with (folder / "web.log").open("wb") as log:

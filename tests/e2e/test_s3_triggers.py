@@ -104,7 +104,8 @@ def notify(up: Up, uri: str) -> None:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     s3_object = {"bucket": {"name": bucket}, "object": {"key": key.replace("/", "%2F")}}
     body = json.dumps({"Records": [{"eventName": "s3:ObjectCreated:Put", "s3": s3_object}]}).encode()
-    request = urllib.request.Request(f"{up.url}/events/s3", data=body, headers={"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json", **up.bearer()}
+    request = urllib.request.Request(f"{up.url}/events/s3", data=body, headers=headers)
     with urllib.request.urlopen(request, timeout=30) as response:
         assert response.status == 200
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
+from support.access import BEARER, TOKEN
 from support.ledger_fixtures import CANCELLED, FAILED, RUNNING, SUBMITTING, claims, dues, running, succeed
 from werkzeug.test import TestResponse
 
@@ -20,7 +21,6 @@ from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
 from pipeline.web import create_app
 
-TOKEN = "a-token-of-the-tests"
 PORTRAIT = Path("config/samples/portrait.jpg")
 
 
@@ -39,7 +39,7 @@ def settings(redis_url: str, s3_server: S3Env, storage: Storage, bucket: str) ->
 @pytest.fixture
 def client(settings: Settings) -> FlaskClient:
     client = create_app(settings).test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {TOKEN}"
+    client.environ_base["HTTP_AUTHORIZATION"] = BEARER["Authorization"]
     return client
 
 
@@ -295,7 +295,7 @@ def test_an_image_that_is_too_large_is_not_stored(client: FlaskClient) -> None:
 def test_without_redis_the_api_returns_503_and_no_secret(settings: Settings) -> None:
     lost = settings.model_copy(update={"redis_url": "redis://:a-redis-password@127.0.0.1:1/0"})
     client = create_app(lost).test_client()
-    response = client.get("/api/v1/batches", headers={"Authorization": f"Bearer {TOKEN}"})
+    response = client.get("/api/v1/batches", headers=BEARER)
     assert response.status_code == 503
     assert "a-redis-password" not in response.text
     assert response.headers["Retry-After"]

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import pytest
 import urllib3
+from support.access import BEARER, TOKEN
 from support.ledger_fixtures import a_batch, running
 from support.waiting import WaitFor
 
@@ -23,8 +24,6 @@ from pipeline.domain.states import BatchState
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
 
-TOKEN = "a-token-of-the-tests"
-BEARER = {"Authorization": f"Bearer {TOKEN}"}
 THREADS = 4
 EVENTS = "/api/v1/batches/b/events"
 

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
+from support.access import BEARER, TOKEN
 from support.ledger_fixtures import COLLECTING, FAILED, RUNNING, SUCCEEDED, a_batch, dues, running, succeed
 
 from pipeline.batches.job_queue import QUEUE, Job
@@ -26,7 +27,6 @@ from pipeline.triggers.store import TriggerStore
 from pipeline.web import create_app
 from pipeline.web.dashboard.batch_page import PAGE_SIZE
 
-TOKEN = "a-token-of-the-tests"
 HOSTILE = "<script>alert(1)</script>\"'& \u202e🎬 مرحبا"
 
 
@@ -40,7 +40,7 @@ def client(redis_url: str, storage: Storage, tmp_path: Path) -> FlaskClient:
         triggers=tmp_path / "triggers.yaml",
     )
     client = create_app(settings).test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {TOKEN}"
+    client.environ_base["HTTP_AUTHORIZATION"] = BEARER["Authorization"]
     return client
 
 

@@ -40,7 +40,7 @@ def _service(
         "AWS_ENDPOINT_URL_S3": s3_server.endpoint,
         "PIPELINE_OUTPUT": bucket,
         "PIPELINE_SECRET": "planted-secret",
-        "PIPELINE_API_TOKEN": "planted-token",
+        "PIPELINE_API_TOKEN": "planted-token-of-the-api",
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -74,6 +74,14 @@ def test_a_correct_configuration_has_no_problems(
     monkeypatch.setenv("PIPELINE_PUBLIC_URL", receiver)
     assert problems(0) == {}
     assert list(storage.list(bucket)) == []
+
+
+def test_without_a_token_it_says_that_only_callbacks_and_health_checks_are_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PIPELINE_API_TOKEN")
+    output = CliRunner().invoke(main, ["doctor"]).output
+    assert "PIPELINE_API_TOKEN is not set: the web process serves callbacks and health checks only." in output
 
 
 def test_if_redis_is_unavailable_the_other_checks_still_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
+from support.access import BEARER, TOKEN
 from support.ledger_fixtures import PENDING, RUNNING, SUBMITTING, SUCCEEDED, a_batch, claims, dues, running, succeed
 from support.processes import ROOT
 from support.waiting import WaitFor
@@ -23,14 +24,13 @@ from pipeline.ledger.records import Counted
 from pipeline.settings import Settings
 from pipeline.web import create_app
 
-TOKEN = "a-token-of-the-tests"
 Sample = dict[tuple[str, str], float]
 
 
 @pytest.fixture
 def client(redis_url: str) -> FlaskClient:
     client = create_app(Settings(redis_url=redis_url, api_token=SecretStr(TOKEN))).test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {TOKEN}"
+    client.environ_base["HTTP_AUTHORIZATION"] = BEARER["Authorization"]
     return client
 
 

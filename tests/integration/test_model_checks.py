@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 from pydantic import SecretStr
+from support.access import BEARER, TOKEN
 from support.inbox import Inbox
 from support.model_schemas import IMAGE, MODEL, PROMPT, RATIO, SECONDS, a_tool
 from support.schedule_folder import BEFORE, MIDNIGHT, ScheduleFolder
@@ -155,12 +156,12 @@ def client(redis_url: str, s3_server: S3Env, storage: Storage, bucket: str) -> F
             "s3_endpoint": s3_server.endpoint,
             "output": bucket,
             "secret": "s",
-            "api_token": "token",
+            "api_token": TOKEN,
             "wiro_api_key": "a-key",
         }
     )
     client = create_app(settings).test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = "Bearer token"
+    client.environ_base["HTTP_AUTHORIZATION"] = BEARER["Authorization"]
     return client
 
 

@@ -11,15 +11,16 @@ from flask import Flask
 from hypothesis import settings
 from pydantic import SecretStr
 from schemathesis.config import SchemathesisConfig
+from support.access import BEARER, TOKEN
 from support.ledger_fixtures import a_batch, dues, running, succeed
 
+from pipeline.ledger import login_attempts
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
 from pipeline.settings import Settings
 from pipeline.web import create_app
+from pipeline.web.security import failure_limit
 
-TOKEN = "a-token-of-the-tests"
-BEARER = {"Authorization": f"Bearer {TOKEN}"}
 CONFIG = {
     "headers": BEARER,
     "parameters": {"path.batch_id": "b", "path.item_id": "i0"},
@@ -60,6 +61,9 @@ def _served(valkey: str, s3_server: S3Env) -> Iterator[None]:
         patch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
         patch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        # The cases have many wrong tokens, and each must be refused with 401.
+        patch.setattr(login_attempts, "MAX_FAILURES", 10**9)
+        patch.setattr(failure_limit, "DELAY_S", 0)
         output = f"s3://{s3_server.bucket}/openapi/"
         served.app = an_app(redis_url=valkey, s3_endpoint=s3_server.endpoint, output=output)
         yield

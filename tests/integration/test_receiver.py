@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
+from support.access import TOKEN
 from support.ledger_fixtures import a_batch, dues, running
 
 from pipeline.batches.job_queue import Job, JobQueue
@@ -29,7 +30,7 @@ TASK = {"id": "2221", "status": "task_postprocess_end", "pexit": "0"}
 
 def a_client(redis_url: str, secret: str = SECRET) -> FlaskClient:
     # The vendor does not have the API token.
-    settings = Settings(redis_url=redis_url, secret=SecretStr(secret), api_token=SecretStr("a-token-of-the-tests"))
+    settings = Settings(redis_url=redis_url, secret=SecretStr(secret), api_token=SecretStr(TOKEN))
     return create_app(settings).test_client()
 
 

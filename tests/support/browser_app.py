@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,32 @@ import pytest
 import urllib3
 from playwright.sync_api import ConsoleMessage, Locator, Page
 
-from support.processes import QUICK, ROOT, Up
+from support.processes import ROOT, Up
 
 SAMPLES = ROOT / "config/samples"
-TOKEN = "a-token-of-the-tests"
 
 
 class BrowserApp(Up):
-    """A service with an API token, and requests to its API."""
+    """A service that made its API token itself, and requests to its API."""
 
-    def __init__(self, state: Path) -> None:
-        super().__init__(state, {**QUICK, "PIPELINE_API_TOKEN": TOKEN}, workers=1)
+    def __init__(self, state: Path, environment: Mapping[str, str]) -> None:
+        super().__init__(state, environment, workers=1)
 
     def request(self, method: str, path: str, body: bytes = b"", content_type: str = "application/yaml") -> Any:
         """Send a request to the API. Return the JSON of the response."""
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": content_type}
+        headers = {**self.bearer(), "Content-Type": content_type}
         response = urllib3.request(method, self.url + path, body=body or None, headers=headers, timeout=30)
         assert response.status < 300, response.data.decode()
         return json.loads(response.data)
 
+    def upload(self) -> str:
+        """Upload an image. Return its URI."""
+        image = (SAMPLES / "portrait.jpg").read_bytes()
+        return str(self.request("POST", "/api/v1/inputs", image, "image/jpeg")["uri"])
+
     def submit(self, name: str, prompts: list[str]) -> str:
         """Submit a batch of one image with these prompts, one attempt each. Return its id."""
-        image = (SAMPLES / "portrait.jpg").read_bytes()
-        uri = self.request("POST", "/api/v1/inputs", image, "image/jpeg")["uri"]
+        uri = self.upload()
         items = [{"id": f"take-{n}", "image": uri, "prompt": prompt} for n, prompt in enumerate(prompts, 1)]
         manifest = {"version": 1, "name": name, "limits": {"attempts": 1}, "items": items}
         return str(self.request("POST", "/api/v1/batches", json.dumps(manifest).encode())["id"])
@@ -56,7 +60,7 @@ class PageErrors:
             self.errors.append(f"{message.text} ({message.location.get('url')})")
 
 
-def sign_in(page: Page, token: str = TOKEN) -> None:
+def sign_in(page: Page, token: str) -> None:
     """Sign in with a token."""
     page.goto("/login")
     page.get_by_label("Access token").fill(token)

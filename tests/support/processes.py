@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 from pipeline.local.servers import HOST, S3Env, free_ports, running_valkey
 from pipeline.storage.s3 import Storage
+from support.access import bearer, token_of
 
 ROOT = Path(__file__).parents[2]
 QUICK = {
@@ -99,15 +101,27 @@ class Up:
             self.process = subprocess.Popen(
                 [*command, "--workers", str(self.workers)], cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
-        # The log first: after a SIGKILL the web process of the previous run may still respond for a moment.
-        until(lambda: b"Ready when" in (self.state / "up.log").read_bytes()[log_start:], "`up` to start all processes")
-        until(lambda: answers(f"{self.url}/readyz"), "/readyz to return 200")
+        # Not /readyz: after a SIGKILL the web process of the previous run may still respond for a moment.
+        until(lambda: b"\nReady" in (self.state / "up.log").read_bytes()[log_start:], "`up` to be ready")
 
     def stop(self) -> int:
         """Send SIGTERM. Return the exit code."""
         assert self.process
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(180)
+
+    @property
+    def token(self) -> str:
+        """The API token."""
+        return token_of(self.state)
+
+    def bearer(self) -> dict[str, str]:
+        """Return the headers of a request that the service accepts."""
+        return bearer(self.token)
+
+    def sign_in_address(self) -> str:
+        """Return the address that the last start printed."""
+        return str(re.findall(r"^Open (\S+)$", (self.state / "up.log").read_text(), re.M)[-1])
 
     def run(self, *args: str, code: int = 0, timeout_s: float = 600) -> str:
         """Run another command for the same state and check that it exits with `code`. Return its stdout."""

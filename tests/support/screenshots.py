@@ -46,11 +46,12 @@ def main() -> None:
             service.reviews.review(
                 batch_id, second, Review("rejected", "Slower, please: she should arrive at the end.")
             )
-            address = next(where for what, where in stack.places if what == "Web").partition(" ")[0].rstrip("/")
-            until(lambda: page.request.get(f"{address}/readyz").ok, "the pages")
-            page.goto(f"{address}/batches/{batch_id}")
+            until(stack.is_ready, "the pages")
+            page.goto(stack.address)
+            home = page.url
+            page.goto(f"{home}batches/{batch_id}")
             save(page, "batch")
-            page.goto(address)
+            page.goto(home)
             expect(page.get_by_role("heading", name="Batches", exact=True)).to_be_visible()
             save(page, "dashboard")
         browser.close()

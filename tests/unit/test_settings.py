@@ -72,3 +72,14 @@ def test_the_shipped_file_shows_every_default_and_changes_none(tmp_path: Path) -
     assert load({}, file).model_dump() == load({}, NOWHERE).model_dump()
     ours = {name for name in Settings.model_fields if environment_name(name).startswith("PIPELINE_")}
     assert {line.partition(":")[0] for line in shown} == {name for name in ours if not name.endswith(SECRETS)}
+
+
+def test_trusted_proxies_are_addresses_and_networks() -> None:
+    settings = load({"PIPELINE_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1,2001:db8::/32"}, NOWHERE)
+    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"]
+
+
+@pytest.mark.parametrize("text", ["proxy.example", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/8;192.0.2.1", "*"])
+def test_an_invalid_trusted_proxy_is_reported(text: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"PIPELINE_TRUSTED_PROXIES: .*CIDR"):
+        load({"PIPELINE_TRUSTED_PROXIES": text}, NOWHERE)

@@ -7,25 +7,34 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.options import data_folder_option
 from pipeline.domain.results import results_uri
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.local.stack import Stack
+
+_NEXT = """
+Try it with your own images (in the sandbox, as long as WIRO_API_KEY is not set):
+  {python} -m pipeline up --state {state}
+Open the address that it prints, choose New batch, drop images, type prompts."""
+
 
 @click.command("demo")
+@click.option("--keep", is_flag=True, help="Keep the service running afterwards, until SIGTERM or Ctrl-C.")
 @data_folder_option("var/demo")
-def command(state: Path) -> None:
+def command(keep: bool, state: Path) -> None:
     """Run the service with a sandbox in place of Wiro, submit the sample manifest, show the results.
 
     No request leaves this machine and nothing is paid, whatever is configured.
     """
     import signal
 
-    from pipeline.batches.service import Service
-    from pipeline.cli.commands.items import print_rows
-    from pipeline.cli.progress import follow
     from pipeline.cli.terminal import console
     from pipeline.local import demo
     from pipeline.local.stack import running
@@ -35,32 +44,54 @@ def command(state: Path) -> None:
     out = console()
     signal.signal(signal.SIGTERM, _interrupt)
     with running(state, port=None, workers=2, environ=demo.environment(os.environ)) as stack, demo.polled(stack):
-        for name, address in stack.places:
-            click.echo(f"{name:<7} {address}")
-        _replace_environment(stack.environment)
-        app = Service.connect(stack.settings)
-        batch_id = demo.submit(stack, app)
-        batch = follow(app.ledger, batch_id, out)
-        click.echo()
-        print_rows(app.ledger.items.stream(batch_id))
-        gallery = demo.download_results(app, batch, state / "results" / batch_id)
-        is_expected = demo.ended_as_expected(app, batch_id)
-        click.echo(f"\nResults {results_uri(batch)}")
-        click.echo(f"Gallery file://{gallery.absolute()}  (open it in a browser)")
-        if is_expected:
-            click.echo(
-                f"{batch.counts['succeeded']} succeeded, {batch.counts['failed']} failed as expected: "
-                "the item blooper shows how a failure looks."
-            )
+        click.echo(f"Open    {stack.address}")
+        is_expected = _run_sample(stack, state, out)
+        if keep:
+            _wait(stack.address)
     if not is_expected:
         raise SystemExit(1)
+    if not keep:
+        click.echo(_NEXT.format(python=_shown_python(), state=state))
+
+
+def _run_sample(stack: Stack, state: Path, out: Console) -> bool:
+    """Run the sample batch and show its results. Return whether it ended as expected."""
+    from pipeline.batches.service import Service
+    from pipeline.cli.commands.items import print_rows
+    from pipeline.cli.progress import follow
+    from pipeline.local import demo
+
+    _replace_environment(stack.environment)
+    app = Service.connect(stack.settings)
+    batch_id = demo.submit(stack, app)
+    batch = follow(app.ledger, batch_id, out)
+    click.echo()
+    print_rows(app.ledger.items.stream(batch_id))
+    gallery = demo.download_results(app, batch, state / "results" / batch_id)
+    is_expected = demo.ended_as_expected(app, batch_id)
+    click.echo(f"\nResults {results_uri(batch)}")
+    click.echo(f"Gallery file://{gallery.absolute()}  (open it in a browser)")
+    if is_expected:
+        click.echo(
+            f"{batch.counts['succeeded']} succeeded, {batch.counts['failed']} failed as expected: "
+            "the item blooper shows how a failure looks."
+        )
+    return is_expected
+
+
+def _wait(address: str) -> None:
+    """Wait for SIGTERM or Ctrl-C."""
+    from pipeline.shutdown import shutdown_requested
+
+    with shutdown_requested() as shutdown:
+        click.echo(f"Open    {address}\nThe service keeps running. Ctrl-C or SIGTERM stops it.")
+        shutdown.wait()
+
+
+def _shown_python() -> Path:
+    """Return the path of this Python as the user types it."""
     python = Path(sys.executable)
-    shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
-    click.echo(
-        "\nTry it with your own images (in the sandbox, as long as WIRO_API_KEY is not set):\n"
-        f"  {shown} -m pipeline up --state {state}\n"
-        "Open the address that it prints, choose New batch, drop images, type prompts."
-    )
+    return python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
 
 
 def _replace_environment(environment: Mapping[str, str]) -> None:

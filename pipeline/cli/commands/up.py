@@ -19,6 +19,9 @@ def command(port: int | None, workers: int, state: Path) -> None:
 
     Embedded servers replace what is not configured: Valkey without REDIS_URL, SeaweedFS without PIPELINE_OUTPUT, the
     sandbox without WIRO_API_KEY. Started again with the same --state, the service continues its batches.
+
+    Prints an address that signs a browser in, once, and "Ready" when the service is. Without PIPELINE_API_TOKEN a token
+    is made, kept in the file api-token under --state, and only this machine can connect.
     """
     from pipeline.local.stack import running
     from pipeline.observability import logging
@@ -26,9 +29,11 @@ def command(port: int | None, workers: int, state: Path) -> None:
 
     logging.configure()
     with shutdown_requested() as shutdown, running(state, port=port, workers=workers, environ=os.environ) as stack:
-        for name, address in stack.places:
-            click.echo(f"{name:<7} {address}")
-        click.echo("Ready when /readyz returns 200. Ctrl-C or SIGTERM stops all processes.")
+        click.echo(f"Open {stack.address}")
+        is_ready = False
         while not shutdown.wait(0.2):
             stack.supervisor.poll()
+            if not is_ready and (is_ready := stack.is_ready()):
+                embedded = f" Embedded: {', '.join(stack.embedded)}." if stack.embedded else ""
+                click.echo(f"Ready.{embedded} Data and logs: {state}. Ctrl-C or SIGTERM stops all processes.")
         click.echo("Stopping: running jobs finish first.")

@@ -14,7 +14,7 @@ from pipeline.web.api.endpoints import JSON, Endpoint, Header
 from pipeline.web.api.schemas import BATCH_ID, ProblemDocument
 
 _REF = "#/components/schemas/{model}"
-_ALWAYS = (401, 403, 503)
+_ALWAYS = (401, 403, 429, 503)
 _NAMES = {
     "batch_id": {"type": "string", "pattern": BATCH_ID},
     "item_id": {"type": "string", "minLength": 1, "maxLength": 128},

@@ -8,41 +8,43 @@ a rule names its topic. The response is 200 when the message is handled. After a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, RequestEntityTooLarge, Unauthorized
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, Unauthorized
 
+from pipeline.domain.api_tokens import Tokens
 from pipeline.triggers import sns
 from pipeline.triggers.dispatch import Dispatcher
 from pipeline.triggers.events import NotAnEvent, as_object, events_of
 from pipeline.triggers.rule import Rule, Source
 from pipeline.triggers.rule_loader import RuleLoader
-from pipeline.web.security.api_tokens import Tokens
-from pipeline.web.security.authentication import open_to_all, require_local_client
+from pipeline.web.security.authentication import checks_access_itself
+from pipeline.web.security.failure_limit import FailureLimit
 
 log = structlog.get_logger()
 
 MAX_EVENT_BYTES = 1024 * 1024
 
 
-def blueprint(tokens: Sequence[Tokens], loader: RuleLoader, dispatcher: Dispatcher) -> Blueprint:
-    """Return the route. A sender needs one of `tokens`; without any token, only this machine may send events."""
+def blueprint(
+    tokens: Sequence[Tokens], failures: FailureLimit, loader: RuleLoader, dispatcher: Dispatcher
+) -> Blueprint:
+    """Return the route. A sender needs one of `tokens`, or the signature of SNS. `failures` limits wrong tokens."""
     routes = Blueprint("s3_events", __name__)
-    accepted = [some for some in tokens if some]
     verifier = sns.Verifier(sns.fetch)
 
     @routes.post("/events/s3")
-    @open_to_all
+    @checks_access_itself
     def s3() -> Response:
         rules = [rule for rule in loader.rules() if rule.source is Source.PUSH]
-        refusal = _refusal(accepted)
-        if refusal and "x-amz-sns-message-type" not in request.headers:
-            raise refusal
+        has_token = any(some.holder(text) for some in tokens for text in _credentials())
+        if not has_token and "x-amz-sns-message-type" not in request.headers:
+            _refuse("Send the token of PIPELINE_EVENTS_TOKEN as a bearer token or in `x-api-key`.", failures)
         message = _message()
-        if refusal:
-            _check_signature(message, rules, verifier)
+        if not has_token and (error := _signature_error(message, rules, verifier)):
+            _refuse(error, failures)
         if message.get("Type") == "SubscriptionConfirmation":
             _confirm(message, verifier)
         elif message.get("Type") != "UnsubscribeConfirmation":
@@ -52,23 +54,19 @@ def blueprint(tokens: Sequence[Tokens], loader: RuleLoader, dispatcher: Dispatch
     return routes
 
 
-def _refusal(accepted: Sequence[Tokens]) -> HTTPException | None:
-    """Return None if the request is authenticated, else the error to raise."""
-    if not accepted:
-        try:
-            require_local_client()
-        except Forbidden as error:
-            return error
-        return None
-    if any(tokens.holder(text) for tokens in accepted for text in _credentials() if text):
-        return None
-    return Unauthorized("Send the token of PIPELINE_EVENTS_TOKEN as a bearer token or in `x-api-key`.")
+def _refuse(reason: str, failures: FailureLimit) -> NoReturn:
+    """Raise Unauthorized for a request without a valid token; TooManyRequests after too many wrong tokens."""
+    if wrong := _credentials():
+        failures.refuse(wrong[0], reason)
+    raise Unauthorized(reason)
 
 
-def _credentials() -> Sequence[str]:
+def _credentials() -> list[str]:
+    """Return what of the request may be a token."""
     whole = request.headers.get("Authorization", "")
     password = request.authorization.password if request.authorization else None
-    return [request.headers.get("x-api-key", ""), whole, whole.partition(" ")[2].strip(), password or ""]
+    texts = [request.headers.get("x-api-key", ""), whole, whole.partition(" ")[2].strip(), password or ""]
+    return [text for text in texts if text]
 
 
 def _message() -> Mapping[str, Any]:
@@ -81,17 +79,18 @@ def _message() -> Mapping[str, Any]:
         raise RequestEntityTooLarge(f"The message is too long. The limit is {MAX_EVENT_BYTES:,} bytes.") from None
 
 
-def _check_signature(message: Mapping[str, Any], rules: Sequence[Rule], verifier: sns.Verifier) -> None:
-    """Raise Unauthorized unless a rule names the topic of the message and SNS has signed it."""
+def _signature_error(message: Mapping[str, Any], rules: Sequence[Rule], verifier: sns.Verifier) -> str | None:
+    """Return None if a rule names the topic of the message and SNS has signed it, else what is wrong."""
     topic = message.get("TopicArn")
     if not any(rule.topic_arn == topic for rule in rules if rule.topic_arn):
         log.warning("sns_topic_unknown", topic=topic if isinstance(topic, str) else None)
-        raise Unauthorized("No trigger has the topic of this message. Set its `topic_arn` in triggers.yaml.")
+        return "No trigger has the topic of this message. Set its `topic_arn` in triggers.yaml."
     try:
         verifier.verify(message)
     except sns.NotSigned as error:
         log.warning("sns_signature_invalid", topic=topic, error=str(error))
-        raise Unauthorized(str(error)) from None
+        return str(error)
+    return None
 
 
 def _confirm(message: Mapping[str, Any], verifier: sns.Verifier) -> None:

@@ -1,6 +1,7 @@
-"""Authentication by bearer token or session. Without any token, only this machine may send requests.
+"""Authentication by bearer token or session.
 
-Every route needs authentication unless its view has `@open_to_all`.
+Every route needs authentication unless its view has `@open_to_all` or `@checks_access_itself`. Without a configured
+token only views with `@open_to_all` are served: there is no access without a token, from no address.
 """
 
 from __future__ import annotations
@@ -8,24 +9,30 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable
-from datetime import timedelta
-from ipaddress import ip_address
+from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
+import structlog
 from flask import Flask, Request, current_app, g, redirect, request, session, url_for
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
-from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
+from werkzeug.exceptions import Forbidden, ServiceUnavailable, Unauthorized
 from werkzeug.wrappers import Response as AnyResponse
 
-from pipeline.web.error_responses import wants_html
-from pipeline.web.security.api_tokens import Tokens
+from pipeline.domain.api_tokens import Tokens
+from pipeline.ledger.sessions import LIFETIME, SessionStore
+from pipeline.settings import Settings
+from pipeline.web.error_responses import error_page, wants_html
+from pipeline.web.security.failure_limit import FailureLimit
 
-SESSION_LIFETIME = timedelta(hours=12)
+log = structlog.get_logger()
+
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "X-CSRF-Token"
+CLOSED = (
+    "PIPELINE_API_TOKEN is not set, so this service answers callbacks and health checks only. Set it to a token of 16 "
+    "characters or more and restart the web process."
+)
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -37,28 +44,90 @@ def open_to_all(view: View) -> View:
     return view
 
 
-def require_authentication(app: Flask, tokens: Tokens, secret: str) -> None:
-    """Authenticate every request of `app` by `tokens`, and add sessions signed with the keys of `secret`."""
-    keys = _session_keys(secret)
-    app.config.update(
-        SECRET_KEY=keys[0],
-        SECRET_KEY_FALLBACKS=keys[1:],
-        PERMANENT_SESSION_LIFETIME=SESSION_LIFETIME,
-        SESSION_COOKIE_NAME="dailies",
-        SESSION_COOKIE_HTTPONLY=True,
-        SESSION_COOKIE_SAMESITE="Strict",
-        SESSION_REFRESH_EACH_REQUEST=False,
-    )
-    app.session_interface = _Sessions()
-    app.before_request(lambda: _authenticate(tokens))
-    app.context_processor(lambda: {"csrf_token": csrf_token, "who": g.get("who")})
+def checks_access_itself(view: View) -> View:
+    """Mark a view that authenticates its requests, or signs users in. It is not served without a configured token."""
+    view.checks_access_itself = True  # type: ignore[attr-defined]  # functions take attributes
+    return view
 
 
-def start_session(mark: str) -> None:
-    """Start a session for the holder of the token with this `mark`."""
-    session.clear()
-    session.permanent = True
-    session["token"] = mark
+@dataclass(frozen=True)
+class Authenticator:
+    """Authenticates requests by `tokens` and `sessions`. `failures` limits the guesses of tokens."""
+
+    tokens: Tokens
+    sessions: SessionStore
+    failures: FailureLimit
+
+    def add_to(self, app: Flask, settings: Settings) -> None:
+        """Authenticate every request of `app`."""
+        keys = _session_keys(settings.secret.get_secret_value())
+        app.config.update(
+            SECRET_KEY=keys[0],
+            SECRET_KEY_FALLBACKS=keys[1:],
+            PERMANENT_SESSION_LIFETIME=LIFETIME,
+            # Browsers accept `__Host-` cookies from https sites, and from this machine (docs/dashboard.md).
+            SESSION_COOKIE_NAME="__Host-dailies" if settings.is_https else "dailies",
+            SESSION_COOKIE_SECURE=settings.is_https,
+            SESSION_COOKIE_HTTPONLY=True,
+            SESSION_COOKIE_SAMESITE="Strict",
+            SESSION_REFRESH_EACH_REQUEST=False,
+        )
+        app.session_interface = _Sessions()
+        app.before_request(self._authenticate)
+        app.context_processor(lambda: {"csrf_token": csrf_token, "who": g.get("who")})
+        if not self.tokens:
+            log.warning("api_token_missing", message=CLOSED)
+
+    def start_session(self, mark: str) -> None:
+        """Start a session for the holder of the token with this `mark`."""
+        session_id = self.sessions.start(mark)
+        self.end_session()
+        session.permanent = True
+        session["id"] = session_id
+
+    def end_session(self) -> None:
+        """End the session of this request, if there is one, in the ledger and in the browser."""
+        if session_id := session.get("id"):
+            self.sessions.end(str(session_id))
+        session.clear()
+
+    def session_holder(self) -> str | None:
+        """Return the name of the holder of the token that started the session of this request."""
+        session_id = session.get("id")
+        mark = self.sessions.mark(str(session_id)) if session_id else None
+        return self.tokens.holder_of_mark(mark) if mark else None
+
+    def _authenticate(self) -> AnyResponse | None:
+        view = current_app.view_functions.get(request.endpoint or "")
+        if getattr(view, "is_open_to_all", False) or request.endpoint == "static":
+            return None
+        if not self.tokens:
+            if request.path == "/":
+                return error_page(503, CLOSED)
+            raise ServiceUnavailable(CLOSED)
+        if getattr(view, "checks_access_itself", False):
+            return None
+        try:
+            g.who = self._user()
+        except Unauthorized:
+            if request.method == "GET" and wants_html() and "Authorization" not in request.headers:
+                return redirect(url_for("login.form", next=request.full_path.rstrip("?")), 303)
+            raise
+        return None
+
+    def _user(self) -> str:
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        if token:
+            holder = self.tokens.holder(token.strip()) if kind.lower() == "bearer" else None
+            if holder is None:
+                self.failures.refuse(token, "The bearer token is wrong. Send a token of PIPELINE_API_TOKEN.")
+            return holder
+        holder = self.session_holder()
+        if holder is None:
+            raise Unauthorized("Send `Authorization: Bearer TOKEN` with the token of PIPELINE_API_TOKEN.")
+        if request.method not in _SAFE:
+            check_csrf()
+        return holder
 
 
 def csrf_token() -> str:
@@ -69,7 +138,10 @@ def csrf_token() -> str:
 
 
 def check_csrf() -> None:
-    """Raise Forbidden unless the request has the CSRF token of its session."""
+    """Raise Forbidden unless the request has the CSRF token of its session.
+
+    The headers Origin and Referer are not checked: with the Referrer-Policy of our pages, browsers send `Origin: null`.
+    """
     token = request.headers.get(CSRF_HEADER, "")
     if not token and request.mimetype in _FORMS:
         token = request.form.get(CSRF_FIELD, "")
@@ -85,74 +157,10 @@ class _Sessions(SecureCookieSessionInterface):
         return super().open_session(app, request) if "HTTP_COOKIE" in request.environ else self.session_class()
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        return request.is_secure
+        return super().get_cookie_secure(app) or request.is_secure
 
 
 def _session_keys(secret: str) -> list[str]:
     """Return the keys in PIPELINE_SECRET. Without one, sessions end when this process exits."""
     keys = [key.strip() for key in secret.split(",") if key.strip()]
     return keys or [secrets.token_hex(32)]
-
-
-def _authenticate(tokens: Tokens) -> AnyResponse | None:
-    view = current_app.view_functions.get(request.endpoint or "")
-    if getattr(view, "is_open_to_all", False) or request.endpoint == "static":
-        return None
-    try:
-        g.who = _user(tokens)
-    except HTTPException:
-        if request.method == "GET" and wants_html() and tokens:
-            return redirect(url_for("login.form", next=request.full_path.rstrip("?")), 303)
-        raise
-    return None
-
-
-def _user(tokens: Tokens) -> str:
-    if not tokens:
-        return require_local_client()
-    kind, _, token = request.headers.get("Authorization", "").partition(" ")
-    if token:
-        holder = tokens.holder(token.strip()) if kind.lower() == "bearer" else None
-        if holder is None:
-            raise Unauthorized("The bearer token is wrong. Send a token of PIPELINE_API_TOKEN.")
-        return holder
-    holder = tokens.holder_of_mark(str(session.get("token", "")))
-    if holder is None:
-        raise Unauthorized("Send `Authorization: Bearer TOKEN` with the token of PIPELINE_API_TOKEN.")
-    if request.method not in _SAFE:
-        check_csrf()
-    return holder
-
-
-def require_local_client() -> str:
-    """Return the user "local". Raises Forbidden unless this machine sent the request, to a name of its own.
-
-    Requests through a proxy, and of pages of other sites in a browser, are refused.
-    """
-    local = _is_loopback(request.remote_addr or "") and _is_loopback(urlsplit(f"//{request.host}").hostname or "")
-    if not local or any(name in request.headers for name in _FORWARDED):
-        raise Forbidden("Without PIPELINE_API_TOKEN only this machine may send requests. Set a token.")
-    if request.method not in _SAFE:
-        _refuse_other_sites()
-        if request.mimetype in _FORMS and not request.path.startswith("/api/"):
-            check_csrf()
-    return "local"
-
-
-def _refuse_other_sites() -> None:
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
-        raise Forbidden("The request comes from a page of another site.")
-    if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-        raise Forbidden("The request comes from a page of another site.")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)

@@ -7,20 +7,28 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 
+from pipeline.settings import Settings
 
-def add_security_headers(app: Flask, s3_endpoint: str | None, fetch_hosts: Iterable[str], *, skip: str) -> None:
+HSTS = "max-age=31536000"
+
+
+def add_security_headers(app: Flask, settings: Settings, *, skip: str) -> None:
     """Add the headers to every response of `app`, unless it has them.
 
-    `s3_endpoint` and `fetch_hosts` are settings: browsers load outputs and images from there. `skip`: a blueprint
+    Browsers load outputs and images from the `s3_endpoint` and the `fetch_hosts` of `settings`. `skip`: a blueprint
     whose responses no browser shows.
     """
+    media, images = _media_origin(settings.s3_endpoint), " ".join(image_origins(settings.fetch_hosts))
     fixed = {
-        "Content-Security-Policy": _policy(_media_origin(s3_endpoint), " ".join(image_origins(fetch_hosts))),
+        "Content-Security-Policy": _policy(media, images),
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
         "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
         "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     }
+    if settings.is_https:
+        fixed["Strict-Transport-Security"] = HSTS
 
     @app.after_request
     def add(response: Response) -> Response:

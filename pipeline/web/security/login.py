@@ -1,72 +1,80 @@
-"""Login with a token in a browser, and logout."""
+"""Login with a token or a one-time code in a browser, and logout."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import structlog
-from flask import Blueprint, Response, g, redirect, render_template, request, session
+from flask import Blueprint, Response, g, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from pipeline.domain.formatting import duration
-from pipeline.errors import Unreachable
-from pipeline.ledger.login_attempts import LoginAttempts
-from pipeline.web.security.api_tokens import Tokens
-from pipeline.web.security.authentication import check_csrf, open_to_all, start_session
+from pipeline.ledger.sign_in_codes import SignInCodeStore
+from pipeline.web.security.authentication import Authenticator, check_csrf, checks_access_itself
+from pipeline.web.security.failure_limit import too_many
 
 log = structlog.get_logger()
 
 HOME = "/"
+_CODE_INVALID = (
+    "This sign-in address was used before, or is older than 24 hours. `dailies up` prints a new one when it starts. "
+    "Or enter the access token: `up` keeps it in the file api-token in its state folder."
+)
 
 
-def blueprint(tokens: Tokens, attempts: LoginAttempts) -> Blueprint:
-    """Return `GET` and `POST /login`, `POST /logout`. `attempts` limits the attempts of an address."""
+def blueprint(authenticator: Authenticator, codes: SignInCodeStore) -> Blueprint:
+    """Return `GET` and `POST /login`, `GET /sign-in?code=CODE`, `POST /logout`."""
     routes = Blueprint("login", __name__)
+    tokens = authenticator.tokens
 
     @routes.get("/login")
-    @open_to_all
+    @checks_access_itself
     def form() -> AnyResponse:
-        if not tokens:
-            return redirect(HOME, 303)
         return _page(200)
 
     @routes.post("/login")
-    @open_to_all
+    @checks_access_itself
     def enter() -> AnyResponse:
         check_csrf()
-        address = request.remote_addr or ""
-        if wait_s := _wait_s(attempts, address):
-            log.warning("login_limited", address=address)
-            response = _page(429, f"Too many attempts from this address. Try again in {duration(wait_s)}.")
-            response.headers["Retry-After"] = str(wait_s)
-            return response
         token = request.form.get("token", "").strip()
-        holder = tokens.holder(token)
-        if holder is None:
-            log.warning("login_refused", address=address)
-            return _page(401, "That is not a token of this service.")
-        start_session(tokens.mark(token))
-        with suppress(Unreachable):
-            attempts.clear(address)
-        log.info("user_logged_in", who=holder, address=address)
+        if tokens.holder(token) is None:
+            return _refused(authenticator.failures.record(token))
+        _sign_in(authenticator, tokens.mark(token))
         return redirect(_local_path(request.form.get("next", HOME)), 303)
+
+    @routes.get("/sign-in")
+    @checks_access_itself
+    def use_code() -> AnyResponse:
+        if request.method == "HEAD":
+            # Programs that preview links must not use up the code.
+            return Response()
+        mark = codes.use(request.args.get("code", ""))
+        if mark and tokens.holder_of_mark(mark):
+            _sign_in(authenticator, mark)
+        elif authenticator.session_holder() is None:
+            log.warning("login_refused", address=request.remote_addr)
+            return _page(410, _CODE_INVALID)
+        return redirect(HOME, 303)
 
     @routes.post("/logout")
     def leave() -> AnyResponse:
         check_csrf()
         log.info("user_logged_out", who=g.who)
-        session.clear()
+        authenticator.end_session()
         return redirect("/login", 303)
 
     return routes
 
 
-def _wait_s(attempts: LoginAttempts, address: str) -> int:
-    """Return the seconds that `address` has to wait; 0 if Redis is unavailable: tokens are too long to be guessed."""
-    try:
-        return attempts.record(address)
-    except Unreachable:
-        return 0
+def _sign_in(authenticator: Authenticator, mark: str) -> None:
+    authenticator.start_session(mark)
+    log.info("user_logged_in", who=authenticator.tokens.holder_of_mark(mark), address=request.remote_addr)
+
+
+def _refused(wait_s: int) -> Response:
+    if wait_s:
+        response = _page(429, too_many(wait_s))
+        response.headers["Retry-After"] = str(wait_s)
+        return response
+    log.warning("login_refused", address=request.remote_addr)
+    return _page(401, "That is not a token of this service.")
 
 
 def _page(status: int, error: str = "") -> Response:
