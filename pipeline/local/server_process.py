@@ -59,7 +59,7 @@ def running_server(
     """
     output = folder / f"{name}.log"
     server = ManagedProcess(
-        name, command, output=output, environment=_inherited() | environment, inherited_fds=[lock], folder=folder
+        name, command, output=output, environment={**_inherited(), **environment}, inherited_fds=[lock], folder=folder
     )
     done = threading.Event()
     polling = threading.Thread(target=_poll_until_done, args=(server, done), name=name, daemon=True)
