@@ -77,7 +77,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     folder = tmp_path_factory.mktemp("local")
     for name in ("valkey", "s3", "sandbox"):
         (folder / name).mkdir()
-    environment = {**os.environ, **PLANTED, **SANDBOX}
+    environment = {**os.environ, **PLANTED, **SANDBOX, "PYTHONPATH": str(Path(__file__).parents[2])}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
@@ -138,7 +138,7 @@ def test_no_port_does_anything_for_a_request_without_credentials(local: Local, t
     ports = local.ports()
     assert len(ports) >= 5, "the ports were not found"
     context = with_certificate(tmp_path)
-    done = []
+    done: list[str] = []
     for port in ports:
         done += allowed(http.client.HTTPConnection(HOST, port, timeout=5), PATHS)
         done += allowed(http.client.HTTPSConnection(HOST, port, timeout=5, context=context), PATHS[:6])
