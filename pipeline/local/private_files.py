@@ -30,14 +30,14 @@ def make_private(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        _close_to_others(folder)
+        close_to_others(folder)
     except PermissionError:
         raise NotYours(folder) from None
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             # A process that is about to exit may delete a file now. What others own in here, they cannot reach.
             with suppress(FileNotFoundError, PermissionError):
-                _close_to_others(Path(parent, name))
+                close_to_others(Path(parent, name))
 
 
 def write_private(file: Path, content: str | bytes) -> None:
@@ -58,7 +58,8 @@ def socket_folder(folder: Path, longest_name: str) -> Iterator[Path]:
         yield Path(short)
 
 
-def _close_to_others(path: Path) -> None:
+def close_to_others(path: Path) -> None:
+    """Take all rights of other users from one file or folder. Raises OSError."""
     mode = path.lstat().st_mode
     if mode & _OTHER_USERS and not stat.S_ISLNK(mode):
         path.chmod(stat.S_IMODE(mode) & ~_OTHER_USERS)

@@ -7,10 +7,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import DailiesError
+from pipeline.local.private_files import close_to_others
 from pipeline.local.restarting_process import ManagedProcess
 
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -52,17 +53,25 @@ def running_server(
     is_ready: Callable[[], bool],
     environment: Mapping[str, str],
     lock: int,
+    readable_files: str = "",
 ) -> Iterator[None]:
     """Run a server while the block runs, which starts when `is_ready` is true. Restart the server after an exit.
 
-    environment: its own variables. It gets no others but INHERITED: no secret of the service.
+    environment: its own variables. It gets no others but INHERITED: no secret of the service. readable_files: a
+    pattern of files in `folder` that it makes readable for every user, whatever its umask. They are closed again.
     """
     output = folder / f"{name}.log"
     server = ManagedProcess(
         name, command, output=output, environment={**_inherited(), **environment}, inherited_fds=[lock], folder=folder
     )
+
+    def upkeep() -> None:
+        for file in folder.glob(readable_files) if readable_files else ():
+            with suppress(FileNotFoundError):
+                close_to_others(file)
+
     done = threading.Event()
-    polling = threading.Thread(target=_poll_until_done, args=(server, done), name=name, daemon=True)
+    polling = threading.Thread(target=_poll_until_done, args=(server, done, upkeep), name=name, daemon=True)
     try:
         _wait_until_ready(name, server, is_ready, output)
         polling.start()
@@ -73,11 +82,13 @@ def running_server(
             polling.join()
         server.terminate()
         server.wait_or_kill(_STOP_TIMEOUT_S)
+        upkeep()
 
 
-def _poll_until_done(server: ManagedProcess, done: threading.Event) -> None:
+def _poll_until_done(server: ManagedProcess, done: threading.Event, upkeep: Callable[[], None]) -> None:
     while not done.wait(_RESTART_CHECK_INTERVAL_S):
         server.poll()
+        upkeep()
 
 
 def _wait_until_ready(name: str, server: ManagedProcess, is_ready: Callable[[], bool], output: Path) -> None:

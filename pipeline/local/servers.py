@@ -132,7 +132,9 @@ def running_s3(folder: Path, bucket: str) -> Iterator[S3Env]:
             "HOME": str(folder),
         }
         try:
-            with running_server("weed", command, folder, lambda: _has_bucket(client, bucket), environment, lock):
+            with running_server(
+                "weed", command, folder, lambda: _has_bucket(client, bucket), environment, lock, "data/*.vif"
+            ):
                 yield env
         finally:
             _remove_sockets(ports)

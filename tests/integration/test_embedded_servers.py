@@ -19,6 +19,7 @@ import boto3
 import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError
+from support.processes import until
 
 from pipeline.ledger.redis_client import NO_RETRY
 from pipeline.local import private_files
@@ -193,6 +194,12 @@ def test_the_servers_inherit_no_secret_and_show_none_on_their_command_lines(loca
         assert not [secret for secret in secrets if secret in command]
 
 
+def test_files_that_a_server_opens_to_other_users_are_closed_again(local: Local) -> None:
+    volumes = list((local.folder / "s3").rglob("*.vif"))
+    assert volumes
+    until(lambda: not any(file.stat().st_mode & 0o077 for file in volumes), "the files to be closed", 30)
+
+
 def test_a_restart_finds_the_objects_and_the_keys_again(tmp_path: Path) -> None:
     for _ in range(2):
         with running_s3(tmp_path, BUCKET) as s3:
@@ -232,6 +239,6 @@ def test_a_state_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: 
     def refused(path: Path) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(private_files, "_close_to_others", refused)
+    monkeypatch.setattr(private_files, "close_to_others", refused)
     with pytest.raises(NotYours, match="--state"):
         make_private(tmp_path)
