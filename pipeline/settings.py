@@ -35,7 +35,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
     """Redis or Valkey: `redis://`, `rediss://` (TLS) or `unix://`."""
     wiro_api_key: SecretStr = SecretStr("")
     """API key of the Wiro project."""

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
 from redis import Redis
 
 from benchmarks.peers import steps
 
-app = Celery("bench", broker=os.environ["REDIS_URL"])
+
+def _broker(redis_url: str) -> str:
+    """Return the URL of redis-py for a socket as Celery writes it."""
+    url = urlsplit(redis_url)
+    (password,) = parse_qs(url.query)["password"]
+    return f"redis+socket://:{password}@{url.path}?virtual_host=0"
+
+
+app = Celery("bench", broker=_broker(os.environ["REDIS_URL"]))
 app.conf.update(task_ignore_result=True, worker_prefetch_multiplier=16, broker_connection_retry_on_startup=True)
 _CLIENTS: dict[str, Any] = {}
 

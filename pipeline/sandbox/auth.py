@@ -28,12 +28,16 @@ class Authenticator:
         self._secret = api_secret.get_secret_value() if api_secret else ""
         self._nonces: OrderedDict[str, None] = OrderedDict()
 
+    def has_key(self, headers: Mapping[str, str]) -> bool:
+        """Return whether `headers` have the API key."""
+        return _same(headers.get("x-api-key", ""), self._key)
+
     def rejection(self, headers: Mapping[str, str], *, strict_nonce: bool = False) -> str | None:
         """Return why a request with these headers is rejected; None if it is accepted.
 
         strict_nonce: reject a nonce that was used before. The vendor's own samples and clients repeat theirs.
         """
-        if not _same(headers.get("x-api-key", ""), self._key):
+        if not self.has_key(headers):
             return UNKNOWN_KEY
         if not self._secret:
             return None

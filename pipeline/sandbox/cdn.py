@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from pipeline.sandbox.documents import access_key
 from pipeline.sandbox.engine import Engine
 from pipeline.sandbox.errors import BadImage, Refusal
 from pipeline.sandbox.middleware import wait_for_disconnect
@@ -37,7 +38,7 @@ class _Transfer:
     bytes_per_s: int
 
 
-@routes.get("/cdn/{task}/{name}")
+@routes.get("/cdn/{task}/{access_key}/{name}")
 async def output(request: web.Request) -> web.StreamResponse:
     """Send one output, with the CDN's faults."""
     engine = request.app[STATE].engine
@@ -50,6 +51,8 @@ async def output(request: web.Request) -> web.StreamResponse:
     except Refusal:
         raise web.HTTPNotFound from None
     product = _named(task, request.match_info["name"])
+    if request.match_info["access_key"] != access_key(task, product.name):
+        raise web.HTTPNotFound
     task.downloads += 1
     if fault := download_response(engine.faults(task.prompt), task.downloads):
         return fault.response()
@@ -57,13 +60,14 @@ async def output(request: web.Request) -> web.StreamResponse:
     return await _send(request, product, content, _transfer(engine, task))
 
 
-@routes.get("/files/{id}/{name}")
+@routes.get("/files/{id}/{access_key}/{name}")
 async def uploaded(request: web.Request) -> web.Response:
     """Send one uploaded file."""
     state = request.app[STATE]
     file = state.engine.files.get(request.match_info["id"])
     body = state.engine.media_cache.image(file.sha256) if file else None
-    if file is None or body is None or file.name != request.match_info["name"]:
+    match = request.match_info
+    if file is None or body is None or (file.access_key, file.name) != (match["access_key"], match["name"]):
         raise web.HTTPNotFound
     return web.Response(body=body, headers={"Content-Type": file.content_type})
 

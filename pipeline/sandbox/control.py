@@ -1,4 +1,4 @@
-"""Control of a sandbox for tests and people: counts, tasks and options. Loopback only, no authentication."""
+"""Control of a sandbox for tests and people: counts, tasks and options. It needs the API key, from loopback only."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from pipeline.sandbox import documents
 from pipeline.sandbox.state import STATE
 from pipeline.sandbox.tasks import Task
 
@@ -16,7 +17,7 @@ routes = web.RouteTableDef()
 @routes.get("/_sandbox/stats")
 async def stats(request: web.Request) -> web.Response:
     """Return the counts."""
-    _loopback_only(request)
+    _check_access(request)
     state = request.app[STATE]
     account = state.engine.account
     return web.json_response(
@@ -38,21 +39,21 @@ async def stats(request: web.Request) -> web.Response:
 @routes.get("/_sandbox/tasks")
 async def tasks(request: web.Request) -> web.Response:
     """Return every recorded task, oldest first."""
-    _loopback_only(request)
+    _check_access(request)
     return web.json_response({"tasks": [_row(task) for task in request.app[STATE].engine.tasks()]})
 
 
 @routes.get("/_sandbox/options")
 async def options(request: web.Request) -> web.Response:
     """Return the current options."""
-    _loopback_only(request)
+    _check_access(request)
     return web.json_response(request.app[STATE].engine.options.public())
 
 
 @routes.patch("/_sandbox/options")
 async def change_options(request: web.Request) -> web.Response:
     """Change some options; 422 names the invalid ones."""
-    _loopback_only(request)
+    _check_access(request)
     engine = request.app[STATE].engine
     try:
         changes = await request.json()
@@ -67,7 +68,7 @@ async def change_options(request: web.Request) -> web.Response:
 @routes.post("/_sandbox/reset")
 async def reset(request: web.Request) -> web.Response:
     """Delete all tasks and counts and restore the first options."""
-    _loopback_only(request)
+    _check_access(request)
     state = request.app[STATE]
     await state.engine.reset()
     state.requests.clear()
@@ -76,8 +77,9 @@ async def reset(request: web.Request) -> web.Response:
     return web.json_response(state.engine.options.public())
 
 
-def _loopback_only(request: web.Request) -> None:
-    if request.remote not in {"127.0.0.1", "::1"}:
+def _check_access(request: web.Request) -> None:
+    """Raise HTTPForbidden without the API key: other users of this machine and web pages reach the port, too."""
+    if request.remote not in {"127.0.0.1", "::1"} or not request.app[STATE].authenticator.has_key(request.headers):
         raise web.HTTPForbidden
 
 
@@ -94,4 +96,5 @@ def _row(task: Task) -> dict[str, Any]:
         "image_sha256": task.image.sha256,
         "callback_url": task.callback_url,
         "calls": task.callback_statuses,
+        "urls": [output["url"] for output in documents.outputs(task) if "url" in output],
     }

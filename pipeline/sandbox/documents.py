@@ -67,9 +67,8 @@ def _output(task: Task, product: Product, made_at: float) -> dict[str, Any]:
         return {"contenttype": "raw", "content": _answer(task.prompt, product.text)}
     expired = "?expired=1" if task.fault_plan.first_url_expired and not task.expired_url_given else ""
     size = product.size - product.size // 3 if task.fault_plan.overlong else product.size
-    key = hashlib.sha256(f"{task.token}/{product.name}".encode()).hexdigest()
     return {
-        "id": key[:32],
+        "id": _digest(task, product.name)[:32],
         "name": product.name,
         "contenttype": product.content_type,
         "parentid": None,
@@ -77,10 +76,19 @@ def _output(task: Task, product: Product, made_at: float) -> dict[str, Any]:
         "size": str(size),
         "addedtime": str(int(made_at)),
         "modifiedtime": str(int(made_at)),
-        "accesskey": key[32:],
+        "accesskey": access_key(task, product.name),
         "expiretime": str(int(made_at) + URL_LIFETIME_S),
-        "url": f"{task.base_url}/cdn/{task.id}/{product.name}{expired}",
+        "url": f"{task.base_url}/cdn/{task.id}/{access_key(task, product.name)}/{product.name}{expired}",
     }
+
+
+def access_key(task: Task, name: str) -> str:
+    """Return the part of an output's URL that nobody can guess. Ids are numbers in a row."""
+    return _digest(task, name)[32:]
+
+
+def _digest(task: Task, name: str) -> str:
+    return hashlib.sha256(f"{task.token}/{name}".encode()).hexdigest()
 
 
 def _answer(prompt: str, text: str) -> dict[str, Any]:

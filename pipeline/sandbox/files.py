@@ -27,6 +27,11 @@ class StoredFile:
     folder: str
     sha256: str
 
+    @property
+    def access_key(self) -> str:
+        """The part of its URL that nobody can guess who does not have the file."""
+        return self.sha256[:32]
+
     def as_json(self, base_url: str) -> dict[str, Any]:
         return {
             "id": self.id,
@@ -34,8 +39,8 @@ class StoredFile:
             "contenttype": self.content_type,
             "size": str(self.size),
             "parentid": self.folder or None,
-            "url": f"{base_url}/files/{self.id}/{self.name}",
-            "accesskey": self.sha256[:32],
+            "url": f"{base_url}/files/{self.id}/{self.access_key}/{self.name}",
+            "accesskey": self.access_key,
         }
 
 

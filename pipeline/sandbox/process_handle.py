@@ -77,7 +77,8 @@ class Sandbox:
 
     def _request(self, method: str, path: str, body: str | None = None) -> dict[str, Any]:
         url = f"http://{self.address}/_sandbox/{path}"
-        response = self._http.request(method, url, body=body, timeout=_TIMEOUT_S, retries=False)
+        headers = {"x-api-key": self.key}
+        response = self._http.request(method, url, body=body, headers=headers, timeout=_TIMEOUT_S, retries=False)
         document: dict[str, Any] = response.json()
         if response.status != 200:
             raise ValueError(document.get("error") or f"HTTP {response.status}")

@@ -65,7 +65,8 @@ def test_fifty_mixed_items_are_run_and_billed_once(
 
 
 def cdn_bytes(sandbox: Sandbox, task_id: str) -> bytes:
-    with urllib.request.urlopen(f"http://{sandbox.address}/cdn/{task_id}/0.mp4", timeout=10) as response:
+    (url,) = next(task["urls"] for task in sandbox.tasks() if task["id"] == task_id)
+    with urllib.request.urlopen(url, timeout=10) as response:
         data: bytes = response.read()
         return data
 

@@ -99,7 +99,8 @@ def billed(sandbox: Sandbox) -> Counter[str]:
 
 
 def output(sandbox: Sandbox, task_id: str) -> bytes:
-    response = urllib3.request("GET", f"http://{sandbox.address}/cdn/{task_id}/0.mp4")
+    (url,) = next(task["urls"] for task in sandbox.tasks() if task["id"] == task_id)
+    response = urllib3.request("GET", url)
     assert (response.status, len(response.data)) == (200, ANY_FAULTS["output_bytes"])
     return response.data
 

@@ -12,6 +12,7 @@ from typing import Any
 from redis import Redis
 from support.processes import QUICK, Up, a_manifest, an_up, s3_environment, until
 
+from pipeline.local import state_file
 from pipeline.local.servers import S3Env, running_valkey
 from pipeline.sandbox.process_handle import running_sandbox
 from pipeline.storage.s3 import Storage
@@ -49,7 +50,7 @@ def test_no_secret_is_in_a_log_a_command_a_page_redis_or_s3(
             **sandbox.environment,
             **s3_environment(s3_server),
             **PLANTED,
-            "REDIS_URL": redis_url.replace("redis://", "redis://:planted-redis-password-5a5a@"),
+            "REDIS_URL": redis_url.partition("password=")[0] + "password=planted-redis-password-5a5a",
             "PIPELINE_OUTPUT": bucket,
             "PIPELINE_PUBLIC_URL": Up(tmp_path / "state", {}).url,
         }
@@ -111,8 +112,27 @@ def files(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def test_files_with_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    logs = tmp_path / "state" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "web.log").write_text("written by an older release, which closed nothing\n")
+    for path, mode in ((logs.parent, 0o755), (logs, 0o777), (logs / "web.log", 0o666)):
+        path.chmod(mode)
     with an_up(tmp_path / "state", QUICK) as up:
-        for file in up.state.rglob("*"):
-            if file.name in {"env.json", "secret", "credentials.json"}:
-                assert file.stat().st_mode & 0o077 == 0, file
+        paths = [up.state, *up.state.rglob("*")]
+        assert {"env.json", "secret", "password", "key.pem", "weed.log", "data", "web.log"} <= {p.name for p in paths}
+        assert [str(path) for path in paths if path.lstat().st_mode & 0o077] == []
         assert json.loads((up.state / "env.json").read_text())["PIPELINE_SECRET"]
+
+
+def test_no_secret_of_the_service_is_given_to_an_embedded_server(tmp_path: Path) -> None:
+    planted = {name: PLANTED[name] for name in ("PIPELINE_SECRET", "PIPELINE_API_TOKEN")}
+    with an_up(tmp_path / "state", {**QUICK, **planted, "SOME_OTHER_TOKEN": "planted-other-token"}) as up:
+        settings = state_file.environment(up.state)
+        password = settings["REDIS_URL"].partition("password=")[2]
+        secrets = [*planted.values(), "planted-other-token", password, settings["AWS_SECRET_ACCESS_KEY"]]
+        for words, own in (("valkey-server", ""), ("weed", "AWS_SECRET_ACCESS_KEY"), ("sandbox --port", "")):
+            (pid,) = up.pids(words)
+            environment = Path(f"/proc/{pid}/environ").read_text()
+            assert [secret for secret in secrets if secret in environment and secret != settings.get(own)] == []
+        shown = "\n".join(commands(up)) + (up.state / "up.log").read_text() + up.run("doctor", code=0)
+        assert [secret for secret in [*secrets, settings["WIRO_API_SECRET"]] if secret in shown] == []

@@ -81,7 +81,7 @@ def test_killed_servers_restart_and_requests_wait_for_a_restarting_web_process(o
         kill(own, words)
     until(lambda: answers(f"{own.url}/readyz"), "Redis and S3 to restart")
     sandbox = sandbox_of(own)
-    until(lambda: answers(f"http://{sandbox.address}/_sandbox/stats"), "the sandbox to restart")
+    until(lambda: answers(f"http://{sandbox.address}/samples/portrait.jpg"), "the sandbox to restart")
     batch = submit(own, sandbox, tmp_path, 2)
     own.run("watch", batch)
     assert own.status(batch)["counts"] == {"succeeded": 2}

@@ -98,6 +98,13 @@ def test_the_error_names_the_server_without_its_password(url: str) -> None:
         client.ping()
 
 
+@pytest.mark.parametrize("client", [connect, RQRedis.from_url])
+def test_a_url_that_cannot_be_read_is_refused_without_its_password(client: Callable[[str], Any]) -> None:
+    with pytest.raises(Unreachable, match="REDIS_URL") as caught:
+        client("redis://:planted/secret@127.0.0.1:1/0")
+    assert "planted" not in str(caught.value)
+
+
 def test_a_retry_within_a_retry_shares_its_deadline() -> None:
     retry = copy.deepcopy(TimeLimitedRetry(0.5, "server"))
     calls = 0

@@ -61,7 +61,7 @@ field() { sed -E "s/.*\"$1\": \"([^\"]+)\".*/\1/"; }
 RUN="$(run)"; echo "$RUN"
 call Task/Detail tasktoken "$(echo "$RUN" | field socketaccesstoken)"; echo
 call Task/Kill taskid "$(echo "$RUN" | field taskid)"; echo
-curl -s -X PATCH "%(options)s" -d '{"queue_s": 60}' > /dev/null
+curl -s -X PATCH -H "x-api-key: %(key)s" "%(options)s" -d '{"queue_s": 60}' > /dev/null
 call Task/Cancel taskid "$(run | field taskid)"; echo
 """
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pipeline.local.servers import HOST, S3Env, free_ports, running_valkey
 from pipeline.storage.s3 import Storage
@@ -74,7 +75,7 @@ class OwnRedis:
         self._running.close()
 
     def _pids(self) -> Iterator[int]:
-        address = self.url.removeprefix("redis://").partition("/")[0].encode()
+        address = urlsplit(self.url).path.encode()
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 if address in (folder / "cmdline").read_bytes().split(b"\0")[0]:
@@ -143,11 +144,12 @@ class Up:
         pids = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                is_own = f"DAILIES_STATE={self.state}".encode() in (folder / "environ").read_bytes()
+                marked = f"DAILIES_STATE={self.state}".encode() in (folder / "environ").read_bytes()
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except OSError:
                 continue
-            if is_own and words in command:
+            # Embedded servers inherit no mark, but have a folder of the state on their command lines.
+            if (marked or f"{self.state}/" in command) and words in command:
                 pids.append(int(folder.name))
         return pids
 

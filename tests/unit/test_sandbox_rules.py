@@ -155,7 +155,8 @@ def test_an_expired_url_is_replaced_by_a_valid_one() -> None:
     task = a_task(FaultPlan(first_url_expired=True), success())
     assert documents.outputs(task)[0]["url"].endswith("?expired=1")
     task.expired_url_given = True
-    assert documents.outputs(task)[0]["url"] == "http://127.0.0.1:1/cdn/2221/0.mp4"
+    (output,) = documents.outputs(task)
+    assert output["url"] == f"http://127.0.0.1:1/cdn/2221/{output['accesskey']}/0.mp4"
 
 
 def test_a_deleted_task_keeps_its_parameters_without_outputs() -> None:

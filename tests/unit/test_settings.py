@@ -38,7 +38,8 @@ def test_every_invalid_setting_is_named_with_its_source(tmp_path: Path) -> None:
 
 
 def test_secrets_print_as_stars() -> None:
-    settings = load({"WIRO_API_KEY": "k-123", "PIPELINE_SECRET": "s-123"}, NOWHERE)
+    redis_url = "unix:///run/redis.sock?password=p-123"
+    settings = load({"WIRO_API_KEY": "k-123", "PIPELINE_SECRET": "s-123", "REDIS_URL": redis_url}, NOWHERE)
     assert "123" not in repr(settings)
 
 
