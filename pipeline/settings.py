@@ -68,6 +68,8 @@ class Settings(BaseModel):
     """Key that signs notifications, `whsec_…`. During a rotation: `NEW,OLD`. Unset: derived from `secret`."""
     fetch_hosts: tuple[str, ...] = ("*.wiro.ai",)
     """Hosts, `*.` patterns or `host:port` that outputs are downloaded from. A private address must be named."""
+    notify_hosts: tuple[str, ...] = ()
+    """Hosts, or `host:port`, that notifications may go to besides public https addresses: named private ones."""
 
     poll_after_s: Seconds = 120
     """Seconds without a callback after which a run is polled."""
@@ -86,7 +88,7 @@ class Settings(BaseModel):
     purge_source: bool = False
     """After the copy, delete inputs and outputs at the vendor."""
 
-    @field_validator("fetch_hosts", "buckets", mode="before")
+    @field_validator("fetch_hosts", "notify_hosts", "buckets", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

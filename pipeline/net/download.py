@@ -11,11 +11,11 @@ import hashlib
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from urllib.parse import urljoin
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from pipeline.domain.web_address import redirected
 from pipeline.errors import CopyFailed, OutputGone
 from pipeline.net.allowlist import AllowList, Permission
 from pipeline.net.guarded_http import AddressRefused, GuardedHttp
@@ -53,7 +53,7 @@ class Downloader:
                 return Download(response, permission.host, content_type, size, self._max_bytes)
             location = response.headers.get("Location", "")
             response.release_conn()
-            url = urljoin(url, location)
+            url = redirected(url, location)
         raise CopyFailed(f"{permission.host} redirects more than {_MAX_REDIRECTS} times.", retryable=False)
 
     def _check_url(self, url: str) -> Permission:
@@ -65,7 +65,7 @@ class Downloader:
     def _get(self, url: str, permission: Permission) -> urllib3.BaseHTTPResponse:
         http = self._private if permission.private else self._public
         try:
-            return http.request("GET", url, headers={"Accept-Encoding": "identity"})
+            return http.request("GET", url, headers={"Accept-Encoding": "identity"}, host=permission.host)
         except AddressRefused as error:
             raise CopyFailed(_NOT_FETCHED.format(str(error).rstrip(".")), retryable=False) from None
         except HTTPError as error:
