@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +25,7 @@ _UNPREFIXED_NAMES = {
     "s3_endpoint": "AWS_ENDPOINT_URL_S3",
 }
 _MIN_NOTIFY_KEY_BYTES = 24
+_PREFIX = re.compile(r"(?!.*/\.\.?/)[A-Za-z0-9][A-Za-z0-9._-]{2,62}/([^/\\*?\x00-\x1f\x7f]+/)*")
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -55,7 +57,7 @@ class Settings(BaseModel):
     api_token: SecretStr | None = None
     """Bearer token of API and dashboard, or several as `NAME:TOKEN,NAME:TOKEN`."""
     buckets: tuple[str, ...] = ()
-    """Buckets that manifests from HTTP or S3 may read and write, besides the bucket of `output`."""
+    """Further `bucket/prefix/`, or whole `bucket`s, that manifests from HTTP or S3 may name, besides `output`."""
     schedules: Path = Path("config/schedules.yaml")
     """File of the schedules."""
     triggers: Path = Path("config/triggers.yaml")
@@ -93,6 +95,14 @@ class Settings(BaseModel):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("buckets")
+    @classmethod
+    def _check_buckets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        prefixes = tuple(f"{entry.removeprefix('s3://').rstrip('/')}/" for entry in value)
+        if not all(map(_PREFIX.fullmatch, prefixes)):
+            raise ValueError("must be names of buckets, or bucket/prefix/")
+        return prefixes
+
     @field_validator("notify_secret")
     @classmethod
     def _check_notify_secret(cls, value: SecretStr | None) -> SecretStr | None:
@@ -118,6 +128,11 @@ class Settings(BaseModel):
     @classmethod
     def _strip_slash(cls, value: str | None) -> str | None:
         return value.rstrip("/") if value else None
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """The `s3://…/` prefixes that manifests from HTTP or S3 may name."""
+        return (*(f"s3://{prefix}" for prefix in self.buckets), *([self.output] if self.output else []))
 
 
 def environment_name(field: str) -> str:

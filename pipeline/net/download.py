@@ -15,6 +15,7 @@ from types import TracebackType
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from pipeline.domain.media_types import BINARY, UNSPECIFIC
 from pipeline.domain.web_address import redirected
 from pipeline.errors import CopyFailed, OutputGone
 from pipeline.net.allowlist import AllowList, Permission
@@ -27,7 +28,6 @@ MAX_S = 3600.0
 """A download that takes longer than this fails."""
 _MAX_REDIRECTS = 5
 _READ_BYTES = 64 * 1024
-_UNSPECIFIC_TYPES = {"", "application/octet-stream", "binary/octet-stream"}
 _NOT_FETCHED = "The output is not fetched: {}. Correct PIPELINE_FETCH_HOSTS if it should be."
 
 
@@ -134,9 +134,9 @@ class Download:
         sent = self._response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if self._response.headers.get("Content-Encoding", "identity") != "identity":
             raise CopyFailed(f"{self._host} sends a compressed output against Accept-Encoding.", retryable=True)
-        if announced in _UNSPECIFIC_TYPES:
-            return sent or "application/octet-stream"
-        if sent not in _UNSPECIFIC_TYPES and sent.partition("/")[0] != announced.partition("/")[0]:
+        if announced in UNSPECIFIC:
+            return sent or BINARY
+        if sent not in UNSPECIFIC and sent.partition("/")[0] != announced.partition("/")[0]:
             raise CopyFailed(f"{self._host} sends {sent}, but the vendor announced {announced}.", retryable=True)
         return announced
 

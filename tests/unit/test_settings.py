@@ -72,3 +72,17 @@ def test_the_shipped_file_shows_every_default_and_changes_none(tmp_path: Path) -
     assert load({}, file).model_dump() == load({}, NOWHERE).model_dump()
     ours = {name for name in Settings.model_fields if environment_name(name).startswith("PIPELINE_")}
     assert {line.partition(":")[0] for line in shown} == {name for name in ours if not name.endswith(SECRETS)}
+
+
+def test_buckets_are_prefixes_with_a_slash_at_their_end() -> None:
+    environ = {"PIPELINE_BUCKETS": "whole, s3://bucket/pre,bucket/a/b/", "PIPELINE_OUTPUT": "s3://dailies/batches"}
+    settings = load(environ, NOWHERE)
+    assert settings.prefixes == ("s3://whole/", "s3://bucket/pre/", "s3://bucket/a/b/", "s3://dailies/batches/")
+
+
+@pytest.mark.parametrize(
+    "buckets", ["*", "bucket/*", "https://bucket/x", "bucket//x", "/", "b", "bucket/../x", "bucket/..", "bucket/a\\b"]
+)
+def test_other_texts_are_no_buckets(buckets: str) -> None:
+    with pytest.raises(InvalidSettings, match="bucket/prefix/"):
+        load({"PIPELINE_BUCKETS": buckets}, NOWHERE)
