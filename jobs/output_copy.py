@@ -1,23 +1,21 @@
-"""Copies of a task's outputs to S3: streamed, hashed, and checked against the announced size and type."""
+"""Copies of a task's outputs to S3: streamed, hashed, and checked against the announced size and type.
+
+The media type and the file ending of a copy come from `domain.media_types`: a browser must never run an output.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import mimetypes
-import re
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.domain.media_types import JSON, TEXT, stored_type
 from pipeline.domain.model import Output
 from pipeline.errors import NoOutput
 from pipeline.net.download import Downloader
 from pipeline.storage.s3 import Storage, join
 from pipeline.wiro.client import Task, TaskOutput
-
-_SUFFIX = re.compile(r"\.([A-Za-z0-9]{1,8})$")
-_TEXT_TYPE = "text/plain; charset=utf-8"
-_JSON_TYPE = "application/json"
 
 
 def copy_outputs(storage: Storage, downloader: Downloader, folder: str, item_id: str, task: Task) -> list[Output]:
@@ -32,7 +30,7 @@ def copy_outputs(storage: Storage, downloader: Downloader, folder: str, item_id:
     copies: list[Output] = []
     for output in task.outputs:
         if output.url:
-            copies.append(_copy_file(storage, downloader, join(prefix, f"{len(copies)}.{_suffix(output)}"), output))
+            copies.append(_copy_file(storage, downloader, join(prefix, f"{len(copies)}"), output))
             continue
         for suffix, media_type, text in _answer(output.content, "" if copies else task.text):
             copies.append(_store_text(storage, join(prefix, f"{len(copies)}.{suffix}"), text, media_type))
@@ -45,26 +43,22 @@ def _answer(content: Any, printed: str) -> Iterator[tuple[str, str, str]]:
     `content`: text, or the object of a language model, whose readable text is what the model printed (API doc).
     """
     if isinstance(content, str):
-        yield "txt", _TEXT_TYPE, content
+        yield "txt", TEXT, content
         return
     if printed:
-        yield "txt", _TEXT_TYPE, printed
-    yield "json", _JSON_TYPE, json.dumps(content, ensure_ascii=False, indent=1, default=str)
+        yield "txt", TEXT, printed
+    yield "json", JSON, json.dumps(content, ensure_ascii=False, indent=1, default=str)
 
 
-def _copy_file(storage: Storage, downloader: Downloader, uri: str, output: TaskOutput) -> Output:
+def _copy_file(storage: Storage, downloader: Downloader, stem: str, output: TaskOutput) -> Output:
     with downloader.open(output.url, content_type=output.content_type, size=output.size) as download:
-        size = storage.put_stream(uri, download, download.content_type)
-        return Output(uri, download.content_type, size, download.sha256)
+        stored = stored_type(download.content_type, output.name)
+        uri = stem + stored.suffix
+        size = storage.put_stream(uri, download, stored.media_type)
+        return Output(uri, stored.media_type, size, download.sha256)
 
 
 def _store_text(storage: Storage, uri: str, text: str, media_type: str) -> Output:
     data = text.encode("utf-8", "replace")
     storage.put(uri, data, media_type)
     return Output(uri, media_type, len(data), hashlib.sha256(data).hexdigest())
-
-
-def _suffix(output: TaskOutput) -> str:
-    if suffix := _SUFFIX.search(output.name):
-        return suffix[1].lower()
-    return (mimetypes.guess_extension(output.content_type) or ".bin")[1:]

@@ -140,6 +140,15 @@ class NoSuchItem(DailiesError):
         super().__init__(f"Batch {batch_id!r} has no item {item_id!r}. `dailies items {batch_id}` lists all items.")
 
 
+class TooManyTakes(DailiesError):
+    """The item has as many takes as an item can have."""
+
+    exit_code = 2
+
+    def __init__(self, item_id: str, max_takes: int) -> None:
+        super().__init__(f"Item {item_id!r} has {max_takes:,} takes already, and can have no more.")
+
+
 class NoSuchSchedule(DailiesError):
     """The schedule does not exist. `dailies schedules` shows all schedules."""
 

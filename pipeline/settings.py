@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -26,6 +27,7 @@ _UNPREFIXED_NAMES = {
     "s3_endpoint": "AWS_ENDPOINT_URL_S3",
 }
 _MIN_NOTIFY_KEY_BYTES = 24
+_PREFIX = re.compile(r"(?!.*/\.\.?/)[A-Za-z0-9][A-Za-z0-9._-]{2,62}/([^/\\*?\x00-\x1f\x7f]+/)*")
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -60,7 +62,7 @@ class Settings(BaseModel):
     Unset: the web process serves callbacks and health checks only. `up` makes a token.
     """
     buckets: tuple[str, ...] = ()
-    """Buckets that manifests from HTTP or S3 may read and write, besides the bucket of `output`."""
+    """Further `bucket/prefix/`, or whole `bucket`s, that manifests from HTTP or S3 may name, besides `output`."""
     schedules: Path = Path("config/schedules.yaml")
     """File of the schedules."""
     triggers: Path = Path("config/triggers.yaml")
@@ -76,6 +78,8 @@ class Settings(BaseModel):
     """Key that signs notifications, `whsec_…`. During a rotation: `NEW,OLD`. Unset: derived from `secret`."""
     fetch_hosts: tuple[str, ...] = ("*.wiro.ai",)
     """Hosts, `*.` patterns or `host:port` that outputs are downloaded from. A private address must be named."""
+    notify_hosts: tuple[str, ...] = ()
+    """Hosts, or `host:port`, that notifications may go to besides public https addresses: named private ones."""
 
     poll_after_s: Seconds = 120
     """Seconds without a callback after which a run is polled."""
@@ -94,7 +98,7 @@ class Settings(BaseModel):
     purge_source: bool = False
     """After the copy, delete inputs and outputs at the vendor."""
 
-    @field_validator("fetch_hosts", "buckets", mode="before")
+    @field_validator("fetch_hosts", "notify_hosts", "buckets", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -117,6 +121,14 @@ class Settings(BaseModel):
             return None
         check_tokens(value.get_secret_value())
         return value
+
+    @field_validator("buckets")
+    @classmethod
+    def _check_buckets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        prefixes = tuple(f"{entry.removeprefix('s3://').rstrip('/')}/" for entry in value)
+        if not all(map(_PREFIX.fullmatch, prefixes)):
+            raise ValueError("must be names of buckets, or bucket/prefix/")
+        return prefixes
 
     @field_validator("notify_secret")
     @classmethod
@@ -148,6 +160,11 @@ class Settings(BaseModel):
     def is_https(self) -> bool:
         """Whether browsers and the vendor reach the web process by TLS."""
         return (self.public_url or "").startswith("https:")
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """The `s3://…/` prefixes that manifests from HTTP or S3 may name."""
+        return (*(f"s3://{prefix}" for prefix in self.buckets), *([self.output] if self.output else []))
 
 
 def environment_name(field: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
 
 from urllib3.exceptions import HTTPError
 
+from pipeline.domain.web_address import InvalidAddress, parse, redirected
 from pipeline.net.allowlist import AllowList, Permission
 from pipeline.net.guarded_http import GuardedHttp
 
@@ -48,7 +48,7 @@ def request_output(url: str, fetch_hosts: Sequence[str]) -> OutputResponse:
         response.close()
         if response.status not in _REDIRECTS:
             break
-        url = _target(url, response.headers.get("Location", ""))
+        url = redirected(url, response.headers.get("Location", ""))
     length = response.headers.get("Content-Length", "")
     return OutputResponse(
         tuple(hosts),
@@ -59,21 +59,13 @@ def request_output(url: str, fetch_hosts: Sequence[str]) -> OutputResponse:
     )
 
 
-def _target(url: str, location: str) -> str:
-    try:
-        return urljoin(url, location)
-    except ValueError:
-        return location
-
-
 def host_pattern(url: str) -> str:
     """Return the entry of PIPELINE_FETCH_HOSTS for a URL: `*.wiro.ai` for a subdomain, else the host and its port."""
     try:
-        parts = urlsplit(url)
-        host, port = (parts.hostname or "").rstrip("."), parts.port
-    except ValueError:
+        address = parse(url)
+    except InvalidAddress:
         return "an invalid URL"
-    labels = host.split(".")
-    if port is None and parts.scheme == "https" and len(labels) > 2 and not labels[-1].isdecimal():
+    labels = address.host.split(".")
+    if (address.scheme, address.port) == ("https", 443) and len(labels) > 2 and not labels[-1].isdecimal():
         return "*." + ".".join(labels[1:])
-    return parts.netloc.rpartition("@")[2] or host
+    return address.netloc

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -25,6 +26,8 @@ _COLUMNS = (
     "id", "status", "image", "prompt", "params", "task_id", "attempts", "cost_usd", "elapsed_s", "error", "outputs",
     "review", "note", "take_of", "found_by",
 )  # fmt: skip
+_FORMULA_SIGNS = frozenset("=+-@\u2212")
+"""The last one is the minus sign of typography."""
 _LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 _REVISION = re.compile(rb'^\{"version":1,"revision":(\d{1,9}),')
 HEAD_BYTES = 64
@@ -160,9 +163,16 @@ def _json(document: Mapping[str, Any]) -> bytes:
 
 
 def _cell(value: object) -> str:
-    """Return the text of a cell. A leading quote stops spreadsheets from running text as a formula."""
+    """Return the text of a cell. A leading quote stops spreadsheets from running text as a formula.
+
+    They skip blanks, line ends and characters without a width before a sign, and take full-width signs too.
+    """
     text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    if not text or text[0].isalnum():
+        return text
+    first = next((char for char in text if unicodedata.category(char)[0] not in "CZ"), "")
+    is_formula = unicodedata.normalize("NFKC", first)[:1] in _FORMULA_SIGNS
+    return f"'{text}" if is_formula or text[0] in "\t\r\n" else text
 
 
 def _csv_line(cells: Iterable[str]) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from urllib.parse import unquote
 
 _BUCKET = r"s3://[A-Za-z0-9][A-Za-z0-9._-]{2,62}/"
 """3 to 63 characters, as S3 requires; some S3 servers allow upper-case letters and '_'."""
@@ -20,6 +22,21 @@ def is_object_uri(uri: str) -> bool:
 def is_prefix_uri(uri: str) -> bool:
     """Return whether `uri` is `s3://bucket/prefix/`, with any key characters in the prefix."""
     return _PREFIX.fullmatch(uri) is not None
+
+
+def is_below(uri: str, prefixes: Iterable[str]) -> bool:
+    """Return whether `uri`, an object or a prefix, is below one of `prefixes`, each `s3://bucket/…/`.
+
+    Keys that a server between might resolve to another one are not: `..`, empty steps, encoded slashes.
+    """
+    return is_prefix_uri(uri) and any(
+        prefix.endswith("/") and uri.startswith(prefix) and _is_plain(uri.removeprefix(prefix)) for prefix in prefixes
+    )
+
+
+def _is_plain(path: str) -> bool:
+    steps = [unquote(step) for step in path.removesuffix("/").split("/")] if path else []
+    return not any(step in ("", ".", "..") or "/" in step or "\\" in step for step in steps)
 
 
 def is_folder_uri(uri: str) -> bool:

@@ -145,6 +145,7 @@ class _Servers:
             self.env.pop(name, None)
         self.env.update(
             PIPELINE_OUTPUT=f"s3://{s3.bucket}/batches/",
+            PIPELINE_BUCKETS=",".join([*self.configured.buckets, f"{s3.bucket}/samples/"]),
             AWS_ENDPOINT_URL_S3=s3.endpoint,
             AWS_ACCESS_KEY_ID=s3.access_key,
             AWS_SECRET_ACCESS_KEY=s3.secret_key,

@@ -1,24 +1,26 @@
-"""Manifests that arrive by HTTP or S3: they cannot read local files, and name only buckets of the allow-list."""
+"""Manifests that arrive by HTTP or S3: they cannot read local files, and name only S3 prefixes of the allow-list."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from pipeline.domain.model import Manifest
+from pipeline.domain.s3_names import is_below
 from pipeline.errors import DailiesError, InvalidManifest, Problem
 from pipeline.manifest import parser as manifests
 from pipeline.manifest.model_check import SchemaOf
 from pipeline.manifest.template import Fill
+from pipeline.manifest.yaml.decoder import shown
 from pipeline.manifest.yaml.document import line_and_column
 from pipeline.settings import Settings
-from pipeline.storage.s3 import Storage, split
+from pipeline.storage.s3 import Storage
 
 
 class UntrustedManifests:
     """Reads manifests of unknown origin.
 
-    `schema_of`: returns the schema of a model, None to check nothing against it. `also`: buckets that manifests may
-    name besides those of the settings.
+    `schema_of`: returns the schema of a model, None to check nothing against it. `also`: `s3://…/` prefixes that
+    manifests may name besides those of the settings.
     """
 
     def __init__(
@@ -26,9 +28,7 @@ class UntrustedManifests:
     ) -> None:
         self._storage = storage
         self._schema_of = schema_of
-        self._buckets = {*settings.buckets, *also}
-        if settings.output:
-            self._buckets.add(split(settings.output)[0])
+        self._prefixes = (*settings.prefixes, *also)
 
     def read(self, text: bytes, *, file: str, fill: Fill | None = None) -> Manifest:
         """Return the manifest in `text`, which messages call `file`; `fill` replaces its placeholders.
@@ -49,8 +49,8 @@ class UntrustedManifests:
         return manifest
 
     def allows(self, uri: str) -> bool:
-        """Return whether an `s3://` address is in a bucket of the allow-list."""
-        return uri.startswith("s3://") and uri.removeprefix("s3://").partition("/")[0] in self._buckets
+        """Return whether an `s3://` address is below a prefix of the allow-list."""
+        return is_below(uri, self._prefixes)
 
     def _read_rows(self, reference: str) -> bytes:
         if not reference.startswith("s3://"):
@@ -69,8 +69,7 @@ class UntrustedManifests:
                 yield uri
 
     def _refusal(self, uri: str) -> str:
-        bucket = uri.removeprefix("s3://").partition("/")[0]
-        return f"the bucket {bucket!r} is not allowed in a manifest from outside: add it to PIPELINE_BUCKETS"
+        return f"{shown(uri)} is not allowed in a manifest from outside: add its bucket/prefix/ to PIPELINE_BUCKETS"
 
 
 def _absolute(file: str, reference: str) -> str:

@@ -9,9 +9,9 @@ import json
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import ValidationInfo
 
@@ -19,6 +19,7 @@ from pipeline.domain.durations import parse_duration
 from pipeline.domain.image_types import IMAGE_SUFFIXES, NOT_AN_IMAGE, sniff_file
 from pipeline.domain.money import MAX_USD
 from pipeline.domain.s3_names import is_folder_uri, is_object_uri
+from pipeline.domain.web_address import InvalidAddress, parse
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 
 DEFAULT_MODEL = "minimax/image-to-video-hailuo-01-subject"
@@ -163,14 +164,22 @@ def validate_deadline(text: str) -> str:
 
 def validate_notify(text: str) -> str:
     """Accept the https:// address of a webhook; http:// for this machine only."""
-    error = _url_error(text)
-    if not error and text.startswith("http:"):
-        host = urlsplit(text).hostname or ""
-        if host not in ("localhost", "::1") and not host.startswith("127."):
-            error = "must be https:// (http:// is for this machine only)"
-    if error:
+    if error := _url_error(text):
         raise ValueError(error)
+    try:
+        address = parse(text)
+    except InvalidAddress as invalid:
+        raise ValueError(f"must be an address such as https://example.com/hook; this {invalid}") from None
+    if address.scheme == "http" and not _is_loopback(address.host):
+        raise ValueError("must be https:// (http:// is for this machine only)")
     return text
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def validate_items_from(text: str, info: ValidationInfo) -> str:

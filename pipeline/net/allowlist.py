@@ -1,18 +1,33 @@
 """The allow-list of hosts that the service may send requests to. Pure.
 
 An entry is a host (`cdn.example.com`), a pattern (`*.wiro.ai`: every subdomain, not the domain itself) or
-`host:port`. An exact entry also allows plain http. An entry that is an IP address, is `localhost` or has a port also
-allows private addresses. All other entries allow public addresses only.
+`host:port`. A pattern without a port allows the ports 443 and 80, `host:port` exactly that port. An exact entry also
+allows plain http. An entry that is an IP address, is `localhost` or has a port also allows private addresses. All other
+entries allow public addresses only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from urllib.parse import urlsplit
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+from pipeline.domain.web_address import DEFAULT_PORTS, InvalidAddress, parse
+
+_NOT_PUBLIC = tuple(
+    ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # IETF protocol assignments; some clouds have their metadata server there
+        "192.88.99.0/24",  # relays of 6to4
+        "168.63.129.16/32",  # Azure's own services, for each virtual machine
+        "2001::/23",  # IETF protocol assignments: Teredo and others
+        "2001:db8::/32",  # documentation
+        "3fff::/20",  # documentation
+    )
+)
+"""Networks that Python 3.11 takes for public, or takes apart: IANA's registries of special-purpose addresses."""
+_UNICAST = ip_network("2000::/3")
+"""All IPv6 addresses that IANA has given to the Internet. Site-local and IPv4-compatible ones are outside."""
 
 
 @dataclass(frozen=True)
@@ -24,26 +39,24 @@ class Permission:
 
 
 class AllowList:
-    """The hosts that requests may be sent to. `entries`: see the module."""
+    """The hosts that requests may be sent to. `entries`: see the module. `setting`: where messages say they are."""
 
-    def __init__(self, entries: Iterable[str]) -> None:
+    def __init__(self, entries: Iterable[str], *, setting: str = "PIPELINE_FETCH_HOSTS") -> None:
+        self._setting = setting
         self._entries = [entry.strip().lower() for entry in entries if entry.strip()]
 
     def check(self, url: str) -> Permission | str:
         """Return the permission to request `url`, or the reason for the refusal as text."""
         try:
-            parts = urlsplit(url)
-            scheme, host, port = parts.scheme, (parts.hostname or "").rstrip("."), parts.port
-        except ValueError:
-            return "the URL is not valid"
-        if scheme not in _DEFAULT_PORTS or not host or parts.username is not None:
-            return "only https:// URLs without a user name are allowed"
-        port = port or _DEFAULT_PORTS[scheme]
+            address = parse(url)
+        except InvalidAddress as error:
+            return f"its URL {error}"
+        host, port = address.host, address.port
         entry = next((entry for entry in self._entries if _matches(entry, host, port)), None)
         if entry is None:
-            return f"{host}:{port} is not in PIPELINE_FETCH_HOSTS"
-        if scheme == "http" and entry.startswith("*."):
-            return f"{host} is allowed over https only, because PIPELINE_FETCH_HOSTS has it as a pattern"
+            return f"{host}:{port} is not in {self._setting}"
+        if address.scheme == "http" and entry.startswith("*."):
+            return f"{host} is allowed over https only, because {self._setting} has it as a pattern"
         return Permission(host, private=_may_be_private(entry, host))
 
 
@@ -54,9 +67,9 @@ def is_public(address: str) -> bool:
         embedded = ip.ipv4_mapped or ip.sixtofour or _nat64(ip)
         if embedded is not None:
             return is_public(str(embedded))
-        if ip.teredo is not None:
+        if ip not in _UNICAST:
             return False
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not any(ip in net for net in _NOT_PUBLIC)
 
 
 def _nat64(ip: IPv6Address) -> IPv4Address | None:
@@ -66,11 +79,10 @@ def _nat64(ip: IPv6Address) -> IPv4Address | None:
 
 def _matches(entry: str, host: str, port: int) -> bool:
     name, named_port = _entry_parts(entry)
-    if named_port is not None and named_port != port:
+    is_pattern = name.startswith("*.")
+    if named_port != port and (named_port is not None or (is_pattern and port not in DEFAULT_PORTS.values())):
         return False
-    if name.startswith("*."):
-        return host.endswith(name[1:]) and len(host) > len(name) - 1
-    return host == name
+    return host.endswith(name[1:]) and len(host) > len(name) - 1 if is_pattern else host == name
 
 
 def _may_be_private(entry: str, host: str) -> bool:

@@ -11,11 +11,12 @@ import hashlib
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from urllib.parse import urljoin
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from pipeline.domain.media_types import BINARY, UNSPECIFIC
+from pipeline.domain.web_address import redirected
 from pipeline.errors import CopyFailed, OutputGone
 from pipeline.net.allowlist import AllowList, Permission
 from pipeline.net.guarded_http import AddressRefused, GuardedHttp
@@ -27,7 +28,6 @@ MAX_S = 3600.0
 """A download that takes longer than this fails."""
 _MAX_REDIRECTS = 5
 _READ_BYTES = 64 * 1024
-_UNSPECIFIC_TYPES = {"", "application/octet-stream", "binary/octet-stream"}
 _NOT_FETCHED = "The output is not fetched: {}. Correct PIPELINE_FETCH_HOSTS if it should be."
 
 
@@ -53,7 +53,7 @@ class Downloader:
                 return Download(response, permission.host, content_type, size, self._max_bytes)
             location = response.headers.get("Location", "")
             response.release_conn()
-            url = urljoin(url, location)
+            url = redirected(url, location)
         raise CopyFailed(f"{permission.host} redirects more than {_MAX_REDIRECTS} times.", retryable=False)
 
     def _check_url(self, url: str) -> Permission:
@@ -65,7 +65,7 @@ class Downloader:
     def _get(self, url: str, permission: Permission) -> urllib3.BaseHTTPResponse:
         http = self._private if permission.private else self._public
         try:
-            return http.request("GET", url, headers={"Accept-Encoding": "identity"})
+            return http.request("GET", url, headers={"Accept-Encoding": "identity"}, host=permission.host)
         except AddressRefused as error:
             raise CopyFailed(_NOT_FETCHED.format(str(error).rstrip(".")), retryable=False) from None
         except HTTPError as error:
@@ -134,9 +134,9 @@ class Download:
         sent = self._response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if self._response.headers.get("Content-Encoding", "identity") != "identity":
             raise CopyFailed(f"{self._host} sends a compressed output against Accept-Encoding.", retryable=True)
-        if announced in _UNSPECIFIC_TYPES:
-            return sent or "application/octet-stream"
-        if sent not in _UNSPECIFIC_TYPES and sent.partition("/")[0] != announced.partition("/")[0]:
+        if announced in UNSPECIFIC:
+            return sent or BINARY
+        if sent not in UNSPECIFIC and sent.partition("/")[0] != announced.partition("/")[0]:
             raise CopyFailed(f"{self._host} sends {sent}, but the vendor announced {announced}.", retryable=True)
         return announced
 

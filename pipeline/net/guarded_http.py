@@ -13,8 +13,9 @@ from typing import Any
 
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
-from urllib3.util import Url, parse_url
+from urllib3.util import parse_url
 
+from pipeline.domain.web_address import InvalidAddress, WebAddress, parse
 from pipeline.net.allowlist import is_public
 from pipeline.user_agent import USER_AGENT
 
@@ -50,20 +51,22 @@ class GuardedHttp:
         headers: Mapping[str, str],
         body: bytes | None = None,
         timeout: urllib3.Timeout = TIMEOUT,
+        host: str | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """Send one request; follow no redirect and repeat nothing. The caller reads and releases the response.
 
+        `host`: the host that the caller has checked, if it has. The connection opens to no other one.
         Raises AddressRefused, and urllib3's HTTPError if the host does not respond.
         """
-        target = parse_url(url)
+        target, request_uri = _target(url, host)
         error: HTTPError = AddressRefused(f"{target.host} has no public address.")
         for address in self._addresses(target):
             try:
                 return self._pool(target, address).urlopen(
                     method,
-                    target.request_uri,
+                    request_uri,
                     body=body,
-                    headers={"Host": target.netloc or "", "User-Agent": USER_AGENT, **headers},
+                    headers={"Host": target.netloc, "User-Agent": USER_AGENT, **headers},
                     timeout=timeout,
                     redirect=False,
                     preload_content=False,
@@ -72,19 +75,26 @@ class GuardedHttp:
                 error = failure
         raise error
 
-    def _addresses(self, target: Url) -> list[str]:
-        host = (target.host or "").strip("[]")
+    def _addresses(self, target: WebAddress) -> list[str]:
         try:
-            resolved = socket.getaddrinfo(host, _port(target), type=socket.SOCK_STREAM)
+            resolved = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
-            raise HostUnknown(f"{host} has no address.") from None
+            raise HostUnknown(f"{target.host} has no address.") from None
         addresses = [str(entry[4][0]) for entry in resolved]
         return [address for address in addresses if self._private or is_public(address)]
 
-    def _pool(self, target: Url, address: str) -> urllib3.HTTPConnectionPool:
-        tls: dict[str, Any] = {"server_hostname": (target.host or "").strip("[]")} if target.scheme == "https" else {}
-        return self._pools.connection_from_host(address, _port(target), target.scheme, pool_kwargs=tls)
+    def _pool(self, target: WebAddress, address: str) -> urllib3.HTTPConnectionPool:
+        tls: dict[str, Any] = {"server_hostname": target.host} if target.scheme == "https" else {}
+        return self._pools.connection_from_host(address, target.port, target.scheme, pool_kwargs=tls)
 
 
-def _port(target: Url) -> int:
-    return target.port or (443 if target.scheme == "https" else 80)
+def _target(url: str, host: str | None) -> tuple[WebAddress, str]:
+    """Return the address that `url` is, and the path and query to send. Raises AddressRefused."""
+    try:
+        target = parse(url)
+        read_by_urllib3 = parse_url(str(target))
+    except (InvalidAddress, HTTPError) as error:
+        raise AddressRefused(f"The URL {error}.") from None
+    if read_by_urllib3.netloc != target.netloc or host not in (None, target.host):
+        raise AddressRefused(f"{target.host} is not the host that was checked.")
+    return target, read_by_urllib3.request_uri

@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
 from pipeline.domain.image_types import IMAGE_TYPES, SIGNATURE_BYTES
+from pipeline.domain.web_address import InvalidAddress, parse, redirected
 from pipeline.net.allowlist import AllowList, Permission
 from pipeline.net.guarded_http import AddressRefused, GuardedHttp, HostUnknown
 
@@ -65,7 +65,7 @@ class ImageRequests:
             if not location:
                 return _read(method, url, response, deadline)
             response.close()
-            url = urljoin(url, location)
+            url = redirected(url, location)
         return ImageResponse(response.status, url, "", None, None)
 
     def _send(self, method: str, url: str) -> urllib3.BaseHTTPResponse:
@@ -74,10 +74,10 @@ class ImageRequests:
         headers = {"Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"}
         if method == "GET":
             headers["Range"] = f"bytes=0-{SIGNATURE_BYTES - 1}"
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise NoImageResponse("redirects to an address that is not http:// or https://")
         try:
-            return http.request(method, url, headers=headers, timeout=_TIMEOUT)
+            return http.request(method, url, headers=headers, timeout=_TIMEOUT, host=parse(url).host)
+        except InvalidAddress as error:
+            raise NoImageResponse(f"{error}") from None
         except HostUnknown:
             raise NoImageResponse("has a host without an address in DNS") from None
         except AddressRefused:

@@ -1,14 +1,14 @@
-"""Sends notifications to public https addresses, and to hosts that PIPELINE_FETCH_HOSTS allows."""
+"""Sends notifications to public https addresses, and to hosts that PIPELINE_NOTIFY_HOSTS allows."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
 from pipeline.domain.model import BatchRow
+from pipeline.domain.web_address import InvalidAddress, WebAddress, parse
 from pipeline.errors import NotificationFailed
 from pipeline.net.allowlist import AllowList
 from pipeline.net.guarded_http import AddressRefused, GuardedHttp
@@ -26,7 +26,7 @@ class NotificationSender:
     def __init__(self, settings: Settings) -> None:
         notify = settings.notify_secret.get_secret_value() if settings.notify_secret else ""
         self._keys = keys_of(notify, settings.secret.get_secret_value())
-        self._allowed = AllowList(settings.fetch_hosts)
+        self._allowed = AllowList(settings.notify_hosts, setting="PIPELINE_NOTIFY_HOSTS")
         self._public = GuardedHttp(private=False)
         self._private = GuardedHttp(private=True)
 
@@ -35,12 +35,16 @@ class NotificationSender:
 
         Its message has only the host, because the rest of the address is often a secret.
         """
-        host = urlsplit(url).hostname or "the address"
+        try:
+            address = parse(url)
+        except InvalidAddress as error:
+            raise NotificationFailed(f"The address of `notify` {error}.", retryable=False) from None
+        host = address.host
         if not self._keys and not is_slack(url):
             raise NotificationFailed(
                 "There is no signing key. Set PIPELINE_NOTIFY_SECRET or PIPELINE_SECRET.", retryable=True
             )
-        connections = self._pool_for(url, host)
+        connections = self._pool_for(address)
         sent = message(url, row, results, self._keys, datetime.now(UTC))
         try:
             response = connections.request(
@@ -49,12 +53,13 @@ class NotificationSender:
                 body=sent.body,
                 headers=sent.headers,
                 timeout=_TIMEOUT,
+                host=host,
             )
             # Only the status is used.
             response.close()
         except AddressRefused:
             raise NotificationFailed(
-                f"{host} has no public address. To allow it, add it to PIPELINE_FETCH_HOSTS.", retryable=False
+                f"{host} has no public address. To allow it, add it to PIPELINE_NOTIFY_HOSTS.", retryable=False
             ) from None
         except HTTPError as error:
             raise NotificationFailed(f"{host} did not respond: {type(error).__name__}.", retryable=True) from None
@@ -62,13 +67,12 @@ class NotificationSender:
             # 410 Gone: the receiver asks for no more notifications.
             raise NotificationFailed(f"{host} responded with HTTP {response.status}.", retryable=response.status != 410)
 
-    def _pool_for(self, url: str, host: str) -> GuardedHttp:
-        """Return the connection pool for `url`. Raises NotificationFailed if the address is not allowed."""
-        permission = self._allowed.check(url)
+    def _pool_for(self, address: WebAddress) -> GuardedHttp:
+        """Return the connection pool for `address`. Raises NotificationFailed if the address is not allowed."""
+        permission = self._allowed.check(str(address))
         if not isinstance(permission, str):
             return self._private if permission.private else self._public
-        parts = urlsplit(url)
-        if parts.scheme != "https" or parts.username is not None:
-            error = f"{host} must have an https:// address without user name, or be in PIPELINE_FETCH_HOSTS."
+        if address.scheme != "https":
+            error = f"{address.host} must have an https:// address, or be in PIPELINE_NOTIFY_HOSTS."
             raise NotificationFailed(error, retryable=False)
         return self._public

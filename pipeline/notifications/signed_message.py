@@ -13,7 +13,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from standardwebhooks import Webhook
 
@@ -21,6 +20,7 @@ from pipeline.batches.json_documents import BatchStatus
 from pipeline.domain.formatting import dollars, duration, pluralize
 from pipeline.domain.model import BatchRow
 from pipeline.domain.results import timestamp
+from pipeline.domain.web_address import InvalidAddress, parse
 
 EVENT = "batch.ended"
 _SLACK_HOSTS = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
@@ -79,8 +79,11 @@ def derived_secret(secret: str) -> str:
 
 def is_slack(url: str) -> bool:
     """Return whether the address accepts Slack messages."""
-    parts = urlsplit(url)
-    return parts.hostname in _SLACK_HOSTS or parts.path.endswith("/slack")
+    try:
+        address = parse(url)
+    except InvalidAddress:
+        return False
+    return address.host in _SLACK_HOSTS or address.path.endswith("/slack")
 
 
 def slack_text(row: BatchRow, results: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pipeline.domain.media_types import BINARY
 from pipeline.errors import StorageError
 from pipeline.storage.s3_errors import none_if_missing, translate_errors
 
@@ -80,7 +81,8 @@ class MultipartUploader:
 
     def _create(self, bucket: str, key: str, content_type: str) -> _Upload:
         with translate_errors(f"s3://{bucket}/{key}"):
-            response = self._client().create_multipart_upload(Bucket=bucket, Key=key, ContentType=content_type)
+            headers = type_headers(content_type)
+            response = self._client().create_multipart_upload(Bucket=bucket, Key=key, **headers)
             return _Upload(bucket, key, response["UploadId"])
 
     def _send_parts(
@@ -118,6 +120,12 @@ class MultipartUploader:
             self._client().complete_multipart_upload(
                 Bucket=upload.bucket, Key=upload.key, UploadId=upload.id, MultipartUpload={"Parts": parts}
             )
+
+
+def type_headers(content_type: str) -> dict[str, Any]:
+    """Return the headers of a new object. A browser saves what has no known type, and does not show it."""
+    headers = {"ContentType": content_type}
+    return {**headers, "ContentDisposition": "attachment"} if content_type == BINARY else headers
 
 
 def read_fully(source: Readable, count: int, first: bytes | bytearray = b"") -> bytearray:

@@ -17,8 +17,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pipeline.domain.media_types import BINARY
 from pipeline.errors import StorageError
-from pipeline.storage.multipart_upload import MultipartUploader, Readable, read_fully
+from pipeline.storage.multipart_upload import MultipartUploader, Readable, read_fully, type_headers
 from pipeline.storage.s3_errors import is_precondition_failure, none_if_missing, translate_errors
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Storage:
         bucket, key = split(uri)
         body: Any = data
         with translate_errors(uri):
-            self._s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
+            self._s3.put_object(Bucket=bucket, Key=key, Body=body, **type_headers(content_type))
 
     def put_if_absent(self, uri: str, data: bytes | BinaryIO, content_type: str) -> bool:
         """Write an object if there is none. Return False if there is one."""
@@ -116,7 +117,7 @@ class Storage:
         bucket, key = split(uri)
         with translate_errors(uri):
             try:
-                self._s3.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type, **condition)
+                self._s3.put_object(Bucket=bucket, Key=key, Body=data, **type_headers(content_type), **condition)
             except ClientError as error:
                 if is_precondition_failure(error):
                     return False
@@ -176,15 +177,18 @@ class Storage:
         with translate_errors(uri):
             return none_if_missing(lambda: self._s3.get_object(Bucket=bucket, Key=key))
 
-    def presign(self, uri: str, *, expires_s: int, save_as: str | None = None) -> str:
+    def presign(self, uri: str, *, expires_s: int, content_type: str, save_as: str | None = None) -> str:
         """Return a URL that allows anyone to GET the object for `expires_s` seconds.
 
-        `save_as`: the name of the file that a browser saves, None to show the object.
+        The response has `content_type`, whatever type the object has. `save_as`: the name of the file that a browser
+        saves, None to show the object.
         """
         bucket, key = split(uri)
-        params = {"Bucket": bucket, "Key": key}
+        params = {"Bucket": bucket, "Key": key, "ResponseContentType": content_type}
         if save_as:
             params["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(save_as, safe='')}"
+        else:
+            params["ResponseContentDisposition"] = "attachment" if content_type == BINARY else "inline"
         with translate_errors(uri):
             return self._s3.generate_presigned_url("get_object", Params=params, ExpiresIn=expires_s)
 

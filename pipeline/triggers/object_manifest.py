@@ -1,4 +1,4 @@
-"""The content of an object becomes a Manifest. It cannot read local files, and names only allowed buckets."""
+"""The content of an object becomes a Manifest. It cannot read local files, and names only allowed prefixes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ObjectManifestReader:
     def __init__(self, settings: Settings, storage: Storage, schema_of: SchemaOf, rule: Rule) -> None:
         self._storage = storage
         self._rule = rule
-        self._manifests = UntrustedManifests(settings, storage, schema_of, also=[rule.bucket])
+        self._manifests = UntrustedManifests(settings, storage, schema_of, also=[rule.watch])
 
     def manifest(self, version: ObjectVersion, text: bytes) -> Manifest:
         """Return the manifest of an object with this content. Raises InvalidManifest, StorageError."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pipeline.domain.image_types import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
+from pipeline.domain.s3_names import is_object_uri
 from pipeline.domain.system_files import is_system_file
 from pipeline.manifest.validators import ROWS_SUFFIXES
 from pipeline.triggers.object_version import DEFAULTS, MANIFEST_SUFFIXES, STATUS_SUFFIX, ObjectVersion
@@ -52,8 +53,8 @@ class Rule:
         return self.watch.removeprefix("s3://").partition("/")[0]
 
     def covers(self, uri: str) -> bool:
-        """Return whether the object at `uri` is below the watched prefix."""
-        return uri.startswith(self.watch)
+        """Return whether the object at `uri` is below the watched prefix, by a key without `..`."""
+        return uri.startswith(self.watch) and is_object_uri(uri)
 
     def reason_to_ignore(self, version: ObjectVersion, outputs: Collection[str]) -> str | None:
         """Return why an object below the watched prefix starts nothing; None if it starts a batch.

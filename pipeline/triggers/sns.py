@@ -10,9 +10,10 @@ import binascii
 import re
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256, HashAlgorithm
 
+from pipeline.domain.web_address import InvalidAddress, WebAddress, parse
 from pipeline.errors import CopyFailed, DailiesError, Unreachable
 from pipeline.net.download import Downloader
 
@@ -47,11 +49,9 @@ class NotFetched(Unreachable):
 def fetch(url: str) -> bytes:
     """Return the content of an https URL of SNS, with limits on time, size and address. Raises NotFetched."""
     try:
-        with Downloader((urlsplit(url).hostname or "",), max_bytes=_MAX_BYTES).open(
-            url, content_type="", size=None
-        ) as download:
+        with Downloader((parse(url).host,), max_bytes=_MAX_BYTES).open(url, content_type="", size=None) as download:
             return b"".join(iter(lambda: download.read(_MAX_BYTES), b""))
-    except CopyFailed as error:
+    except (CopyFailed, InvalidAddress) as error:
         raise NotFetched(f"SNS did not respond: {error}") from None
 
 
@@ -83,14 +83,12 @@ class Verifier:
     def confirm(self, message: Mapping[str, Any]) -> None:
         """Confirm the subscription of a verified message. Raises NotSigned, NotFetched."""
         url = _text(message, "SubscribeURL")
-        _check_host(url)
-        if parse_qs(urlsplit(url).query).get("Action") != ["ConfirmSubscription"]:
+        if parse_qs(_address(url).query).get("Action") != ["ConfirmSubscription"]:
             raise NotSigned("The SubscribeURL does not confirm a subscription.")
         self._fetch(url)
 
     def _certificate(self, url: str) -> x509.Certificate:
-        _check_host(url)
-        if not _CERTIFICATE_PATH.fullmatch(urlsplit(url).path) or urlsplit(url).query:
+        if not _CERTIFICATE_PATH.fullmatch(_address(url).rest):
             raise NotSigned("The SigningCertURL is not the address of an SNS certificate.")
         with self._lock:
             cached = self._certificates.get(url)
@@ -108,14 +106,13 @@ class Verifier:
         return certificate
 
 
-def _check_host(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        is_https = parts.scheme == "https" and parts.port in (None, 443) and parts.username is None
-    except ValueError:
-        is_https = False
-    if not is_https or not _HOST.fullmatch(parts.hostname or ""):
-        raise NotSigned("The message has an address that does not belong to SNS.")
+def _address(url: str) -> WebAddress:
+    """Return an address of SNS. Raises NotSigned for any other one."""
+    with suppress(InvalidAddress):
+        address = parse(url)
+        if (address.scheme, address.port) == ("https", 443) and _HOST.fullmatch(address.host):
+            return address
+    raise NotSigned("The message has an address that does not belong to SNS.")
 
 
 def _valid_now(certificate: x509.Certificate) -> x509.Certificate:

@@ -24,6 +24,7 @@ from pipeline.errors import (
     NoSuchSchedule,
     Problem,
     StorageError,
+    TooManyTakes,
     Unreachable,
 )
 
@@ -40,6 +41,7 @@ _STATUS: Sequence[tuple[type[DailiesError], int]] = (
     (InvalidManifest, 422),
     (InvalidBatchId, 422),
     (BatchOnlyOnS3, 409),
+    (TooManyTakes, 409),
     (Unreachable, 503),
     (InvalidSettings, 503),
 )

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 from support.access import BEARER, TOKEN
+from support.images import PNG
 from support.ledger_fixtures import COLLECTING, FAILED, RUNNING, SUCCEEDED, a_batch, dues, running, succeed
 
 from pipeline.batches.job_queue import QUEUE, Job
@@ -31,11 +32,12 @@ HOSTILE = "<script>alert(1)</script>\"'& \u202e🎬 مرحبا"
 
 
 @pytest.fixture
-def client(redis_url: str, storage: Storage, tmp_path: Path) -> FlaskClient:
+def client(redis_url: str, storage: Storage, bucket: str, tmp_path: Path) -> FlaskClient:
     settings = Settings(
         redis_url=redis_url,
         api_token=SecretStr(TOKEN),
         s3_endpoint=storage._endpoint,
+        buckets=(bucket,),
         schedules=tmp_path / "schedules.yaml",
         triggers=tmp_path / "triggers.yaml",
     )
@@ -191,13 +193,13 @@ def test_another_take_shows_the_original_beside_it(client: FlaskClient, ledger: 
 def test_files_are_redirected_to_presigned_urls(
     client: FlaskClient, ledger: Ledger, storage: Storage, bucket: str
 ) -> None:
-    uri = f"{bucket}items/i0/0.txt"
-    storage.put(uri, b"hello", "text/plain")
+    uri = f"{bucket}items/i0/0.png"
+    storage.put(uri, PNG, "image/png")
     a_batch(ledger, items=0)
     load(ledger, "b", i0={"prompt": "p", "image": uri})
     response = client.get("/batches/b/items/i0/image")
     assert response.status_code == 302
-    assert urllib3.request("GET", response.headers["Location"]).data == b"hello"
+    assert urllib3.request("GET", response.headers["Location"]).data == PNG
     assert "Signature" not in page(client, "/batches/b")
 
 

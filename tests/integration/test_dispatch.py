@@ -78,12 +78,14 @@ def test_a_manifest_from_s3_reads_no_file_of_the_server(inbox: Inbox, secret: st
     assert "root:" not in json.dumps(inbox.status("rows.yaml"))
 
 
-def test_a_manifest_from_s3_names_no_bucket_outside_the_list(inbox: Inbox) -> None:
+@pytest.mark.parametrize("place", ["s3://payroll/", "{folder}payroll/", "{folder}inbox2/payroll/"])
+def test_a_manifest_from_s3_names_no_prefix_outside_the_list(inbox: Inbox, place: str) -> None:
+    place = place.format(folder=inbox.watch.removesuffix("inbox/"))
     for n, line in enumerate(
         [
-            "items: [{image: 's3://payroll/1.jpg', prompt: x}]",
-            "items_from: s3://payroll/rows.csv",
-            "output: s3://payroll/",
+            f"items: [{{image: '{place}1.jpg', prompt: x}}]",
+            f"items_from: {place}rows.csv",
+            f"output: {place}",
         ]
     ):
         items = "" if line.startswith("items") else "\nitems: [{prompt: x}]"
@@ -92,7 +94,7 @@ def test_a_manifest_from_s3_names_no_bucket_outside_the_list(inbox: Inbox) -> No
         assert "payroll" in json.dumps(inbox.status(f"{n}.yaml")["errors"])
 
 
-def test_the_watched_bucket_may_be_read(inbox: Inbox) -> None:
+def test_the_watched_prefix_may_be_read(inbox: Inbox) -> None:
     text = f"version: 1\nname: x\nitems: [{{image: '{inbox.watch}faces/1.jpg', prompt: x}}]\n"
     assert inbox.handle(inbox.put("a.yaml", text.encode())) is EventOutcome.STARTED
 

@@ -74,7 +74,7 @@ def _worker(redis_url: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch)
     """Make this process a worker."""
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("PIPELINE_NOTIFY_SECRET", SECRET)
-    monkeypatch.setenv("PIPELINE_FETCH_HOSTS", f"127.0.0.1:{receiver.port}")
+    monkeypatch.setenv("PIPELINE_NOTIFY_HOSTS", f"127.0.0.1:{receiver.port}")
     for cache in (context, jobs.deliver_notifications._sender):
         cache.cache_clear()
     yield
@@ -228,6 +228,16 @@ def test_notifications_go_neither_to_private_addresses_nor_over_plain_http(ledge
     with pytest.raises(NotificationFailed) as caught:
         notifier.send(url, a_row("b", 1), "s3://bucket/b/results.json")
     assert not caught.value.retryable
+
+
+def test_a_private_host_that_outputs_may_come_from_gets_no_notification(ledger: Ledger, receiver: Receiver) -> None:
+    hosts = (f"127.0.0.1:{receiver.port}", "127.0.0.1", "localhost")
+    notifier = NotificationSender(Settings(notify_secret=SecretStr(SECRET), fetch_hosts=hosts))
+    for url in (receiver.url, f"https://localhost:{receiver.port}/"):
+        with pytest.raises(NotificationFailed, match="PIPELINE_NOTIFY_HOSTS") as caught:
+            notifier.send(url, a_row("b", 1), "s3://bucket/b/results.json")
+        assert not caught.value.retryable
+    assert receiver.received == []
 
 
 def test_a_job_is_scheduled_for_the_next_attempt(ledger: Ledger, receiver: Receiver, redis_url: str) -> None:

@@ -116,9 +116,22 @@ def test_other_uris_are_refused() -> None:
             split(uri)
 
 
+@pytest.mark.parametrize("size", [5, SMALL_BYTES + 1])
+def test_an_object_without_a_known_type_is_saved_by_browsers_and_not_shown(
+    storage: Storage, bucket: str, size: int
+) -> None:
+    for uri, content_type in ((f"{bucket}a.bin", "application/octet-stream"), (f"{bucket}a.mp4", "video/mp4")):
+        storage.put_stream(uri, io.BytesIO(b"<html>".ljust(size)), content_type)
+        stored = storage._s3.head_object(Bucket=split(uri)[0], Key=split(uri)[1])
+        assert stored["ContentType"] == content_type
+        assert stored.get("ContentDisposition", "") == ("attachment" if uri.endswith(".bin") else "")
+
+
 def test_a_presigned_url_needs_no_keys_and_has_a_file_name(storage: Storage, bucket: str) -> None:
     storage.put(f"{bucket}odd name #1.txt", b"hello", "text/plain")
-    url = storage.presign(f"{bucket}odd name #1.txt", expires_s=60, save_as='takes "1" ü.txt')
+    url = storage.presign(
+        f"{bucket}odd name #1.txt", expires_s=60, content_type="text/plain", save_as='takes "1" ü.txt'
+    )
     response = urllib3.request("GET", url)
     assert (response.status, response.data) == (200, b"hello")
     assert response.headers["Content-Disposition"] == "attachment; filename*=UTF-8''takes%20%221%22%20%C3%BC.txt"

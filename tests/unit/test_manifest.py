@@ -171,6 +171,8 @@ def test_a_problem_that_follows_from_another_is_not_reported() -> None:
         ("limits: {budget: 5}", "m.yaml:3:10: unknown key 'budget' in limits: did you mean 'budget_usd'?"),
         ("limits: []", "m.yaml:3:9: limits must be a mapping (key: value), not a list of 0"),
         ("notify: ftp://e.com", "m.yaml:3:9: notify must be an address such as https://"),
+        ("notify: https://e.com\uff0fa/", "m.yaml:3:9: notify must be an address such as https://"),
+        ("notify: http://127.e.com/", "m.yaml:3:9: notify must be https:// (http://"),
         ("notify: https://me:secret@e.com/", "m.yaml:3:9: notify must be an address without user name and password"),
         ("image_field: prompt", "m.yaml:3:14: image_field must be the model's field for an image"),
         ("image_field: a b", "m.yaml:3:14: image_field must be the name of a field"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import nullcontext
 from decimal import Decimal
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 
 import pytest
+from support.images import HTML
 
 from jobs.output_copy import copy_outputs
 from pipeline.domain.model import Output
@@ -25,6 +29,19 @@ class Objects:
     def put(self, uri: str, data: bytes, content_type: str) -> None:
         self.data[uri.removeprefix("s3://bucket/b/items/i/")] = (data, content_type)
 
+    def put_stream(self, uri: str, source: BinaryIO, content_type: str) -> int:
+        data = source.read()
+        self.put(uri, data, content_type)
+        return len(data)
+
+
+class Downloads:
+    """A downloader of files that are one HTML page, whatever media type they have."""
+
+    def open(self, url: str, *, content_type: str, size: int | None) -> Any:
+        download = io.BytesIO(HTML)
+        return nullcontext(SimpleNamespace(read=download.read, content_type=content_type, sha256="ab"))
+
 
 def a_task(outputs: Any, **more: Any) -> Task:
     fields = {"id": "1", "status": "task_postprocess_end", "pexit": "0", "totalcost": "0.09", **more}
@@ -32,7 +49,7 @@ def a_task(outputs: Any, **more: Any) -> Task:
 
 
 def copied(task: Task) -> tuple[dict[str, tuple[bytes, str]], list[Output]]:
-    storage, downloader = Objects(), None
+    storage, downloader = Objects(), Downloads()
     outputs = copy_outputs(storage, downloader, "s3://bucket/b/", "i", task)  # type: ignore[arg-type]  # fakes
     return storage.data, outputs
 
@@ -59,6 +76,28 @@ def test_an_answer_without_printed_text_is_its_structure() -> None:
 def test_an_answer_that_is_text_is_stored_as_it_is() -> None:
     stored, _ = copied(a_task([{"contenttype": "raw", "content": "Hello"}], debugoutput="loading…\nHello"))
     assert stored == {"0.txt": (b"Hello", "text/plain; charset=utf-8")}
+
+
+@pytest.mark.parametrize(
+    ("media_type", "name", "key", "stored"),
+    [
+        ("video/mp4", "0.mp4", "0.mp4", "video/mp4"),
+        ("video/mp4", "page.html", "0.mp4", "video/mp4"),
+        ("image/png", "0.svg", "0.png", "image/png"),
+        ("text/html", "page.html", "0.bin", "application/octet-stream"),
+        ("text/html", "0.mp4", "0.bin", "application/octet-stream"),
+        ("image/svg+xml", "drawing.svg", "0.bin", "application/octet-stream"),
+        ("application/xhtml+xml", "page.xhtml", "0.bin", "application/octet-stream"),
+        ("", "page.html", "0.bin", "application/octet-stream"),
+    ],
+)
+def test_no_output_is_stored_as_something_that_a_browser_runs(
+    media_type: str, name: str, key: str, stored: str
+) -> None:
+    url = "https://cdn1.wiro.ai/page.html"
+    objects, (output,) = copied(a_task([{"name": name, "contenttype": media_type, "url": url}]))
+    assert objects == {key: (HTML, stored)}
+    assert (output.uri, output.content_type) == (f"s3://bucket/b/items/i/{key}", stored)
 
 
 @pytest.mark.parametrize("outputs", [None, [], [{"name": "0.mp4", "url": None}]])

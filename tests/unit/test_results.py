@@ -5,11 +5,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.domain import results
-from pipeline.domain.model import BatchRow, ItemRow, Output
+from pipeline.domain.model import BatchRow, ItemRow, Output, Review
 
 TEXT = st.none() | st.text(max_size=40).filter(lambda text: text.isprintable())
 ROWS = st.builds(
@@ -83,6 +84,23 @@ def test_csv_cells_are_not_formulas() -> None:
     row_cells = dict(zip(header, cells, strict=True))
     assert row_cells["prompt"] == "'" + '=cmd|"/c calc"!A1'
     assert row_cells["error"] == 'a "quoted", broken\nline'
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\ufe62", "\u2212"])
+@pytest.mark.parametrize("before", ["", " ", "\n", "\r\n", "\t", "\xa0 ", "\u3000", "\u200b", "\ufeff", "\x00", " \n "])
+def test_a_cell_that_a_spreadsheet_takes_for_a_formula_begins_with_a_quote(before: str, sign: str) -> None:
+    text = f"{before}{sign}cmd|' /C calc'!A0"
+    row = ItemRow("i", "failed", text, text, error=text, review=Review("approved", text))
+    header, cells = list(csv.reader(io.StringIO(b"".join(results.as_csv([row])).decode(), newline="")))
+    row_cells = dict(zip(header, cells, strict=True))
+    for column in ("image", "prompt", "error", "note"):
+        assert row_cells[column] == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", "smile", " smile", "5 - 3", "(x)", "\u201csmile\u201d", "s3://b/1.jpg", "\u5fae"])
+def test_other_cells_are_as_they_were_written(text: str) -> None:
+    _, cells = list(csv.reader(io.StringIO(b"".join(results.as_csv([ItemRow("i", "failed", None, text)])).decode())))
+    assert cells[3] == text
 
 
 def test_a_lone_surrogate_does_not_break_the_results() -> None:

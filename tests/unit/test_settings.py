@@ -84,3 +84,17 @@ def test_trusted_proxies_are_addresses_and_networks() -> None:
 def test_an_invalid_trusted_proxy_is_reported(text: str) -> None:
     with pytest.raises(InvalidSettings, match=r"PIPELINE_TRUSTED_PROXIES: .*CIDR"):
         load({"PIPELINE_TRUSTED_PROXIES": text}, NOWHERE)
+
+
+def test_buckets_are_prefixes_with_a_slash_at_their_end() -> None:
+    environ = {"PIPELINE_BUCKETS": "whole, s3://bucket/pre,bucket/a/b/", "PIPELINE_OUTPUT": "s3://dailies/batches"}
+    settings = load(environ, NOWHERE)
+    assert settings.prefixes == ("s3://whole/", "s3://bucket/pre/", "s3://bucket/a/b/", "s3://dailies/batches/")
+
+
+@pytest.mark.parametrize(
+    "buckets", ["*", "bucket/*", "https://bucket/x", "bucket//x", "/", "b", "bucket/../x", "bucket/..", "bucket/a\\b"]
+)
+def test_other_texts_are_no_buckets(buckets: str) -> None:
+    with pytest.raises(InvalidSettings, match="bucket/prefix/"):
+        load({"PIPELINE_BUCKETS": buckets}, NOWHERE)

@@ -196,3 +196,10 @@ def test_rules_of_one_queue_share_a_thread_and_gathering_has_its_own() -> None:
 def test_the_region_is_read_from_the_queue_url() -> None:
     assert region_of("https://sqs.eu-central-1.amazonaws.com/123456789012/q") == "eu-central-1"
     assert region_of("http://127.0.0.1:9324/000000000000/q") is None
+
+
+def test_a_key_that_leads_out_of_the_watched_prefix_is_not_covered() -> None:
+    rule = a_rule()
+    assert rule.covers(f"{rule.watch}a.yaml")
+    for key in ("../private/a.yaml", "./../private/a.yaml", "x/../../private/a.yaml", ".."):
+        assert not rule.covers(f"{rule.watch}{key}")

@@ -66,8 +66,8 @@ def _add_creation(endpoints: Endpoints, ledger: Ledger, submission: Submission, 
         """Create a batch.
 
         The body is the manifest, in YAML or JSON. 201 with Location for a new batch, 200 if it exists already, 422
-        with all errors of the manifest, also those against the schema of its model. Images are URLs, or s3:// URIs in
-        buckets of the service; no file is read.
+        with all errors of the manifest, also those against the schema of its model. Images are URLs, or s3:// URIs
+        below prefixes of the service; no file is read.
         """
         manifest = untrusted.read(whole_body(), file="manifest")
         key = request.headers.get(_KEY.name)
@@ -184,7 +184,7 @@ def _add_item_changes(endpoints: Endpoints, ledger: Ledger, control: BatchContro
         return json_response(Item.of(ledger.items.get(batch_id, item_id)))
 
     @endpoints.add(
-        "POST", f"{ITEM}/again", responses={201: TakeResult}, errors=(404, 413, 415, 422, 502), body=TakeRequest
+        "POST", f"{ITEM}/again", responses={201: TakeResult}, errors=(404, 409, 413, 415, 422, 502), body=TakeRequest
     )
     def create_take(batch_id: str, item_id: str, body: TakeRequest) -> Response:
         """Create another take of an item with a changed prompt, in the same batch. The item itself is kept."""

@@ -20,7 +20,7 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
         "version": "Always 1.",
         "name": "Up to 63 lower-case letters, digits and '-'.",
         "model": f"owner/model at the vendor; default: {DEFAULT_MODEL}.",
-        "output": "`s3://bucket/prefix/` in a bucket of the service; default: the service's own.",
+        "output": "`s3://bucket/prefix/` below a prefix of the service; default: the service's own.",
         "image_field": f"The model's field for an image; default: {DEFAULT_IMAGE_FIELD}.",
         "params": "Further model parameters, for every item.",
         "notify": "An https:// URL that receives a notification when the batch ends.",
@@ -29,7 +29,7 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
     "ItemEntry": {
         "": "One image and prompt.",
         "id": "Default: derived from the content.",
-        "image": "`https://…`, or `s3://…` in a bucket of the service.",
+        "image": "`https://…`, or `s3://…` below a prefix of the service.",
         "params": "Further model parameters, for this item.",
     },
     "LimitsEntry": {

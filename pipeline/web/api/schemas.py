@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pipeline.batches.json_documents import Batch, Digest, Document, Item, Money, Size, Uri
 from pipeline.domain.states import ItemState
+from pipeline.manifest.yaml.decoder import BAD_TEXT
 
 BATCH_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 MAX_PAGE_SIZE = 500
@@ -121,14 +122,20 @@ class RetryRequest(RequestModel):
     ] = ["failed"]
 
 
+def _check_text(text: str) -> str:
+    if BAD_TEXT.search(text):
+        raise ValueError("control characters and unpaired surrogates are not allowed")
+    return text
+
+
 class ReviewRequest(RequestModel):
     """A review; `mark` null removes it."""
 
     mark: Literal["approved", "rejected"] | None
-    note: Annotated[str, Field(max_length=2000)] = ""
+    note: Annotated[str, Field(max_length=2000), AfterValidator(_check_text)] = ""
 
 
 class TakeRequest(RequestModel):
     """The prompt of a new take."""
 
-    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)]
+    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS), AfterValidator(_check_text)]

@@ -35,9 +35,12 @@ def add_to(app: Flask, service: Service) -> None:
     )
     app.add_template_test(lambda image: image.startswith(origins), "displayable")
     settings = service.settings
+    rule_loader = RuleLoader(settings.triggers)
+    input_images = presigned_redirects.InputImages(settings.prefixes, rule_loader.rules)
+    app.add_template_test(input_images.allow, "presignable_of")
     automation_views = AutomationViews(
         Scheduler.of(service),
-        RuleLoader(settings.triggers),
+        rule_loader,
         TriggerStore.connect(settings.redis_url),
         service.ledger.batches,
     )
@@ -46,7 +49,7 @@ def add_to(app: Flask, service: Service) -> None:
         new_batch.blueprint(service.settings, service.storage, service.models),
         automation_views.blueprint(),
         batch_page.blueprint(service.ledger),
-        presigned_redirects.blueprint(service.ledger, service.storage),
+        presigned_redirects.blueprint(service.ledger, service.storage, input_images),
     ):
         app.register_blueprint(part)
 

@@ -1,10 +1,13 @@
 """Images, outputs and results of a batch for a browser: redirects to presigned URLs, so that private buckets work.
 
-A page contains only the path of the redirect; the signature is in the redirect's Location.
+A page contains only the path of the redirect; the signature is in the redirect's Location. S3 sends each object with
+the media type that is named here: under the origin of the bucket a browser never renders HTML.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from flask import Blueprint, redirect, request
@@ -12,16 +15,37 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from pipeline.batches.submission import MANIFEST
+from pipeline.domain.image_types import ImageType
+from pipeline.domain.media_types import BINARY, UNSPECIFIC, is_picture, media_type_of, stored_type
+from pipeline.domain.model import BatchRow
+from pipeline.domain.s3_names import is_below
 from pipeline.ledger.ledger import Ledger
 from pipeline.storage.s3 import Storage, join
+from pipeline.storage.stored_images import sniff_head
+from pipeline.triggers.rule import Rule
 
 URL_TTL_S = 3600
 _REDIRECT_MAX_AGE_S = 1800
 """How long a browser caches a redirect: half the URL's life, so that a video can be played to its end."""
+_SHOWN = ("image/", "video/", "audio/")
+"""Outputs of other media types are only saved."""
 FILES = ("results.json", "results.csv", "results.jsonl", MANIFEST)
 
 
-def blueprint(ledger: Ledger, storage: Storage) -> Blueprint:
+@dataclass(frozen=True)
+class InputImages:
+    """Which images of items are shown from S3. `prefixes`: those that manifests may name. `rules`: of the triggers."""
+
+    prefixes: tuple[str, ...]
+    rules: Callable[[], Iterable[Rule]]
+
+    def allow(self, uri: str, batch: BatchRow) -> bool:
+        """Return whether `uri` has the name of an image or a video, and is where images of `batch` may be."""
+        watched = (rule.watch for rule in self.rules() if batch.trigger == f"trigger:{rule.name}")
+        return is_picture(media_type_of(uri)) and is_below(uri, (batch.output, *self.prefixes, *watched))
+
+
+def blueprint(ledger: Ledger, storage: Storage, images: InputImages) -> Blueprint:
     """Return the routes `…/items/{item}/image`, `…/items/{item}/outputs/{n}` and `…/files/{name}` of a batch.
 
     `?save` makes the browser download an output.
@@ -33,7 +57,10 @@ def blueprint(ledger: Ledger, storage: Storage) -> Blueprint:
         uri = ledger.items.get(batch_id, item_id).image or ""
         if not uri.startswith("s3://"):
             raise NotFound("This item has no image on S3.")
-        return _redirect(uri)
+        media_type = _picture_type(storage, uri) if images.allow(uri, ledger.batches.get(batch_id)) else None
+        if media_type is None:
+            raise NotFound("The image of this item is not an image below PIPELINE_OUTPUT or PIPELINE_BUCKETS.")
+        return _redirect(uri, media_type)
 
     @routes.get("/batches/<batch_id>/items/<item_id>/outputs/<int:number>")
     def output(batch_id: str, item_id: str, number: int) -> AnyResponse:
@@ -41,8 +68,13 @@ def blueprint(ledger: Ledger, storage: Storage) -> Blueprint:
         if number >= len(outputs):
             raise NotFound(f"This item has no output {number}.")
         uri = outputs[number].uri
+        if not is_below(uri, (ledger.batches.get(batch_id).output,)):
+            raise NotFound("This output is not in the folder of its batch.")
         name = f"{batch_id}-{item_id}-{number}{PurePosixPath(uri).suffix}"
-        return _redirect(uri, save_as=name if "save" in request.args else None)
+        # An older version stored outputs with the type that the vendor named.
+        media_type = stored_type(outputs[number].content_type).media_type
+        is_saved = "save" in request.args or not media_type.startswith(_SHOWN)
+        return _redirect(uri, media_type, save_as=name if is_saved else None)
 
     @routes.get("/batches/<batch_id>/files/<name>")
     def file(batch_id: str, name: str) -> AnyResponse:
@@ -51,11 +83,26 @@ def blueprint(ledger: Ledger, storage: Storage) -> Blueprint:
         uri = join(ledger.batches.get(batch_id).output, name)
         if storage.info(uri) is None:
             raise NotFound(f"{name} does not exist yet: it is written when the batch ends.")
-        return _redirect(uri, save_as=f"{batch_id}-{name}")
+        return _redirect(uri, BINARY, save_as=f"{batch_id}-{name}")
 
-    def _redirect(uri: str, *, save_as: str | None = None) -> AnyResponse:
-        response = redirect(storage.presign(uri, expires_s=URL_TTL_S, save_as=save_as), 302)
+    def _redirect(uri: str, media_type: str, *, save_as: str | None = None) -> AnyResponse:
+        url = storage.presign(uri, expires_s=URL_TTL_S, content_type=media_type, save_as=save_as)
+        response = redirect(url, 302)
         response.headers["Cache-Control"] = "no-store" if save_as else f"private, max-age={_REDIRECT_MAX_AGE_S}"
         return response
 
     return routes
+
+
+def _picture_type(storage: Storage, uri: str) -> str | None:
+    """Return the media type of an image or a video on S3; None if it is missing or something else.
+
+    Its stored type decides. If that says nothing, the first bytes do.
+    """
+    info = storage.info(uri)
+    if info is None:
+        return None
+    if info.content_type in UNSPECIFIC:
+        image = sniff_head(storage, info)
+        return image.media_type if isinstance(image, ImageType) else None
+    return stored_type(info.content_type).media_type if is_picture(info.content_type) else None
