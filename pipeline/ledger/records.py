@@ -149,6 +149,8 @@ class AccountRow:
     """The state of the vendor's account. `concurrency_limit` None: no limit.
 
     `probe_at`: when a single run probes whether a paused account accepts runs; None if only a person can resume it.
+    `day_limit_usd`: the ceiling of a UTC day that workers apply, None: none; `day_spend_usd`: the charges of today;
+    `waits_until`: the end of the day if runs wait for the ceiling, else None.
     """
 
     active: int
@@ -157,6 +159,9 @@ class AccountRow:
     probe_at: datetime | None
     backoff_until: datetime | None
     backoff_reason: str | None
+    day_limit_usd: Decimal | None = None
+    day_spend_usd: Decimal = Decimal(0)
+    waits_until: datetime | None = None
 
 
 class Failure(StrEnum):
