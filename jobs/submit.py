@@ -63,8 +63,8 @@ def _claim(ctx: Context, limit: int) -> Sequence[SubmissionLease]:
 
 def _spent_limit(ctx: Context, batch_id: str) -> Stop:
     """Return which limit a batch without money has reached: its own budget, or the ceiling of the service."""
-    budget, ceiling = ctx.service.ledger.batches.budget(batch_id).budget_usd, ctx.service.settings.max_batch_usd
-    return Stop.CEILING if ceiling is not None and (budget is None or ceiling < budget) else Stop.BUDGET
+    budget = ctx.service.ledger.batches.budget(batch_id)
+    return Stop.BUDGET if budget.capped(ctx.service.settings.max_batch_usd) == budget else Stop.CEILING
 
 
 def _record_attempts(ctx: Context, leases: Sequence[SubmissionLease]) -> Sequence[SubmissionLease]:

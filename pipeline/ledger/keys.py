@@ -81,6 +81,8 @@ Triggers
     trigger:{name}:turn        string  a listener polls the watched prefix
     trigger:{name}:listed      zset    listed object → last listed
     trigger:{name}:last        string  id of the batch that the trigger started last
+    trigger:{name}:day:{n}       set   ids of the batches that were started on a day since 1970
+    trigger:{name}:deferred:{n}  set   ids of the batches that wait for the day after it
     trigger:{name}:taken       zset    digest of a gathered object version → when
     trigger:{name}:window      hash    `n` (number of the open window), `since` (when it was opened)
     trigger:{name}:window:{n}  hash    digest → JSON of an object version
@@ -118,6 +120,11 @@ def order_key(batch_id: str) -> str:
 def specs_key(batch_id: str) -> str:
     """Return the key of the specs of a batch's items."""
     return f"{batch_key(batch_id)}:specs"
+
+
+def prices_key(batch_id: str) -> str:
+    """Return the key of the prices of a batch's items."""
+    return f"{batch_key(batch_id)}:prices"
 
 
 def outcomes_key(batch_id: str) -> str:
