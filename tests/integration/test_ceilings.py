@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,10 +13,18 @@ import pytest
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 from pydantic import SecretStr
+from rq import Queue
+from rq.serializers import JSONSerializer
+from support.images import JPEG, a_jpeg
 from support.inbox import Inbox
+from support.processes import until
 from support.schedule_folder import BEFORE, MIDNIGHT, ScheduleFolder
 
+from pipeline.batches.job_queue import QUEUE, Job
 from pipeline.cli.main import main
+from pipeline.domain.states import Stop
+from pipeline.ledger import redis_client
+from pipeline.ledger.keys import SPEND
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
 from pipeline.sandbox.process_handle import Sandbox
@@ -124,8 +136,6 @@ def test_a_dropped_manifest_above_the_ceiling_is_rejected_in_its_status_file(
 
 
 def test_dropped_images_above_the_ceiling_are_rejected_together(storage: Storage, bucket: str) -> None:
-    from support.images import a_jpeg
-
     inbox = Inbox(load(), storage, bucket)
     rule = inbox.images(gather_s=0.001)
     for number in range(6):
@@ -170,6 +180,66 @@ def test_a_recovered_batch_keeps_its_paid_runs_and_stays_below_the_ceiling(
     ledger.batches.start("dear", price_usd=Decimal(0), max_failures=12)
     leases = ledger.runs.claim_pending(32, lease_s=60, max_active=0, max_batch_usd=load().max_batch_usd)
     assert len(leases.runs) == 11, "1.00 USD pays for eleven runs at the prices of the items"
+
+
+# With workers
+
+
+def submit_four(folder: Path, more: str = "") -> None:
+    (folder / "face.jpg").write_bytes(JPEG)
+    items = "".join(f"- {{id: i{number}, image: face.jpg, prompt: p}}\n" for number in range(4))
+    result = dailies("submit", a_file(folder, f"version: 1\nname: la\n{more}items:\n{items}"), "--batch-id", "la")
+    assert result.exit_code == 0, result.output
+
+
+def work_until(condition: Callable[[], object], what: str, redis_url: str) -> None:
+    """Run sweeps and the jobs that they enqueue, in a worker as in the Procfile, until the condition holds."""
+    queue = Queue(QUEUE, connection=redis_client.connect(redis_url, decode=False), serializer=JSONSerializer)
+    command = ["worker", "-c", "config.rq", "-w", "jobs.worker.NonForkingWorker", "-S", "json", "--burst", QUEUE]
+
+    def holds() -> bool:
+        queue.enqueue(Job.SWEEP.value)
+        rq = Path(sys.executable).with_name("rq")
+        subprocess.run([str(rq), *command], capture_output=True, timeout=300, check=True)
+        return bool(condition())
+
+    until(holds, what, timeout_s=120)
+
+
+def test_runs_beyond_the_ceiling_of_the_day_wait_for_the_next_day_and_status_says_so(
+    tmp_path: Path, ledger: Ledger, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPELINE_MAX_DAY_USD", "0.20")
+    submit_four(tmp_path)
+
+    def succeeded() -> int:
+        return ledger.batches.get("la").counts.get("succeeded", 0)
+
+    work_until(lambda: succeeded() == 2, "the runs of the first day", redis_url)
+    work_until(lambda: ledger.account.get().waits_until, "the others to wait", redis_url)
+    assert ledger.batches.get("la").counts == {"succeeded": 2, "pending": 2}
+    status = json.loads(dailies("status", "la", "--json").stdout)
+    account = json.loads(dailies("status", "--json").stdout)["account"]
+    assert (status["status"], account["day_limit_usd"], account["day_spend_usd"]) == ("running", "0.2", "0.18")
+    assert status["waits_until"] == account["waits_until"]
+    assert account["waits_until"].endswith("T00:00:00Z")
+    for text in (dailies("status", "la").stdout, dailies("status").stdout):
+        assert "PIPELINE_MAX_DAY_USD is $0.20, and $0.18 is spent today" in " ".join(text.split())
+    today = int(ledger.redis.time()[0]) // 86_400
+    ledger.redis.hdel(SPEND, str(today))
+    work_until(lambda: ledger.batches.get("la").status == "succeeded", "the runs of the next day", redis_url)
+    assert ledger.account.get().waits_until is None
+
+
+def test_a_batch_that_reaches_the_ceiling_of_the_service_is_stopped_for_that_reason(
+    tmp_path: Path, ledger: Ledger, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PIPELINE_MAX_BATCH_USD")
+    submit_four(tmp_path, 'limits: {budget_usd: "5.00"}\n')
+    monkeypatch.setenv("PIPELINE_MAX_BATCH_USD", "0.20")
+    work_until(lambda: ledger.batches.get("la").finished, "the batch", redis_url)
+    batch = ledger.batches.get("la")
+    assert (dict(batch.counts), batch.reason) == ({"succeeded": 2, "cancelled": 2}, Stop.CEILING)
 
 
 # The ceilings of a rule
