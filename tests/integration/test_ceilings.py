@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,17 +11,19 @@ import pytest
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 from pydantic import SecretStr
-from rq import Queue
-from rq.serializers import JSONSerializer
 from support.images import JPEG, a_jpeg
 from support.inbox import Inbox
-from support.processes import until
 from support.schedule_folder import BEFORE, MIDNIGHT, ScheduleFolder
+from support.waiting import WaitFor
 
-from pipeline.batches.job_queue import QUEUE, Job
+from jobs.collect import collect
+from jobs.context import context
+from jobs.start import start
+from jobs.submit import submit
+from jobs.sweep import sweep
+from jobs.worker_slots import wait_for_all
 from pipeline.cli.main import main
 from pipeline.domain.states import Stop
-from pipeline.ledger import redis_client
 from pipeline.ledger.keys import SPEND
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
@@ -34,6 +34,7 @@ from pipeline.storage.s3 import Storage
 from pipeline.triggers.dispatch import EventOutcome
 from pipeline.web import create_app
 
+WorkUntil = Callable[[Callable[[], object], str], None]
 TOKEN = "a-token-of-the-tests"
 REFUSED = "estimated $1.08 for 12 runs; the ceiling PIPELINE_MAX_BATCH_USD is $1.00."
 """The sandbox charges 0.09 USD for a run."""
@@ -192,22 +193,28 @@ def submit_four(folder: Path, more: str = "") -> None:
     assert result.exit_code == 0, result.output
 
 
-def work_until(condition: Callable[[], object], what: str, redis_url: str) -> None:
-    """Run sweeps and the jobs that they enqueue, in a worker as in the Procfile, until the condition holds."""
-    queue = Queue(QUEUE, connection=redis_client.connect(redis_url, decode=False), serializer=JSONSerializer)
-    command = ["worker", "-c", "config.rq", "-w", "jobs.worker.NonForkingWorker", "-S", "json", "--burst", QUEUE]
+@pytest.fixture
+def work_until(ledger: Ledger, wait_for: WaitFor) -> Iterator[WorkUntil]:
+    """`work_until(condition, "what")`: run the jobs of workers, in this process, until the condition holds."""
+    context.cache_clear()
 
-    def holds() -> bool:
-        queue.enqueue(Job.SWEEP.value)
-        rq = Path(sys.executable).with_name("rq")
-        subprocess.run([str(rq), *command], capture_output=True, timeout=300, check=True)
-        return bool(condition())
+    def run(condition: Callable[[], object], what: str) -> None:
+        def holds() -> bool:
+            if not ledger.batches.is_loaded("la"):
+                start("la")
+            for job in (sweep, submit, collect):
+                job()
+            wait_for_all()
+            return bool(condition())
 
-    until(holds, what, timeout_s=120)
+        wait_for(holds, what)
+
+    yield run
+    context.cache_clear()
 
 
 def test_runs_beyond_the_ceiling_of_the_day_wait_for_the_next_day_and_status_says_so(
-    tmp_path: Path, ledger: Ledger, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ledger: Ledger, work_until: WorkUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIPELINE_MAX_DAY_USD", "0.20")
     submit_four(tmp_path)
@@ -215,8 +222,8 @@ def test_runs_beyond_the_ceiling_of_the_day_wait_for_the_next_day_and_status_say
     def succeeded() -> int:
         return ledger.batches.get("la").counts.get("succeeded", 0)
 
-    work_until(lambda: succeeded() == 2, "the runs of the first day", redis_url)
-    work_until(lambda: ledger.account.get().waits_until, "the others to wait", redis_url)
+    work_until(lambda: succeeded() == 2, "the runs of the first day")
+    work_until(lambda: ledger.account.get().waits_until, "the others to wait")
     assert ledger.batches.get("la").counts == {"succeeded": 2, "pending": 2}
     status = json.loads(dailies("status", "la", "--json").stdout)
     account = json.loads(dailies("status", "--json").stdout)["account"]
@@ -227,17 +234,17 @@ def test_runs_beyond_the_ceiling_of_the_day_wait_for_the_next_day_and_status_say
         assert "PIPELINE_MAX_DAY_USD is $0.20, and $0.18 is spent today" in " ".join(text.split())
     today = int(ledger.redis.time()[0]) // 86_400
     ledger.redis.hdel(SPEND, str(today))
-    work_until(lambda: ledger.batches.get("la").status == "succeeded", "the runs of the next day", redis_url)
+    work_until(lambda: ledger.batches.get("la").counts == {"succeeded": 4}, "the runs of the next day")
     assert ledger.account.get().waits_until is None
 
 
 def test_a_batch_that_reaches_the_ceiling_of_the_service_is_stopped_for_that_reason(
-    tmp_path: Path, ledger: Ledger, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ledger: Ledger, work_until: WorkUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PIPELINE_MAX_BATCH_USD")
     submit_four(tmp_path, 'limits: {budget_usd: "5.00"}\n')
     monkeypatch.setenv("PIPELINE_MAX_BATCH_USD", "0.20")
-    work_until(lambda: ledger.batches.get("la").finished, "the batch", redis_url)
+    work_until(lambda: ledger.batches.has_ended("la"), "the batch")
     batch = ledger.batches.get("la")
     assert (dict(batch.counts), batch.reason) == ({"succeeded": 2, "cancelled": 2}, Stop.CEILING)
 
