@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 from pydantic import SecretStr
-from support.images import JPEG, a_jpeg
+from support.images import a_jpeg
 from support.inbox import Inbox
 from support.schedule_folder import BEFORE, MIDNIGHT, ScheduleFolder
 from support.waiting import WaitFor
@@ -187,7 +187,7 @@ def test_a_recovered_batch_keeps_its_paid_runs_and_stays_below_the_ceiling(
 
 
 def submit_four(folder: Path, more: str = "") -> None:
-    (folder / "face.jpg").write_bytes(JPEG)
+    (folder / "face.jpg").write_bytes(Path("config/samples/portrait.jpg").read_bytes())
     items = "".join(f"- {{id: i{number}, image: face.jpg, prompt: p}}\n" for number in range(4))
     result = dailies("submit", a_file(folder, f"version: 1\nname: la\n{more}items:\n{items}"), "--batch-id", "la")
     assert result.exit_code == 0, result.output

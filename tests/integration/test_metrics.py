@@ -73,6 +73,7 @@ def test_metrics_need_the_token(redis_url: str) -> None:
 def test_docs_name_only_metrics_that_exist(client: FlaskClient, ledger: Ledger, file: str) -> None:
     ledger.account.limit_concurrency(3)
     ledger.account.pause("no money")
+    ledger.runs.claim_pending(1, lease_s=60, max_active=0, max_day_usd=Decimal(1))
     values = {name for name, _ in samples(client)}
     named = set(re.findall(r"dailies_[a-z_]+", (ROOT / file).read_text(encoding="utf-8")))
     assert len(named) > 10
