@@ -63,8 +63,9 @@ def _upload_shared_images(ctx: Context, batch_id: str) -> None:
 
 
 def _price(ctx: Context, config: BatchConfig) -> Decimal:
-    """Return the price of one run in US dollars, 0 if it is unknown. Only batches with a budget need it."""
-    if not config.budgeted:
+    """Return the price of one run in US dollars, 0 if it is unknown. Only budgets and ceilings need it."""
+    settings = ctx.service.settings
+    if not config.budgeted and settings.max_batch_usd is None and settings.max_day_usd is None:
         return Decimal(0)
     price = price_of_run(config, ctx.service.models)
     if price is None:

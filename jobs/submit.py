@@ -44,16 +44,27 @@ def submit_pending(ctx: Context) -> None:
 def _claim(ctx: Context, limit: int) -> Sequence[SubmissionLease]:
     settings, job_queue = ctx.service.settings, ctx.service.job_queue
     claims = ctx.service.ledger.runs.claim_pending(
-        limit, lease_s=settings.lease_s, max_active=settings.max_active, max_unproven=_MAX_UNPROVEN_RUNS
+        limit,
+        lease_s=settings.lease_s,
+        max_active=settings.max_active,
+        max_unproven=_MAX_UNPROVEN_RUNS,
+        max_batch_usd=settings.max_batch_usd,
+        max_day_usd=settings.max_day_usd,
     )
     for batch_id in claims.out_of_budget:
-        ctx.service.control.stop(batch_id, Stop.BUDGET, [BatchState.RUNNING])
+        ctx.service.control.stop(batch_id, _spent_limit(ctx, batch_id), [BatchState.RUNNING])
     if len(claims.runs) == limit:
         # More items may be due than this worker has slots: another worker can help.
         job_queue.enqueue_once(Job.SUBMIT)
     elif claims.next_in_s is not None:
         job_queue.enqueue_in(Job.SUBMIT, claims.next_in_s)
     return _record_attempts(ctx, claims.runs)
+
+
+def _spent_limit(ctx: Context, batch_id: str) -> Stop:
+    """Return which limit a batch without money has reached: its own budget, or the ceiling of the service."""
+    budget = ctx.service.ledger.batches.budget(batch_id)
+    return Stop.BUDGET if budget.capped(ctx.service.settings.max_batch_usd) == budget else Stop.CEILING
 
 
 def _record_attempts(ctx: Context, leases: Sequence[SubmissionLease]) -> Sequence[SubmissionLease]:

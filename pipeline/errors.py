@@ -106,6 +106,12 @@ class AmountTooLarge(DailiesError):
         super().__init__(f"{usd:f} USD is more than the ledger can count. Use at most {max_usd:,f} USD.")
 
 
+class BatchAboveCeiling(DailiesError):
+    """The estimated cost of the batch is above a ceiling. Submit fewer items, or raise the ceiling."""
+
+    exit_code = 2
+
+
 class BatchOnlyOnS3(DailiesError):
     """The batch id is used on S3 but is not in the ledger. Run `dailies recover`, or use another id."""
 

@@ -6,6 +6,7 @@ import base64
 import os
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,6 +31,8 @@ _MIN_NOTIFY_KEY_BYTES = 24
 _PREFIX = re.compile(r"(?!.*/\.\.?/)[A-Za-z0-9][A-Za-z0-9._-]{2,62}/([^/\\*?\x00-\x1f\x7f]+/)*")
 
 Seconds = Annotated[float, Field(gt=0)]
+Ceiling = Annotated[Decimal, Field(gt=0, le=9_000_000)]
+"""US dollars. The maximum is `domain.money.MAX_USD`."""
 
 
 class Settings(BaseModel):
@@ -93,6 +96,10 @@ class Settings(BaseModel):
     """After `adopt_wait_s`: `hold` the item for a person, or `resubmit` it, which may buy it twice."""
     max_active: Annotated[int, Field(ge=0)] = 0
     """Maximum active runs of the account. 0: as many as the account allows."""
+    max_batch_usd: Ceiling | None = None
+    """What a batch may cost at most, whatever its manifest says. One with a higher estimate is refused."""
+    max_day_usd: Ceiling | None = None
+    """What all runs of a UTC day may cost at most. Further runs wait for the next day."""
     max_output_mb: Annotated[int, Field(gt=0)] = 4096
     """Largest output that is copied, in megabytes (10^6 bytes)."""
     purge_source: bool = False

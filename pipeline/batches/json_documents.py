@@ -48,15 +48,18 @@ class BatchStatus(Document):
         None, description="Runs whose response was lost and that were found, by how: `callback`, `task list`."
     )
     overcharge: str | None = Field(None, description="The last warning about a charge far above the expected price.")
+    waits_until: datetime | None = Field(
+        None, description="Of one batch: when its items start that wait because of the ceiling of the day."
+    )
 
-    @field_serializer("created", "finished")
+    @field_serializer("created", "finished", "waits_until")
     def _time(self, when: datetime | None) -> str | None:
         return timestamp(when)
 
     @classmethod
-    def of(cls, row: BatchRow) -> BatchStatus:
-        """Return the status of a row."""
-        return BatchStatus.model_validate(_status_fields(row))
+    def of(cls, row: BatchRow, account: AccountRow | None = None) -> BatchStatus:
+        """Return the status of a row. `account`: to show what its items wait for."""
+        return BatchStatus.model_validate(_status_fields(row, account))
 
 
 class Batch(BatchStatus):
@@ -69,11 +72,11 @@ class Batch(BatchStatus):
     results: Uri | None = Field(description="URI of results.json; null until the batch has ended.")
 
     @classmethod
-    def of(cls, row: BatchRow) -> Batch:
-        """Return the document of a row."""
+    def of(cls, row: BatchRow, account: AccountRow | None = None) -> Batch:
+        """Return the document of a row. `account`: to show what its items wait for."""
         return cls.model_validate(
             {
-                **_status_fields(row),
+                **_status_fields(row, account),
                 "model": row.model,
                 "trigger": row.trigger,
                 "revision": row.revision,
@@ -83,7 +86,9 @@ class Batch(BatchStatus):
         )
 
 
-def _status_fields(row: BatchRow) -> dict[str, Any]:
+def _status_fields(row: BatchRow, account: AccountRow | None) -> dict[str, Any]:
+    is_waiting = row.status == BatchState.RUNNING and row.counts.get(ItemState.PENDING)
+    waits_until = account.waits_until if account and is_waiting else None
     return {
         "id": row.id,
         "name": row.name,
@@ -96,6 +101,7 @@ def _status_fields(row: BatchRow) -> dict[str, Any]:
         "output": row.output,
         **({"found": dict(row.found)} if row.found else {}),
         **({"overcharge": row.overcharge} if row.overcharge else {}),
+        **({"waits_until": waits_until} if waits_until else {}),
     }
 
 
@@ -149,8 +155,15 @@ class Account(Document):
     paused_reason: str | None = Field(description="Why nothing is submitted; null if the account is not paused.")
     backoff_until: datetime | None = Field(description="When submission continues; null without a backoff.")
     backoff_reason: str | None = Field(description="The vendor's refusal that caused the backoff.")
+    day_limit_usd: Money | None = Field(
+        description="Ceiling of a UTC day, PIPELINE_MAX_DAY_USD; null if there is none."
+    )
+    day_spend_usd: Money = Field(description="What the vendor charged on this UTC day.")
+    waits_until: datetime | None = Field(
+        description="When runs start that wait because of the ceiling of the day; null if none waits."
+    )
 
-    @field_serializer("backoff_until")
+    @field_serializer("backoff_until", "waits_until")
     def _time(self, when: datetime | None) -> str | None:
         return timestamp(when)
 
@@ -163,4 +176,7 @@ class Account(Document):
             paused_reason=row.paused_reason,
             backoff_until=row.backoff_until,
             backoff_reason=row.backoff_reason,
+            day_limit_usd=None if row.day_limit_usd is None else money(row.day_limit_usd),
+            day_spend_usd=money(row.day_spend_usd),
+            waits_until=row.waits_until,
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 
 from pipeline.batches.model_catalog import ModelCatalog, ModelLookup
 from pipeline.domain.formatting import dollars, pluralize
 from pipeline.domain.model import Manifest
+from pipeline.errors import BatchAboveCeiling
 from pipeline.ledger.records import BatchConfig
 from pipeline.manifest.model_check import fit_to_schema
 from pipeline.wiro.errors import NotFound
@@ -73,6 +75,26 @@ class BatchEstimate:
         cost += f", at {dollars(per_run)} per run" if per_run is not None else ""
         cost += f", and {pluralize(unknown, 'item')} of unknown price" if unknown else ""
         return f"Estimated cost: {cost}{f' ({self.reason})' if self.reason else ''}"
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The most that a batch may cost. `name`: the setting, or the key of a rule, that says so."""
+
+    name: str
+    usd: Decimal
+
+
+def check_ceilings(estimate: BatchEstimate, ceilings: Collection[Ceiling]) -> None:
+    """Raise BatchAboveCeiling, with the figures, if the known prices of a batch are above one of `ceilings`."""
+    lowest, high = min(ceilings, key=lambda ceiling: ceiling.usd, default=None), estimate.high_usd
+    if lowest is None or high is None or high <= lowest.usd:
+        return
+    runs = len(estimate.items) - estimate.items.count(None)
+    raise BatchAboveCeiling(
+        f"The batch is refused: estimated {dollars(high)} for {pluralize(runs, 'run')}; the ceiling {lowest.name} is "
+        f"{dollars(lowest.usd)}. Submit fewer items, or let whoever runs the service raise the ceiling."
+    )
 
 
 def item_prices(manifest: Manifest, schema: ModelSchema | None) -> list[PriceEstimate | None]:

@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from pipeline.batches.history import read_history
+from pipeline.batches.pricing import BatchEstimate
 from pipeline.batches.service import Service
 from pipeline.batches.submission import MANIFEST
 from pipeline.domain.results import RESULTS
@@ -44,6 +45,8 @@ def recover(service: Service, uri: str) -> str:
         trigger=str(results.get("trigger") or "recover"),
         revision=int(results.get("revision") or 0) + (0 if is_current else 1),
     )
+    prices = zip(manifest.items, BatchEstimate.of(manifest, service.models).items, strict=True)
+    service.ledger.items.set_prices(batch_id, ((item.id, price.high_usd if price else None) for item, price in prices))
     service.ledger.items.restore(batch_id, history.restored_items(), adopt_wait_s=service.settings.adopt_wait_s)
     for item_id, review in history.reviews.items():
         service.ledger.items.review(batch_id, item_id, review)

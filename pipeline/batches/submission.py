@@ -6,6 +6,7 @@ import hashlib
 import re
 import secrets
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -14,7 +15,7 @@ from typing import Any
 
 from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.batches.model_catalog import ModelCatalog
-from pipeline.batches.pricing import item_prices
+from pipeline.batches.pricing import BatchEstimate, Ceiling, check_ceilings
 from pipeline.domain.image_types import sniff_file
 from pipeline.domain.model import BatchRow, Item, Manifest
 from pipeline.domain.states import BatchState
@@ -24,6 +25,7 @@ from pipeline.ledger.records import BatchConfig
 from pipeline.manifest import parser as manifests
 from pipeline.manifest.model_check import fit_to_schema, image_field_of
 from pipeline.manifest.validators import DEFAULT_IMAGE_FIELD
+from pipeline.settings import environment_name
 from pipeline.storage.s3 import Storage, join
 from pipeline.wiro.model_schema import ModelSchema
 
@@ -43,36 +45,62 @@ class Accepted:
 
 
 class Submission:
-    """Creates batches. `output`: the default `s3://bucket/prefix/` of the service, or None."""
+    """Creates batches.
+
+    `output`: the default `s3://bucket/prefix/` of the service, or None. `max_batch_usd`: what a batch may cost at most.
+    """
 
     def __init__(
-        self, ledger: Ledger, storage: Storage, job_queue: JobQueue, models: ModelCatalog, output: str | None
+        self,
+        ledger: Ledger,
+        storage: Storage,
+        job_queue: JobQueue,
+        models: ModelCatalog,
+        output: str | None,
+        max_batch_usd: Decimal | None,
     ) -> None:
         self._ledger = ledger
         self._storage = storage
         self._job_queue = job_queue
         self._models = models
         self._output = output
+        self._ceilings = [] if max_batch_usd is None else [Ceiling(environment_name("max_batch_usd"), max_batch_usd)]
 
-    def submit(self, manifest: Manifest, batch_id: str | None, *, trigger: str, folder: Path | None) -> Accepted:
+    def check_cost(self, estimate: BatchEstimate, *ceilings: Ceiling) -> None:
+        """Raise BatchAboveCeiling if a batch may cost more than the ceiling of the service or one of `ceilings`."""
+        check_ceilings(estimate, [*self._ceilings, *ceilings])
+
+    def submit(
+        self,
+        manifest: Manifest,
+        batch_id: str | None,
+        *,
+        trigger: str,
+        folder: Path | None,
+        ceilings: Sequence[Ceiling] = (),
+    ) -> Accepted:
         """Create a batch in the ledger, store its inputs and manifest on S3, and enqueue its `start` job.
 
         `batch_id`: None for a new one. The same id again returns the same batch, and continues a submission that was
-        interrupted. `folder`: the folder of image files. `trigger`: what started the batch.
-        Raises CannotRead, InvalidBatchId, InvalidSettings, BatchOnlyOnS3, StorageError, Unreachable.
+        interrupted. `folder`: the folder of image files. `trigger`: what started the batch. `ceilings`: of a rule,
+        besides that of the service.
+        Raises CannotRead, InvalidBatchId, InvalidSettings, BatchAboveCeiling, BatchOnlyOnS3, StorageError, Unreachable.
         """
         batch_id = _validate_id(batch_id) if batch_id else _new_id(manifest.name)
         output = join(self._output_prefix(manifest), f"{batch_id}/")
         manifest_digest = _digest(manifest)
         is_new = self._ledger.batches.manifest_digest(batch_id) is None
-        if is_new:
+        estimate = BatchEstimate.of(manifest, self._models) if is_new else None
+        if estimate:
             self._check_absent_on_s3(batch_id, output)
+            self.check_cost(estimate, *ceilings)
         created = is_new and self.create(manifest, batch_id, output, trigger=trigger, manifest_digest=manifest_digest)
         if self._ledger.batches.is_accepted(batch_id):
             return Accepted(batch_id, created=False, output=self._ledger.batches.get(batch_id).output)
         if self._ledger.batches.manifest_digest(batch_id) == manifest_digest:
-            schema = self._models.schema(manifest.model)
-            self._load_items(batch_id, self._store_manifest(fit_to_schema(manifest, schema), output, folder), schema)
+            estimate = estimate or BatchEstimate.of(manifest, self._models)
+            fitted = fit_to_schema(manifest, self._models.schema(manifest.model))
+            self._load_items(batch_id, self._store_manifest(fitted, output, folder), estimate)
             self.start_batch(batch_id)
         return Accepted(batch_id, created, output)
 
@@ -142,11 +170,11 @@ class Submission:
         self._storage.put_if_absent(join(output, MANIFEST), manifests.dump(stored), "application/yaml")
         return stored
 
-    def _load_items(self, batch_id: str, manifest: Manifest, schema: ModelSchema | None) -> None:
-        items, prices = manifest.items, item_prices(manifest, schema)
+    def _load_items(self, batch_id: str, manifest: Manifest, estimate: BatchEstimate) -> None:
+        items = manifest.items
         counts = Counter(item.image for item in items if item.image and item.image.startswith("s3://"))
         self._ledger.shared_images.add(batch_id, (image for image, count in counts.items() if count > 1))
-        rows = zip(items, prices, strict=True)
+        rows = zip(items, estimate.items, strict=True)
         self._ledger.items.load(
             batch_id, ((item.id, item_spec(item), price.high_usd if price else None) for item, price in rows)
         )

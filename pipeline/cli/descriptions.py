@@ -24,11 +24,15 @@ def print_account(out: Console, account: AccountRow) -> None:
     """Print the state of the account."""
     limit = "" if account.concurrency_limit is None else f", concurrency limit {account.concurrency_limit:,}"
     print_fields(out, [("account", f"{pluralize(account.active, 'run')} active{limit}")])
+    if account.day_limit_usd is not None:
+        print_fields(out, [("today", f"{dollars(account.day_spend_usd)} of {dollars(account.day_limit_usd)} spent")])
     print_account_notice(out, account)
 
 
 def print_account_notice(out: Console, account: AccountRow) -> None:
-    """Print why nothing is submitted, if the account is paused or backs off."""
+    """Print why nothing is submitted: the account is paused, backs off, or has reached the ceiling of the day."""
+    if account.day_notice:
+        out.print(Text(account.day_notice, "yellow"))
     if account.paused_reason:
         out.print(Text(f"The account is paused, nothing is submitted: {account.paused_reason}", "yellow"))
         out.print("Resume it: `dailies resume`.")

@@ -18,7 +18,7 @@ from rich.text import Text
 from pipeline.cli.terminal import counts, escape_control_chars, state
 from pipeline.domain.formatting import dollars, duration
 from pipeline.domain.model import BatchRow
-from pipeline.domain.states import BATCH_TERMINAL, ended_count
+from pipeline.domain.states import BATCH_TERMINAL, ItemState, ended_count
 from pipeline.domain.throughput import items_per_minute, remaining_s
 from pipeline.errors import Unreachable
 from pipeline.ledger.ledger import Ledger
@@ -166,6 +166,8 @@ def _notice(batch: BatchRow, account: AccountRow) -> str:
             return f"The account is paused: {reason} Resume it: `dailies resume`."
         if account.backoff_reason and account.backoff_until and account.backoff_until > datetime.now(UTC):
             return f"Backoff: {escape_control_chars(account.backoff_reason)}"
+        if account.day_notice and batch.counts.get(ItemState.PENDING):
+            return account.day_notice
     return escape_control_chars(batch.reason or "")
 
 

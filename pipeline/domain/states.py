@@ -66,6 +66,7 @@ class Stop(StrEnum):
     BY_HAND = "Cancelled by hand."
     FAILURES = "Stopped: more items failed than limits.tolerated_failures allows."
     BUDGET = "Stopped: limits.budget_usd is spent."
+    CEILING = "Stopped: PIPELINE_MAX_BATCH_USD, the ceiling of the service for a batch, is spent."
     DEADLINE = "Stopped: limits.deadline has passed."
 
 

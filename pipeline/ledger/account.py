@@ -24,9 +24,10 @@ class AccountStore:
 
     def get(self) -> AccountRow:
         """Return the state of the account."""
-        limit, paused_reason, probe_at, backoff_until, backoff_reason = self._redis.hmget(
-            keys.ACCOUNT, "window", "paused", "probe_at", "backoff_until", "trouble"
+        limit, paused_reason, probe_at, backoff_until, backoff_reason, day_limit, day_wait = self._redis.hmget(
+            keys.ACCOUNT, "window", "paused", "probe_at", "backoff_until", "trouble", "day_limit", "day_wait"
         )
+        now_s = int(self._redis.time()[0])
         return AccountRow(
             active=int(self._redis.scard(keys.ACTIVE)),
             concurrency_limit=int(float(limit)) if limit else None,
@@ -34,6 +35,9 @@ class AccountStore:
             probe_at=moment(probe_at or 0),
             backoff_until=moment(backoff_until or 0),
             backoff_reason=backoff_reason,
+            day_limit_usd=from_pico(day_limit) if day_limit and day_limit != "0" else None,
+            day_spend_usd=from_pico(self._redis.hget(keys.SPEND, str(now_s // _S_PER_DAY)) or "0"),
+            waits_until=moment(day_wait) if day_wait and int(day_wait) > now_s * 1000 else None,
         )
 
     def spend(self, days: int) -> list[tuple[date, Decimal]]:
@@ -47,8 +51,7 @@ class AccountStore:
 
     def add_spend(self, usd: Decimal) -> None:
         """Add the cost of a run that belongs to no batch to the cost of today."""
-        today = int(self._redis.time()[0]) // _S_PER_DAY
-        self._redis.hincrby(keys.SPEND, str(today), to_pico(min(usd, MAX_USD)))
+        self._scripts.run("add_spend", to_pico(min(usd, MAX_USD)))
 
     def limit_concurrency(self, allowed: int | None) -> None:
         """Set the concurrency limit: at most `allowed` active runs; None: one fewer than now."""

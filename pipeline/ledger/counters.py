@@ -5,6 +5,7 @@ The hash has the fields
     ended:{state}                    items that ended in this state
     retried, refused                 runs that came to nothing: attempts spent, and runs that the vendor only refused
     overcharged                      runs whose charge was far above the expected price
+    deferred                         objects that waited for the next day: their trigger had started enough batches
     found:{how}                      runs whose response was lost and whose task was found
     callbacks:{name}                 callbacks by outcome; CALLBACK_OUTCOMES maps the outcomes to these names
     {step}:{bucket}, {step}:sum      duration of steps (ms): `vendor` from the lease to the end of the task, `copy` from
@@ -59,6 +60,7 @@ class ServiceCounters:
     retried: int
     refused: int
     overcharged: int
+    deferred: int
     found: Mapping[str, int]
     callbacks: Mapping[str, int]
     latencies: Mapping[str, Latencies]
@@ -90,6 +92,7 @@ class CounterStore:
             retried=int(counted.get("retried", 0)),
             refused=int(counted.get("refused", 0)),
             overcharged=int(counted.get("overcharged", 0)),
+            deferred=int(counted.get("deferred", 0)),
             found={by.value: int(counted.get(f"found:{by}", 0)) for by in FoundBy},
             callbacks={
                 outcome: int(counted.get(f"callbacks:{name}", 0)) for outcome, name in CALLBACK_OUTCOMES.items()

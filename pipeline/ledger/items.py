@@ -14,7 +14,7 @@ from pipeline.domain.money import MAX_USD, to_pico
 from pipeline.domain.states import TERMINAL, ItemState
 from pipeline.errors import NoSuchBatch, NoSuchItem
 from pipeline.ledger.decoding import LIVE_FIELDS, item_row
-from pipeline.ledger.keys import batch_key, item_key, order_key, outcomes_key, reviews_key, specs_key
+from pipeline.ledger.keys import batch_key, item_key, order_key, outcomes_key, prices_key, reviews_key, specs_key
 from pipeline.ledger.records import RunRef
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.times import ms
@@ -47,6 +47,13 @@ class ItemStore:
         for chunk in chunked(items, _CHUNK):
             args = [part for item_id, item in chunk for part in _restore_args(item_id, item)]
             self._scripts.run("restore_items", batch_id, ms(adopt_wait_s), *args)
+
+    def set_prices(self, batch_id: str, prices: Iterable[tuple[str, Decimal | None]]) -> None:
+        """Store (item id, price in USD) of items that are about to be restored; None: the price of the batch."""
+        for chunk in chunked(prices, _CHUNK):
+            known = {item_id: _price_text(usd) for item_id, usd in chunk if usd is not None}
+            if known:
+                self._redis.hset(prices_key(batch_id), mapping=known)
 
     def add(self, batch_id: str, item_id: str, spec: Mapping[str, Any]) -> bool:
         """Add one item to a loaded batch, which runs again if it has ended. Returns False if the item exists.

@@ -19,7 +19,8 @@ Account at the vendor
     account                 hash    `window` (concurrency limit), `paused` (reason), `probe_at`, `probe_wait`,
                                     `probing`, `backoff_until`, `backoff_tries` (backoffs in a row), `trouble` (reason
                                     of the backoff), `accepted_at` (the last run that the vendor accepted; absent
-                                    during a pause)
+                                    during a pause), `day_limit` (the ceiling of a UTC day at the last claim, 0: none),
+                                    `day_wait` (until when runs wait for it)
     active                  set     "batch item" of every run that may be active at the vendor: one slot each
     spend                   hash    day since 1970 → cost of the runs of that day
     tasks                   zset    task of a run that the vendor accepted → when; the newest 20,000
@@ -82,6 +83,8 @@ Triggers
     trigger:{name}:turn        string  a listener polls the watched prefix
     trigger:{name}:listed      zset    listed object → last listed
     trigger:{name}:last        string  id of the batch that the trigger started last
+    trigger:{name}:day:{n}       set   ids of the batches that were started on a day since 1970
+    trigger:{name}:deferred:{n}  set   ids of the batches that wait for the day after it
     trigger:{name}:taken       zset    digest of a gathered object version → when
     trigger:{name}:window      hash    `n` (number of the open window), `since` (when it was opened)
     trigger:{name}:window:{n}  hash    digest → JSON of an object version
@@ -119,6 +122,11 @@ def order_key(batch_id: str) -> str:
 def specs_key(batch_id: str) -> str:
     """Return the key of the specs of a batch's items."""
     return f"{batch_key(batch_id)}:specs"
+
+
+def prices_key(batch_id: str) -> str:
+    """Return the key of the prices of a batch's items."""
+    return f"{batch_key(batch_id)}:prices"
 
 
 def outcomes_key(batch_id: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any
 
 from pipeline.domain.callback_tokens import RunId
+from pipeline.domain.formatting import dollars, when
 from pipeline.domain.money import MAX_USD, overcharge_warning
 from pipeline.domain.states import ItemState
 
@@ -129,10 +130,20 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class BatchBudget:
-    """The budget of a batch (None: no limit) and the price of one run (None: not known yet)."""
+    """The budget of a batch (None: no limit) and the price of one run (None: not known yet).
+
+    `set_by`: the key or the setting that the budget is from.
+    """
 
     budget_usd: Decimal | None
     price_usd: Decimal | None
+    set_by: str = "limits.budget_usd"
+
+    def capped(self, max_usd: Decimal | None) -> BatchBudget:
+        """Return the budget under PIPELINE_MAX_BATCH_USD."""
+        if max_usd is None or (self.budget_usd is not None and self.budget_usd <= max_usd):
+            return self
+        return replace(self, budget_usd=max_usd, set_by="PIPELINE_MAX_BATCH_USD")
 
 
 @dataclass(frozen=True)
@@ -149,6 +160,8 @@ class AccountRow:
     """The state of the vendor's account. `concurrency_limit` None: no limit.
 
     `probe_at`: when a single run probes whether a paused account accepts runs; None if only a person can resume it.
+    `day_limit_usd`: the ceiling of a UTC day that workers apply, None: none; `day_spend_usd`: the charges of today;
+    `waits_until`: the end of the day if runs wait for the ceiling, else None.
     """
 
     active: int
@@ -157,6 +170,20 @@ class AccountRow:
     probe_at: datetime | None
     backoff_until: datetime | None
     backoff_reason: str | None
+    day_limit_usd: Decimal | None = None
+    day_spend_usd: Decimal = Decimal(0)
+    waits_until: datetime | None = None
+
+    @property
+    def day_notice(self) -> str:
+        """Why runs wait for the next day, for people; '' if none does."""
+        if self.waits_until is None or self.day_limit_usd is None:
+            return ""
+        return (
+            f"The ceiling of the day is reached: PIPELINE_MAX_DAY_USD is {dollars(self.day_limit_usd)}, and "
+            f"{dollars(self.day_spend_usd)} is spent today, without the active runs. Further runs wait until "
+            f"{when(self.waits_until)}; nothing fails. To continue now, raise the setting and restart the workers."
+        )
 
 
 class Failure(StrEnum):

@@ -49,14 +49,26 @@ class RunStore:
     def __init__(self, scripts: ScriptRunner) -> None:
         self._scripts = scripts
 
-    def claim_pending(self, limit: int, *, lease_s: float, max_active: int, max_unproven: int = 0) -> SubmissionLeases:
+    def claim_pending(
+        self,
+        limit: int,
+        *,
+        lease_s: float,
+        max_active: int,
+        max_unproven: int = 0,
+        max_batch_usd: Decimal | None = None,
+        max_day_usd: Decimal | None = None,
+    ) -> SubmissionLeases:
         """Lease up to `limit` pending items for submission. `max_active` runs of the account; 0: no limit.
 
         Batches get a fair share, within concurrency limits, budgets and backoff. `max_unproven`: how many runs may be
-        posted at a time while the account has not accepted one in the last ten minutes; 0: no limit.
+        posted at a time while the account has not accepted one in the last ten minutes; 0: no limit. `max_batch_usd`:
+        the budget of batches without one, or with a larger one. `max_day_usd`: what the charges of the UTC day and the
+        prices of active runs may sum up to. None: no limit.
         """
         lease = uuid4().hex
-        args = (limit, ms(lease_s), lease, max_active, max_unproven)
+        ceilings = (to_pico(usd or Decimal(0)) for usd in (max_batch_usd, max_day_usd))
+        args = (limit, ms(lease_s), lease, max_active, max_unproven, *ceilings)
         wait, out_of_budget, rows = self._scripts.run("claim_pending", *args)
         return SubmissionLeases([submission_lease(row, lease) for row in rows], seconds(wait), out_of_budget)
 

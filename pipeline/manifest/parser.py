@@ -19,8 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.domain.durations import parse_duration
-from pipeline.domain.model import Item, Limits, Manifest
+from pipeline.domain.model import Item, Manifest
 from pipeline.errors import DailiesError, InvalidManifest, Problem, StorageError
 from pipeline.manifest.item_positions import ItemPositions
 from pipeline.manifest.messages import problems_of
@@ -280,7 +279,6 @@ def _matrix_items(matrix: MatrixEntry | None) -> list[ItemEntry]:
 def _manifest(entry: ManifestEntry, items: list[ItemEntry], file: str) -> Manifest:
     """Return the manifest with these items. Raises InvalidManifest if it is too long to be stored."""
     length = _length(items)
-    limits = entry.limits or LimitsEntry()
     if length <= MAX_BYTES:
         manifest = Manifest(
             name=entry.name,
@@ -288,13 +286,7 @@ def _manifest(entry: ManifestEntry, items: list[ItemEntry], file: str) -> Manife
             output=entry.output,
             image_field=entry.image_field or None,
             params=entry.params or {},
-            limits=Limits(
-                max_active=limits.max_active,
-                budget_usd=limits.budget_usd,
-                attempts=limits.attempts or Limits.attempts,
-                tolerated_failures=limits.tolerated_failures,
-                deadline_s=parse_duration(limits.deadline) if limits.deadline else None,
-            ),
+            limits=(entry.limits or LimitsEntry()).as_limits(),
             notify=entry.notify,
             items=tuple(_with_ids(items)),
         )

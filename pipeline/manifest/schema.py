@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from pipeline.domain.durations import parse_duration
+from pipeline.domain.model import Limits
 from pipeline.manifest.validators import (
     MAX_PROMPT,
     validate_deadline,
@@ -45,6 +47,7 @@ Params = Annotated[
     AfterValidator(validate_params),
 ]
 Whole = Annotated[int, Field(strict=True)]
+MAX_ATTEMPTS = 20
 
 
 class ItemEntry(TypedDict, total=False):
@@ -83,9 +86,19 @@ class LimitsEntry(BaseModel):
 
     max_active: Annotated[Whole, Field(ge=1, le=100_000)] | None = None
     budget_usd: Annotated[Decimal, BeforeValidator(validate_usd)] | None = None
-    attempts: Annotated[Whole, Field(ge=1, le=20)] | None = None
+    attempts: Annotated[Whole, Field(ge=1, le=MAX_ATTEMPTS)] | None = None
     tolerated_failures: Annotated[str, AfterValidator(validate_tolerance)] | None = None
     deadline: Annotated[str, AfterValidator(validate_deadline)] | None = None
+
+    def as_limits(self, *, attempts: int = Limits.attempts) -> Limits:
+        """Return the limits. `attempts`: what a missing number of attempts means."""
+        return Limits(
+            max_active=self.max_active,
+            budget_usd=self.budget_usd,
+            attempts=self.attempts or attempts,
+            tolerated_failures=self.tolerated_failures,
+            deadline_s=parse_duration(self.deadline) if self.deadline else None,
+        )
 
 
 class ManifestEntry(BaseModel):

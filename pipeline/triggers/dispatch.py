@@ -6,7 +6,7 @@ reordered events are harmless: the newest version starts one batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,10 +14,11 @@ from enum import StrEnum
 import structlog
 
 from pipeline.batches.model_catalog import ModelCatalog
+from pipeline.batches.pricing import Ceiling
 from pipeline.batches.service import Service
 from pipeline.batches.submission import Submission
 from pipeline.domain.model import Manifest
-from pipeline.errors import BatchOnlyOnS3, InvalidManifest, Problem
+from pipeline.errors import BatchAboveCeiling, BatchOnlyOnS3, InvalidManifest, Problem
 from pipeline.settings import Settings
 from pipeline.storage.s3 import ObjectInfo, Storage
 from pipeline.storage.stored_images import sniff_object
@@ -25,7 +26,7 @@ from pipeline.triggers import object_version
 from pipeline.triggers.events import Kind, ObjectEvent
 from pipeline.triggers.object_manifest import MAX_MANIFEST_BYTES, ObjectManifestReader, images_manifest
 from pipeline.triggers.object_version import ObjectVersion, version_of
-from pipeline.triggers.rule import Rule, Start
+from pipeline.triggers.rule import Rule, Source, Start
 from pipeline.triggers.status_files import StatusFiles
 from pipeline.triggers.store import TriggerStore
 
@@ -38,13 +39,15 @@ _MAX_LOGGED_PROBLEMS = 10
 
 
 class EventOutcome(StrEnum):
-    """The result of an object event for one rule. All of them are final: the event is not needed again."""
+    """The result of an object event for one rule. All but DEFERRED are final: the event is not needed again."""
 
     STARTED = "started"
     GATHERED = "gathered"
     KNOWN = "known"
     REJECTED = "rejected"
     IGNORED = "ignored"
+    DEFERRED = "deferred"
+    """The rule has started enough batches today: the event must be delivered again on the next UTC day."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ class Dispatcher:
         """Submit the images of a rule's closed gather windows. Raises the same errors as `handle`."""
         for number in self.store.closed_windows(rule.name, rule.gather_s):
             gathered = self.store.window(rule.name, number)
-            if gathered:
-                self._submit_images(rule, gathered)
+            if gathered and self._submit_images(rule, gathered) is EventOutcome.DEFERRED:
+                return
             self.store.forget_window(rule.name, number)
 
     def _handle(self, event: ObjectEvent, rule: Rule) -> EventOutcome:
@@ -96,6 +99,8 @@ class Dispatcher:
             return EventOutcome.IGNORED
         if version.version and self._is_processed(version, rule):
             return _already_processed(version, rule)
+        if not rule.gather_s and self._is_deferred(rule, [version]):
+            return EventOutcome.DEFERRED
         return self._handle_image(event, rule) if rule.start is Start.IMAGES else self._handle_manifest(event, rule)
 
     def _is_in_batch_folder(self, version: ObjectVersion, rule: Rule) -> bool:
@@ -126,24 +131,46 @@ class Dispatcher:
             manifest = reader.manifest(version, text)
         except InvalidManifest as error:
             return self._reject(rule, version, error.problems)
-        return self._submit(rule, [version], manifest)
+        return self._submit(rule, [version], manifest, _ceilings(rule))
 
-    def _submit(self, rule: Rule, versions: Sequence[ObjectVersion], manifest: Manifest) -> EventOutcome:
-        batch_id = object_version.batch_id(rule.name, versions)
+    def _submit(
+        self, rule: Rule, versions: Sequence[ObjectVersion], manifest: Manifest, ceilings: Sequence[Ceiling] = ()
+    ) -> EventOutcome:
+        batch_id, trigger = object_version.batch_id(rule.name, versions), f"trigger:{rule.name}"
+        day = self.store.count_batch(rule.name, batch_id, rule.batches_per_day)
+        if day is None and self._is_deferred(rule, versions):
+            return EventOutcome.DEFERRED
         self.store.record_objects(batch_id, versions)
         try:
-            accepted = self.submission.submit(manifest, batch_id, trigger=f"trigger:{rule.name}", folder=None)
+            accepted = self.submission.submit(manifest, batch_id, trigger=trigger, folder=None, ceilings=ceilings)
         except BatchOnlyOnS3 as error:
             # Redis has lost its data: what was started before is not started again.
             log.warning("batch_only_on_s3", trigger=rule.name, batch=batch_id, error=str(error))
             return EventOutcome.KNOWN
+        except BatchAboveCeiling as error:
+            if day is not None:
+                self.store.withdraw_batch(rule.name, batch_id, day)
+            message = str(error)
+            _for_each(versions, lambda one: self._reject(rule, one, [Problem(one.uri, 1, 1, message)]))
+            return EventOutcome.REJECTED
         log.info("trigger_fired", trigger=rule.name, batch=batch_id, objects=len(versions), first=versions[0].uri)
-        with ThreadPoolExecutor(_MAX_CONCURRENT_STATUS_WRITES) as executor:
-            # list() raises the first error of a write.
-            list(executor.map(lambda one: self.status_files.accepted(one, batch_id, accepted.output), versions))
+        _for_each(versions, lambda one: self.status_files.accepted(one, batch_id, accepted.output))
         self.store.mark_reported(batch_id)
         self.store.record_last_batch(rule.name, batch_id)
         return EventOutcome.STARTED if accepted.created else EventOutcome.KNOWN
+
+    def _is_deferred(self, rule: Rule, versions: Sequence[ObjectVersion]) -> bool:
+        """Return whether the batch of these objects waits for the next day; their status files say why, once a day."""
+        batch_id = object_version.batch_id(rule.name, versions)
+        day = self.store.full_day(rule.name, rule.batches_per_day)
+        if day is None or self.store.output_of(batch_id) is not None:
+            return False
+        if self.store.deferred(rule.name, [batch_id], day) == [False]:
+            reason = _reason_to_wait(rule)
+            _for_each(versions, lambda one: self.status_files.waiting(one, reason))
+            if self.store.record_deferred(rule.name, batch_id, len(versions), day):
+                log.warning("trigger_day_full", trigger=rule.name, object=versions[0].uri, reason=reason)
+        return True
 
     def _reject(self, rule: Rule, version: ObjectVersion, problems: Sequence[Problem]) -> EventOutcome:
         errors = [str(problem) for problem in problems[:_MAX_LOGGED_PROBLEMS]]
@@ -174,6 +201,8 @@ class Dispatcher:
         return batch_id is not None and batch_id.startswith(f"{rule.name}-")
 
     def _submit_images(self, rule: Rule, versions: Sequence[ObjectVersion]) -> EventOutcome:
+        if self._is_deferred(rule, versions):
+            return EventOutcome.DEFERRED
         uris = sorted(version.uri for version in versions)
         try:
             manifest = images_manifest(rule, uris, self.models.for_checks())
@@ -183,6 +212,27 @@ class Dispatcher:
                 self._reject(rule, version, error.problems)
             return EventOutcome.REJECTED
         return self._submit(rule, versions, manifest)
+
+
+def _for_each(versions: Sequence[ObjectVersion], write: Callable[[ObjectVersion], object]) -> None:
+    """Write the status files of many objects at the same time. Raises the first error."""
+    with ThreadPoolExecutor(_MAX_CONCURRENT_STATUS_WRITES) as executor:
+        list(executor.map(write, versions))
+
+
+def _ceilings(rule: Rule) -> list[Ceiling]:
+    budget_usd = rule.limits.budget_usd if rule.limits else None
+    return [] if budget_usd is None else [Ceiling(f"limits.budget_usd of the rule {rule.name!r}", budget_usd)]
+
+
+def _reason_to_wait(rule: Rule) -> str:
+    start = "It starts this object's batch on the next day"
+    if rule.source is not Source.LISTING:
+        start += ", when the event is delivered again; if it is not, upload the object again"
+    return (
+        f"The rule {rule.name!r} has started {rule.batches_per_day:,} batches on this UTC day, as many as its "
+        f"batches_per_day allows. {start}. To start it today, raise batches_per_day in triggers.yaml."
+    )
 
 
 def _name_spans(path: str) -> Iterable[tuple[int, int]]:

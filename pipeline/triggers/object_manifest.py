@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
+from pipeline.domain.limits import capped
 from pipeline.domain.model import Manifest
 from pipeline.errors import InvalidManifest, Problem
 from pipeline.manifest import parser as manifests
@@ -30,7 +32,10 @@ class ObjectManifestReader:
         self._manifests = UntrustedManifests(settings, storage, schema_of, also=[rule.watch])
 
     def manifest(self, version: ObjectVersion, text: bytes) -> Manifest:
-        """Return the manifest of an object with this content. Raises InvalidManifest, StorageError."""
+        """Return the manifest of an object with this content, its limits under those of the rule.
+
+        Raises InvalidManifest, StorageError.
+        """
         if not text:
             raise InvalidManifest([_problem(version.uri, "the object is empty: upload it again")])
         if len(text) > MAX_MANIFEST_BYTES:
@@ -41,7 +46,9 @@ class ObjectManifestReader:
         problems = list(self._output_problems(version, manifest))
         if problems:
             raise InvalidManifest(problems)
-        return manifest
+        if self._rule.limits is None:
+            return manifest
+        return replace(manifest, limits=capped(manifest.limits, self._rule.limits, len(manifest.items)))
 
     def _with_defaults(self, rows: ObjectVersion) -> Manifest:
         """Return the manifest of a file of rows and the defaults beside it."""

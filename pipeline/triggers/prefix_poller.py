@@ -11,10 +11,11 @@ import structlog
 from pipeline.domain.chunks import chunked
 from pipeline.errors import StorageError
 from pipeline.storage.s3 import ObjectInfo, split
-from pipeline.triggers.dispatch import Dispatcher
+from pipeline.triggers.dispatch import Dispatcher, EventOutcome
 from pipeline.triggers.events import Kind, ObjectEvent
-from pipeline.triggers.object_version import ObjectVersion
+from pipeline.triggers.object_version import ObjectVersion, batch_id, version_of
 from pipeline.triggers.rule import Rule
+from pipeline.triggers.store import TriggerStore
 
 log = structlog.get_logger()
 
@@ -45,6 +46,7 @@ class PrefixPoller:
         began = time.time()
         for objects in chunked(dispatcher.storage.list(rule.watch), _CHUNK):
             new = store.unlisted(rule.name, [info for info in objects if self._is_accepted(info)], began)
+            new = self._without_deferred(new, store)
             # list() raises the first error of a call.
             list(self._executor.map(lambda info: self._process(info, dispatcher, stopping), new))
             if stopping.is_set():
@@ -58,15 +60,26 @@ class PrefixPoller:
     def _is_accepted(self, info: ObjectInfo) -> bool:
         return self._rule.reason_to_ignore(ObjectVersion(*split(info.uri), ""), ()) is None
 
+    def _without_deferred(self, infos: list[ObjectInfo], store: TriggerStore) -> list[ObjectInfo]:
+        """Return the objects without those that wait for the next day, as their status files say."""
+        day = store.full_day(self._rule.name, self._rule.batches_per_day) if infos else None
+        if day is None:
+            return infos
+        versions = [ObjectVersion(*split(info.uri), version_of("", info.etag)) for info in infos]
+        ids = [batch_id(self._rule.name, [version]) for version in versions]
+        deferred = store.deferred(self._rule.name, ids, day)
+        return [info for info, is_deferred in zip(infos, deferred, strict=True) if not is_deferred]
+
     def _process(self, info: ObjectInfo, dispatcher: Dispatcher, stopping: threading.Event) -> None:
         if stopping.is_set():
             return
         bucket, key = split(info.uri)
         event = ObjectEvent(Kind.CREATED, bucket, key, etag=info.etag.strip('"'), size=info.size)
         try:
-            dispatcher.handle(event, [self._rule])
+            outcomes = dispatcher.handle(event, [self._rule])
         except StorageError as error:
             # The next listing has it again.
             log.warning("object_deferred", trigger=self._rule.name, object=info.uri, error=str(error))
         else:
-            dispatcher.store.record_listed(self._rule.name, info, time.time())
+            if EventOutcome.DEFERRED not in outcomes:
+                dispatcher.store.record_listed(self._rule.name, info, time.time())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pipeline.domain.image_types import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
+from pipeline.domain.model import Limits
 from pipeline.domain.s3_names import is_object_uri
 from pipeline.domain.system_files import is_system_file
 from pipeline.manifest.validators import ROWS_SUFFIXES
@@ -46,6 +47,10 @@ class Rule:
     gather_s: float = 0
     manifest_settings: str = "{}"
     """Further keys of the manifest of its images, as JSON: model, image_field, params, limits, notify."""
+    limits: Limits | None = None
+    """Ceilings: the manifest of a batch can lower them, never raise them."""
+    batches_per_day: int = 1000
+    """How many batches it starts on a UTC day. Further objects wait for the next day."""
 
     @property
     def bucket(self) -> str:

@@ -1,7 +1,8 @@
 """triggers.yaml as pydantic models: its text becomes Rules, or all its problems with their lines. Pure.
 
 triggers:
-  - {name: inbox, source: listing, watch: s3://bucket/inbox/, start: manifest, every_s: 10}
+  - {name: inbox, source: listing, watch: s3://bucket/inbox/, start: manifest, every_s: 10,
+     limits: {budget_usd: "50.00"}, batches_per_day: 100}
   - {name: queue, source: sqs, queue_url: "https://…", watch: s3://bucket/inbox/, start: manifest}
   - {name: faces, source: push, watch: s3://bucket/faces/, start: images, prompts: ["…"], output: s3://bucket/out/,
      gather_s: 30, limits: {budget_usd: "5.00"}}
@@ -21,6 +22,7 @@ from pipeline.errors import InvalidTriggers
 from pipeline.manifest.entry_list import EntryList, read_entries
 from pipeline.manifest.schema import (
     FREE_KEYS,
+    MAX_ATTEMPTS,
     MODEL_CONFIG,
     TEXT_KEYS,
     ImageField,
@@ -31,6 +33,7 @@ from pipeline.manifest.schema import (
     Output,
     Params,
     Prompt,
+    Whole,
 )
 from pipeline.manifest.yaml.decoder import shown
 from pipeline.manifest.yaml.document import PathProblem
@@ -40,6 +43,7 @@ from pipeline.triggers.rule import Rule, Source, Start
 MAX_PROMPTS = 100
 MIN_INTERVAL_S = 1
 MAX_INTERVAL_S = 3600
+MAX_BATCHES_PER_DAY = 100_000
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_-]{1,256}(\.fifo)?")
 _MANIFEST_KEYS = frozenset({"model", "image_field", "params", "limits", "notify"})
 """Keys of a manifest that a rule for images can have."""
@@ -48,7 +52,7 @@ _ALLOWED_WITH: dict[str, Source | Start] = {
     "every_s": Source.LISTING,
     "queue_url": Source.SQS,
     "topic_arn": Source.PUSH,
-    **dict.fromkeys(("prompts", "output", "gather_s", *sorted(_MANIFEST_KEYS)), Start.IMAGES),
+    **dict.fromkeys(("prompts", "output", "gather_s", *sorted(_MANIFEST_KEYS - {"limits"})), Start.IMAGES),
 }
 
 
@@ -108,6 +112,7 @@ class TriggerEntry(BaseModel):
     image_field: ImageField | None = None
     params: Params | None = None
     limits: LimitsEntry | None = None
+    batches_per_day: Annotated[Whole, Field(ge=1, le=MAX_BATCHES_PER_DAY)] = Rule.batches_per_day
     notify: Notify | None = None
 
 
@@ -138,7 +143,9 @@ def parse_triggers(text: bytes, *, file: str) -> tuple[Rule, ...]:
 def _rule(entry: TriggerEntry) -> Rule:
     values = {name: getattr(entry, name) for name in TriggerEntry.model_fields if name not in _MANIFEST_KEYS}
     settings = entry.model_dump_json(include=set(_MANIFEST_KEYS), exclude_none=True)
-    return Rule(**{**values, "prompts": tuple(entry.prompts)}, manifest_settings=settings)
+    # Without a number of attempts, the rule allows as many as a manifest can have.
+    limits = entry.limits.as_limits(attempts=MAX_ATTEMPTS) if entry.limits else None
+    return Rule(**{**values, "prompts": tuple(entry.prompts)}, manifest_settings=settings, limits=limits)
 
 
 def _check_keys(entry: Mapping[str, Any], path: Path) -> Iterator[PathProblem]:

@@ -1,15 +1,18 @@
 """Object events from an SQS queue: long polling; a message is deleted after it is processed.
 
 If a listener is killed, its messages become visible again. A message that is invalid or fails is not deleted: the
-queue's redrive policy moves it to the dead-letter queue.
+queue's redrive policy moves it to the dead-letter queue. A message whose batch waits for the next day stays invisible
+until then.
 """
 
 from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
 
@@ -19,7 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline.errors import DailiesError
-from pipeline.triggers.dispatch import Dispatcher
+from pipeline.triggers.dispatch import Dispatcher, EventOutcome
 from pipeline.triggers.events import NotAnEvent, parse
 from pipeline.triggers.rule import Rule
 
@@ -33,6 +36,9 @@ LONG_POLL_S = 20
 """How long a request waits for messages: the maximum of SQS, for the fewest requests."""
 VISIBILITY_TIMEOUT_S = 60
 """After this time a message that was not deleted is delivered again."""
+_MAX_DEFER_S = 11 * 3600
+"""How long a message can stay invisible: a little less than the maximum of SQS."""
+_S_PER_DAY = 86_400
 _EXTEND_INTERVAL_S = 20.0
 _MAX_CONCURRENT = 10
 _CONFIG = Config(
@@ -45,6 +51,14 @@ _CONFIG = Config(
 
 class QueueError(DailiesError):
     """The queue refused a request or did not respond."""
+
+
+class _Next(Enum):
+    """What becomes of a message."""
+
+    DELETE = auto()
+    RETRY = auto()
+    WAIT_FOR_NEXT_DAY = auto()
 
 
 class _Entry(TypedDict):
@@ -119,8 +133,10 @@ class Queue:
         }
         while running:
             done, _ = wait(running, timeout=_EXTEND_INTERVAL_S)
-            finished = [(future, running.pop(future)) for future in done]
-            self._delete([message for future, message in finished if _is_done(future)])
+            finished = [(_next(future), running.pop(future)) for future in done]
+            self._delete([message for following, message in finished if following is _Next.DELETE])
+            waiting = [message for following, message in finished if following is _Next.WAIT_FOR_NEXT_DAY]
+            self._set_visibility(waiting, min(_MAX_DEFER_S, _S_PER_DAY - int(time.time()) % _S_PER_DAY))
             self._set_visibility(list(running.values()), VISIBILITY_TIMEOUT_S)
 
     def _delete(self, messages: Sequence[MessageTypeDef]) -> None:
@@ -152,23 +168,22 @@ def _entries(messages: Sequence[MessageTypeDef]) -> list[_Entry]:
     ]
 
 
-def _handle(body: str, dispatcher: Dispatcher, rules: Sequence[Rule]) -> bool:
-    """Process a message. Return whether it can be deleted."""
+def _handle(body: str, dispatcher: Dispatcher, rules: Sequence[Rule]) -> _Next:
+    """Process a message."""
     try:
-        for event in parse(body):
-            dispatcher.handle(event, rules)
+        outcomes = [outcome for event in parse(body) for outcome in dispatcher.handle(event, rules)]
     except NotAnEvent as error:
         log.error("message_invalid", error=str(error), body_start=body[:200])
-        return False
+        return _Next.RETRY
     except DailiesError as error:
         log.warning("message_deferred", error=str(error), kind=type(error).__name__)
-        return False
-    return True
+        return _Next.RETRY
+    return _Next.WAIT_FOR_NEXT_DAY if EventOutcome.DEFERRED in outcomes else _Next.DELETE
 
 
-def _is_done(future: Future[bool]) -> bool:
+def _next(future: Future[_Next]) -> _Next:
     error = future.exception()
     if error is not None:
         log.error("message_crashed", exc_info=error)
-        return False
+        return _Next.RETRY
     return future.result()

@@ -4,6 +4,7 @@
      "status": "accepted", "batch_id": "…", "output": "s3://…/",
      "batch_status": "succeeded", "counts": {…}, "results": "s3://…/results.json"}     once the batch has ended
     {…, "status": "rejected", "errors": [{"file", "line", "column", "message"}]}
+    {…, "status": "waiting", "reason": "…"}                     until the next day, by batches_per_day of the rule
 
 Each write has the condition that the file did not change since it was read, so that a late write does not replace a
 newer one.
@@ -49,6 +50,11 @@ class StatusFiles:
         errors = [asdict(problem) for problem in problems[:MAX_ERRORS]]
         fields = {"status": "rejected", "errors": errors, "error_count": len(problems)}
         self._write(version, fields, unless=lambda before: _is_of(before, version) and before.get("errors") == errors)
+
+    def waiting(self, version: ObjectVersion, reason: str) -> None:
+        """Write why the object starts nothing yet."""
+        fields = {"status": "waiting", "reason": reason}
+        self._write(version, fields, unless=lambda before: _is_of(before, version) and before.get("reason") == reason)
 
     def ended(self, version: ObjectVersion, batch: BatchRow, results: str) -> None:
         """Write that the object's batch has ended, unless a newer version of the object has replaced it."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ledger import redis_client
-from pipeline.ledger.keys import batch_key, batch_objects_key, status_files_written_key, trigger_key
+from pipeline.ledger.keys import COUNTERS, batch_key, batch_objects_key, status_files_written_key, trigger_key
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.times import ms
 from pipeline.storage.s3 import ObjectInfo
@@ -22,6 +22,8 @@ from pipeline.triggers.object_version import ObjectVersion
 REMEMBERED_S = 30 * 86_400.0
 """How long a gathered object version is remembered: longer than any queue keeps a message about it."""
 _LISTED_S = 86_400.0
+_DAY_REMEMBERED_S = 2 * 86_400.0
+"""How long the batches of a day are remembered."""
 _LUA = Path(__file__).with_name("lua")
 
 
@@ -63,6 +65,38 @@ class TriggerStore:
         """Return the id of the batch that each of these triggers started last; None before the first."""
         ids: list[str | None] = self._redis.mget([trigger_key(name, "last") for name in triggers]) if triggers else []
         return ids
+
+    # Batches of a day
+
+    def count_batch(self, trigger: str, batch_id: str, limit: int) -> int | None:
+        """Count a batch among those of the UTC day, once. Returns the day; None if it has `limit` batches already."""
+        day, is_counted = self._scripts.run("count_batch", trigger, batch_id, limit, ms(_DAY_REMEMBERED_S))
+        return int(day) if is_counted else None
+
+    def full_day(self, trigger: str, limit: int) -> int | None:
+        """Return the UTC day, as days since 1970, if the trigger has started `limit` batches on it; else None."""
+        day, has_room = self._scripts.run("count_batch", trigger, "", limit, ms(_DAY_REMEMBERED_S))
+        return None if has_room else int(day)
+
+    def withdraw_batch(self, trigger: str, batch_id: str, day: int) -> None:
+        """Forget a batch that was counted and is refused, and its object versions."""
+        self._redis.srem(trigger_key(trigger, f"day:{day}"), batch_id)
+        self._redis.delete(batch_objects_key(batch_id))
+
+    def deferred(self, trigger: str, batch_ids: Sequence[str], day: int) -> list[bool]:
+        """Return for each of these batches whether `record_deferred` was called on this day."""
+        return [bool(known) for known in self._redis.smismember(trigger_key(trigger, f"deferred:{day}"), batch_ids)]
+
+    def record_deferred(self, trigger: str, batch_id: str, objects: int, day: int) -> bool:
+        """Record that a batch of `objects` waits for the next day. Returns whether it is the first one on this day."""
+        key = trigger_key(trigger, f"deferred:{day}")
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.sadd(key, batch_id)
+            pipe.scard(key)
+            pipe.expire(key, int(_DAY_REMEMBERED_S))
+            pipe.hincrby(COUNTERS, "deferred", objects)
+            is_new, number, *_ = pipe.execute()
+        return bool(is_new and number == 1)
 
     def output_of(self, batch_id: str) -> str | None:
         """Return the folder of a batch; None if there is no such batch."""

@@ -14,6 +14,7 @@ from werkzeug.sansio.response import Response as AnyResponse
 
 from pipeline.domain.formatting import pluralize
 from pipeline.errors import (
+    BatchAboveCeiling,
     BatchOnlyOnS3,
     DailiesError,
     InvalidBatchId,
@@ -40,6 +41,7 @@ _STATUS: Sequence[tuple[type[DailiesError], int]] = (
     (NoSuchItem, 404),
     (InvalidManifest, 422),
     (InvalidBatchId, 422),
+    (BatchAboveCeiling, 422),
     (BatchOnlyOnS3, 409),
     (TooManyTakes, 409),
     (Unreachable, 503),

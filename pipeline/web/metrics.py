@@ -67,6 +67,15 @@ class _Snapshot(Collector):
             "Runs that the vendor charged far above the expected price.",
             self._counters.overcharged,
         )
+        account = self._account
+        if account.day_limit_usd is not None:
+            limit = float(account.day_limit_usd)
+            yield _gauge("dailies_day_limit_usd", "Ceiling of a UTC day in US dollars; absent without one.", limit)
+        yield _gauge(
+            "dailies_day_limit_reached",
+            "1 while runs wait because of the ceiling of the day.",
+            int(bool(account.waits_until)),
+        )
 
     def _runs(self) -> Iterator[Metric]:
         counters, account = self._counters, self._account
@@ -102,6 +111,11 @@ class _Snapshot(Collector):
 
     def _work(self) -> Iterator[Metric]:
         queue = self._queue
+        yield _counter(
+            "dailies_deferred_objects",
+            "Objects that waited for the next day, because of batches_per_day of their trigger.",
+            self._counters.deferred,
+        )
         yield _gauge("dailies_due_lag_seconds", "Time since the oldest due run became due.", self._counters.due_lag_s)
         yield _gauge("dailies_queue_jobs", "Jobs that wait for a worker.", queue.waiting)
         yield _gauge("dailies_queue_age_seconds", "Time since the oldest of these jobs was enqueued.", queue.oldest_s)

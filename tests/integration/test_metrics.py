@@ -53,6 +53,17 @@ def test_an_empty_service_has_metrics(client: FlaskClient) -> None:
     assert ("dailies_concurrency_limit", "") not in values
 
 
+def test_runs_that_wait_for_the_next_day_are_shown_in_metrics_and_on_pages(client: FlaskClient, ledger: Ledger) -> None:
+    assert samples(client)["dailies_day_limit_reached", ""] == 0
+    a_batch(ledger, items=3, price_usd=Decimal("0.09"))
+    assert len(ledger.runs.claim_pending(9, lease_s=60, max_active=0, max_day_usd=Decimal("0.10")).runs) == 1
+    values = samples(client)
+    assert (values["dailies_day_limit_usd", ""], values["dailies_day_limit_reached", ""]) == (0.1, 1)
+    for page in ("/", "/batches/b"):
+        assert "PIPELINE_MAX_DAY_USD is $0.10, and $0 is spent today" in client.get(page).text
+    assert client.get("/api/v1/batches/b").get_json()["waits_until"].endswith("T00:00:00Z")
+
+
 def test_metrics_need_the_token(redis_url: str) -> None:
     app = create_app(Settings(redis_url=redis_url, api_token=SecretStr(TOKEN)))
     assert app.test_client().get("/metrics").status_code == 401
@@ -62,6 +73,7 @@ def test_metrics_need_the_token(redis_url: str) -> None:
 def test_docs_name_only_metrics_that_exist(client: FlaskClient, ledger: Ledger, file: str) -> None:
     ledger.account.limit_concurrency(3)
     ledger.account.pause("no money")
+    ledger.runs.claim_pending(1, lease_s=60, max_active=0, max_day_usd=Decimal(1))
     values = {name for name, _ in samples(client)}
     named = set(re.findall(r"dailies_[a-z_]+", (ROOT / file).read_text(encoding="utf-8")))
     assert len(named) > 10

@@ -13,6 +13,7 @@ from pipeline.storage.s3 import Storage, split
 from pipeline.triggers.dispatch import Dispatcher, EventOutcome
 from pipeline.triggers.events import Kind, ObjectEvent
 from pipeline.triggers.rule import Rule, Source, Start
+from pipeline.triggers.schema import parse_triggers
 
 MANIFEST = b'version: 1\nname: la-street\nitems:\n- {image: "https://example.com/1.jpg", prompt: "smiles"}\n'
 
@@ -36,6 +37,12 @@ class Inbox:
 
     def images(self, **more: Any) -> Rule:
         return self.rule(Start.IMAGES, prompts=("smiles", "runs"), **more)
+
+    def parsed_rule(self, more: str, source: str = "listing") -> Rule:
+        """Return a rule for manifests as triggers.yaml has it, with further keys."""
+        text = f"triggers:\n- {{name: inbox, source: {source}, watch: '{self.watch}', start: manifest, {more}}}\n"
+        (rule,) = parse_triggers(text.encode(), file="triggers.yaml")
+        return rule
 
     def put(self, name: str, data: bytes = MANIFEST) -> ObjectEvent:
         """Put an object and return its event."""

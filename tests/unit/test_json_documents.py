@@ -52,4 +52,7 @@ def test_the_account_has_the_same_fields_everywhere() -> None:
         "paused_reason": "No balance.",
         "backoff_until": "2026-01-02T03:04:05Z",
         "backoff_reason": "HTTP 429",
+        "day_limit_usd": None,
+        "day_spend_usd": "0",
+        "waits_until": None,
     }

@@ -1,8 +1,10 @@
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from pipeline.domain.money import MAX_USD
 from pipeline.errors import InvalidSettings
 from pipeline.settings import Settings, environment_name, load
 
@@ -35,6 +37,14 @@ def test_every_invalid_setting_is_named_with_its_source(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings) as caught:
         load({"PIPELINE_OUTPUT": "bucket", "PIPELINE_ON_UNKNOWN": "panic"}, file)
     assert all(name in str(caught.value) for name in ("pipeline.yaml", "PIPELINE_OUTPUT", "PIPELINE_ON_UNKNOWN"))
+
+
+def test_a_ceiling_is_an_amount_that_the_ledger_can_count() -> None:
+    assert load({"PIPELINE_MAX_BATCH_USD": "50.00"}, NOWHERE).max_batch_usd == Decimal(50)
+    assert load({"PIPELINE_MAX_DAY_USD": str(MAX_USD)}, NOWHERE).max_day_usd == MAX_USD
+    for wrong in ("0", "-1", "NaN", "Infinity", "$50", str(MAX_USD + 1)):
+        with pytest.raises(InvalidSettings, match="PIPELINE_MAX_DAY_USD"):
+            load({"PIPELINE_MAX_DAY_USD": wrong}, NOWHERE)
 
 
 def test_secrets_print_as_stars() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.domain.model import Limits
 from pipeline.errors import InvalidTriggers
 from pipeline.triggers.listener import thread_plans
 from pipeline.triggers.object_manifest import images_manifest
@@ -54,6 +55,18 @@ def test_manifest_keys_of_a_rule_for_images_are_validated_like_a_manifest() -> N
     assert reported[0][1].startswith("notify")
     assert "limits.attempts must be at least 1" in reported[1][1]
     assert reported[2][1] == "unknown key 'budget' in limits"
+
+
+def test_a_rule_for_manifests_has_ceilings_and_a_limit_of_batches_per_day() -> None:
+    rule = "triggers:\n  - {name: a, source: push, watch: s3://pics/a/, start: manifest"
+    (inbox,) = parse_triggers(f"{rule}}}\n".encode(), file="t.yaml")
+    assert (inbox.limits, inbox.batches_per_day) == (None, 1000)
+    (inbox,) = parse_triggers(f"{rule}, limits: {{budget_usd: 5.00}}, batches_per_day: 7}}\n".encode(), file="t.yaml")
+    assert inbox.limits == Limits(budget_usd=Decimal("5.00"), attempts=20), "attempts are not limited"
+    assert inbox.batches_per_day == 7
+    for wrong in ("0", "100001", "many", "1.5"):
+        with pytest.raises(InvalidTriggers, match="batches_per_day must be"):
+            parse_triggers(f"{rule}, batches_per_day: {wrong}}}\n".encode(), file="t.yaml")
 
 
 @pytest.mark.parametrize("bucket", ["ab", "a" * 64, "-ab"])

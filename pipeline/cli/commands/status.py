@@ -36,7 +36,7 @@ def _show_batch(stores: Ledger, batch_id: str, *, as_json: bool) -> None:
 
     row = stores.batches.get(batch_id)
     if as_json:
-        print_json(BatchStatus.of(row).as_json())
+        print_json(BatchStatus.of(row, stores.account.get()).as_json())
         return
     out = console()
     print_batch(out, stores.items, row)

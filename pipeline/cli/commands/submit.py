@@ -51,6 +51,7 @@ def command(
     estimate = BatchEstimate.of(loaded.manifest, models)
     if dry_run:
         show(loaded.manifest, estimate, config.output, as_json=as_json)
+        app.submission.check_cost(estimate)
         return
     app.ledger.check_schema()
     click.echo(f"{estimate}.", err=True)

@@ -36,3 +36,54 @@ local function prove_account(now)
   if probe_at then redis.call('HDEL', ACCOUNT, 'paused', 'probe_at', 'probe_wait', 'probing') end
   return backoff_attempts or probe_at or not is_proven(accepted_at, now)
 end
+
+-- Return what is reserved for active runs, and whether one of them has no reservation: its price is unknown. The runs are
+-- counted each time, because a sum that each release must update would drift when versions run side by side.
+local function active_reservations()
+  local sum, is_any_unpriced = 0, false
+  for _, member in ipairs(redis.call('SMEMBERS', ACTIVE)) do
+    local batch, item = parse_member(member)
+    local reserved = batch and tonumber(redis.call('HGET', item_key(batch, item), 'reserved') or 0)
+    sum = sum + (reserved or 0)
+    is_any_unpriced = is_any_unpriced or reserved == 0
+  end
+  return sum, is_any_unpriced
+end
+
+-- Return the ceiling of the UTC day, `max_day` (pico-USD, 0: none), as two functions.
+-- allows(price): return whether a run of this price may start, and count it. One run at a time has an unknown price, 0.
+-- record_wait(): store until when runs wait for the ceiling; return the ms until then, -1 if none does.
+local function read_day(now, max_day)
+  local day = math.floor(now / MS_PER_DAY)
+  local left, is_any_unpriced, is_waiting = math.huge, false, false
+  if max_day > 0 then
+    local reserved, unpriced = active_reservations()
+    left = max_day - tonumber(redis.call('HGET', SPEND, day) or 0) - reserved
+    is_any_unpriced = unpriced
+  end
+  local limit = string.format('%.0f', max_day)
+  if (redis.call('HGET', ACCOUNT, 'day_limit') or '0') ~= limit then redis.call('HSET', ACCOUNT, 'day_limit', limit) end
+
+  local function allows(price)
+    if max_day == 0 then return true end
+    if left <= 0 or price > left then
+      is_waiting = true
+      return false
+    end
+    if price == 0 and is_any_unpriced then return false end
+    left, is_any_unpriced = left - price, is_any_unpriced or price == 0
+    return true
+  end
+
+  local function record_wait()
+    local midnight = (day + 1) * MS_PER_DAY
+    if is_waiting then
+      redis.call('HSET', ACCOUNT, 'day_wait', midnight)
+    else
+      redis.call('HDEL', ACCOUNT, 'day_wait')
+    end
+    return is_waiting and midnight - now or -1
+  end
+
+  return {allows = allows, record_wait = record_wait}
+end

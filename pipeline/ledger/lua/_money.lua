@@ -1,5 +1,6 @@
 -- Money in pico-USD. Amounts are texts, because Lua's numbers are exact only up to 9,007 USD. MAX_PICO (text, the largest
 -- amount) comes from constants.py.
+local MS_PER_DAY = 86400000
 
 -- Add an amount to a sum. A sum stops at MAX_PICO: beyond it HINCRBY would fail in the middle of a script.
 local function add_money(key, field, amount)
@@ -35,14 +36,18 @@ local function raise_price(batch, item, cost)
   end
 end
 
+-- Add a charge to the day.
+local function add_spend(cost)
+  add_money(SPEND, math.floor(now_ms() / MS_PER_DAY), cost)
+end
+
 -- Add the charge of a run to its batch and to the day. `overcharge`: a warning if it is far above the price, else ''.
 -- A batch with a budget is then paused.
 local function add_charge(batch, item, cost, overcharge)
-  local MS_PER_DAY = 86400000
   local key = batch_key(batch)
   if cost ~= '0' then
     add_money(key, 'cost', cost)
-    add_money(SPEND, math.floor(now_ms() / MS_PER_DAY), cost)
+    add_spend(cost)
     raise_price(batch, item, cost)
   end
   if overcharge == '' then return end

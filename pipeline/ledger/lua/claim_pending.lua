@@ -1,11 +1,12 @@
--- Leases pending items for submission: fairly between batches, within concurrency limits, budgets and backoff.
+-- Leases pending items for submission: fairly between batches, within concurrency limits, budgets, ceilings and backoff.
 -- ARGV: max items, lease (ms), lease token, max active runs of the account (0: no limit of ours), max runs that are posted
--- at a time before the account has accepted one (0: no limit).
+-- at a time before the account has accepted one (0: no limit), ceilings of a batch and of a UTC day (pico-USD, 0: none).
 -- Returns {ms until the next item is due or -1, batches out of budget {id …}, leases {{batch, item, attempt,
 -- attempts spent, refusals, spec} …}}.
 local max_items, lease_ms, lease, max_active = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
-local max_unproven = tonumber(ARGV[5])
+local max_unproven, max_batch, max_day = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local now = now_ms()
+local day = read_day(now, max_day)
 -- If more batches have pending items, they are considered in rotation.
 local MAX_BATCHES = 50
 
@@ -42,15 +43,17 @@ local function free_slots(account)
   return free
 end
 
--- Return how many runs a batch may start now, and what is left of its budget: nil without one.
+-- Return how many runs a batch may start now, and what is left of its budget, or of the ceiling: nil without either.
 local function batch_slots(batch)
   local status, limit, active, budget, cost, reserved =
     read_fields(batch_key(batch), 'status', 'max_active', 'active', 'budget', 'cost', 'reserved')
   if status ~= 'running' then return 0 end
   active, limit = tonumber(active or 0), tonumber(limit or 0)
   local slots = limit > 0 and limit - active or max_items
+  budget = tonumber(budget)
+  if max_batch > 0 and (not budget or max_batch < budget) then budget = max_batch end
   if not budget then return slots end
-  return slots, tonumber(budget) - tonumber(cost or 0) - tonumber(reserved or 0), active
+  return slots, budget - tonumber(cost or 0) - tonumber(reserved or 0), active
 end
 
 -- Return how many of the next due items `money` pays for, at most `wanted`, and whether the budget is spent: a reservation
@@ -112,11 +115,15 @@ local function claim_item(batch, item)
   return {batch, item, attempt, attempts_spent, tonumber(refusals or 0), spec}
 end
 
--- Take up to `share` due items off the pending queue of a batch.
+-- Take up to `share` due items off the pending queue of a batch, as many as the ceiling of the day allows.
 local function take_due(batch, share)
   if share <= 0 then return {} end
-  local items = due_members(pending_key(batch), now, share)
-  redis.call('ZREM', pending_key(batch), unpack(items))
+  local items = {}
+  for _, item in ipairs(due_members(pending_key(batch), now, share)) do
+    if not day.allows(tonumber(price_to_reserve(batch, item))) then break end
+    items[#items + 1] = item
+  end
+  if #items > 0 then redis.call('ZREM', pending_key(batch), unpack(items)) end
   return items
 end
 
@@ -127,7 +134,14 @@ local function claim_share(batch, share, is_rotated, rows)
   for _, item in ipairs(items) do rows[#rows + 1] = claim_item(batch.id, item) end
   local wait = ms_until_first(pending_key(batch.id), now)
   if wait < 0 then redis.call('ZREM', FAIRNESS_QUEUE, batch.id) end
+  if #items < share then return -1 end
   return batch.slots > #items and wait or -1
+end
+
+-- Return the smaller of two waits in ms; -1 is no wait.
+local function earlier(a, b)
+  if a < 0 or b < 0 then return math.max(a, b) end
+  return math.min(a, b)
 end
 
 local account = read_account()
@@ -141,9 +155,9 @@ local batches, out_of_budget = read_demand(free)
 for i, batch in ipairs(batches) do
   -- Batches with a small demand come first: the others share what these leave.
   local share = math.min(batch.demand, math.ceil((free - #rows) / (#batches - i + 1)))
-  local batch_wait = claim_share(batch, share, #batches == MAX_BATCHES, rows)
-  if batch_wait >= 0 and (next_due < 0 or batch_wait < next_due) then next_due = batch_wait end
+  next_due = earlier(next_due, claim_share(batch, share, #batches == MAX_BATCHES, rows))
 end
+next_due = earlier(next_due, day.record_wait())
 if account.paused and #rows > 0 then
   -- One probe at a time: its result sets when the next one starts.
   redis.call('HSET', ACCOUNT, 'probe_at', now + lease_ms, 'probing', 1)

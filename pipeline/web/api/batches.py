@@ -14,7 +14,7 @@ from pipeline.batches.service import Service
 from pipeline.batches.submission import Submission
 from pipeline.domain.model import Review
 from pipeline.domain.results import money
-from pipeline.errors import InvalidBatchId
+from pipeline.errors import BatchAboveCeiling, InvalidBatchId
 from pipeline.ledger.ledger import Ledger
 from pipeline.manifest.untrusted import UntrustedManifests
 from pipeline.web.api.endpoints import Endpoints, Header, json_response, whole_body
@@ -45,7 +45,7 @@ def add_to(endpoints: Endpoints, service: Service) -> None:
     """Add all endpoints under `/api/v1` except image upload and events."""
     untrusted = UntrustedManifests(service.settings, service.storage, service.models.for_checks())
     _add_creation(endpoints, service.ledger, service.submission, untrusted)
-    _add_estimate(endpoints, untrusted, service.models)
+    _add_estimate(endpoints, untrusted, service.models, service.submission)
     _add_batches(endpoints, service.ledger)
     _add_control(endpoints, service.ledger, service.control)
     _add_items(endpoints, service.ledger)
@@ -80,7 +80,9 @@ def _add_creation(endpoints: Endpoints, ledger: Ledger, submission: Submission, 
         return json_response(Batch.of(ledger.batches.get(batch_id)), 201 if accepted.created else 200, headers)
 
 
-def _add_estimate(endpoints: Endpoints, untrusted: UntrustedManifests, models: ModelCatalog) -> None:
+def _add_estimate(
+    endpoints: Endpoints, untrusted: UntrustedManifests, models: ModelCatalog, submission: Submission
+) -> None:
     @endpoints.add(
         "POST", f"{ROOT}/estimate", responses={200: Estimate}, errors=(413, 422, 502), raw_body=MANIFEST_BODY
     )
@@ -99,8 +101,17 @@ def _add_estimate(endpoints: Endpoints, untrusted: UntrustedManifests, models: M
                 low_usd=None if low is None else money(low),
                 high_usd=None if high is None else money(high),
                 reason=estimate.reason,
+                refusal=_refusal(estimate, submission),
             )
         )
+
+
+def _refusal(estimate: BatchEstimate, submission: Submission) -> str | None:
+    try:
+        submission.check_cost(estimate)
+    except BatchAboveCeiling as error:
+        return str(error)
+    return None
 
 
 def _add_batches(endpoints: Endpoints, ledger: Ledger) -> None:
@@ -113,7 +124,7 @@ def _add_batches(endpoints: Endpoints, ledger: Ledger) -> None:
     @endpoints.add("GET", BATCH, responses={200: Batch}, errors=(404,))
     def get_batch(batch_id: str) -> Response:
         """Get a batch."""
-        return json_response(Batch.of(ledger.batches.get(batch_id)))
+        return json_response(Batch.of(ledger.batches.get(batch_id), ledger.account.get()))
 
 
 def _add_control(endpoints: Endpoints, ledger: Ledger, control: BatchControl) -> None:

@@ -12,11 +12,16 @@ from typing import Any, NoReturn
 
 import structlog
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, Unauthorized
+from werkzeug.exceptions import (
+    BadRequest,
+    RequestEntityTooLarge,
+    ServiceUnavailable,
+    Unauthorized,
+)
 
 from pipeline.domain.api_tokens import Tokens
 from pipeline.triggers import sns
-from pipeline.triggers.dispatch import Dispatcher
+from pipeline.triggers.dispatch import Dispatcher, EventOutcome
 from pipeline.triggers.events import NotAnEvent, as_object, events_of
 from pipeline.triggers.rule import Rule, Source
 from pipeline.triggers.rule_loader import RuleLoader
@@ -107,5 +112,6 @@ def _handle(message: Mapping[str, Any], rules: Sequence[Rule], dispatcher: Dispa
         events = events_of(message)
     except NotAnEvent as error:
         raise BadRequest(str(error)) from None
-    for event in events:
-        dispatcher.handle(event, rules)
+    outcomes = [outcome for event in events for outcome in dispatcher.handle(event, rules)]
+    if EventOutcome.DEFERRED in outcomes:
+        raise ServiceUnavailable("A rule has started enough batches today. Send the message again on the next UTC day.")

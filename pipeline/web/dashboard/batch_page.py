@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -69,7 +70,7 @@ class ItemGrid:
     """Position up to which items were searched."""
 
 
-def blueprint(ledger: Ledger) -> Blueprint:
+def blueprint(ledger: Ledger, max_batch_usd: Decimal | None) -> Blueprint:
     """Return the routes `GET /batches/{id}`, its parts `…/live` and `…/item-grid`, and `…/items/{item}`."""
     routes = Blueprint("batch", __name__)
 
@@ -77,12 +78,14 @@ def blueprint(ledger: Ledger) -> Blueprint:
     def page(batch_id: str) -> str:
         batch, filter_ = ledger.batches.get(batch_id), _filter()
         grid = _item_grid(ledger, batch, filter_)
-        return render_template("batch.html", batch=batch, filter=filter_, grid=grid, **_live(ledger, batch))
+        return render_template(
+            "batch.html", batch=batch, filter=filter_, grid=grid, **_live(ledger, batch, max_batch_usd)
+        )
 
     @routes.get("/batches/<batch_id>/live")
     def live(batch_id: str) -> str:
         batch = ledger.batches.get(batch_id)
-        return render_template("_live.html", batch=batch, filter=_filter(), **_live(ledger, batch))
+        return render_template("_live.html", batch=batch, filter=_filter(), **_live(ledger, batch, max_batch_usd))
 
     @routes.get("/batches/<batch_id>/item-grid")
     def item_grid(batch_id: str) -> str:
@@ -138,7 +141,7 @@ def _cards(ledger: Ledger, batch_id: str, rows: list[ItemRow], first_number: int
     ]
 
 
-def _live(ledger: Ledger, batch: BatchRow) -> dict[str, Any]:
+def _live(ledger: Ledger, batch: BatchRow, max_batch_usd: Decimal | None) -> dict[str, Any]:
     """Return the variables of `_live.html`: everything that changes while a batch runs, but for its items."""
     now = datetime.now(UTC)
     is_over = batch.status in BATCH_TERMINAL
@@ -152,7 +155,7 @@ def _live(ledger: Ledger, batch: BatchRow) -> dict[str, Any]:
         "elapsed_s": elapsed_s,
         **_throughput(batch, timeline, elapsed_s, is_over=is_over),
         "account": ledger.account.get(),
-        "budget": ledger.batches.budget(batch.id),
+        "budget": ledger.batches.budget(batch.id).capped(max_batch_usd),
         "review_counts": _review_counts(ledger, batch),
         "chart": timeline_chart(timeline, batch.created, deadline),
         "version": _digest(f"{batch.counts} {batch.revision}"),

@@ -46,10 +46,10 @@ def add_to(app: Flask, service: Service) -> None:
     )
     for part in (
         _home(service.ledger, QueueMonitor(service.settings.redis_url), automation_views),
-        new_batch.blueprint(service.settings, service.storage, service.models),
+        new_batch.blueprint(service.settings, service.storage, service.models, service.submission),
         automation_views.blueprint(),
-        batch_page.blueprint(service.ledger),
         presigned_redirects.blueprint(service.ledger, service.storage, input_images),
+        batch_page.blueprint(service.ledger, settings.max_batch_usd),
     ):
         app.register_blueprint(part)
 

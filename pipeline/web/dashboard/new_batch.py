@@ -9,9 +9,10 @@ from flask import Blueprint, Response, jsonify, render_template
 
 from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.pricing import BatchEstimate
+from pipeline.batches.submission import Submission
 from pipeline.domain.formatting import pluralize
 from pipeline.domain.model import Manifest
-from pipeline.errors import InvalidManifest
+from pipeline.errors import BatchAboveCeiling, InvalidManifest
 from pipeline.manifest.untrusted import UntrustedManifests
 from pipeline.manifest.validators import DEFAULT_MODEL
 from pipeline.settings import Settings
@@ -20,7 +21,7 @@ from pipeline.web.api.endpoints import whole_body
 from pipeline.web.error_responses import MAX_ERRORS
 
 
-def blueprint(settings: Settings, storage: Storage, models: ModelCatalog) -> Blueprint:
+def blueprint(settings: Settings, storage: Storage, models: ModelCatalog, submission: Submission) -> Blueprint:
     """Return the routes `GET /new` and `POST /new/validate`."""
     routes = Blueprint("new_batch", __name__)
     untrusted = UntrustedManifests(settings, storage, models.for_checks())
@@ -38,13 +39,18 @@ def blueprint(settings: Settings, storage: Storage, models: ModelCatalog) -> Blu
         except InvalidManifest as error:
             summary = f"The manifest has {pluralize(len(error.problems), 'error')}."
             return jsonify(name=None, summary=summary, errors=_errors(error))
-        return jsonify(name=manifest.name, summary=_cost(models, manifest), errors=[])
+        return jsonify(name=manifest.name, summary=_cost(models, submission, manifest), errors=[])
 
     return routes
 
 
-def _cost(models: ModelCatalog, manifest: Manifest) -> str:
-    return f"{pluralize(len(manifest.items), 'item')} of {manifest.model}. {BatchEstimate.of(manifest, models)}."
+def _cost(models: ModelCatalog, submission: Submission, manifest: Manifest) -> str:
+    estimate = BatchEstimate.of(manifest, models)
+    try:
+        submission.check_cost(estimate)
+    except BatchAboveCeiling as error:
+        return str(error)
+    return f"{pluralize(len(manifest.items), 'item')} of {manifest.model}. {estimate}."
 
 
 def _errors(error: InvalidManifest) -> list[dict[str, object]]:
