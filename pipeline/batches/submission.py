@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from typing import Any
 from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.pricing import item_prices
+from pipeline.domain.ids import is_batch_id
 from pipeline.domain.image_types import sniff_file
 from pipeline.domain.model import BatchRow, Item, Manifest
 from pipeline.domain.states import BatchState
@@ -30,7 +30,6 @@ from pipeline.wiro.model_schema import ModelSchema
 MANIFEST = "manifest.yaml"
 INPUTS = "inputs/"
 """Folder of uploaded images: one in each batch, and one beside the batches for images uploaded before."""
-_BATCH_ID = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -217,7 +216,7 @@ def _digest(manifest: Manifest) -> str:
 
 
 def _validate_id(batch_id: str) -> str:
-    if not _BATCH_ID.fullmatch(batch_id):
+    if not is_batch_id(batch_id):
         raise InvalidBatchId(batch_id)
     return batch_id
 

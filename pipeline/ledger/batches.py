@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from decimal import Decimal
 
+from pipeline.domain.ids import is_batch_id
 from pipeline.domain.model import BatchRow
 from pipeline.domain.money import MAX_USD, from_pico, to_pico
 from pipeline.domain.states import BatchState
-from pipeline.errors import NoSuchBatch
+from pipeline.errors import InvalidBatchId, NoSuchBatch
 from pipeline.ledger import keys
 from pipeline.ledger.decoding import batch_row
 from pipeline.ledger.keys import batch_key
 from pipeline.ledger.records import BatchBudget, BatchConfig
 from pipeline.ledger.scripts import ScriptRunner
+from pipeline.ledger.set_aside import valid_batch_ids
 
 
 class BatchStore:
@@ -28,7 +30,12 @@ class BatchStore:
     def open(
         self, row: BatchRow, config: BatchConfig, *, max_active: int, budget_usd: Decimal | None, manifest_digest: str
     ) -> bool:
-        """Create a batch, once. `max_active` 0: no limit. Returns False if the id exists. Raises AmountTooLarge."""
+        """Create a batch, once. `max_active` 0: no limit. Returns False if the id exists.
+
+        Raises InvalidBatchId, AmountTooLarge.
+        """
+        if not is_batch_id(row.id):
+            raise InvalidBatchId(row.id)
         fields: dict[str, object] = {
             "name": row.name,
             "status": row.status,
@@ -90,8 +97,7 @@ class BatchStore:
 
     def open_ids(self) -> list[str]:
         """Return the ids of batches whose results are not written yet."""
-        ids: list[str] = self._redis.zrange(keys.OPEN_BATCHES, 0, -1)
-        return ids
+        return valid_batch_ids(self._scripts, keys.OPEN_BATCHES, self._redis.zrange(keys.OPEN_BATCHES, 0, -1))
 
     def config(self, batch_id: str) -> BatchConfig:
         """Return what the items of a batch share. Raises NoSuchBatch."""

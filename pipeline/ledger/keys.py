@@ -7,6 +7,8 @@ Service
 
     schema                  string  version of the stored data (`schema_version.py`); absent: 1
     figures                 hash    counters for /metrics (`counters.py`)
+    set_aside               list    JSON {queue, member, reason, at} of members of queues that cannot be read; the
+                                    newest 1,000 (`set_aside.py`)
     live_check:{id}         list    JSON of the callbacks of a run of `doctor --live`, after a first element
     login_attempts:{addr}   string  login attempts from an address in the current minute
     model:{owner}/{name}    string  JSON of the vendor's description of a model (`model_cache.py`), in lower case
@@ -96,10 +98,13 @@ BATCHES = f"{PREFIX}batches"
 COUNTERS = f"{PREFIX}figures"
 DELIVERIES = f"{PREFIX}notices"
 DUE = f"{PREFIX}due"
+LEASES = f"{PREFIX}leases"
+LOST = f"{PREFIX}lost"
 OPEN_BATCHES = f"{PREFIX}open"
 SCHEDULES_FILE = f"{PREFIX}schedules"
 SCHEMA = f"{PREFIX}schema"
 SEARCH = f"{PREFIX}search"
+SET_ASIDE = f"{PREFIX}set_aside"
 SPEND = f"{PREFIX}spend"
 TASKS = f"{PREFIX}tasks"
 

@@ -24,11 +24,12 @@ from pipeline.ledger.outbox import Outbox
 from pipeline.ledger.queries import QueryStore
 from pipeline.ledger.runs import RunStore
 from pipeline.ledger.scripts import ScriptRunner
+from pipeline.ledger.set_aside import SetAsideStore
 from pipeline.ledger.shared_images import SharedImageStore
 from pipeline.ledger.timeline import TimelineStore
 
 _LUA = Path(__file__).with_name("lua")
-_LIBRARIES = ("_keys", "_counters", "_money", "_account", "_batches", "_items")
+_LIBRARIES = ("_keys", "_counters", "_money", "_account", "_batches", "_items", "_set_aside")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Ledger:
     live_checks: LiveCheckStore
     login_attempts: LoginAttempts
     model_cache: ModelCache
+    set_aside: SetAsideStore
 
     @classmethod
     def on(cls, redis: Any) -> Ledger:
@@ -73,6 +75,7 @@ class Ledger:
             live_checks=LiveCheckStore(scripts),
             login_attempts=LoginAttempts(scripts),
             model_cache=ModelCache(scripts),
+            set_aside=SetAsideStore(scripts),
         )
 
     @classmethod

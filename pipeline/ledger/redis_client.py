@@ -85,6 +85,8 @@ def connect(
         client: Any = _Client.from_url(
             redis_url,
             decode_responses=decode,
+            # Bytes that are not UTF-8 can be read. To write them back, encode them: hiredis packs valid text only.
+            encoding_errors="surrogateescape",
             retry=NO_RETRY,
             socket_connect_timeout=_CONNECT_TIMEOUT_S,
             socket_timeout=_RETRYING_SOCKET_TIMEOUT_S if retry_timeout_s else socket_timeout_s,
