@@ -37,7 +37,7 @@ class ItemStore:
         The price in USD is reserved for each run of the item; None: the price of the batch. Raises InvalidItemId.
         """
         for chunk in chunked(rows, _CHUNK):
-            args = [part for item_id, *rest in chunk for part in (_valid(item_id), *_load_args(*rest))]
+            args = [part for row in chunk for part in _load_args(*row)]
             self._scripts.run("load_items", batch_id, *args)
 
     def restore(self, batch_id: str, items: Iterable[tuple[str, Mapping[str, Any]]], *, adopt_wait_s: float) -> None:
@@ -168,8 +168,8 @@ def _valid(item_id: str) -> str:
     return item_id
 
 
-def _load_args(spec: Mapping[str, Any], usd: Decimal | None) -> tuple[str, str]:
-    return _spec_text(spec), _price_text(usd)
+def _load_args(item_id: str, spec: Mapping[str, Any], usd: Decimal | None) -> tuple[str, str, str]:
+    return _valid(item_id), _spec_text(spec), _price_text(usd)
 
 
 def _restore_args(item_id: str, item: Mapping[str, Any]) -> tuple[object, ...]:

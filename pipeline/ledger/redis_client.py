@@ -10,13 +10,15 @@ import structlog
 from redis import Redis
 from redis.backoff import EqualJitterBackoff, NoBackoff
 from redis.client import Pipeline
-from redis.exceptions import ConnectionError, TimeoutError
+from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 from redis.retry import Retry
 
 from pipeline.errors import Unreachable
 
 SOCKET_TIMEOUT_S = 10.0
 NO_RETRY = Retry(NoBackoff(), retries=0)
+CommandRefused = ResponseError
+"""Redis refused a command, for example because a key has another type."""
 _CONNECT_TIMEOUT_S = 5.0
 _RETRYING_SOCKET_TIMEOUT_S = 30.0
 _RQ_RETRY_TIMEOUT_S = 60.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from support.ledger_fixtures import RUNNING, SUBMITTING, a_batch, claims, counts, dues, running, succeed
@@ -192,7 +193,7 @@ def test_a_stale_callback_of_a_damaged_item_is_harmless(ledger: Ledger) -> None:
 def test_an_id_that_is_not_valid_is_refused_by_the_ledger(ledger: Ledger) -> None:
     from pipeline.errors import InvalidBatchId, InvalidItemId
 
-    spec = {"image": None, "prompt": "p", "params": {}}
+    spec: dict[str, Any] = {"image": None, "prompt": "p", "params": {}}
     a_batch(ledger)
     restored = {
         "spec": spec, "state": RUNNING, "attempt": 1, "task": "t", "token": "", "paid": "", "charged": "0",
