@@ -25,6 +25,7 @@ from pipeline.batches.job_queue import Job
 from pipeline.batches.stored_job import StoredJob, UnreadableJob
 from pipeline.domain.ids import is_batch_id
 from pipeline.errors import DailiesError
+from pipeline.observability.line_limit import LineLimit
 
 log = structlog.get_logger()
 
@@ -50,6 +51,9 @@ _ARGUMENTS: Mapping[str, Callable[[str], bool]] = {
     "retries": lambda text: text in map(str, range(100)),
 }
 """Name of a parameter of these functions → which texts it takes."""
+
+
+_refusals = LineLimit()
 
 
 class JobRefused(DailiesError):
@@ -94,5 +98,6 @@ def report_refusal(job: StoredJob, _kind: type[Exception], error: Exception, _tr
 
 
 def _record_refusal(job_id: str, reason: str) -> None:
-    log.error("job_refused", job=job_id, reason=reason)
+    if (left_out := _refusals.take()) is not None:
+        log.error("job_refused", job=job_id, reason=reason, left_out=left_out)
     context().service.ledger.counters.count_refused_job()

@@ -14,6 +14,7 @@ import structlog
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, RequestEntityTooLarge, Unauthorized
 
+from pipeline.observability.line_limit import LineLimit
 from pipeline.triggers import sns
 from pipeline.triggers.dispatch import Dispatcher
 from pipeline.triggers.events import NotAnEvent, as_object, events_of
@@ -25,6 +26,8 @@ from pipeline.web.security.authentication import open_to_all, require_local_clie
 log = structlog.get_logger()
 
 MAX_EVENT_BYTES = 1024 * 1024
+_unsigned = LineLimit()
+"""Log lines about messages that anybody can send."""
 
 
 def blueprint(tokens: Sequence[Tokens], loader: RuleLoader, dispatcher: Dispatcher) -> Blueprint:
@@ -85,12 +88,14 @@ def _check_signature(message: Mapping[str, Any], rules: Sequence[Rule], verifier
     """Raise Unauthorized unless a rule names the topic of the message and SNS has signed it."""
     topic = message.get("TopicArn")
     if not any(rule.topic_arn == topic for rule in rules if rule.topic_arn):
-        log.warning("sns_topic_unknown", topic=topic if isinstance(topic, str) else None)
+        if (left_out := _unsigned.take()) is not None:
+            log.warning("sns_topic_unknown", topic=topic if isinstance(topic, str) else None, left_out=left_out)
         raise Unauthorized("No trigger has the topic of this message. Set its `topic_arn` in triggers.yaml.")
     try:
         verifier.verify(message)
     except sns.NotSigned as error:
-        log.warning("sns_signature_invalid", topic=topic, error=str(error))
+        if (left_out := _unsigned.take()) is not None:
+            log.warning("sns_signature_invalid", topic=topic, error=str(error), left_out=left_out)
         raise Unauthorized(str(error)) from None
 
 
