@@ -3,54 +3,23 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 import urllib3
-from support.processes import ROOT, bare_environment
+from support.slow_clients import SECRET, web_process
 
 from pipeline.domain.callback_tokens import CallbackSigner, RunId
 
-SECRET = "a-secret-of-the-tests"
 SILENT, HALF_HEADS, SLOW_BODIES, ENDLESS_BODIES = 300, 100, 60, 60
 HALF_HEAD = b"POST /healthz HTTP/1.1\r\nHost: here\r\nX-Sl"
 SLOW_BODY = b"POST /api/v1/batches HTTP/1.1\r\nHost: here\r\nContent-Length: 100000\r\n\r\nversion: 1\n"
 ENDLESS_BODY = b"POST /events/s3 HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNK = b"1000\r\n" + b"x" * 0x1000 + b"\r\n"
 MAX_GROWTH_MB = 150
-THREADS = 4
-
-
-@contextmanager
-def web_process(redis_url: str, log: Path) -> Iterator[tuple[str, int]]:
-    """Yield (host and port, pid) of a web process."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as stderr:
-        environment = {
-            **bare_environment(),
-            "PYTHONPATH": str(ROOT),
-            "REDIS_URL": redis_url,
-            "PIPELINE_SECRET": SECRET,
-            "PIPELINE_WEB_THREADS": str(THREADS),
-            "LISTEN_FD": str(listener.fileno()),
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.web"],
-            cwd=ROOT,
-            env=environment,
-            pass_fds=[listener.fileno()],
-            stderr=stderr,
-        )
-        try:
-            yield f"127.0.0.1:{listener.getsockname()[1]}", process.pid
-        finally:
-            process.kill()
-            process.wait()
 
 
 def peak_mb(pid: int) -> float:
