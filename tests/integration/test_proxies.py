@@ -23,7 +23,8 @@ from pipeline.local.servers import HOST, free_ports
 
 PROXY = ROOT / "config" / "proxy"
 CALLBACK = CallbackSigner(SECRET).url("", RunId("none", "i0", 1))
-LIMIT = 20
+LIMIT = {"haproxy": 40, "nginx": 20}
+"""Connections, or requests at a time, of an address."""
 DEADLINE_S = 10
 HEAD = b"POST /events/s3 HTTP/1.1\r\nHost: dailies.example.com\r\n"
 
@@ -124,7 +125,8 @@ def test_callbacks_pass_and_other_paths_are_not_public(proxy: tuple[str, int]) -
     for path in ("/", "/metrics", "/api/v1/batches", "/readyz"):
         assert pool.request("GET", f"http://{HOST}:{port}{path}").status == 404
     too_large = {"Content-Length": str(30 * 1024 * 1024)}
-    assert pool.request("POST", f"http://{HOST}:{port}/events/s3", headers=too_large, body=b"").status == 413
+    # HAProxy refuses it when the first 128 KiB are there. They never come.
+    assert pool.request("POST", f"http://{HOST}:{port}/events/s3", headers=too_large, body=b"").status in {408, 413}
 
 
 def test_slow_heads_are_cut_by_a_deadline(proxy: tuple[str, int]) -> None:
@@ -146,13 +148,14 @@ def test_slow_bodies_are_cut_by_a_deadline(proxy: tuple[str, int]) -> None:
 
 
 def test_an_address_has_a_limited_number_of_requests_at_a_time(proxy: tuple[str, int], wait_for: WaitFor) -> None:
-    _, port = proxy
+    name, port = proxy
     with ExitStack() as stack:
-        connections = [connect(stack, port, HEAD + b"Content-Length: 1000\r\n\r\n") for _ in range(LIMIT + 5)]
-        limited = 0
-        for connection in connections:
-            connection.settimeout(2)
-            with suppress(TimeoutError):
-                limited += b" 429 " in connection.recv(4096)
-        assert limited >= 4
+        for _ in range(LIMIT[name]):
+            connect(stack, port, HEAD + b"Content-Length: 1000\r\n\r\n")
+        more = stack.enter_context(socket.create_connection((HOST, port), timeout=5))
+        response = b""
+        with suppress(ConnectionError):
+            more.sendall(HEAD + b"Content-Length: 1000\r\n\r\n")
+            response = more.recv(4096)
+        assert b" 429 " in response if name == "nginx" else response == b""
     wait_for(lambda: callback_status(port) == 200, "the address to be served again", 60)
