@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -24,7 +25,7 @@ from jobs.write_status_files import write_status_files
 from pipeline.batches.job_queue import Job
 from pipeline.batches.stored_job import StoredJob, UnreadableJob
 from pipeline.domain.ids import is_batch_id
-from pipeline.errors import DailiesError
+from pipeline.errors import DailiesError, Unreachable
 from pipeline.observability.line_limit import LineLimit
 
 log = structlog.get_logger()
@@ -46,7 +47,7 @@ FUNCTIONS: Mapping[str, Callable[..., None]] = {
 }
 """Path of the function, as RQ stores it → the function."""
 
-_ARGUMENTS: Mapping[str, Callable[[str], bool]] = {
+ARGUMENTS: Mapping[str, Callable[[str], bool]] = {
     "batch_id": is_batch_id,
     "retries": lambda text: text in map(str, range(100)),
 }
@@ -78,17 +79,19 @@ class ListedJob(StoredJob):
         name = str(self.func_name)
         if name not in FUNCTIONS:
             raise JobRefused(f"Job {self.id} names {name[:200]!r}, which is not in jobs.registry. Delete it.")
-        if self.kwargs or not _takes(FUNCTIONS[name], self.args):
+        if self.kwargs != {} or not _takes(FUNCTIONS[name], self.args):
             raise JobRefused(f"Job {self.id} has arguments that {name!r} does not take. Delete it.")
         return FUNCTIONS[name]
 
 
 def _takes(function: Callable[..., None], args: Any) -> bool:
+    if not isinstance(args, list | tuple):
+        return False
     try:
         arguments = inspect.signature(function).bind(*args).arguments
     except TypeError:
         return False
-    return all(isinstance(value, str) and _ARGUMENTS[name](value) for name, value in arguments.items())
+    return all(isinstance(value, str) and ARGUMENTS[name](value) for name, value in arguments.items())
 
 
 def report_refusal(job: StoredJob, _kind: type[Exception], error: Exception, _traceback: TracebackType | None) -> None:
@@ -100,4 +103,5 @@ def report_refusal(job: StoredJob, _kind: type[Exception], error: Exception, _tr
 def _record_refusal(job_id: str, reason: str) -> None:
     if (left_out := _refusals.take()) is not None:
         log.error("job_refused", job=job_id, reason=reason, left_out=left_out)
-    context().service.ledger.counters.count_refused_job()
+    with suppress(Unreachable):
+        context().service.ledger.counters.count_refused_job()

@@ -20,6 +20,7 @@ import structlog
 from pipeline.observability.log_fields import bound_fields
 
 _STDERR = 2
+_LEVELS = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _MAX_WAITING_LINES = 10_000
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
@@ -59,8 +60,9 @@ class _LibraryHandler(logging.Handler):
         except (TypeError, ValueError):
             # A bug of the library: its arguments do not fit its message.
             message = str(record.msg)
+        level = next((level for level in _LEVELS if level <= record.levelno), logging.DEBUG)
         structlog.get_logger().log(
-            record.levelno, "library_message", logger=record.name, message=message, exc_info=record.exc_info
+            level, "library_message", logger=record.name, message=message, exc_info=record.exc_info
         )
 
 
