@@ -17,7 +17,7 @@ import pytest
 from rq import Callback, Queue, Repeat, Retry
 from rq.job import Job as RQJob
 from rq.job import JobStatus
-from rq.registry import ScheduledJobRegistry, StartedJobRegistry
+from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
 
@@ -192,7 +192,7 @@ def test_jobs_are_neither_repeated_nor_retried_by_rq(redis_url: str, queue: Queu
     queue.enqueue("subprocess.getoutput", retry=Retry(max=1000, interval=0))
     log = run_worker()
     assert log.count('"event": "job_refused"') == 1
-    assert ScheduledJobRegistry(queue=queue).count == 0
+    assert queue.scheduled_job_registry.count == 0
     assert QueueMonitor(redis_url).figures().failed == 1
 
 
