@@ -47,7 +47,7 @@ FUNCTIONS: Mapping[str, Callable[..., None]] = {
 }
 """Path of the function, as RQ stores it → the function."""
 
-ARGUMENTS: Mapping[str, Callable[[str], bool]] = {
+_ARGUMENTS: Mapping[str, Callable[[str], bool]] = {
     "batch_id": is_batch_id,
     "retries": lambda text: text in map(str, range(100)),
 }
@@ -91,7 +91,9 @@ def _takes(function: Callable[..., None], args: Any) -> bool:
         arguments = inspect.signature(function).bind(*args).arguments
     except TypeError:
         return False
-    return all(isinstance(value, str) and ARGUMENTS[name](value) for name, value in arguments.items())
+    return all(
+        isinstance(value, str) and name in _ARGUMENTS and _ARGUMENTS[name](value) for name, value in arguments.items()
+    )
 
 
 def report_refusal(job: StoredJob, _kind: type[Exception], error: Exception, _traceback: TracebackType | None) -> None:

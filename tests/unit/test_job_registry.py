@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
 
-from jobs.registry import ARGUMENTS, FUNCTIONS
+from jobs.registry import FUNCTIONS
 from pipeline.batches.job_queue import Job
 
 
@@ -19,8 +17,3 @@ def test_a_job_is_the_path_of_its_function(job: Job) -> None:
 def test_only_one_function_has_a_second_name() -> None:
     assert set(FUNCTIONS) - set(Job) == {"jobs.report.report"}
     assert FUNCTIONS["jobs.report.report"] is FUNCTIONS[Job.WRITE_STATUS_FILES]
-
-
-@pytest.mark.parametrize("job", Job)
-def test_the_arguments_of_each_job_are_checked(job: Job) -> None:
-    assert inspect.signature(FUNCTIONS[job]).parameters.keys() <= ARGUMENTS.keys()

@@ -126,7 +126,9 @@ def test_a_traceback_is_bounded_and_keeps_its_lines(lines: list[str]) -> None:
 
 def test_lines_of_libraries_are_events_with_the_same_bounds(lines: list[str]) -> None:
     standard_logging.getLogger("some.library").warning("Job %s\x1b[2J\u202e", "x" * 10_000_000)
-    record = standard_logging.makeLogRecord({"name": "some.library", "msg": "no arguments %s %d", "args": ("x",)})
+    record = standard_logging.makeLogRecord(
+        {"name": "some.library", "levelno": 30, "msg": "no arguments %s %d", "args": ("x",)}
+    )
     logging._LibraryHandler().emit(record)
     assert all(is_harmless(line) and len(line) < 5000 for line in lines)
     assert "library_message" in without_colours(lines[0])
