@@ -5,7 +5,7 @@ BIN := .venv/bin
 MINUTES ?= 5
 ITEMS ?= 1500
 
-.PHONY: demo check lint test browser docs screenshots chaos bench bench-quick install lock clean
+.PHONY: demo check lint test browser proxies docs screenshots chaos bench bench-quick install lock clean
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -36,20 +36,24 @@ lint: .venv/installed
 check: lint
 	$(BIN)/python -m pytest -n 2 tests/unit
 
-test: lint browser
+test: lint browser proxies
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests
 
 # A browser for tests/browser: an installed one, Playwright's download or, as root, Debian's package.
 browser: .venv/installed
 	$(BIN)/python tests/support/browser.py
 
+# nginx and HAProxy for tests/integration/test_proxies.py: installed ones, or Debian's packages.
+proxies: .venv/installed
+	$(BIN)/python tests/support/proxies.py
+
 # A soak test with random faults: docs/guarantees.md.
 chaos: .venv/installed
 	PYTHONPATH=.:tests $(BIN)/python tests/support/soak.py --minutes $(MINUTES) --items $(ITEMS)
 
-.venv/prefect: requirements-prefect.txt
+.venv/prefect: locks/requirements-prefect.txt
 	$(PYTHON) -m venv $@
-	$@/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$@/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
 # Figures beside those of other frameworks, measured in the same run: docs/performance.md. They have no pass or fail.
@@ -67,12 +71,14 @@ screenshots: browser
 	PYTHONPATH=.:tests $(BIN)/python tests/support/screenshots.py
 
 # Pin every package and dependency with its hash. Run it after a change of a requirements file.
-lock:
-	$(PIP) uv==0.13.9
-	for name in -bench -dev -local ''; do \
+lock: .venv/installed
+	$(PIP) --require-hashes -r locks/requirements-lock.txt
+	for name in -bench -dev -local '' -otel -lock; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	    --constraint locks/requirements-bench.txt requirements$$name.txt --output-file locks/requirements$$name.txt || exit 1; \
 	done
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  requirements-prefect.txt --output-file locks/requirements-prefect.txt
 
 clean:
 	rm -rf .venv .cache var

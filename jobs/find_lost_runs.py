@@ -16,7 +16,7 @@ from jobs.context import Context, context
 from jobs.task_matching import CLOCK_MARGIN, SentRun, match_by_callback_url, match_by_parameters
 from pipeline.batches.job_queue import Job
 from pipeline.domain.callback_tokens import RunId
-from pipeline.errors import NoSuchBatch
+from pipeline.errors import DamagedRecord, NoSuchBatch
 from pipeline.ledger.records import FoundBy, LostRun, LostRuns
 from pipeline.wiro.client import Task
 from pipeline.wiro.errors import WiroError
@@ -119,7 +119,7 @@ def sent_runs(ctx: Context, runs: Sequence[LostRun]) -> list[SentRun]:
     for run in runs:
         try:
             sent.append(_sent_run(ctx, run))
-        except NoSuchBatch:
+        except (NoSuchBatch, DamagedRecord):
             log.warning("open_batch_missing", batch=run.run.batch)
     return sent
 

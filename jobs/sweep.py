@@ -7,7 +7,7 @@ import structlog
 from jobs.context import Context, context
 from pipeline.batches.job_queue import Job
 from pipeline.domain.states import BatchState, Stop
-from pipeline.errors import NoSuchBatch
+from pipeline.errors import NoSuchBatch, Unreachable
 
 log = structlog.get_logger()
 
@@ -22,6 +22,11 @@ def sweep() -> None:
             _sweep_batch(ctx, batch_id)
         except NoSuchBatch:
             log.warning("open_batch_missing", batch=batch_id)
+        except Unreachable:
+            raise
+        except Exception:
+            # The other batches go on.
+            log.exception("batch_not_swept", batch=batch_id)
     if service.ledger.outbox.has_pending():
         service.job_queue.enqueue_once(Job.DELIVER_NOTIFICATIONS)
     if service.ledger.lost_runs.has_due():

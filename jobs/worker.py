@@ -17,7 +17,7 @@ from rq.worker import WorkerStatus
 
 from jobs import worker_slots
 from jobs.context import context, stopping
-from jobs.registry import ListedJob
+from jobs.registry import ListedJob, report_refusal
 from pipeline.errors import IncompatibleSchema, StorageError
 from pipeline.ledger.redis_client import NO_RETRY
 from pipeline.shutdown import signal_safe_setter
@@ -41,6 +41,7 @@ class NonForkingWorker(SimpleWorker):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.push_exc_handler(report_refusal)
         # `rq worker` passes RQ's own class. The queues' class is used when RQ cleans up the jobs of a crashed worker.
         self.job_class = ListedJob
         for queue in self.queues:

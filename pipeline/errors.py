@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+_VALID_ID = "Use up to 128 letters, digits, '.', '_' and '-'. Start with a letter or a digit, and do not use '..'."
+_MAX_SHOWN = 200
+"""Messages show at most this many characters of an id that somebody sent."""
+
 
 class DailiesError(Exception):
     """The operation failed."""
@@ -91,10 +95,20 @@ class InvalidBatchId(DailiesError):
     exit_code = 2
 
     def __init__(self, batch_id: str) -> None:
-        super().__init__(
-            f"{batch_id!r} is not a valid batch id. Use up to 128 letters, digits, '.', '_' and '-'. Start with a "
-            "letter or a digit, and do not use '..'."
-        )
+        super().__init__(f"{batch_id[:_MAX_SHOWN]!r} is not a valid batch id. {_VALID_ID}")
+
+
+class InvalidItemId(DailiesError):
+    """The item id cannot be used as a folder name."""
+
+    exit_code = 2
+
+    def __init__(self, item_id: str) -> None:
+        super().__init__(f"{item_id[:_MAX_SHOWN]!r} is not a valid item id. {_VALID_ID}")
+
+
+class DamagedRecord(DailiesError):
+    """A record in Redis or on S3 cannot be read."""
 
 
 class AmountTooLarge(DailiesError):
@@ -134,7 +148,7 @@ class NoSuchBatch(DailiesError):
     exit_code = 4
 
     def __init__(self, batch_id: str) -> None:
-        super().__init__(f"There is no batch {batch_id!r}. `dailies list` shows all batches.")
+        super().__init__(f"There is no batch {batch_id[:_MAX_SHOWN]!r}. `dailies list` shows all batches.")
 
 
 class NoSuchItem(DailiesError):
@@ -143,7 +157,9 @@ class NoSuchItem(DailiesError):
     exit_code = 4
 
     def __init__(self, batch_id: str, item_id: str) -> None:
-        super().__init__(f"Batch {batch_id!r} has no item {item_id!r}. `dailies items {batch_id}` lists all items.")
+        super().__init__(
+            f"Batch {batch_id!r} has no item {item_id[:_MAX_SHOWN]!r}. `dailies items {batch_id}` lists all items."
+        )
 
 
 class TooManyTakes(DailiesError):

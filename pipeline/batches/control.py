@@ -8,7 +8,7 @@ from contextlib import suppress
 from pipeline.batches.decision_journal import DecisionLog
 from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.domain.states import BatchState, Stop
-from pipeline.errors import NoSuchBatch
+from pipeline.errors import DamagedRecord, NoSuchBatch
 from pipeline.ledger.ledger import Ledger
 
 _PAUSED_BY_HAND = "Paused by hand."
@@ -67,7 +67,7 @@ class BatchControl:
         batches = self._ledger.batches
         paused = []
         for batch_id in batches.open_ids():
-            with suppress(NoSuchBatch):
+            with suppress(NoSuchBatch, DamagedRecord):
                 if batches.get(batch_id).model.lower() == model.lower() and batches.set_status(
                     batch_id, BatchState.PAUSED, among=[BatchState.RUNNING], reason=reason
                 ):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from pipeline.batches.history_schema import accepts_entry, accepts_row, damaged
 from pipeline.batches.submission import item_spec
 from pipeline.domain.model import Manifest, Review
 from pipeline.domain.money import plain_usd
@@ -61,11 +62,15 @@ class ItemHistory:
 
 @dataclass
 class BatchHistory:
-    """All items, reviews and the reason for which the batch was stopped, None if it was not."""
+    """All items, reviews and the reason for which the batch was stopped, None if it was not.
+
+    `ignored`: how many entries and rows are of items that this service cannot have.
+    """
 
     items: dict[str, ItemHistory]
     reviews: dict[str, Review] = field(default_factory=dict)
     stopped: str | None = None
+    ignored: int = 0
 
     def matches_results(self, rows: Iterable[Mapping[str, Any]]) -> bool:
         """Return whether results with these rows are complete and current."""
@@ -84,15 +89,30 @@ class BatchHistory:
 def read_history(
     manifest: Manifest, rows: Iterable[Mapping[str, Any]], entries: Iterable[Mapping[str, Any]]
 ) -> BatchHistory:
-    """Return the history from the items of results.json and the journal entries, oldest first."""
+    """Return the history from the items of results.json and the journal entries, oldest first. Raises DamagedRecord."""
     history = BatchHistory({item.id: ItemHistory(item_spec(item)) for item in manifest.items})
-    for row in rows:
-        _apply_row(history, row)
+    _apply_all(history, rows, accepts_row, _apply_row)
     for item in history.items.values():
         item.final = bool(item.outcome)
-    for entry in entries:
-        _apply_entry(history, entry)
+    _apply_all(history, entries, accepts_entry, _apply_entry)
     return history
+
+
+def _apply_all(
+    history: BatchHistory,
+    documents: Iterable[Mapping[str, Any]],
+    accepts: Callable[[Mapping[str, Any]], bool],
+    apply: Callable[[BatchHistory, Mapping[str, Any]], None],
+) -> None:
+    for document in documents:
+        if not accepts(document):
+            history.ignored += 1
+            continue
+        try:
+            apply(history, document)
+        except (KeyError, TypeError) as error:
+            # A field is missing that this kind of entry must have.
+            raise damaged(document, error) from None
 
 
 def _apply_row(history: BatchHistory, document: Mapping[str, Any]) -> None:
@@ -116,8 +136,9 @@ def _apply_entry(history: BatchHistory, entry: Mapping[str, Any]) -> None:
     elif action == "reopen":
         _reopen(history, entry["states"], entry.get("items"))
     elif action == "add":
-        history.items.setdefault(entry["item"], ItemHistory(entry["spec"]))
-    elif action == "review":
+        spec = {"image": None, "prompt": None, "params": {}, **entry["spec"]}
+        history.items.setdefault(entry["item"], ItemHistory(spec))
+    elif action == "review" and entry["item"] in history.items:
         _apply_review(history, entry)
     elif (item := history.items.get(entry["item"])) is not None:
         _apply_run(item, entry)

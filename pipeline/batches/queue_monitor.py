@@ -9,14 +9,18 @@ from datetime import UTC, datetime
 
 from rq import Queue, Worker
 from rq.cron import CronScheduler
-from rq.exceptions import InvalidJobOperation, NoSuchJobError
+from rq.exceptions import DeserializationError, InvalidJobOperation, NoSuchJobError
 from rq.job import Job
 from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
 from pipeline.batches.job_queue import QUEUE
+from pipeline.batches.stored_job import StoredJob
+from pipeline.domain.ids import is_job_id
 from pipeline.ledger import redis_client
+
+_MAX_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class QueueMonitor:
 
     def __init__(self, redis_url: str) -> None:
         self._redis = redis_client.connect(redis_url, decode=False)
-        self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
+        self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer, job_class=StoredJob)
 
     def figures(self) -> QueueStats:
         """Return the numbers of jobs and workers."""
@@ -82,7 +86,7 @@ class QueueMonitor:
                 done=worker.successful_job_count,
                 failed=worker.failed_job_count,
             )
-            for worker in Worker.all(queue=self._queue, serializer=JSONSerializer)
+            for worker in Worker.all(queue=self._queue, job_class=StoredJob, serializer=JSONSerializer)
         ]
 
     def schedulers(self) -> int:
@@ -96,24 +100,26 @@ class QueueMonitor:
     def dead_letters(self, limit: int = 50) -> Sequence[DeadLetter]:
         """Return the jobs that failed in the last day, newest first."""
         ids = self._queue.failed_job_registry.get_job_ids(0, limit - 1, desc=True)
-        jobs = Job.fetch_many(ids, connection=self._redis, serializer=JSONSerializer)
+        jobs = StoredJob.fetch_many(filter(is_job_id, ids), connection=self._redis, serializer=JSONSerializer)
         return [
             DeadLetter(job.id, _job_name(job) or "", _aware(job.ended_at), _last_error_line(job)) for job in jobs if job
         ]
 
     def requeue(self, job_id: str) -> None:
         """Enqueue a dead letter again. Do nothing if it is gone."""
-        with suppress(NoSuchJobError, InvalidJobOperation):
-            self._queue.failed_job_registry.requeue(job_id)
+        if is_job_id(job_id):
+            with suppress(NoSuchJobError, InvalidJobOperation):
+                self._queue.failed_job_registry.requeue(job_id)
 
     def forget(self, job_id: str) -> None:
         """Delete a dead letter. Do nothing if it is gone."""
-        self._queue.failed_job_registry.remove(job_id, delete_job=True)
+        if is_job_id(job_id):
+            self._queue.failed_job_registry.remove(job_id, delete_job=True)
 
     def _oldest_s(self) -> float:
         ids = self._queue.get_job_ids(0, 1)
         try:
-            job = Job.fetch(ids[0], connection=self._redis, serializer=JSONSerializer) if ids else None
+            job = StoredJob.fetch(ids[0], connection=self._redis, serializer=JSONSerializer) if ids else None
         except NoSuchJobError:
             return 0.0
         enqueued = _aware(job.enqueued_at) if job else None
@@ -129,8 +135,11 @@ def _current_job(worker: BaseWorker) -> str | None:
 
 
 def _job_name(job: Job | None) -> str | None:
-    """Return `collect` for `jobs.collect.collect`."""
-    return job.func_name.rpartition(".")[2] if job and job.func_name else None
+    """Return `collect` for `jobs.collect.collect`; None if the job cannot be read."""
+    try:
+        return str(job.func_name).rpartition(".")[2][:_MAX_NAME] if job and job.func_name else None
+    except DeserializationError:
+        return None
 
 
 def _last_error_line(job: Job) -> str:

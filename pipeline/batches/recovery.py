@@ -6,44 +6,63 @@ response is not in the journal, becomes `unknown`. An item without a run becomes
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from typing import Annotated, Any
+
+import structlog
+from pydantic import BaseModel, Field, ValidationError
 
 from pipeline.batches.history import read_history
 from pipeline.batches.pricing import BatchEstimate
 from pipeline.batches.service import Service
 from pipeline.batches.submission import MANIFEST
+from pipeline.domain.ids import is_batch_id
 from pipeline.domain.results import RESULTS
-from pipeline.errors import DailiesError, NoBatchOnS3
+from pipeline.errors import DailiesError, DamagedRecord, InvalidBatchId, NoBatchOnS3
 from pipeline.manifest import parser as manifests
 from pipeline.storage import journal
 from pipeline.storage.s3 import Storage, join
 
 _MAX_RESULTS_BYTES = 2**30
+_MAX_REVISION = 1_000_000
+
+log = structlog.get_logger()
+
+
+class _Results(BaseModel):
+    """What a recovery reads of results.json."""
+
+    revision: Annotated[int, Field(ge=0, le=_MAX_REVISION)] = 0
+    trigger: Annotated[str, Field(max_length=200)] = "recover"
+    items: list[dict[str, Any]] = []
 
 
 def recover(service: Service, uri: str) -> str:
     """Rebuild the batch in the folder `uri` (`s3://bucket/prefix/BATCH/`) and return its id.
 
-    A batch that is in the ledger is not changed. Raises NoBatchOnS3, StorageError, Unreachable.
+    A batch that is in the ledger is not changed.
+    Raises InvalidBatchId, NoBatchOnS3, DamagedRecord, InvalidManifest, StorageError, Unreachable.
     """
     folder = uri if uri.endswith("/") else uri + "/"
     batch_id = folder.rstrip("/").rpartition("/")[2]
+    if not is_batch_id(batch_id):
+        raise InvalidBatchId(batch_id)
     text = service.storage.get(join(folder, MANIFEST))
     if text is None:
         raise NoBatchOnS3(folder)
     if service.ledger.batches.is_loaded(batch_id):
         return batch_id
     manifest = manifests.parse(text, file=join(folder, MANIFEST), read_rows=_refuse_rows, local_files=None)
-    results, rows = _read_results(service.storage, folder)
-    history = read_history(manifest, rows, journal.entries(service.storage, folder))
-    is_current = bool(results) and history.matches_results(rows)
+    results = _read_results(service.storage, folder)
+    history = read_history(manifest, results.items, journal.entries(service.storage, folder))
+    if history.ignored:
+        log.warning("history_entries_ignored", batch=batch_id, number=history.ignored)
+    is_current = results.revision > 0 and history.matches_results(results.items)
     service.submission.create(
         manifest,
         batch_id,
         folder,
-        trigger=str(results.get("trigger") or "recover"),
-        revision=int(results.get("revision") or 0) + (0 if is_current else 1),
+        trigger=results.trigger,
+        revision=results.revision + (0 if is_current else 1),
     )
     prices = zip(manifest.items, BatchEstimate.of(manifest, service.models).items, strict=True)
     service.ledger.items.set_prices(batch_id, ((item.id, price.high_usd if price else None) for item, price in prices))
@@ -58,9 +77,14 @@ def _refuse_rows(reference: str) -> bytes:
     raise DailiesError(f"{reference}: An accepted manifest must not name a file of rows. Correct manifest.yaml on S3.")
 
 
-def _read_results(storage: Storage, folder: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return results.json as (all but the items, items), ({}, []) if there is none."""
+def _read_results(storage: Storage, folder: str) -> _Results:
+    """Return results.json; its revision is 0 if there is none. Raises DamagedRecord."""
     text = storage.get(join(folder, RESULTS), max_bytes=_MAX_RESULTS_BYTES)
-    document = json.loads(text) if text else {}
-    rows = document.pop("items", [])
-    return document, rows
+    if text is None:
+        return _Results()
+    try:
+        return _Results.model_validate_json(text)
+    except ValidationError as error:
+        raise DamagedRecord(
+            f"{join(folder, RESULTS)} cannot be read ({error.errors()[0]['msg']}). Delete it: the journal has it all."
+        ) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.pricing import BatchEstimate, Ceiling, check_ceilings
+from pipeline.domain.ids import is_batch_id
 from pipeline.domain.image_types import sniff_file
 from pipeline.domain.model import BatchRow, Item, Manifest
 from pipeline.domain.states import BatchState
@@ -32,7 +32,6 @@ from pipeline.wiro.model_schema import ModelSchema
 MANIFEST = "manifest.yaml"
 INPUTS = "inputs/"
 """Folder of uploaded images: one in each batch, and one beside the batches for images uploaded before."""
-_BATCH_ID = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -245,7 +244,7 @@ def _digest(manifest: Manifest) -> str:
 
 
 def _validate_id(batch_id: str) -> str:
-    if not _BATCH_ID.fullmatch(batch_id):
+    if not is_batch_id(batch_id):
         raise InvalidBatchId(batch_id)
     return batch_id
 

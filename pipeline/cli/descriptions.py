@@ -12,6 +12,7 @@ from rich.text import Text
 from pipeline.cli.terminal import age, counts, moment, print_fields, print_table, state
 from pipeline.domain.formatting import dollars, pluralize
 from pipeline.domain.model import BatchRow
+from pipeline.domain.plain_text import escape_control_chars
 from pipeline.domain.results import RESULTS, timestamp
 from pipeline.domain.states import BATCH_TERMINAL, BatchState, ItemState, ended_count
 from pipeline.ledger.items import ItemStore
@@ -34,10 +35,17 @@ def print_account_notice(out: Console, account: AccountRow) -> None:
     if account.day_notice:
         out.print(Text(account.day_notice, "yellow"))
     if account.paused_reason:
-        out.print(Text(f"The account is paused, nothing is submitted: {account.paused_reason}", "yellow"))
+        reason = escape_control_chars(account.paused_reason)
+        out.print(Text(f"The account is paused, nothing is submitted: {reason}", "yellow"))
         out.print("Resume it: `dailies resume`.")
     elif account.backoff_until and account.backoff_until > datetime.now(UTC):
         print_fields(out, [("backoff", f"until {timestamp(account.backoff_until)}: {account.backoff_reason or ''}")])
+
+
+def print_set_aside(out: Console, number: int) -> None:
+    """Print how many records in queues could not be read, if there are any."""
+    if number:
+        out.print(Text(f"{pluralize(number, 'record')} in Redis could not be read: `dailies doctor`.", "yellow"))
 
 
 def print_batches(out: Console, rows: Sequence[BatchRow]) -> None:

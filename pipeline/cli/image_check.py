@@ -8,7 +8,8 @@ import click
 from rich.progress import Progress
 
 from pipeline.batches.image_checks import check_images, image_check
-from pipeline.cli.terminal import console, escape_control_chars
+from pipeline.cli.terminal import console
+from pipeline.domain.plain_text import escape_control_chars
 from pipeline.errors import InvalidManifest, Problem
 from pipeline.manifest.loader import LoadedManifest
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS

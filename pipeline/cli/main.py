@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipeline.domain.plain_text import escape_lines
 from pipeline.errors import DailiesError
 
 INTERRUPTED = 130
@@ -54,7 +55,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except DailiesError as error:
-            click.echo(str(error), err=True)
+            click.echo(escape_lines(str(error)), err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)

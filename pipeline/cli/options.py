@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pipeline.domain.ids import is_batch_id, is_item_id
+from pipeline.errors import NoSuchBatch, NoSuchItem
 from pipeline.local.state_file import completed
 
 if TYPE_CHECKING:
@@ -19,8 +21,22 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
-batch_argument = click.argument("batch_id", metavar="BATCH")
-optional_batch_argument = click.argument("batch_id", metavar="[BATCH]", required=False)
+
+def _valid_batch_id(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not is_batch_id(value):
+        raise NoSuchBatch(value)
+    return value
+
+
+def _valid_item_id(ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    if not is_item_id(value):
+        raise NoSuchItem(ctx.params.get("batch_id", ""), value)
+    return value
+
+
+batch_argument = click.argument("batch_id", metavar="BATCH", callback=_valid_batch_id)
+optional_batch_argument = click.argument("batch_id", metavar="[BATCH]", required=False, callback=_valid_batch_id)
+item_argument = click.argument("item_id", metavar="ITEM", callback=_valid_item_id)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else.")
 check_images_option = click.option(
     "--check-images", is_flag=True, help="Request every image with an address, and report those that no run can use."

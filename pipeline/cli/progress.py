@@ -15,9 +15,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.terminal import counts, escape_control_chars, state
+from pipeline.cli.terminal import counts, state
 from pipeline.domain.formatting import dollars, duration
 from pipeline.domain.model import BatchRow
+from pipeline.domain.plain_text import escape_control_chars
 from pipeline.domain.states import BATCH_TERMINAL, ItemState, ended_count
 from pipeline.domain.throughput import items_per_minute, remaining_s
 from pipeline.errors import Unreachable

@@ -6,7 +6,7 @@ Text from a manifest or the vendor is never interpreted as markup or as a termin
 from __future__ import annotations
 
 import json
-import unicodedata
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.domain.formatting import duration
+from pipeline.domain.plain_text import escape_control_chars
 
 _COLOURS = {
     "succeeded": "green",
@@ -31,25 +32,14 @@ _COLOURS = {
     "collecting": "cyan",
     "submitting": "cyan",
 }
-_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-_JOINERS = {"\u200d", "\u200c"}
-"""Joiners that emoji and some scripts need."""
+_NOT_PRINTABLE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
+)
 
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console that prints text unchanged: no markup, no highlighting."""
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
-
-
-def escape_control_chars(text: str) -> str:
-    """Return `text` on one line, with control, direction and invalid characters escaped."""
-    return "".join(_escape(char) for char in text)
-
-
-def _escape(char: str) -> str:
-    if unicodedata.category(char) not in _INVISIBLE or char in _JOINERS:
-        return char
-    return char.encode("unicode_escape", "backslashreplace").decode()
 
 
 def print_note(model: str, reason: str) -> None:
@@ -76,7 +66,7 @@ def counts(by_state: Mapping[str, int]) -> Text:
 
 def state(name: str) -> Text:
     """Return a state in its colour."""
-    return Text(name, _COLOURS.get(name, ""))
+    return Text(escape_control_chars(name), _COLOURS.get(name, ""))
 
 
 def print_table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
@@ -104,4 +94,9 @@ def print_fields(out: Console, fields: Iterable[tuple[str, str | Text]]) -> None
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on stdout."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2).encode("utf-8", "replace"))
+    click.echo(harmless_json(json.dumps(document, ensure_ascii=False, indent=2)).encode("utf-8", "replace"))
+
+
+def harmless_json(text: str) -> str:
+    """Return the same JSON with its control and direction characters written as \\uXXXX."""
+    return _NOT_PRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

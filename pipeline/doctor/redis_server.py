@@ -11,6 +11,8 @@ from redis.exceptions import ResponseError
 from pipeline.doctor.findings import Finding, note, ok, wrong
 from pipeline.errors import Unreachable
 from pipeline.ledger import redis_client
+from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.set_aside import SetAsideStore
 from pipeline.settings import Settings
 
 _MAX_SKEW_S = 5
@@ -40,6 +42,7 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
     yield _check_durability(client, info)
     yield _check_eviction(info)
     yield _check_clock(client)
+    yield from _check_records(Ledger.connect(settings.redis_url).set_aside)
 
 
 def _server(info: dict[str, Any]) -> str:
@@ -70,6 +73,17 @@ def _check_eviction(info: dict[str, Any]) -> Finding:
         return ok(subject, "maxmemory-policy noeviction")
     message = f"maxmemory-policy is {policy}: if memory is short, the server deletes batches."
     return wrong(subject, message, "Start the server with --maxmemory-policy noeviction.")
+
+
+def _check_records(records: SetAsideStore) -> Iterator[Finding]:
+    if number := records.number():
+        newest = records.newest(1)[0]
+        message = (
+            f"Records in queues that cannot be read were set aside: {number:,}. "
+            f"The newest: {newest.member!r} in {newest.queue!r}: {newest.reason}"
+        )
+        fix = "Cancel their batches, or rebuild them: `dailies recover`. Then delete the key dailies:set_aside."
+        yield wrong("Redis records", message, fix)
 
 
 def _check_clock(client: Any) -> Finding:

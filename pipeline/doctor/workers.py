@@ -18,7 +18,8 @@ def check_workers(settings: Settings) -> Iterator[Finding]:
     monitor = QueueMonitor(settings.redis_url)
     try:
         stats, workers = monitor.figures(), monitor.workers()
-        open_batches = len(Ledger.connect(settings.redis_url).batches.open_ids())
+        ledger = Ledger.connect(settings.redis_url)
+        open_batches, refused_jobs = len(ledger.batches.open_ids()), ledger.counters.read().refused_jobs
         has_scheduler, has_delayed_jobs = monitor.schedulers() > 0, monitor.schedules_delayed_jobs()
     except ResponseError as error:
         yield wrong("workers", f"Redis refused a command: {error}.", "Allow its user to read and write under rq:.")
@@ -32,6 +33,9 @@ def check_workers(settings: Settings) -> Iterator[Finding]:
         batches = f"{open_batches:,} batch{'' if open_batches == 1 else 'es'} open"
         yield _check_present("workers", False, f"No worker runs, {batches}.", needed)
     yield _check_present("scheduler", has_scheduler, "No sweep runs, and no schedule starts a batch.", needed)
+    if refused_jobs:
+        message = f"Workers refused {pluralize(refused_jobs, 'job')} of another program."
+        yield wrong("refused jobs", message, "Find out who else writes to Redis, and change its password.")
     if stats.failed:
         message = f"{pluralize(stats.failed, 'job')} failed in the last day. The sweep repeated their work."
         yield note("failed jobs", message, "Read the logs of the workers.")

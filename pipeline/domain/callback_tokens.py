@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from itsdangerous import BadData, URLSafeSerializer
 
+from pipeline.domain.ids import is_batch_id, is_item_id
+
 LIVE_CHECK_BATCH = "-live-check"
 """The batch in the tokens of `doctor --live`. No batch can have this id."""
 _MAX_TOKEN_CHARS = 1024
@@ -52,6 +54,8 @@ class CallbackSigner:
             return None
         try:
             batch, item, attempt = self._serializer.loads(token)
+            run = RunId(str(batch), str(item), int(attempt))
         except (BadData, ValueError, TypeError):
             return None
-        return RunId(str(batch), str(item), int(attempt))
+        is_valid = is_item_id(run.item) and (is_batch_id(run.batch) or run.batch == LIVE_CHECK_BATCH)
+        return run if is_valid else None

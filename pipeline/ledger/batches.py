@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from decimal import Decimal
 
+from pipeline.domain.ids import is_batch_id
 from pipeline.domain.model import BatchRow
 from pipeline.domain.money import MAX_USD, from_pico, to_pico
 from pipeline.domain.states import BatchState
-from pipeline.errors import NoSuchBatch
+from pipeline.errors import DamagedRecord, InvalidBatchId, NoSuchBatch
 from pipeline.ledger import keys
 from pipeline.ledger.decoding import batch_row
 from pipeline.ledger.keys import batch_key
 from pipeline.ledger.records import BatchBudget, BatchConfig
 from pipeline.ledger.scripts import ScriptRunner
+from pipeline.ledger.set_aside import NOT_DECODED, valid_batch_ids
 
 
 class BatchStore:
@@ -28,7 +30,12 @@ class BatchStore:
     def open(
         self, row: BatchRow, config: BatchConfig, *, max_active: int, budget_usd: Decimal | None, manifest_digest: str
     ) -> bool:
-        """Create a batch, once. `max_active` 0: no limit. Returns False if the id exists. Raises AmountTooLarge."""
+        """Create a batch, once. `max_active` 0: no limit. Returns False if the id exists.
+
+        Raises InvalidBatchId, AmountTooLarge.
+        """
+        if not is_batch_id(row.id):
+            raise InvalidBatchId(row.id)
         fields: dict[str, object] = {
             "name": row.name,
             "status": row.status,
@@ -90,15 +97,17 @@ class BatchStore:
 
     def open_ids(self) -> list[str]:
         """Return the ids of batches whose results are not written yet."""
-        ids: list[str] = self._redis.zrange(keys.OPEN_BATCHES, 0, -1)
-        return ids
+        return valid_batch_ids(self._scripts, keys.OPEN_BATCHES, self._redis.zrange(keys.OPEN_BATCHES, 0, -1))
 
     def config(self, batch_id: str) -> BatchConfig:
-        """Return what the items of a batch share. Raises NoSuchBatch."""
+        """Return what the items of a batch share. Raises NoSuchBatch, DamagedRecord."""
         text, output = self._redis.hmget(batch_key(batch_id), "plan", "output")
         if text is None:
             raise NoSuchBatch(batch_id)
-        return BatchConfig(**json.loads(text), output=output)
+        try:
+            return BatchConfig(**json.loads(text), output=output)
+        except NOT_DECODED as error:
+            raise DamagedRecord(f"The configuration of batch {batch_id!r} in Redis is damaged: {error}") from None
 
     def budget(self, batch_id: str) -> BatchBudget:
         """Return the budget of a batch and the price of one run. Raises NoSuchBatch."""

@@ -26,6 +26,7 @@ from pipeline.ledger import keys
 from pipeline.ledger.keys import batch_key
 from pipeline.ledger.records import FoundBy
 from pipeline.ledger.scripts import ScriptRunner
+from pipeline.ledger.set_aside import valid_batch_ids
 
 BOUNDS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 """Upper bounds of the buckets; one more bucket has no bound."""
@@ -65,6 +66,10 @@ class ServiceCounters:
     callbacks: Mapping[str, int]
     latencies: Mapping[str, Latencies]
     spend_usd: Decimal
+    set_aside: int
+    """Members of queues that could not be read."""
+    refused_jobs: int
+    """Jobs that no worker of this service runs."""
     due_lag_s: float
     """For how many seconds the oldest due run has been due."""
 
@@ -73,6 +78,7 @@ class CounterStore:
     """Reads the counters. Thread-safe."""
 
     def __init__(self, scripts: ScriptRunner) -> None:
+        self._scripts = scripts
         self._redis = scripts.redis
 
     def read(self) -> ServiceCounters:
@@ -99,6 +105,8 @@ class CounterStore:
             },
             latencies={step: _latencies(step, counted) for step in STEPS},
             spend_usd=from_pico(sum(map(int, spend))),
+            set_aside=int(counted.get("set_aside", 0)),
+            refused_jobs=int(counted.get("refused_jobs", 0)),
             due_lag_s=_lag_s(first_due, now),
         )
 
@@ -106,14 +114,18 @@ class CounterStore:
         """Count callbacks that reach no script. `outcome`: one of CALLBACK_OUTCOMES."""
         self._redis.hincrby(keys.COUNTERS, f"callbacks:{CALLBACK_OUTCOMES[outcome]}", number)
 
+    def count_refused_job(self) -> None:
+        """Count a job that a worker refused."""
+        self._redis.hincrby(keys.COUNTERS, "refused_jobs", 1)
+
     def _items(self, batch_ids: list[str]) -> dict[str, int]:
         states = list(ItemState)
         with self._redis.pipeline(transaction=False) as pipe:
-            for batch_id in batch_ids:
+            for batch_id in valid_batch_ids(self._scripts, keys.OPEN_BATCHES, batch_ids):
                 pipe.hmget(batch_key(batch_id), [f"n:{state}" for state in states])
-            rows = pipe.execute()
+            rows = pipe.execute(raise_on_error=False)
         total: Counter[str] = Counter(dict.fromkeys(states, 0))
-        for row in rows:
+        for row in (row for row in rows if not isinstance(row, Exception)):
             total.update({state: int(number or 0) for state, number in zip(states, row, strict=True)})
         return dict(total)
 

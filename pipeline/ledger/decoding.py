@@ -13,23 +13,32 @@ from pipeline.domain.model import BatchRow, ItemRow
 from pipeline.domain.money import from_pico
 from pipeline.domain.results import row_from_document
 from pipeline.domain.states import BATCH_TERMINAL, ItemState
-from pipeline.errors import DailiesError
+from pipeline.errors import DamagedRecord
 from pipeline.ledger.records import FoundBy, LostRun, PollLease, SubmissionLease
+from pipeline.ledger.set_aside import NOT_DECODED
 from pipeline.ledger.times import moment
 
+DAMAGED_ITEM = "The record of this item in Redis is damaged. What S3 has of it is in the folder of the batch."
 LIVE_FIELDS = ("state", "tries", "before", "task", "paid", "charged", "found_by")
 """Fields of an item's hash that `item_row` needs, in this order."""
 
 
 def batch_row(batch_id: str, fields: Mapping[str, str]) -> BatchRow:
-    """Return a batch from its hash. Raises DailiesError if the hash is damaged."""
+    """Return a batch from its hash. Raises DamagedRecord."""
+    try:
+        return _batch_row(batch_id, fields)
+    except NOT_DECODED as error:
+        raise DamagedRecord(
+            f"The record of batch {batch_id!r} in Redis is damaged ({type(error).__name__}: {error}). Rebuild it: "
+            "`dailies recover` with its folder on S3."
+        ) from None
+
+
+def _batch_row(batch_id: str, fields: Mapping[str, str]) -> BatchRow:
     counts = {state.value: int(fields.get(f"n:{state}", 0)) for state in ItemState}
     created = moment(fields["created"])
     if created is None:
-        raise DailiesError(
-            f"The record of batch {batch_id!r} in Redis has no creation time. Rebuild it: `dailies recover` with its "
-            "folder on S3."
-        )
+        raise ValueError("it has no creation time")
     return BatchRow(
         id=batch_id,
         name=fields["name"],
@@ -50,7 +59,20 @@ def batch_row(batch_id: str, fields: Mapping[str, str]) -> BatchRow:
 
 
 def item_row(item_id: str, spec: str, outcome: str | None, review: str | None, fields: Sequence[str | None]) -> ItemRow:
-    """Return an item from its spec, outcome and review (JSON texts) and the values of LIVE_FIELDS."""
+    """Return an item from its spec, outcome and review (JSON texts) and the values of LIVE_FIELDS.
+
+    A damaged record becomes an item without a prompt, whose error says so.
+    """
+    try:
+        return _item_row(item_id, spec, outcome, review, fields)
+    except NOT_DECODED:
+        state = fields[0] if isinstance(fields, Sequence) else None
+        return ItemRow(item_id, state or ItemState.UNKNOWN, None, None, error=DAMAGED_ITEM)
+
+
+def _item_row(
+    item_id: str, spec: str, outcome: str | None, review: str | None, fields: Sequence[str | None]
+) -> ItemRow:
     state, attempts_spent, attempts_before, task, paid, charged, found_by = fields
     document = {
         "id": item_id,
@@ -64,6 +86,11 @@ def item_row(item_id: str, spec: str, outcome: str | None, review: str | None, f
         "review": json.loads(review) if review else None,
     }
     return row_from_document(document)
+
+
+def run_id(row: Sequence[Any]) -> RunId:
+    """Return the run that a row of a script begins with: batch, item, attempt."""
+    return RunId(row[0], row[1], int(row[2]))
 
 
 def submission_lease(row: Sequence[Any], lease: str) -> SubmissionLease:

@@ -9,10 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 from pipeline.domain.chunks import chunked
+from pipeline.domain.ids import is_item_id
 from pipeline.domain.model import ItemRow, Review
 from pipeline.domain.money import MAX_USD, to_pico
 from pipeline.domain.states import TERMINAL, ItemState
-from pipeline.errors import NoSuchBatch, NoSuchItem
+from pipeline.errors import DamagedRecord, InvalidItemId, NoSuchBatch, NoSuchItem
 from pipeline.ledger.decoding import LIVE_FIELDS, item_row
 from pipeline.ledger.keys import batch_key, item_key, order_key, outcomes_key, prices_key, reviews_key, specs_key
 from pipeline.ledger.records import RunRef
@@ -33,19 +34,19 @@ class ItemStore:
     def load(self, batch_id: str, rows: Iterable[tuple[str, Mapping[str, Any], Decimal | None]]) -> None:
         """Add items to a batch: (id, {image, prompt, params}, price). Items that exist stay as they are.
 
-        The price in USD is reserved for each run of the item; None: the price of the batch.
+        The price in USD is reserved for each run of the item; None: the price of the batch. Raises InvalidItemId.
         """
         for chunk in chunked(rows, _CHUNK):
-            args = [part for item_id, spec, usd in chunk for part in (item_id, _spec_text(spec), _price_text(usd))]
+            args = [part for row in chunk for part in _load_args(*row)]
             self._scripts.run("load_items", batch_id, *args)
 
     def restore(self, batch_id: str, items: Iterable[tuple[str, Mapping[str, Any]]], *, adopt_wait_s: float) -> None:
         """Add items to a batch as S3 records them. Items that exist stay as they are.
 
-        Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}).
+        Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}). Raises InvalidItemId.
         """
         for chunk in chunked(items, _CHUNK):
-            args = [part for item_id, item in chunk for part in _restore_args(item_id, item)]
+            args = [part for item_id, item in chunk for part in _restore_args(_valid(item_id), item)]
             self._scripts.run("restore_items", batch_id, ms(adopt_wait_s), *args)
 
     def set_prices(self, batch_id: str, prices: Iterable[tuple[str, Decimal | None]]) -> None:
@@ -58,9 +59,11 @@ class ItemStore:
     def add(self, batch_id: str, item_id: str, spec: Mapping[str, Any]) -> bool:
         """Add one item to a loaded batch, which runs again if it has ended. Returns False if the item exists.
 
-        A take has the price of the item that it was made from.
+        A take has the price of the item that it was made from. Raises InvalidItemId.
         """
-        return bool(self._scripts.run("add_item", batch_id, item_id, _spec_text(spec), spec.get("take_of") or "") == 1)
+        return bool(
+            self._scripts.run("add_item", batch_id, _valid(item_id), _spec_text(spec), spec.get("take_of") or "") == 1
+        )
 
     def stream(self, batch_id: str, states: Collection[str] | None = None) -> Iterator[ItemRow]:
         """Yield items in manifest order; only those in `states` unless it is None."""
@@ -159,8 +162,21 @@ def read_items(redis: Any, batch_id: str, ids: Sequence[str]) -> list[ItemRow]:
         pipe.hmget(reviews_key(batch_id), ids)
         for item_id in ids:
             pipe.hmget(item_key(batch_id, item_id), LIVE_FIELDS)
-        specs, outcomes, reviews, *live = pipe.execute()
+        specs, outcomes, reviews, *live = pipe.execute(raise_on_error=False)
+    for reply in (specs, outcomes, reviews):
+        if isinstance(reply, Exception):
+            raise DamagedRecord(f"The items of batch {batch_id!r} cannot be read from Redis: {reply}")
     return [item_row(*parts) for parts in zip(ids, specs, outcomes, reviews, live, strict=True)]
+
+
+def _valid(item_id: str) -> str:
+    if not is_item_id(item_id):
+        raise InvalidItemId(item_id)
+    return item_id
+
+
+def _load_args(item_id: str, spec: Mapping[str, Any], usd: Decimal | None) -> tuple[str, str, str]:
+    return _valid(item_id), _spec_text(spec), _price_text(usd)
 
 
 def _restore_args(item_id: str, item: Mapping[str, Any]) -> tuple[object, ...]:

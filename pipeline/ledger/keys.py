@@ -7,6 +7,8 @@ Service
 
     schema                  string  version of the stored data (`schema_version.py`); absent: 1
     figures                 hash    counters for /metrics (`counters.py`)
+    set_aside               list    JSON {queue, member, reason, at} of members of queues that cannot be read; the
+                                    newest 1,000 (`set_aside.py`)
     live_check:{id}         list    JSON of the callbacks of a run of `doctor --live`, after a first element
     login_attempts:{hash}   string  wrong tokens in the current minute: of an address, or this token from anywhere
     session:{digest}        string  mark of the token that signed a browser in
@@ -101,10 +103,13 @@ BATCHES = f"{PREFIX}batches"
 COUNTERS = f"{PREFIX}figures"
 DELIVERIES = f"{PREFIX}notices"
 DUE = f"{PREFIX}due"
+LEASES = f"{PREFIX}leases"
+LOST = f"{PREFIX}lost"
 OPEN_BATCHES = f"{PREFIX}open"
 SCHEDULES_FILE = f"{PREFIX}schedules"
 SCHEMA = f"{PREFIX}schema"
 SEARCH = f"{PREFIX}search"
+SET_ASIDE = f"{PREFIX}set_aside"
 SPEND = f"{PREFIX}spend"
 TASKS = f"{PREFIX}tasks"
 

@@ -25,12 +25,13 @@ from pipeline.ledger.queries import QueryStore
 from pipeline.ledger.runs import RunStore
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.sessions import SessionStore
+from pipeline.ledger.set_aside import SetAsideStore
 from pipeline.ledger.shared_images import SharedImageStore
 from pipeline.ledger.sign_in_codes import SignInCodeStore
 from pipeline.ledger.timeline import TimelineStore
 
 _LUA = Path(__file__).with_name("lua")
-_LIBRARIES = ("_keys", "_counters", "_money", "_account", "_batches", "_items")
+_LIBRARIES = ("_keys", "_counters", "_money", "_account", "_batches", "_items", "_set_aside")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Ledger:
     sessions: SessionStore
     sign_in_codes: SignInCodeStore
     model_cache: ModelCache
+    set_aside: SetAsideStore
 
     @classmethod
     def on(cls, redis: Any) -> Ledger:
@@ -79,6 +81,7 @@ class Ledger:
             sessions=SessionStore(scripts),
             sign_in_codes=SignInCodeStore(scripts),
             model_cache=ModelCache(scripts),
+            set_aside=SetAsideStore(scripts),
         )
 
     @classmethod

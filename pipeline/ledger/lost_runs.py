@@ -9,6 +9,7 @@ from pipeline.ledger import keys
 from pipeline.ledger.decoding import lost_run
 from pipeline.ledger.records import LostRun, LostRuns
 from pipeline.ledger.scripts import ScriptRunner
+from pipeline.ledger.set_aside import decode_runs
 from pipeline.ledger.times import ms, seconds
 
 
@@ -31,8 +32,8 @@ class LostRunStore:
         """
         lease = uuid4().hex
         wait, rows = self._scripts.run("claim_lost_runs", limit, ms(lease_s), lease, ms(max_wait_s))
-        runs = [run for row in rows if (run := lost_run(row))]
-        return LostRuns(runs, lease, seconds(wait))
+        runs = decode_runs(self._scripts, keys.SEARCH, rows, lost_run)
+        return LostRuns([run for run in runs if run], lease, seconds(wait))
 
     def renew(self, claimed: LostRuns, *, lease_s: float) -> bool:
         """Renew the lease of a search for `lease_s` from now. Returns False if it was lost."""
@@ -45,7 +46,7 @@ class LostRunStore:
     def unanswered(self, limit: int) -> list[LostRun] | None:
         """Return the runs that are being posted, and all unknown ones. None if there are more than `limit`."""
         is_complete, rows = self._scripts.run("unanswered_runs", limit)
-        return [run for row in rows if (run := lost_run(row))] if is_complete else None
+        return [run for run in decode_runs(self._scripts, keys.LOST, rows, lost_run) if run] if is_complete else None
 
     def known_tasks(self, ids: Sequence[str]) -> set[str]:
         """Return those of `ids` that are tasks (ids, or tokens without an id) of runs that the vendor accepted."""

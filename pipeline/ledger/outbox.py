@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.ledger import keys
 from pipeline.ledger.scripts import ScriptRunner
+from pipeline.ledger.set_aside import set_aside
 from pipeline.ledger.times import ms, seconds
 
 
@@ -43,7 +44,12 @@ class Outbox:
     def claim(self, limit: int, *, lease_s: float) -> Deliveries:
         """Lease up to `limit` notifications that are due."""
         wait, rows = self._scripts.run("claim_deliveries", limit, ms(lease_s))
-        deliveries = [Delivery(batch, int(revision), attempts) for batch, revision, attempts in rows]
+        deliveries = []
+        for batch, revision, attempts in rows:
+            if revision.isdecimal():
+                deliveries.append(Delivery(batch, int(revision), attempts))
+            else:
+                set_aside(self._scripts, keys.DELIVERIES, batch, "Its revision is not a number.")
         return Deliveries(deliveries, seconds(wait))
 
     def complete(self, delivery: Delivery) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pipeline.domain.model import BatchRow, ItemRow
-from pipeline.errors import NoSuchBatch
+from pipeline.errors import DamagedRecord, NoSuchBatch
 from pipeline.ledger import keys
 from pipeline.ledger.decoding import batch_row
 from pipeline.ledger.items import read_items
 from pipeline.ledger.keys import batch_key
 from pipeline.ledger.scripts import ScriptRunner
+from pipeline.ledger.set_aside import set_aside, valid_batch_ids
 
 MARKS = ("approved", "rejected")
 MAX_SCANNED_ITEMS = 4000
@@ -58,12 +59,22 @@ class QueryStore:
                 raise NoSuchBatch(after)
             first = rank + 1
         ids = self._redis.zrange(keys.BATCHES, first, first + limit, desc=True)
+        return BatchPage(self._read_batches(ids[:limit]), ids[limit - 1] if len(ids) > limit else None)
+
+    def _read_batches(self, ids: Sequence[str]) -> list[BatchRow]:
+        """Return the batches that exist. Those that cannot be read are set aside."""
+        valid = valid_batch_ids(self._scripts, keys.BATCHES, ids)
         with self._redis.pipeline(transaction=False) as pipe:
-            for batch_id in ids[:limit]:
+            for batch_id in valid:
                 pipe.hgetall(batch_key(batch_id))
-            hashes = pipe.execute()
-        rows = [batch_row(batch_id, fields) for batch_id, fields in zip(ids[:limit], hashes, strict=True) if fields]
-        return BatchPage(rows, ids[limit - 1] if len(ids) > limit else None)
+            hashes = pipe.execute(raise_on_error=False)
+        rows = []
+        for batch_id, fields in zip(valid, hashes, strict=True):
+            try:
+                rows += [batch_row(batch_id, fields)] if fields else []
+            except DamagedRecord as error:
+                set_aside(self._scripts, keys.BATCHES, batch_id, str(error))
+        return rows
 
     def item_page(
         self,

@@ -10,13 +10,15 @@ import structlog
 from redis import Redis
 from redis.backoff import EqualJitterBackoff, NoBackoff
 from redis.client import Pipeline
-from redis.exceptions import ConnectionError, TimeoutError
+from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 from redis.retry import Retry
 
 from pipeline.errors import Unreachable
 
 SOCKET_TIMEOUT_S = 10.0
 NO_RETRY = Retry(NoBackoff(), retries=0)
+CommandRefused = ResponseError
+"""Redis refused a command, for example because a key has another type."""
 _CONNECT_TIMEOUT_S = 5.0
 _RETRYING_SOCKET_TIMEOUT_S = 30.0
 _RQ_RETRY_TIMEOUT_S = 60.0
@@ -90,6 +92,8 @@ def connect(
         client: Any = _Client.from_url(
             redis_url,
             decode_responses=decode,
+            # Bytes that are not UTF-8 can be read. To write them back, encode them: hiredis packs valid text only.
+            encoding_errors="surrogateescape",
             retry=NO_RETRY,
             socket_connect_timeout=_CONNECT_TIMEOUT_S,
             socket_timeout=_RETRYING_SOCKET_TIMEOUT_S if retry_timeout_s else socket_timeout_s,

@@ -11,7 +11,8 @@ from uuid import uuid4
 from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.money import plain_usd, to_pico
 from pipeline.domain.states import ItemState
-from pipeline.ledger.decoding import poll_lease, submission_lease
+from pipeline.ledger import keys
+from pipeline.ledger.decoding import DAMAGED_ITEM, poll_lease, run_id, submission_lease
 from pipeline.ledger.records import (
     AcceptResult,
     CallbackResult,
@@ -29,6 +30,7 @@ from pipeline.ledger.records import (
     SuccessResult,
 )
 from pipeline.ledger.scripts import ScriptRunner
+from pipeline.ledger.set_aside import NOT_DECODED, decode_runs
 from pipeline.ledger.times import ms, seconds
 
 _CHUNK = 500
@@ -70,7 +72,14 @@ class RunStore:
         ceilings = (to_pico(usd or Decimal(0)) for usd in (max_batch_usd, max_day_usd))
         args = (limit, ms(lease_s), lease, max_active, max_unproven, *ceilings)
         wait, out_of_budget, rows = self._scripts.run("claim_pending", *args)
-        return SubmissionLeases([submission_lease(row, lease) for row in rows], seconds(wait), out_of_budget)
+        runs = []
+        for row in rows:
+            try:
+                runs.append(submission_lease(row, lease))
+            except NOT_DECODED:
+                # Nothing was posted. The sweep finishes the batch if no other item is open.
+                self.end(run_id(row), lease, ItemState.SUBMITTING, ItemState.FAILED, {"error": DAMAGED_ITEM})
+        return SubmissionLeases(runs, seconds(wait), out_of_budget)
 
     def mark_posting(self, claims: Sequence[SubmissionLease]) -> list[SubmissionLease]:
         """Record, on the server's disk, that runs are about to be posted. Returns those whose lease is still held."""
@@ -129,7 +138,8 @@ class RunStore:
         """Lease up to `limit` runs that are due."""
         lease = uuid4().hex
         wait, rows = self._scripts.run("claim_due", limit, ms(lease_s), lease)
-        return PollLeases([poll_lease(row, lease) for row in rows], seconds(wait))
+        runs = decode_runs(self._scripts, keys.DUE, rows, lambda row: poll_lease(row, lease))
+        return PollLeases(runs, seconds(wait))
 
     def renew(self, leases: Iterable[tuple[RunId, str]], *, lease_s: float) -> list[bool]:
         """Renew (run, lease) pairs for `lease_s` from now. Returns for each whether it is still held."""

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationInfo
 
 from pipeline.domain.durations import parse_duration
+from pipeline.domain.ids import ID_RULE, is_item_id
 from pipeline.domain.image_types import IMAGE_SUFFIXES, NOT_AN_IMAGE, sniff_file
 from pipeline.domain.money import MAX_USD
 from pipeline.domain.s3_names import is_folder_uri, is_object_uri
@@ -38,7 +39,6 @@ MAX_DEADLINE_S = 366 * 86_400
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_ITEM_ID = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _IMAGE_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]\\]+)(:[0-9]{1,5})?([/?#]\S*)?")
 _USD = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
@@ -202,8 +202,9 @@ def validate_items_from(text: str, info: ValidationInfo) -> str:
 
 def validate_item_id(text: str) -> str:
     """Accept what can be the name of a folder and part of a Redis key."""
-    must = "must be up to 128 letters, digits, '.', '_' and '-', beginning with a letter or digit, without '..'"
-    return text if _ITEM_ID.fullmatch(text) else _match(_ITEM_ID, text, must)
+    if not is_item_id(text):
+        raise ValueError(f"must be {ID_RULE}, not {shown(text)}")
+    return text
 
 
 def validate_image(text: str, info: ValidationInfo) -> str:

@@ -1,10 +1,14 @@
-"""Log lines are events with fields: `run_submitted batch=… item=… attempt=… task=…`, one JSON object a line."""
+"""Log lines are events with fields: `run_submitted batch=… item=… attempt=… task=…`, one JSON object a line.
+
+What libraries log becomes the event `library_message`, so that the bounds of `log_fields` hold for it, too.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+import re
 import sys
 import threading
 from collections import deque
@@ -13,7 +17,11 @@ from datetime import UTC, datetime
 
 import structlog
 
+from pipeline.observability.log_fields import bound_fields
+
 _STDERR = 2
+_LEVELS = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _MAX_WAITING_LINES = 10_000
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
 """One encoder for all lines: `json.dumps` with options makes a new one for each."""
@@ -31,12 +39,31 @@ def configure() -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            bound_fields,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: writer,
         cache_logger_on_first_use=True,
     )
+    root = logging.getLogger()
+    if not any(isinstance(handler, _LibraryHandler) for handler in root.handlers):
+        root.addHandler(_LibraryHandler())
+
+
+class _LibraryHandler(logging.Handler):
+    """Writes what libraries log by the standard library as events."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = _COLOUR.sub("", record.getMessage())
+        except (TypeError, ValueError):
+            # A bug of the library: its arguments do not fit its message.
+            message = str(record.msg)
+        level = next((level for level in _LEVELS if level <= record.levelno), logging.DEBUG)
+        structlog.get_logger().log(
+            level, "library_message", logger=record.name, message=message, exc_info=record.exc_info
+        )
 
 
 def _to_json(event: object, **_: object) -> str:

@@ -27,7 +27,7 @@ from typing import Any
 
 import structlog
 
-from pipeline.errors import StorageError
+from pipeline.errors import DamagedRecord, StorageError
 from pipeline.storage.s3 import Storage, join
 
 log = structlog.get_logger()
@@ -114,10 +114,20 @@ class Journal:
 
 
 def entries(storage: Storage, folder: str) -> Iterator[dict[str, Any]]:
-    """Yield all entries of the batch at `folder`, the oldest object first. Raises StorageError."""
+    """Yield all entries of the batch at `folder`, the oldest object first. Raises DamagedRecord, StorageError."""
     for info in storage.list(join(folder, FOLDER)):
-        for line in (storage.get(info.uri) or b"").splitlines():
-            yield json.loads(line)
+        for number, line in enumerate((storage.get(info.uri) or b"").splitlines(), 1):
+            yield _entry(line, f"{info.uri}:{number}")
+
+
+def _entry(line: bytes, place: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        entry = None
+    if not isinstance(entry, dict):
+        raise DamagedRecord(f"{place}: The line is no JSON object. Correct it, or delete it if it records no run.")
+    return entry
 
 
 def _line(entry: Entry) -> bytes:

@@ -43,6 +43,10 @@ _CONFIG = Config(
 )
 
 
+def _once(timeout_s: float) -> Config:
+    return Config(connect_timeout=timeout_s, read_timeout=timeout_s, retries={"total_max_attempts": 1})
+
+
 @dataclass(frozen=True)
 class ObjectInfo:
     """One object. A listing sets no content type ('') and no version; only a listing sets `modified`."""
@@ -73,11 +77,13 @@ def join(prefix: str, *parts: str) -> str:
 class Storage:
     """An S3 server. Thread-safe; connections are reused.
 
-    `endpoint`: the URL of the server, None for AWS. boto3 reads region and credentials. All methods raise StorageError.
+    `endpoint`: the URL of the server, None for AWS. boto3 reads region and credentials. `timeout_s`: the time limit of
+    each request, which is then not repeated; None: a minute, and three retries. All methods raise StorageError.
     """
 
-    def __init__(self, endpoint: str | None) -> None:
+    def __init__(self, endpoint: str | None, *, timeout_s: float | None = None) -> None:
         self._endpoint = endpoint
+        self._config = _CONFIG if timeout_s is None else _CONFIG.merge(_once(timeout_s))
         self._client: S3Client | None = None
         self._client_lock = threading.Lock()
         self._multipart = MultipartUploader(lambda: self._s3)
@@ -88,7 +94,9 @@ class Storage:
         with self._client_lock:
             if self._client is None:
                 try:
-                    self._client = boto3.session.Session().client("s3", endpoint_url=self._endpoint, config=_CONFIG)
+                    self._client = boto3.session.Session().client(
+                        "s3", endpoint_url=self._endpoint, config=self._config
+                    )
                 except (BotoCoreError, ValueError) as error:
                     raise StorageError(f"The S3 client is not configured: {error}", retryable=False) from None
             return self._client

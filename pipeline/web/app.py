@@ -18,9 +18,10 @@ from pipeline.errors import Unreachable
 from pipeline.ledger.ledger import Ledger
 from pipeline.observability import logging
 from pipeline.settings import Settings, load
+from pipeline.storage.s3 import Storage
 from pipeline.triggers.dispatch import Dispatcher
 from pipeline.triggers.rule_loader import RuleLoader
-from pipeline.web import error_responses, health, metrics, request_log
+from pipeline.web import error_responses, health, metrics, path_ids, request_log
 from pipeline.web.api import batch_events, batches, docs_page, image_upload
 from pipeline.web.api.endpoints import Endpoints
 from pipeline.web.callbacks import live_check, receiver, s3_events
@@ -56,9 +57,10 @@ def create_app(settings: Settings | None = None, shutdown: Event | None = None) 
     error_responses.handle_errors(app)
     authenticator = _authenticator(service)
     authenticator.add_to(app, settings)
+    path_ids.check_path_ids(app)
     app.register_blueprint(_callbacks(service))
     app.register_blueprint(_s3_events(service, authenticator))
-    app.register_blueprint(health.blueprint({"redis": service.ledger.check_schema, "s3": partial(_check_s3, service)}))
+    app.register_blueprint(_health(settings))
     app.register_blueprint(_metrics(service))
     app.register_blueprint(login.blueprint(authenticator, service.ledger.sign_in_codes))
     endpoints = _endpoints(service, shutdown or Event())
@@ -109,10 +111,17 @@ def _metrics(service: Service) -> Blueprint:
     return metrics.blueprint(ledger.counters, ledger.account, QueueMonitor(service.settings.redis_url))
 
 
-def _check_s3(service: Service) -> None:
+def _health(settings: Settings) -> Blueprint:
+    """Return the routes of health, with clients of their own: short time limits, no retries."""
+    ledger = Ledger.connect(settings.redis_url, socket_timeout_s=health.CHECK_TIMEOUT_S)
+    storage = Storage(settings.s3_endpoint, timeout_s=health.CHECK_TIMEOUT_S)
+    return health.blueprint({"redis": ledger.check_schema, "s3": partial(_check_s3, storage, settings.output)})
+
+
+def _check_s3(storage: Storage, output: str | None) -> None:
     """Raise StorageError if the bucket of PIPELINE_OUTPUT does not respond."""
-    if output := service.settings.output:
-        service.storage.info(f"{output}.dailies-check")
+    if output:
+        storage.info(f"{output}.dailies-check")
 
 
 def _endpoints(service: Service, shutdown: Event) -> Endpoints:

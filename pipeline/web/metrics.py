@@ -117,6 +117,12 @@ class _Snapshot(Collector):
             self._counters.deferred,
         )
         yield _gauge("dailies_due_lag_seconds", "Time since the oldest due run became due.", self._counters.due_lag_s)
+        yield _counter(
+            "dailies_set_aside", "Records in queues that could not be read: `dailies doctor`.", self._counters.set_aside
+        )
+        yield _counter(
+            "dailies_refused_jobs", "Jobs in Redis that are not of this service.", self._counters.refused_jobs
+        )
         yield _gauge("dailies_queue_jobs", "Jobs that wait for a worker.", queue.waiting)
         yield _gauge("dailies_queue_age_seconds", "Time since the oldest of these jobs was enqueued.", queue.oldest_s)
         yield _gauge("dailies_delayed_jobs", "Jobs that are scheduled for later.", queue.delayed)

@@ -7,11 +7,17 @@ import time
 import structlog
 from flask import Flask, Response, g, request
 
+from pipeline.observability.line_limit import LineLimit
+
 log = structlog.get_logger()
 
 
 def log_requests(app: Flask) -> None:
-    """Log the requests of `app`. Health checks and callbacks need no token: they write log lines of their own."""
+    """Log the requests of `app`. Health checks and callbacks need no token: they write log lines of their own.
+
+    Anybody can send requests that are refused: only some of them are logged in a minute.
+    """
+    refused = LineLimit()
 
     @app.before_request
     def start() -> None:
@@ -20,7 +26,9 @@ def log_requests(app: Flask) -> None:
     @app.after_request
     def finish(response: Response) -> Response:
         who = g.get("who")
-        if who is not None or response.status_code in (401, 403, 429):
+        is_refused = who is None and response.status_code in (401, 403, 429)
+        left_out = refused.take() if is_refused else 0
+        if (who is not None or is_refused) and left_out is not None:
             log.info(
                 "request",
                 method=request.method,
@@ -30,6 +38,7 @@ def log_requests(app: Flask) -> None:
                 ms=round((time.monotonic() - g.started_s) * 1000, 1),
                 who=who,
                 address=request.remote_addr,
+                **({"left_out": left_out} if left_out else {}),
                 **_ids(),
             )
         return response

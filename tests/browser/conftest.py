@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from importlib.resources import files
 
@@ -12,6 +13,7 @@ from support.browser_app import BrowserApp, PageErrors
 from support.processes import QUICK
 
 MAX_WAIT_MS = 60_000
+AXE_SHA256 = "84494fec757e4710dc751c8d7a636e457f4532f08f85c86dc9070133fbff53bc"
 expect.set_options(timeout=MAX_WAIT_MS)
 
 
@@ -75,5 +77,7 @@ def page(context: BrowserContext) -> Page:
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """The source of axe-core."""
-    return files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    """The source of axe-core 4.12.1. The pages of the tests run it, so it must be the one that was reviewed."""
+    source = files("axe_playwright_python").joinpath("axe.min.js").read_bytes()
+    assert hashlib.sha256(source).hexdigest() == AXE_SHA256
+    return source.decode()

@@ -426,3 +426,27 @@ def test_names_are_escaped_in_error_pages(client: FlaskClient, ledger: Ledger) -
     assert client.get(path).status_code == 404
     page = client.get("/%3Cscript%3Ealert(1)%3C/script%3E", headers={"Accept": "text/html"})
     assert "<script>" not in page.text
+
+
+@pytest.mark.parametrize(
+    "batch_id", ["b:specs", "b:order", "b:pending", "..", "a b", "%20", "-live-check", "x" * 129, "b%0a"]
+)
+def test_ids_that_are_not_valid_are_of_nothing(client: FlaskClient, ledger: Ledger, batch_id: str) -> None:
+    start(client, ledger)
+    ledger.redis.set("dailies:item:b:i0:x", "a text")
+    paths = [
+        ("GET", f"/api/v1/batches/{batch_id}"),
+        ("GET", f"/api/v1/batches/{batch_id}/items"),
+        ("GET", f"/api/v1/batches/{batch_id}/items/i0"),
+        ("GET", f"/api/v1/batches/{batch_id}/events"),
+        *(("POST", f"/api/v1/batches/{batch_id}/{action}") for action in ("cancel", "pause", "resume", "retry")),
+        ("GET", f"/api/v1/batches/b/items/{batch_id}"),
+        ("POST", f"/api/v1/batches/b/items/{batch_id}/review"),
+        ("POST", f"/api/v1/batches/b/items/{batch_id}/again"),
+        ("GET", f"/batches/{batch_id}"),
+        ("GET", f"/batches/{batch_id}/files/results.json"),
+        ("GET", f"/batches/b/items/{batch_id}/image"),
+    ]
+    statuses = {client.open(path, method=method).status_code for method, path in paths}
+    assert statuses <= {404, 405, 308}
+    assert send(client, a_manifest(), "b:specs").status_code == 422

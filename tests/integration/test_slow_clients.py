@@ -2,55 +2,28 @@
 
 from __future__ import annotations
 
+import resource
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 import urllib3
-from support.processes import ROOT, bare_environment
+from support.slow_clients import SECRET, web_process
 
 from pipeline.domain.callback_tokens import CallbackSigner, RunId
+from pipeline.local.servers import HOST
+from pipeline.web.server import IDLE_TIMEOUT_S, MAX_CONNECTIONS
 
-SECRET = "a-secret-of-the-tests"
 SILENT, HALF_HEADS, SLOW_BODIES, ENDLESS_BODIES = 300, 100, 60, 60
 HALF_HEAD = b"POST /healthz HTTP/1.1\r\nHost: here\r\nX-Sl"
 SLOW_BODY = b"POST /api/v1/batches HTTP/1.1\r\nHost: here\r\nContent-Length: 100000\r\n\r\nversion: 1\n"
 ENDLESS_BODY = b"POST /events/s3 HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNK = b"1000\r\n" + b"x" * 0x1000 + b"\r\n"
 MAX_GROWTH_MB = 150
-THREADS = 4
-
-
-@contextmanager
-def web_process(redis_url: str, log: Path) -> Iterator[tuple[str, int]]:
-    """Yield (host and port, pid) of a web process."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, log.open("wb") as stderr:
-        environment = {
-            **bare_environment(),
-            "PYTHONPATH": str(ROOT),
-            "REDIS_URL": redis_url,
-            "PIPELINE_SECRET": SECRET,
-            "PIPELINE_WEB_THREADS": str(THREADS),
-            "LISTEN_FD": str(listener.fileno()),
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.web"],
-            cwd=ROOT,
-            env=environment,
-            pass_fds=[listener.fileno()],
-            stderr=stderr,
-        )
-        try:
-            yield f"127.0.0.1:{listener.getsockname()[1]}", process.pid
-        finally:
-            process.kill()
-            process.wait()
 
 
 def peak_mb(pid: int) -> float:
@@ -98,3 +71,71 @@ def test_slow_clients_delay_no_request_and_take_little_memory(redis_url: str, tm
             stop.set()
             sender.join()
         assert peak_mb(pid) - before < MAX_GROWTH_MB
+
+
+def open_sockets(pid: int) -> int:
+    targets = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            targets.append(str(link.readlink()))
+    return sum(target.startswith("socket:") for target in targets)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", HALF_HEAD, SLOW_BODY, ENDLESS_BODY + CHUNK], ids=["silent", "head", "body", "chunks"]
+)
+def test_a_connection_without_traffic_is_closed_after_a_deadline(redis_url: str, tmp_path: Path, data: bytes) -> None:
+    with web_process(redis_url, tmp_path / "log") as (address, _):
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port)), timeout=IDLE_TIMEOUT_S + 100) as connection:
+            connection.sendall(data)
+            began = time.monotonic()
+            # A refusal of the body may come first.
+            while connection.recv(65_536):
+                pass
+            assert time.monotonic() - began > (0 if data else IDLE_TIMEOUT_S - 5)
+
+
+def test_the_number_of_connections_is_bounded(redis_url: str, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + 500
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip("this machine allows too few open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    try:
+        with web_process(redis_url, tmp_path / "log") as (address, pid), ExitStack() as stack:
+            host, port = address.split(":")
+            most = 0
+            for _ in range(MAX_CONNECTIONS + 200):
+                stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
+            ends = time.monotonic() + 3
+            while time.monotonic() < ends:
+                most = max(most, open_sockets(pid))
+                time.sleep(0.1)
+            assert most < MAX_CONNECTIONS + 50
+            stack.close()
+            pool = urllib3.PoolManager(retries=False, timeout=60)
+            assert pool.request("GET", f"http://{address}/healthz").status == 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_readiness_holds_no_request_threads_while_s3_hangs(redis_url: str, tmp_path: Path) -> None:
+    with socket.create_server((HOST, 0), backlog=100) as hanging:
+        settings = {
+            "AWS_ENDPOINT_URL_S3": f"http://{HOST}:{hanging.getsockname()[1]}",
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "PIPELINE_OUTPUT": "s3://bucket/prefix/",
+        }
+        with web_process(redis_url, tmp_path / "log", **settings) as (address, _):
+            pool = urllib3.PoolManager(retries=False, timeout=60, maxsize=60)
+            assert pool.request("GET", f"http://{address}/healthz").status == 200
+            with ThreadPoolExecutor(50) as executor:
+                began = time.monotonic()
+                ready = list(executor.map(lambda _: pool.request("GET", f"http://{address}/readyz"), range(50)))
+                took_s = time.monotonic() - began
+            assert {response.status for response in ready} == {503}
+            # One request waits 2 s; with four threads, 50 requests that wait would take 25 s.
+            assert took_s < 15

@@ -247,3 +247,48 @@ def test_a_batch_that_redis_has_lost_is_recovered(tmp_path: Path, ledger: Ledger
     assert dailies("recover", f"{bucket}mine/").stdout == "mine\n"
     assert [row.id for row in ledger.items.stream("mine")] == ["one", "two", "three"]
     assert dailies("recover", f"{bucket}nope/").exit_code == 4
+
+
+def test_a_poisoned_journal_puts_nothing_on_the_ledger_that_stops_other_runs(
+    tmp_path: Path, ledger: Ledger, redis_url: str, bucket: str, storage: Storage
+) -> None:
+    dailies("submit", a_manifest(tmp_path), "--batch-id", "mine")
+    ledger.redis.flushall()
+    spec: dict[str, Any] = {"image": None, "prompt": "p", "params": {}}
+    foreign = ["x y:z", "a b c", "mine:specs x", "../x", ""]
+    entries = [
+        *({"do": "add", "item": item, "spec": spec} for item in foreign),
+        *({"do": "run", "item": item, "attempt": 1} for item in foreign),
+        *({"do": "task", "item": item, "attempt": 1, "task": "t", "token": "t"} for item in foreign),
+        {"do": "run", "item": "one", "attempt": 1},
+        {"do": "task", "item": "one", "attempt": 1, "task": "t1", "token": "t1"},
+    ]
+    text = "".join(json.dumps(entry) + "\n" for entry in entries)
+    storage.put(f"{bucket}mine/journal/poison.jsonl", text.encode(), "application/x-ndjson")
+    assert dailies("recover", f"{bucket}mine/").stdout == "mine\n"
+    assert [row.id for row in ledger.items.stream("mine")] == ["one", "two", "three"]
+    assert [due.run.item for due in dues(ledger)] == ["one"]
+    ledger.runs.expire_leases(adopt_wait_s=1, on_unknown="hold")
+    assert ledger.set_aside.number() == 0
+
+
+def test_a_damaged_journal_is_refused_with_its_place(
+    tmp_path: Path, ledger: Ledger, bucket: str, storage: Storage
+) -> None:
+    dailies("submit", a_manifest(tmp_path), "--batch-id", "mine")
+    ledger.redis.flushall()
+    storage.put(f"{bucket}mine/journal/damaged.jsonl", b'{"do": "stop", "reason": "x"}\n{"do"', "application/x-ndjson")
+    refused = dailies("recover", f"{bucket}mine/")
+    assert refused.exit_code == 1
+    assert "damaged.jsonl:2" in refused.stderr
+    assert ledger.queries.recent_batches() == []
+
+
+def test_ids_of_commands_are_checked(tmp_path: Path, ledger: Ledger, bucket: str) -> None:
+    dailies("submit", a_manifest(tmp_path), "--batch-id", "mine")
+    for command in ("status", "items", "results", "cancel", "retry", "pause", "resume", "watch"):
+        refused = dailies(command, "mine:specs")
+        assert (refused.exit_code, "mine:specs" in refused.stderr) == (4, True), command
+    assert dailies("logs", "mine", "one:x").exit_code == 4
+    assert "\x1b" not in dailies("status", "\x1b[2J").stderr
+    assert dailies("recover", f"{bucket}mine:specs/").exit_code == 2

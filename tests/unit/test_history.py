@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from pipeline.batches.history import BatchHistory, read_history
 from pipeline.domain.model import Item, Limits, Manifest, Review
 from pipeline.domain.states import ItemState
+from pipeline.errors import DamagedRecord
 
 MANIFEST = Manifest(
     name="b",
@@ -124,3 +127,56 @@ def test_how_a_lost_run_was_found_is_kept() -> None:
     assert history(RUN, found).items["a"].restored()["found_by"] == "task list"
     assert history(RUN, found, SECOND_RUN).items["a"].restored()["found_by"] is None
     assert history(rows=({**ROW, "found_by": "callback"},)).items["a"].restored()["found_by"] == "callback"
+
+
+SPEC: dict[str, Any] = {"image": None, "prompt": "p", "params": {}}
+
+
+@pytest.mark.parametrize("item_id", ["x y", "a:b", "../a", "", "a\nb", "x" * 129, "a b:specs c"])
+def test_entries_and_rows_of_items_that_cannot_exist_are_ignored_and_counted(item_id: str) -> None:
+    entries = ({"do": "add", "item": item_id, "spec": SPEC}, {**RUN, "item": item_id}, RUN, TASK)
+    restored = history(*entries, rows=({**ROW, "id": item_id},))
+    assert list(restored.items) == ["a"]
+    assert restored.items["a"].state is ItemState.RUNNING
+    assert restored.ignored == 3
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"do": "run", "item": "a"},
+        {"do": "run", "attempt": 1},
+        {"item": "a", "attempt": 1},
+        {**RUN, "attempt": "many"},
+        {**RUN, "attempt": 10**30},
+        {**RUN, "attempt": -1},
+        {**RUN, "item": ["a"]},
+        {**TASK, "token": "t" * 5000},
+        {**TASK, "task": {"a": 1}},
+        {**END, "cost_usd": "NaN"},
+        {**END, "cost_usd": "Infinity"},
+        {**END, "cost_usd": "-1"},
+        {**END, "cost_usd": "1e30"},
+        {**END, "outcome": {"status": "won"}},
+        {**END, "outcome": {"status": "succeeded", "outputs": [{"uri": "s3://b/k"}]}},
+        {**END, "outcome": {}},
+        {"do": "add", "item": "b", "spec": {"prompt": 1}},
+        {"do": "add", "item": "b", "spec": {**SPEC, "params": []}},
+        {"do": "review", "item": "a", "mark": "seen", "note": ""},
+        {"do": "reopen", "states": "failed"},
+        {"do": "stop"},
+    ],
+)
+def test_a_recovery_refuses_an_entry_that_cannot_be_read(entry: dict[str, Any]) -> None:
+    with pytest.raises(DamagedRecord, match="cannot be read"):
+        history(RUN, TASK, entry)
+
+
+def test_the_message_about_a_damaged_entry_shows_no_token() -> None:
+    with pytest.raises(DamagedRecord) as caught:
+        history({**TASK, "attempt": "x", "token": "sesame"})
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_review_of_an_item_that_is_not_there_is_ignored() -> None:
+    assert history({"do": "review", "item": "gone", "mark": "approved", "note": ""}).reviews == {}

@@ -10,6 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["requirements.txt", "requirements-local.txt", "requirements-dev.txt", "requirements-bench.txt"]
+SEPARATE = ["requirements-prefect.txt", "requirements-otel.txt", "requirements-lock.txt"]
+"""Requirements that no other list contains."""
+PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile", ".ci/run", "Procfile"]
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)", re.MULTILINE)
 
 
@@ -18,7 +21,7 @@ def pins(text: str) -> dict[str, str]:
     return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in PIN.findall(text)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *SEPARATE])
 def test_every_requirement_is_locked_at_its_version_with_hashes(name: str) -> None:
     lock = (ROOT / "locks" / name).read_text()
     required = pins((ROOT / name).read_text())
@@ -35,8 +38,20 @@ def test_production_and_tests_use_the_same_versions() -> None:
         assert smaller.items() <= larger.items()
 
 
-def test_make_installs_only_verified_packages() -> None:
-    lines = [line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("\t$(PIP)")]
-    assert lines
-    for line in lines:
-        assert "--require-hashes -r locks/" in line or "--no-deps --no-build-isolation" in line or "uv==" in line
+def pip_lines() -> list[tuple[str, str]]:
+    """Return (file, line) of each line of the Makefile, README and docs that installs packages with pip."""
+    pages = [ROOT / page for page in PAGES] + sorted((ROOT / "docs").glob("*.md"))
+    return [
+        (page.name, line)
+        for page in pages
+        for line in page.read_text().splitlines()
+        if re.search(r"pip install|\t\$\(PIP\)", line) and not line.startswith("PIP :=")
+    ]
+
+
+def test_every_pip_line_installs_verified_packages() -> None:
+    lines = pip_lines()
+    assert {"Makefile", "README.md", "deploy.md"} <= {page for page, _ in lines}
+    for page, line in lines:
+        is_locked = re.search(r"--require-hashes -r (locks/|\$<)", line) or "--no-deps --no-build-isolation" in line
+        assert is_locked, f"{page}: {line}"

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 LEVELS = ("debug", "info", "warning", "error", "exception")
 GENERATED = {"schedule_failed", "schedule_skipped", "schedule_started"}
 """Events whose names the program builds: `schedule_` and what became of the occurrence."""
-DIRECT = {"log_lines_dropped"}
-"""Written by the log writer itself, below structlog."""
+DIRECT = {"log_lines_dropped", "library_message"}
+"""Written by the log writer itself, below structlog, and by the handler of the standard library's log."""
 
 
 def documented() -> dict[str, tuple[str, set[str]]]:

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.cli import terminal
+from pipeline.domain.plain_text import escape_control_chars
 
 
 def a_console(*, on_terminal: bool) -> Console:
@@ -34,7 +35,7 @@ def written(console: Console) -> str:
     ],
 )
 def test_control_and_direction_characters_are_escaped(text: str, shown: str) -> None:
-    assert terminal.escape_control_chars(text) == shown
+    assert escape_control_chars(text) == shown
 
 
 @pytest.mark.parametrize("on_terminal", [True, False])

@@ -62,8 +62,9 @@ def _print(findings: Iterable[Finding]) -> int:
     """Print findings as they come. Return the number of problems."""
     from rich.text import Text
 
-    from pipeline.cli.terminal import console, escape_control_chars
+    from pipeline.cli.terminal import console
     from pipeline.doctor.findings import Severity
+    from pipeline.domain.plain_text import escape_control_chars
 
     colours = {Severity.OK: "green", Severity.NOTE: "yellow", Severity.WRONG: "bold red"}
     out, problems = console(), 0

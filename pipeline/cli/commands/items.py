@@ -41,11 +41,12 @@ def command(batch_id: str, selected: tuple[str, ...] | None, as_json: bool, stat
 def _print_documents(rows: Iterable[ItemRow]) -> None:
     """Print one JSON array, one item per line, without holding the whole batch in memory."""
     from pipeline.batches.json_documents import Item
+    from pipeline.cli.terminal import harmless_json
 
     click.echo("[", nl=False)
     separator = "\n"
     for row in rows:
-        text = json.dumps(Item.of(row).as_json(), ensure_ascii=False).encode("utf-8", "replace")
+        text = harmless_json(json.dumps(Item.of(row).as_json(), ensure_ascii=False)).encode("utf-8", "replace")
         click.echo(separator.encode() + text, nl=False)
         separator = ",\n"
     click.echo("\n]")

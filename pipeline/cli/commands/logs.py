@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import batch_argument, ledger, settings, state_option
+from pipeline.cli.options import batch_argument, item_argument, ledger, settings, state_option
 from pipeline.errors import DailiesError
 
 if TYPE_CHECKING:
@@ -28,17 +28,17 @@ class NoRunYet(DailiesError):
 
 @click.command("logs")
 @batch_argument
-@click.argument("item_id", metavar="ITEM")
+@item_argument
 @state_option
 def command(batch_id: str, item_id: str, state: Path) -> None:
     """Print the vendor's messages about an item's latest run, from now until the run ends."""
-    from pipeline.cli.terminal import escape_control_chars
+    from pipeline.domain.plain_text import escape_control_chars
     from pipeline.wiro.client import Wiro
 
     run = ledger(state).items.run_of(batch_id, item_id)
     if run is None:
         raise NoRunYet(f"There is no run of {item_id!r} yet. Show its state: `dailies items {batch_id}`.")
-    click.echo(f"run {run.task_id}, attempt {run.attempt}")
+    click.echo(escape_control_chars(f"run {run.task_id}, attempt {run.attempt}"))
     for line in _lines(Wiro.from_settings(settings(state)), run.token, run.task_id):
         click.echo(escape_control_chars(line))
 

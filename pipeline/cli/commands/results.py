@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import sys
 from pathlib import Path
 
 import click
@@ -21,6 +23,7 @@ class NotEnded(DailiesError):
 @state_option
 def command(batch_id: str, state: Path) -> None:
     """Print results.json of a batch. Exit code 1 if the batch has not ended."""
+    from pipeline.cli.terminal import harmless_json
     from pipeline.domain.results import results_uri
     from pipeline.domain.states import BATCH_TERMINAL
 
@@ -37,5 +40,8 @@ def command(batch_id: str, state: Path) -> None:
     if batch.status not in BATCH_TERMINAL:
         click.echo(f"Batch {batch_id!r} is open again ({batch.status}): these are its previous results.", err=True)
     with app.storage.open(uri) as source:
-        while chunk := source.read(_CHUNK_BYTES):
+        chunks = iter(lambda: source.read(_CHUNK_BYTES), b"")
+        # A terminal interprets control characters; a program gets the bytes.
+        is_terminal = sys.stdout.isatty()
+        for chunk in map(harmless_json, codecs.iterdecode(chunks, "utf-8", "replace")) if is_terminal else chunks:
             click.echo(chunk, nl=False)

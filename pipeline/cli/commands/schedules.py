@@ -86,9 +86,11 @@ def _scheduler(ctx: click.Context, state: Path) -> Scheduler:
 
 
 def _print(out: Console, errors: Console, schedules: ScheduleSummary, file: Path) -> None:
+    from pipeline.domain.plain_text import escape_lines
+
     if schedules.file_error:
         errors.print("The schedules file is invalid. Its previous valid content is still in force.", style="red")
-        errors.print(schedules.file_error)
+        errors.print(escape_lines(schedules.file_error))
     if not schedules.schedules:
         out.print(f"There are no schedules. Add them to {file}.")
     for number, view in enumerate(schedules.schedules):
@@ -100,9 +102,10 @@ def _print(out: Console, errors: Console, schedules: ScheduleSummary, file: Path
 def _print_schedule(out: Console, view: ScheduleView) -> None:
     from rich.text import Text
 
-    from pipeline.cli.terminal import escape_control_chars, print_fields
+    from pipeline.cli.terminal import print_fields
     from pipeline.cli.terminal import state as coloured
     from pipeline.domain.formatting import dollars
+    from pipeline.domain.plain_text import escape_control_chars
 
     schedule = view.schedule
     fields: list[tuple[str, str | Text]] = [

@@ -46,7 +46,7 @@ def _show_batch(stores: Ledger, batch_id: str, *, as_json: bool) -> None:
 
 def _show_account(stores: Ledger, *, as_json: bool) -> None:
     from pipeline.batches.json_documents import Account, BatchStatus
-    from pipeline.cli.descriptions import print_account, print_batches
+    from pipeline.cli.descriptions import print_account, print_batches, print_set_aside
     from pipeline.cli.terminal import console, print_json
 
     account, batches = stores.account.get(), stores.queries.recent_batches(_MAX_BATCHES)
@@ -56,5 +56,6 @@ def _show_account(stores: Ledger, *, as_json: bool) -> None:
         return
     out = console()
     print_account(out, account)
+    print_set_aside(out, stores.set_aside.number())
     out.print()
     print_batches(out, batches)

@@ -21,8 +21,9 @@ def command(file: str, check_images: bool, offline: bool, state: Path) -> None:
     schema of the model. Exit code 2 if the manifest has an error.
     """
     from pipeline.batches.model_catalog import ModelCatalog
-    from pipeline.cli.terminal import escape_control_chars, print_note
+    from pipeline.cli.terminal import print_note
     from pipeline.domain.formatting import pluralize
+    from pipeline.domain.plain_text import escape_control_chars
     from pipeline.errors import InvalidManifest
     from pipeline.manifest.loader import load_manifest
     from pipeline.storage.s3 import Storage

@@ -13,6 +13,7 @@ local OPEN_BATCHES = PREFIX .. 'open'
 local SCHEMA = PREFIX .. 'schema'
 local SEARCH = PREFIX .. 'search'
 local SEARCH_LEASE = PREFIX .. 'search_lease'
+local SET_ASIDE = PREFIX .. 'set_aside'
 local SPEND = PREFIX .. 'spend'
 local TASKS = PREFIX .. 'tasks'
 local COLLECT_ENQUEUED = PREFIX .. 'wake:collect'
@@ -28,4 +29,14 @@ local function item_key(batch, item) return PREFIX .. 'item:' .. batch .. ':' ..
 
 -- The member of DUE, LEASES, ADOPT and ACTIVE that stands for an item.
 local function member_of(batch, item) return batch .. ' ' .. item end
-local function parse_member(member) return member:match('^(%S+) (%S+)$') end
+
+-- Return whether text can be the id of a batch or an item: the rule of pipeline/domain/ids.py.
+local function is_id(text)
+  return #text <= 128 and text:find('^[A-Za-z0-9][A-Za-z0-9._-]*$') and not text:find('..', 1, true)
+end
+
+-- Return the batch and the item of such a member; nil if it is not one.
+local function parse_member(member)
+  local batch, item = member:match('^(%S+) (%S+)$')
+  if batch and is_id(batch) and is_id(item) then return batch, item end
+end

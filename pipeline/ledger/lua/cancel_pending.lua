@@ -5,6 +5,6 @@ local batch, max_items, outcome = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local items = redis.call('ZRANGE', pending_key(batch), 0, max_items - 1)
 for _, item in ipairs(items) do
   redis.call('ZREM', pending_key(batch), item)
-  end_item(batch, item, 'pending', 'cancelled', outcome)
+  try_member(pending_key(batch), item, end_item, batch, item, 'pending', 'cancelled', outcome)
 end
 return {#items, tonumber(redis.call('HGET', batch_key(batch), 'open') or 0)}

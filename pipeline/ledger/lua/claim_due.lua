@@ -6,29 +6,28 @@
 local max_runs, lease_ms, lease = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local now = now_ms()
 
--- Return the row of a leased run; nil if nothing is to be done with it.
+-- Lease a run and return its row; nil if nothing is to be done with it.
 local function claim(batch, item)
   local key = item_key(batch, item)
   local state, attempt, attempts_spent, task, token, posted, failed_polls, failed_copies, hint_task, hint_token,
     hint_by, reserved = read_fields(key, 'state', 'attempt', 'tries', 'task', 'token', 'posted', 'looks', 'copies',
                                     'hint_task', 'hint_token', 'hint_by', 'reserved')
-  if state ~= 'running' and state ~= 'collecting' and state ~= 'unknown' then return nil end
+  if state ~= 'running' and state ~= 'collecting' and state ~= 'unknown' then
+    redis.call('ZREM', DUE, member_of(batch, item))
+    return nil
+  end
+  if not (tonumber(attempt) and tonumber(posted)) then error('The attempt or its time is missing.') end
   redis.call('HSET', key, 'lease', lease)
   redis.call('HDEL', key, 'rung')
+  redis.call('ZADD', DUE, now + lease_ms, member_of(batch, item))
   local batch_status = redis.call('HGET', batch_key(batch), 'status')
-  return {batch, item, batch_status or '', state, attempt, attempts_spent, task or '', token or '', posted,
+  return {batch, item, batch_status or '', state, attempt, attempts_spent or '0', task or '', token or '', posted,
           failed_polls or '0', failed_copies or '0', hint_task or '', hint_token or '', hint_by or '', reserved or '0',
           expected_price(batch, item), tostring(now)}
 end
 
 local leases = {}
 for _, member in ipairs(due_members(DUE, now, max_runs)) do
-  local row = claim(parse_member(member))
-  if row then
-    redis.call('ZADD', DUE, now + lease_ms, member)
-    leases[#leases + 1] = row
-  else
-    redis.call('ZREM', DUE, member)
-  end
+  leases[#leases + 1] = try_run(DUE, member, claim)
 end
 return {ms_until_first(DUE, now), leases}

@@ -10,9 +10,8 @@ local MAX_DOUBLINGS = 16
 local now = now_ms()
 
 -- Return the row of a run to search for; nil if it is no longer lost.
-local function claim(member)
-  local batch, item = parse_member(member)
-  local key = item_key(batch, item)
+local function claim(batch, item)
+  local key, member = item_key(batch, item), member_of(batch, item)
   local state, attempt, posted, searches, search_until =
     read_fields(key, 'state', 'attempt', 'posted', 'searches', 'search_until')
   local wait = FIRST_SEARCH_MS * 2 ^ math.min(tonumber(searches or 0), MAX_DOUBLINGS)
@@ -30,5 +29,7 @@ end
 if #due_members(SEARCH, now, 1) == 0 then return {ms_until_first(SEARCH, now), {}} end
 if not redis.call('SET', SEARCH_LEASE, lease, 'NX', 'PX', lease_ms) then return {-1, {}} end
 local runs = {}
-for _, member in ipairs(due_members(SEARCH, now + SHARED_MS, max_runs)) do runs[#runs + 1] = claim(member) end
+for _, member in ipairs(due_members(SEARCH, now + SHARED_MS, max_runs)) do
+  runs[#runs + 1] = try_run(SEARCH, member, claim)
+end
 return {ms_until_first(SEARCH, now), runs}

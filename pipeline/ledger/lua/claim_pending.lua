@@ -87,12 +87,13 @@ end
 -- Return the batches with pending items, those with the smallest demand first, and the ids of those out of budget.
 local function read_demand(free)
   local batches, out_of_budget = {}, {}
-  for position, id in ipairs(redis.call('ZRANGE', FAIRNESS_QUEUE, 0, MAX_BATCHES - 1)) do
+  local function add(id)
     local slots, money, active = batch_slots(id)
     local demand, is_out_of_budget = batch_demand(id, math.min(slots, free), money, active)
     if is_out_of_budget then out_of_budget[#out_of_budget + 1] = id end
-    batches[position] = {id = id, slots = money and demand or slots, demand = demand, position = position}
+    batches[#batches + 1] = {id = id, slots = money and demand or slots, demand = demand, position = #batches + 1}
   end
+  for _, id in ipairs(redis.call('ZRANGE', FAIRNESS_QUEUE, 0, MAX_BATCHES - 1)) do try_batch(FAIRNESS_QUEUE, id, add) end
   table.sort(batches, function(a, b)
     return a.demand < b.demand or (a.demand == b.demand and a.position < b.position)
   end)
@@ -101,7 +102,8 @@ end
 
 -- Lease one item; returns its row.
 local function claim_item(batch, item)
-  local key = item_key(batch, item)
+  local key, spec = item_key(batch, item), redis.call('HGET', specs_key(batch), item)
+  if not (is_id(item) and spec) then error('It is no item of the batch.') end
   local attempts_spent, refusals = read_fields(key, 'tries', 'refusals')
   attempts_spent = tonumber(attempts_spent or 0) + 1
   local attempt = redis.call('HINCRBY', key, 'attempt', 1)
@@ -111,7 +113,6 @@ local function claim_item(batch, item)
   change_state(batch, item, 'pending', 'submitting')
   acquire_slot(batch, item)
   redis.call('ZADD', LEASES, now + lease_ms, member_of(batch, item))
-  local spec = redis.call('HGET', specs_key(batch), item)
   return {batch, item, attempt, attempts_spent, tonumber(refusals or 0), spec}
 end
 
@@ -131,7 +132,9 @@ end
 local function claim_share(batch, share, is_rotated, rows)
   local items = take_due(batch.id, share)
   if share > 0 or is_rotated then redis.call('ZADD', FAIRNESS_QUEUE, now, batch.id) end
-  for _, item in ipairs(items) do rows[#rows + 1] = claim_item(batch.id, item) end
+  for _, item in ipairs(items) do
+    rows[#rows + 1] = try_member(pending_key(batch.id), item, claim_item, batch.id, item)
+  end
   local wait = ms_until_first(pending_key(batch.id), now)
   if wait < 0 then redis.call('ZREM', FAIRNESS_QUEUE, batch.id) end
   if #items < share then return -1 end

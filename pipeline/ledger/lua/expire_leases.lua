@@ -5,9 +5,8 @@
 local max_items, adopt_wait, on_unknown, held_outcome = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now = now_ms()
 
-local function expire_submission(member)
-  local batch, item = parse_member(member)
-  redis.call('ZREM', LEASES, member)
+local function expire_submission(batch, item)
+  redis.call('ZREM', LEASES, member_of(batch, item))
   local state, posting = read_fields(item_key(batch, item), 'state', 'posting')
   if state ~= 'submitting' then return 0 end
   if posting then
@@ -28,9 +27,8 @@ local function hold(batch, item)
 end
 
 -- Returns what was done with the run: 'held', 'resubmitted' or nil, and its batch.
-local function expire_adoption(member)
-  local batch, item = parse_member(member)
-  local key = item_key(batch, item)
+local function expire_adoption(batch, item)
+  local key, member = item_key(batch, item), member_of(batch, item)
   redis.call('ZREM', ADOPT, member)
   if redis.call('HGET', key, 'state') ~= 'unknown' then return nil, batch end
   if redis.call('ZSCORE', DUE, member) then
@@ -53,12 +51,19 @@ end
 local MAX_TASKS = 20000
 redis.call('ZREMRANGEBYRANK', TASKS, 0, -MAX_TASKS - 1)
 
+-- A slot without an active run would be taken for ever.
+local function check_active(batch, item)
+  local state = redis.call('HGET', item_key(batch, item), 'state')
+  if state ~= 'submitting' and state ~= 'running' and state ~= 'unknown' then error('It has no active run.') end
+end
+for _, member in ipairs(redis.call('SRANDMEMBER', ACTIVE, max_items)) do try_run(ACTIVE, member, check_active) end
+
 local expired, done, batches = 0, {held = 0, resubmitted = 0}, {}
 for _, member in ipairs(due_members(LEASES, now, max_items)) do
-  expired = expired + expire_submission(member)
+  expired = expired + (try_run(LEASES, member, expire_submission) or 0)
 end
 for _, member in ipairs(due_members(ADOPT, now, max_items)) do
-  local action, batch = expire_adoption(member)
+  local action, batch = try_run(ADOPT, member, expire_adoption)
   if action then done[action] = done[action] + 1 end
   if action == 'held' then batches[#batches + 1] = batch end
 end

@@ -23,13 +23,19 @@ local function has_text(item)
   return (redis.call('HGET', specs_key(batch), item) or ''):lower():find(text, 1, true)
 end
 
+-- An item that cannot be read is shown: the page says so.
+local function matches(item)
+  local is_read, is_match = pcall(function() return has_state(item) and has_mark(item) and has_text(item) end)
+  return not is_read or is_match
+end
+
 local found, position = {}, first
 while position < first + max_scanned do
   local items = redis.call('LRANGE', order_key(batch), position, position + CHUNK - 1)
   for _, item in ipairs(items) do
     if #found == max_items then return {position, found} end
     position = position + 1
-    if has_state(item) and has_mark(item) and has_text(item) then found[#found + 1] = item end
+    if matches(item) then found[#found + 1] = item end
   end
   if #items < CHUNK then return {-1, found} end
 end

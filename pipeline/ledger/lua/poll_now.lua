@@ -3,7 +3,8 @@
 -- Returns how many items were scanned.
 local batch, first, last = ARGV[1], ARGV[2], ARGV[3]
 local items = redis.call('LRANGE', order_key(batch), first, last)
-for _, item in ipairs(items) do
+
+local function poll(item)
   local state, lease = read_fields(item_key(batch, item), 'state', 'lease')
   if state == 'running' and lease then
     redis.call('HSET', item_key(batch, item), 'rung', 1)
@@ -11,4 +12,6 @@ for _, item in ipairs(items) do
     redis.call('ZADD', DUE, now_ms(), member_of(batch, item))
   end
 end
+
+for _, item in ipairs(items) do try_member(order_key(batch), item, poll, item) end
 return #items

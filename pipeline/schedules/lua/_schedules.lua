@@ -17,8 +17,8 @@ local function add_record(name, json, max_records)
   local key = records_key(name)
   local record = cjson.decode(json)
   local newest_json = redis.call('LINDEX', key, 0)
-  local newest = newest_json and cjson.decode(newest_json)
-  if newest and record.did == 'skipped' and newest.did == 'skipped' and newest.why == record.why then
+  local is_read, newest = pcall(cjson.decode, newest_json or '')
+  if is_read and record.did == 'skipped' and newest.did == 'skipped' and newest.why == record.why then
     newest.last = record.last
     newest.at = record.at
     redis.call('LSET', key, 0, cjson.encode(newest))

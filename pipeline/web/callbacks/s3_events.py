@@ -20,6 +20,7 @@ from werkzeug.exceptions import (
 )
 
 from pipeline.domain.api_tokens import Tokens
+from pipeline.observability.line_limit import LineLimit
 from pipeline.triggers import sns
 from pipeline.triggers.dispatch import Dispatcher, EventOutcome
 from pipeline.triggers.events import NotAnEvent, as_object, events_of
@@ -31,6 +32,8 @@ from pipeline.web.security.failure_limit import FailureLimit
 log = structlog.get_logger()
 
 MAX_EVENT_BYTES = 1024 * 1024
+_unsigned = LineLimit()
+"""Log lines about messages that anybody can send."""
 
 
 def blueprint(
@@ -88,12 +91,14 @@ def _signature_error(message: Mapping[str, Any], rules: Sequence[Rule], verifier
     """Return None if a rule names the topic of the message and SNS has signed it, else what is wrong."""
     topic = message.get("TopicArn")
     if not any(rule.topic_arn == topic for rule in rules if rule.topic_arn):
-        log.warning("sns_topic_unknown", topic=topic if isinstance(topic, str) else None)
+        if (left_out := _unsigned.take()) is not None:
+            log.warning("sns_topic_unknown", topic=topic if isinstance(topic, str) else None, left_out=left_out)
         return "No trigger has the topic of this message. Set its `topic_arn` in triggers.yaml."
     try:
         verifier.verify(message)
     except sns.NotSigned as error:
-        log.warning("sns_signature_invalid", topic=topic, error=str(error))
+        if (left_out := _unsigned.take()) is not None:
+            log.warning("sns_signature_invalid", topic=topic, error=str(error), left_out=left_out)
         return str(error)
     return None
 
