@@ -6,6 +6,7 @@ python -m jobs.cron
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import FrameType
@@ -55,8 +56,7 @@ class JSONCronScheduler(CronScheduler):
 
         RQ's own handler, installed just before, raises at every signal: a second one would interrupt the shutdown.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _stop_once)
+        _handle_stop_signals(_stop_once)
         super().register_birth()
 
     def register_death(self, pipeline: Pipeline | None = None) -> None:
@@ -67,9 +67,13 @@ class JSONCronScheduler(CronScheduler):
 
 
 def _stop_once(_signum: int, _frame: FrameType | None) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    _handle_stop_signals(signal.SIG_IGN)
     raise StopRequested
+
+
+def _handle_stop_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
 
 
 def scheduler(connection: Redis, *, sweep_every_s: int) -> JSONCronScheduler:

@@ -28,7 +28,12 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
 
 
 def configure() -> None:
-    """Write events to stderr: JSON, or coloured text on a terminal."""
+    """Write events to stderr: JSON, or coloured text on a terminal. Calls after the first do nothing.
+
+    A logger keeps the configuration of its first event, and a process has one writer for stderr.
+    """
+    if structlog.is_configured():
+        return
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(_to_json)
     )

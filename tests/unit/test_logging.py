@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from pipeline.observability import logging
 from pipeline.observability.logging import LineWriter
@@ -85,3 +87,13 @@ def test_dropped_lines_are_counted_when_there_is_room_again(pipe: Pipe, monkeypa
     assert (event["event"], event["count"], event["level"]) == ("log_lines_dropped", 5, "warning")
     assert rest == [str(n) for n in range(5, 15)]
     assert pipe.lines(1) == ["later"]
+
+
+def test_a_logger_that_is_in_use_stays_in_the_configuration() -> None:
+    logging.configure()
+    log = structlog.get_logger()
+    log.info("first")
+    logging.configure()
+    with capture_logs() as events:
+        log.info("second")
+    assert [event["event"] for event in events] == ["second"]
