@@ -38,11 +38,14 @@ def lines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(stderr, "isatty", lambda: request.param == "terminal", raising=False)
     monkeypatch.setattr(logging.sys, "stderr", stderr)  # type: ignore[attr-defined]
     monkeypatch.setattr(logging, "LineWriter", lambda file: lines)
-    before = structlog.get_config()
+    before = structlog.get_config() if structlog.is_configured() else None
+    structlog.reset_defaults()
     logging.configure()
     structlog.configure(cache_logger_on_first_use=False)
     yield lines.lines
-    structlog.configure(**before)
+    structlog.reset_defaults()
+    if before:
+        structlog.configure(**before)
 
 
 def without_colours(line: str) -> str:
