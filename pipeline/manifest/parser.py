@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from pipeline.domain.durations import parse_duration
 from pipeline.domain.model import Item, Limits, Manifest
 from pipeline.errors import DailiesError, InvalidManifest, Problem, StorageError
+from pipeline.manifest.columns import ColumnRules
 from pipeline.manifest.item_positions import ItemPositions
 from pipeline.manifest.messages import problems_of
 from pipeline.manifest.model_check import ModelCheck, SchemaOf, model_check
@@ -71,6 +72,7 @@ def parse_with_positions(
     max_bytes: int = MAX_BYTES,
     fill: Fill | None = None,
     schema_of: SchemaOf | None = None,
+    ignore_columns: tuple[str, ...] = (),
 ) -> tuple[Manifest, ItemPositions]:
     """Return the manifest in `text`, expanded, and where its items are written.
 
@@ -79,7 +81,8 @@ def parse_with_positions(
     `file`: its name in messages. `read_rows`: returns the bytes of what `items_from` names; an error that it raises is
     a problem of the manifest, unless the error is retryable. `local_files`: the folder of image files; None: image
     files are problems. `fill`: replaces placeholders in name, output and prompts before they are validated.
-    `schema_of`: returns the schema that the params are checked against; None: they are not.
+    `schema_of`: returns the schema that the params are checked against; None: they are not. `ignore_columns`: columns
+    of rows that are passed over.
 
     Raises InvalidManifest with all problems, StorageError.
     """
@@ -92,7 +95,8 @@ def parse_with_positions(
     check, model_problems = model_check(value, schema_of) if schema_of else (None, [])
     context = context_of({"image_field": check.image_field} if check else value, local_files)
     entry, problems = _validate_head(value, context)
-    rows, rows_problems = _load_rows(entry.items_from, file, read_rows, context)
+    rules = _column_rules(check, context, ignore_columns)
+    rows, rows_problems = _load_rows(entry.items_from, file, read_rows, rules)
     if fill:
         rows.items = fill_items(rows.items, fill)
     problems += rows_problems
@@ -104,9 +108,10 @@ def parse_with_positions(
         _check_ids([listed, from_rows])
     in_head = document.locate([*problems, *model_problems, *count_problems])
     in_manifest = [*document.problems, *in_head, *listed.located_problems()]
-    all_problems = [*in_order(in_manifest), *in_order([*rows.problems, *from_rows.located_problems()])]
-    if all_problems:
-        raise InvalidManifest(_truncate(all_problems))
+    in_rows = [*rows.problems, *from_rows.located_problems()]
+    if in_manifest or in_rows:
+        odd_spaces = document.odd_spaces() if in_manifest else []
+        raise InvalidManifest(_truncate([*in_order([*odd_spaces, *in_manifest]), *in_order(in_rows)]))
     manifest = _manifest(entry, [*listed.valid, *_matrix_items(entry.matrix), *from_rows.valid], file)
     return manifest, _positions(document, entry, rows)
 
@@ -214,7 +219,7 @@ def _validate_head(value: dict[str, Any], context: ValidationContext) -> tuple[M
 
 
 def _load_rows(
-    reference: str | None, file: str, read: Callable[[str], bytes], context: ValidationContext
+    reference: str | None, file: str, read: Callable[[str], bytes], rules: ColumnRules
 ) -> tuple[Rows, list[PathProblem]]:
     """Return the rows that `items_from` names, and why they cannot be read."""
     if reference is None:
@@ -227,7 +232,13 @@ def _load_rows(
             raise
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return Rows(name), [PathProblem(("items_from",), f"items_from cannot be read: {reason}")]
-    return read_rows(text, file=name, image_field=context.image_field, max_items=MAX_ITEMS), []
+    return read_rows(text, file=name, rules=rules, max_items=MAX_ITEMS), []
+
+
+def _column_rules(check: ModelCheck | None, context: ValidationContext, ignored: tuple[str, ...]) -> ColumnRules:
+    if check is None:
+        return ColumnRules(context.image_field, ignored=ignored)
+    return ColumnRules(context.image_field, check.model, check.names, ignored)
 
 
 def _check_count(entry: ManifestEntry, rows: Rows, problems: list[PathProblem]) -> list[PathProblem]:

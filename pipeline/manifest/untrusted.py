@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import structlog
+
 from pipeline.domain.model import Manifest
 from pipeline.errors import DailiesError, InvalidManifest, Problem
 from pipeline.manifest import parser as manifests
@@ -12,6 +14,8 @@ from pipeline.manifest.template import Fill
 from pipeline.manifest.yaml.document import line_and_column
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage, split
+
+log = structlog.get_logger()
 
 
 class UntrustedManifests:
@@ -35,7 +39,7 @@ class UntrustedManifests:
 
         If `file` is an `s3://` address, rows can be beside it. Raises InvalidManifest with all problems.
         """
-        manifest = manifests.parse(
+        manifest, positions = manifests.parse_with_positions(
             text,
             file=file,
             read_rows=lambda name: self._read_rows(_absolute(file, name)),
@@ -43,6 +47,8 @@ class UntrustedManifests:
             fill=fill,
             schema_of=self._schema_of,
         )
+        for note in positions.rows.notes:
+            log.warning("rows_noted", file=file, note=note)
         problems = [_problem(text, file, uri, self._refusal(uri)) for uri in self._forbidden(manifest)]
         if problems:
             raise InvalidManifest(problems)
