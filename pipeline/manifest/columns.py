@@ -11,12 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
+from functools import cached_property, lru_cache
 from itertools import product, zip_longest
 
 from pipeline.manifest.messages import did_you_mean, listed
 from pipeline.manifest.validators import param_name_error
 from pipeline.manifest.yaml.decoder import shown
 from pipeline.manifest.yaml.positions import Position
+
+MAX_COLUMNS = 200
 
 
 class Use(StrEnum):
@@ -97,6 +100,16 @@ class ColumnRules:
     parameters: tuple[str, ...] | None = None
     ignored: tuple[str, ...] = ()
 
+    @cached_property
+    def _ignored(self) -> frozenset[str]:
+        return frozenset(map(comparable, self.ignored))
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        """The parameters by what of their names is compared, without those that are the same by that."""
+        names = [comparable(one) for one in self.parameters or ()]
+        return {name: one for name, one in zip(names, self.parameters or (), strict=True) if names.count(name) == 1}
+
     def columns(self, headers: Iterable[str], positions: Iterable[Position] = ()) -> list[Column]:
         """Return what each column means. `positions`: those of the headers."""
         found = [replace(self._column(header.strip()), at=at) for header, at in zip_longest(headers, positions)]
@@ -121,7 +134,7 @@ class ColumnRules:
 
     def _column(self, header: str) -> Column:
         name = comparable(header)
-        if name in set(map(comparable, self.ignored)):
+        if name in self._ignored:
             return Column(header, Use.IGNORED)
         if not header:
             return Column(header, Use.UNNAMED)
@@ -136,8 +149,7 @@ class ColumnRules:
         return self._param(header, name)
 
     def _param(self, header: str, name: str) -> Column:
-        similar = [one for one in self.parameters or () if comparable(one) == name]
-        param = similar[0] if len(similar) == 1 else header
+        param = self._spellings.get(name, header)
         error = param_name_error(param, self.image_field)
         if header == "params":
             error = "cannot be one: give each param a column with its name"
@@ -156,14 +168,21 @@ class ColumnRules:
     def _without_typo(self, column: Column, used: set[Use]) -> Column:
         """Return a column as wrong if its name is almost `image` or `prompt`, and no other column is."""
         name = comparable(column.header)
-        if column.use is not Use.PARAM or len(name) > _MAX_COMPARED or any(map(str.isdigit, name)):
+        meant = _similar(name) if column.use is Use.PARAM else None
+        if meant is None or meant in used:
             return column
-        missing = [use for use in (Use.PROMPT, Use.IMAGE) if use not in used]
-        similar = get_close_matches(name, [name for name in _ALIASES if _ALIASES[name] in missing], 1, _TYPO_SIMILARITY)
-        if not similar:
-            return column
-        message = f"the column {shown(column.header)} is unknown: did you mean '{_ALIASES[similar[0]]}'?"
+        message = f"the column {shown(column.header)} is unknown: did you mean '{meant}'?"
         return replace(column, use=Use.WRONG, param="", error=f"{message} {_advice(column.header)}")
+
+
+@lru_cache(1024)
+def _similar(name: str) -> Use | None:
+    """Return what a name is almost, IMAGE or PROMPT. A name with a digit is meant as it is: `image2`."""
+    if len(name) > _MAX_COMPARED or any(map(str.isdigit, name)):
+        return None
+    known = [alias for alias, use in _ALIASES.items() if use in (Use.IMAGE, Use.PROMPT)]
+    similar = get_close_matches(name, known, 1, _TYPO_SIMILARITY)
+    return _ALIASES[similar[0]] if similar else None
 
 
 def comparable(name: str) -> str:
@@ -177,7 +196,7 @@ def split_names(text: str) -> list[str]:
 
 
 def _advice(header: str) -> str:
-    name = f"'{header}'" if re.search(r"[^\w-]", header) else header
+    name = header if re.fullmatch(r"[\w-]{1,40}", header) else shown(header)
     return f"Delete the column, or pass it over: `dailies submit … --ignore-columns {name}`"
 
 

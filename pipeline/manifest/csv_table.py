@@ -8,11 +8,12 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from pipeline.manifest.columns import MAX_COLUMNS
 from pipeline.manifest.yaml.positions import Position
 
 _SEP = re.compile(r'"?sep=([,;|\t])"?[,;|\t]*', re.I)
 """Excel's line before the header that names the separator."""
-_DELIMITERS = ",;\t"
+DELIMITERS = ",;\t"
 
 
 class CsvError(ValueError):
@@ -24,14 +25,20 @@ class CsvError(ValueError):
 
 
 class CsvTable:
-    """A table in an encoding. `rate`: returns how many of the names in a header are known; it decides the delimiter."""
+    """A table in an encoding.
 
-    def __init__(self, data: bytes, encoding: str, rate: Callable[[list[str]], int]) -> None:
+    `rate`: returns how many of the names in a header are known; it decides which one of `delimiters` is used, the first
+    one if it is the same for all.
+    """
+
+    def __init__(
+        self, data: bytes, encoding: str, rate: Callable[[list[str]], int], delimiters: str = DELIMITERS
+    ) -> None:
         self._data = data
         self._encoding = encoding
         separator = _SEP.fullmatch(next(self._lines(), "").strip())
         self._first_line = 2 if separator else 1
-        self.delimiter = separator[1] if separator else max(_DELIMITERS, key=lambda one: self._rate(one, rate))
+        self.delimiter = separator[1] if separator else max(delimiters, key=lambda one: self._rate(one, rate))
 
     def records(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the records that are not blank, each with its line. Raises CsvError."""
@@ -64,7 +71,7 @@ class CsvTable:
             header = next((cells for cells in reader if any(map(str.strip, cells))), [])
         except csv.Error:
             return 0, 0
-        return rate(header), len(header)
+        return rate(header[:MAX_COLUMNS]), len(header)
 
 
 def _cell_starts(line: str, delimiter: str) -> Iterator[int]:

@@ -13,17 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.errors import Problem
-from pipeline.manifest.columns import VALUES, Column, ColumnRules, Use
-from pipeline.manifest.csv_table import CsvError, CsvTable
+from pipeline.manifest.columns import MAX_COLUMNS, VALUES, Column, ColumnRules, Use
+from pipeline.manifest.csv_table import DELIMITERS, CsvError, CsvTable
 from pipeline.manifest.encodings import WINDOWS, UnknownEncoding, detect_encoding
 from pipeline.manifest.row_items import RowItems
 from pipeline.manifest.yaml.decoder import BAD_TEXT, MAX_PROBLEMS, shown
 from pipeline.manifest.yaml.document import MAX_BYTES, Document, PathProblem, line_and_column, load
 from pipeline.manifest.yaml.positions import Position
 
-_MAX_COLUMNS = 200
-_MAX_LAYOUTS = 1000
-"""JSON rows with more different sets of keys are no table: each further set is looked at again and again."""
 _PARAMS = "params"
 _NON_ASCII = re.compile(r"[^\r\n]{0,20}[^\x00-\x7f][^\r\n]{0,20}")
 
@@ -94,7 +91,8 @@ def _csv(
     rows: Rows, data: bytes, encoding: str, rules: ColumnRules, has_bad_text: bool
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield items with their lines; add problems to `rows`."""
-    table = CsvTable(data, encoding, rules.count_known)
+    is_tsv = rows.file.lower().endswith(".tsv")
+    table = CsvTable(data, encoding, rules.count_known, DELIMITERS[::-1] if is_tsv else DELIMITERS)
     to_item = RowItems(rows.add_problem).item
     columns: list[Column] = []
     try:
@@ -102,6 +100,9 @@ def _csv(
             if has_bad_text and any(map(BAD_TEXT.search, cells)):
                 rows.add_problem(line, "control characters are not allowed")
             if not columns:
+                if len(cells) > MAX_COLUMNS:
+                    rows.add_problem(line, f"there are {len(cells):,} columns: the maximum is {MAX_COLUMNS}")
+                    return
                 columns = rules.columns(cells, table.positions(line, cells))
                 if not _check_header(rows, line, columns, rules):
                     return
@@ -119,9 +120,6 @@ def _check_header(rows: Rows, line: int, columns: list[Column], rules: ColumnRul
     """Add the columns and their problems to `rows`. Return whether rows can be read."""
     rows.mapping = columns
     rows.columns = {column.key: column.at for column in columns if column.at and column.use in VALUES}
-    if len(columns) > _MAX_COLUMNS:
-        rows.add_problem(line, f"there are {len(columns)} columns: the maximum is {_MAX_COLUMNS}")
-        return False
     for message in rules.unknown_ignored(column.header for column in columns):
         rows.add_problem(line, message)
     if not {Use.IMAGE, Use.PROMPT} & {column.use for column in columns}:
@@ -138,6 +136,8 @@ def _length_error(columns: list[Column], cells: list[str], delimiter: str) -> st
 
     Spreadsheets leave out empty cells at the end of a row. An image or a prompt that is missing may be cut off.
     """
+    if len(cells) == len(columns):
+        return ""
     missing, more = columns[len(cells) :], cells[len(columns) :]
     if not any(map(str.strip, more)) and not any(column.use in (Use.IMAGE, Use.PROMPT) for column in missing):
         return ""
@@ -166,8 +166,9 @@ def _jsonl(rows: Rows, data: bytes, encoding: str, rules: ColumnRules) -> Iterat
         item = to_item(line, layouts[keys], [document.value[key] for key in keys])
         if _add_params(rows, line, item, document) and (item or not keys):
             yield line, item
-        if len(layouts) > _MAX_LAYOUTS:
-            layouts.clear()
+        if len(rows.mapping) > MAX_COLUMNS:
+            rows.add_problem(line, f"up to here there are more than {MAX_COLUMNS} different keys")
+            return
     for message in rules.unknown_ignored(column.header for column in rows.mapping):
         rows.add_problem(1, message)
 
@@ -175,7 +176,7 @@ def _jsonl(rows: Rows, data: bytes, encoding: str, rules: ColumnRules) -> Iterat
 def _layout(rows: Rows, line: int, document: Document, columns: list[Column]) -> list[Column]:
     """Return what the keys of an object mean, the wrong ones with their positions."""
     known = {column.header for column in rows.mapping}
-    rows.mapping += [column for column in columns if column.header not in known and len(rows.mapping) <= _MAX_COLUMNS]
+    rows.mapping += [column for column in columns if column.header not in known]
     return [
         replace(column, at=(line, document.position((column.header,), key=True)[1]))
         if column.use is Use.WRONG

@@ -88,4 +88,4 @@ def _absolute(file: str, reference: str) -> str:
 
 def _problem(text: bytes, file: str, uri: str, message: str) -> Problem:
     """Return a problem where `uri` first is in the text; at its beginning if the address is made of several parts."""
-    return Problem(file, *line_and_column(text, max(text.find(uri.encode()), 0)), message)
+    return Problem(file, *line_and_column(text, max(text.lower().find(uri.lower().encode()), 0)), message)

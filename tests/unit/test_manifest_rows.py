@@ -156,6 +156,18 @@ def test_a_line_that_names_the_separator_decides() -> None:
         assert table_rows(f"{line}\nprompt;a\nx, y;1\n".encode())[0] == [{"prompt": "x, y", "params": {"a": "1"}}]
 
 
+def test_a_tsv_file_has_tabs_unless_its_header_has_none() -> None:
+    assert table_rows(b"prompt\nx, y; z\n", "r.tsv")[0] == [{"prompt": "x, y; z"}]
+    assert table_rows(b"id,prompt\na,x\n", "r.tsv")[0] == [{"id": "a", "prompt": "x"}]
+
+
+def test_the_number_of_columns_is_bounded() -> None:
+    names = [f"c{number}" for number in range(300)]
+    assert "there are 300 columns: the maximum is 200" in table_rows(",".join(names).encode())[1][0]
+    lines = "\n".join(json.dumps({"prompt": "x", name: 1}) for name in names)
+    assert "more than 200 different keys" in table_rows(lines.encode(), "r.jsonl")[1][0]
+
+
 def test_a_column_without_values_needs_no_meaning() -> None:
     rules = ColumnRules("inputImage", "acme/animate", ("prompt",))
     assert table_rows(b"prompt,Notes,,promt\nx,, ,\n", rules=rules)[:2] == ([{"prompt": "x"}], [])

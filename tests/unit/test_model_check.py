@@ -116,7 +116,7 @@ def test_rows_have_their_own_positions_and_a_column_is_reported_once() -> None:
         b'{"image": "https://e.com/1.jpg", "prompt": "a"}\n{"image": "https://e.com/1.jpg", "prompt": "a", "x": 1}\n'
     )
     (only,) = problems(f"{START}items_from: rows.jsonl\n", WHOLE, {"rows.jsonl": lines})
-    assert only.startswith("rows.jsonl:2:53: the model acme/animate has no parameter 'x'")
+    assert only.startswith("rows.jsonl:2:49: the model acme/animate has no parameter 'x'")
 
 
 def test_a_mistyped_header_is_an_error_that_names_the_right_one() -> None:
