@@ -27,6 +27,11 @@ class ImageFiles:
     ids: list[str]
     notes: list[str]
 
+    @property
+    def place(self) -> Path:
+        """The deepest folder that all images are in or below."""
+        return self.folder / os.path.commonpath([Path(name).parent for name in self.names])
+
 
 @dataclass
 class _Found:

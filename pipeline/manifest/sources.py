@@ -99,8 +99,14 @@ def _common_kind(paths: Sequence[str]) -> _Kind:
     other = next((number for number, kind in enumerate(kinds) if kind is not kinds[0]), 1)
     raise InvalidArguments(
         "Give one manifest, or one file of rows, or images and folders of images. "
-        f"{paths[0]} is {kinds[0]}, {paths[other]} is {kinds[other]}."
+        f"{paths[0]} is {_described(paths[0], kinds[0])}, {paths[other]} is {_described(paths[other], kinds[other])}."
     )
+
+
+def _described(path: str, kind: _Kind) -> str:
+    # Any other file can be a manifest, if it is the only one.
+    may_be = kind is not _Kind.MANIFEST or path == STDIN or path.lower().endswith(_MANIFEST_SUFFIXES)
+    return str(kind) if may_be else "no image"
 
 
 def _kind(path: str) -> _Kind:
@@ -137,7 +143,7 @@ def _load_images(paths: Sequence[str], options: SourceOptions, schema_of: Schema
     images = find_images(paths, recursive=options.recursive)
     if len(images.names) * max(len(options.prompts), 1) > MAX_ITEMS:
         raise InvalidArguments(f"There are more than {MAX_ITEMS:,} items: submit the images in several batches.")
-    head = _head(options, _name(options, images.folder if len(paths) > 1 else Path(paths[0])))
+    head = _head(options, _name(options, images.place if len(paths) > 1 else Path(paths[0])))
     items = list(_items(images, options.prompts))
     written = ",\n".join(json.dumps(item) for _, item in items)
     text = "\n".join([*head, '"items": [', written, "]}"]).encode()

@@ -239,15 +239,17 @@ def test_a_private_column_of_a_spreadsheet_is_refused_unless_it_is_ignored(
     rows.write_bytes(
         "ID;Image URL;Prompt ;Seconds;Notes;;\r\n1;https://e.com/1.jpg;lächelt;5;privat;;\r\n".encode(encoding)
     )
-    result = dailies("submit", str(rows), "--dry-run")
+    result = dailies("submit", str(rows), "--model", MODEL, "--dry-run")
     assert result.exit_code == 2
     assert "rows.csv:1:30: the model acme/animate has no parameter 'Notes'" in result.stderr
     assert "--ignore-columns Notes" in result.stderr
-    result = dailies("submit", str(rows), "--dry-run", "--ignore-columns", "notes")
+    result = dailies("submit", str(rows), "--model", MODEL, "--dry-run", "--ignore-columns", "notes")
     assert result.exit_code == 0, result.output
     shown = dict(line.split("\t") for line in result.stdout.split("\n\n")[0].splitlines() if line.count("\t") == 1)
     assert (shown["ID"], shown["Image URL"], shown["Prompt"]) == ("id", "image", "prompt")
     assert (shown["Seconds"], shown["Notes"]) == ("parameter seconds", "ignored")
-    printed = json.loads(dailies("submit", str(rows), "--dry-run", "--json", "--ignore-columns", "notes").stdout)
+    printed = json.loads(
+        dailies("submit", str(rows), "--model", MODEL, "--dry-run", "--json", "--ignore-columns", "notes").stdout
+    )
     assert {"column": "Seconds", "means": "parameter seconds"} in printed["columns"]
     assert len(printed["notes"]) == (encoding == "cp1252")

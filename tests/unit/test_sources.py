@@ -78,6 +78,7 @@ def test_folders_in_folders_are_read_when_asked_for_and_ids_stay_unique() -> Non
 def test_every_image_is_run_with_every_prompt() -> None:
     a_folder("a.jpg", "b.jpg")
     found = loaded(["photos/b.jpg", "photos/a.jpg"], prompts=("one", "two 😀"))
+    assert found.manifest.name == "photos"
     assert [(item.id, item.prompt) for item in found.manifest.items] == [
         ("b-1", "one"), ("b-2", "two 😀"), ("a-1", "one"), ("a-2", "two 😀"),
     ]  # fmt: skip
@@ -109,6 +110,7 @@ def test_a_link_that_is_named_is_followed_and_one_in_a_folder_does_not_lead_out_
         (["photos"], {}, "--prompt is missing"),
         (["photos", "rows.csv"], {"prompts": SMILES}, "rows.csv is a file of rows"),
         (["m.yaml", "photos"], {}, "m.yaml is a manifest"),
+        (["photos/1.jpg", "notes.txt"], {"prompts": SMILES}, "notes.txt is no image"),
         (["rows.csv", "rows.csv"], {}, "Give one manifest, or one file of rows"),
         (["rows.csv"], {"prompts": SMILES}, "--prompt is for images, and rows.csv is a file of rows"),
         (["m.yaml"], {"budget_usd": Decimal(5)}, "--budget is for images and rows, and m.yaml is a manifest"),
@@ -121,6 +123,7 @@ def test_a_link_that_is_named_is_followed_and_one_in_a_folder_does_not_lead_out_
 def test_what_does_not_fit_together_is_refused(paths: list[str], options: dict[str, Any], expected: str) -> None:
     a_folder("1.jpg")
     Path("rows.csv").write_text("prompt\nx\n")
+    Path("notes.txt").write_text("text")
     Path("m.yaml").write_text("version: 1\nname: m\nitems: [{prompt: x}]\n")
     with pytest.raises(InvalidArguments) as caught:
         loaded(paths, **options)
