@@ -65,6 +65,12 @@ class CannotRead(DailiesError):
     exit_code = 2
 
 
+class InvalidArguments(DailiesError):
+    """The arguments of the command do not fit together."""
+
+    exit_code = 2
+
+
 class InvalidSettings(DailiesError):
     """A setting is missing or invalid."""
 

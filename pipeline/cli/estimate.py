@@ -1,21 +1,27 @@
-"""`submit --dry-run`: the items of a manifest and their estimated cost."""
+"""`submit --dry-run`: the columns and items of a manifest and their estimated cost."""
 
 from __future__ import annotations
 
 from pipeline.batches.pricing import BatchEstimate
 from pipeline.cli.terminal import console, print_json, print_table
 from pipeline.domain.formatting import dollars, pluralize
-from pipeline.domain.model import Manifest
 from pipeline.domain.results import money
+from pipeline.manifest.loader import LoadedManifest
 
 
-def show(manifest: Manifest, estimate: BatchEstimate, output: str | None, *, as_json: bool) -> None:
-    """Print the items of a manifest and their cost. `output`: the default folder of outputs."""
+def show(loaded: LoadedManifest, estimate: BatchEstimate, output: str | None, *, as_json: bool) -> None:
+    """Print the columns, the items and their cost. `output`: the default folder of outputs."""
+    manifest = loaded.manifest
     output = manifest.output or output
     if as_json:
-        _print_json(manifest, estimate, output)
+        _print_json(loaded, estimate, output)
         return
     out = console()
+    if loaded.columns:
+        print_table(
+            out, ("column", "means"), ((column.header or "(no name)", column.meaning) for column in loaded.columns)
+        )
+        out.print()
     print_table(
         out, ("item", "image", "prompt"), ((item.id, item.image or "", item.prompt or "") for item in manifest.items)
     )
@@ -27,7 +33,8 @@ def show(manifest: Manifest, estimate: BatchEstimate, output: str | None, *, as_
         out.print(f"That {may} more than limits.budget_usd: the batch stops at {dollars(budget)}.")
 
 
-def _print_json(manifest: Manifest, estimate: BatchEstimate, output: str | None) -> None:
+def _print_json(loaded: LoadedManifest, estimate: BatchEstimate, output: str | None) -> None:
+    manifest = loaded.manifest
     low, high, per_run = estimate.low_usd, estimate.high_usd, estimate.per_run_usd
     print_json(
         {
@@ -40,6 +47,8 @@ def _print_json(manifest: Manifest, estimate: BatchEstimate, output: str | None)
             "low_usd": None if low is None else money(low),
             "high_usd": None if high is None else money(high),
             "reason": estimate.reason,
+            "columns": [{"column": column.header, "means": column.meaning} for column in loaded.columns],
+            "notes": list(loaded.notes),
             "items": [
                 {
                     "id": item.id,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -48,6 +49,85 @@ state_option = click.option(
     show_default=True,
     help="Folder of a running `dailies up`; used if REDIS_URL is not set.",
 )
+
+
+def _names(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    from pipeline.manifest.columns import split_names
+
+    return tuple(name for value in values for name in split_names(value))
+
+
+def _params(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    params: dict[str, str] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not name or not equals or name in params:
+            raise click.BadParameter(f"{value!r} is given twice." if name in params else f"{value!r} is not K=V.")
+        params[name] = text
+    return params
+
+
+def _prompts(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(map(str.strip, values)) or len(set(values)) < len(values):
+        raise click.BadParameter("a prompt is empty, or is given twice.")
+    return values
+
+
+def _valid(name: str) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+    """Return the callback of an option whose value is that of a key of manifests. `name`: of the validator."""
+
+    def validate(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+        from pipeline.manifest import validators
+
+        try:
+            return None if value is None else getattr(validators, name)(value)
+        except ValueError as error:
+            raise click.BadParameter(f"{error}.") from None
+
+    return validate
+
+
+_SOURCE_OPTIONS = (
+    click.argument("paths", metavar="PATH...", nargs=-1, required=True),
+    click.option(
+        "--prompt", "prompts", metavar="TEXT", multiple=True, callback=_prompts,
+        help="For images: each image is run with each prompt. Can be repeated.",
+    ),
+    click.option("--name", metavar="NAME", help="Name of the batch. Default: that of the file or folder."),
+    click.option("--model", metavar="OWNER/NAME", callback=_valid("validate_model"), help="Model at the vendor."),
+    click.option(
+        "--param", "params", metavar="K=V", multiple=True, callback=_params,
+        help="A parameter of the model for every item. Can be repeated.",
+    ),
+    click.option(
+        "--budget", "budget_usd", metavar="USD", callback=_valid("validate_usd"),
+        help="The most that the batch may cost.",
+    ),
+    click.option("--attempts", type=click.IntRange(1, 20), help="Maximum number of runs for each item. Default: 3."),
+    click.option("--recursive", is_flag=True, help="Take the images of folders in folders, too."),
+    click.option(
+        "--ignore-columns", metavar="NAMES", multiple=True, callback=_names,
+        help="Columns of rows that are passed over, with commas between them.",
+    ),
+)  # fmt: skip
+
+
+def source_options(function: _Function) -> _Function:
+    """Add the arguments of commands that take a manifest, rows or images: `paths`, and `options` (SourceOptions)."""
+
+    @functools.wraps(function)
+    def with_options(**values: Any) -> Any:
+        from dataclasses import fields
+
+        from pipeline.manifest.sources import SourceOptions
+
+        names = {one.name for one in fields(SourceOptions)}
+        options = SourceOptions(**{name: value for name, value in values.items() if name in names})
+        return function(options=options, **{name: value for name, value in values.items() if name not in names})
+
+    for option in reversed(_SOURCE_OPTIONS):
+        option(with_options)
+    return cast(_Function, with_options)
 
 
 def data_folder_option(default: str) -> Callable[[_Function], _Function]:

@@ -47,6 +47,12 @@ def print_note(model: str, reason: str) -> None:
     click.echo(escape_control_chars(f"Not checked against the schema of {model}: {reason}"), err=True)
 
 
+def print_notes(notes: Iterable[str]) -> None:
+    """Print on stderr what a person should know about a manifest, one line for each note."""
+    for note in notes:
+        click.echo(escape_control_chars(note), err=True)
+
+
 def age(when: datetime, now: datetime) -> str:
     """Return the time from `when` to `now`, in words."""
     return duration(max(0, round((now - when).total_seconds())))

@@ -1,4 +1,4 @@
-"""Which `s3://` addresses are well-formed. Pure."""
+"""Which `s3://` addresses are well-formed, and how schemes of addresses are compared. Pure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ _FOLDER = re.compile(_BUCKET + r"([^/\\]+/)*")
 _PREFIX = re.compile(_BUCKET + r"[^\x00-\x1f\x7f]*/?")
 # Some stores resolve '..' in a key, which would lead out of the bucket.
 _OBJECT = re.compile(r"(?!.*/\.\.?(/|$))" + _BUCKET + r"[^\x00-\x1f\x7f]{1,1024}")
+
+_SCHEME = re.compile(r"(?:s3|https?)://", re.I)
+
+
+def lower_scheme(text: str) -> str:
+    """Return an address with its scheme in lower case: `HTTPS://` and `S3://` are valid. Other text stays as it is."""
+    scheme = _SCHEME.match(text)
+    return scheme[0].lower() + text[scheme.end() :] if scheme else text
 
 
 def is_object_uri(uri: str) -> bool:

@@ -56,7 +56,8 @@ def read_entries(
         if isinstance(entry, dict):
             problems += check(entry, (key, number))
     problems += _duplicate_names(_entries(document.value, key), key)
-    return valid, in_order([*document.problems, *document.locate(problems)])
+    found = [*document.problems, *document.locate(problems)]
+    return valid, in_order([*document.odd_spaces(), *found]) if found else []
 
 
 def _entries(value: Any, key: str) -> list[Any]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pipeline.domain.model import Manifest
+from pipeline.domain.s3_names import lower_scheme
 from pipeline.errors import CannotRead
 from pipeline.manifest import parser as manifests
+from pipeline.manifest.columns import Column
 from pipeline.manifest.item_positions import ItemPositions
 from pipeline.manifest.model_check import SchemaOf
 from pipeline.manifest.template import Fill
@@ -28,38 +31,59 @@ class LoadedManifest:
     folder: Path | None
     positions: ItemPositions | None = None
     """Where its items are written; None if it was made from nothing that a person wrote."""
+    notes: tuple[str, ...] = ()
+    """What a person should know before it is submitted."""
+
+    @property
+    def columns(self) -> list[Column]:
+        """What the columns of its file of rows mean."""
+        return self.positions.rows.mapping if self.positions else []
 
 
 def load_manifest(
-    file: str, storage: Callable[[], Storage], *, fill: Fill | None = None, schema_of: SchemaOf | None = None
+    file: str,
+    storage: Callable[[], Storage],
+    *,
+    fill: Fill | None = None,
+    schema_of: SchemaOf | None = None,
+    ignore_columns: tuple[str, ...] = (),
 ) -> LoadedManifest:
-    """Read and validate a manifest; `fill` replaces its placeholders, `schema_of` returns the schema of its model.
+    """Read and validate a manifest; `fill` replaces its placeholders, `schema_of` returns the schema of its model;
+    `ignore_columns` names columns of rows that are passed over.
 
     Raises InvalidManifest with all problems, CannotRead, StorageError.
     """
+    parse = partial(parse_manifest, fill=fill, schema_of=schema_of, ignore_columns=ignore_columns)
+    file = lower_scheme(file)
     if file.startswith("s3://"):
-        text = read_object(file, storage())
-        rows = _rows_on_s3(file, storage)
-        return _load(text, file, rows, None, fill, schema_of)
+        return parse(read_object(file, storage()), file, rows_on_s3(file, storage), None)
     folder = Path() if file == STDIN else Path(file).parent
     text = _read_stdin() if file == STDIN else _read_file(Path(file))
     name = "stdin" if file == STDIN else file
-    rows = _rows_in_folder(folder, storage)
-    return _load(text, name, rows, folder, fill, schema_of)
+    return parse(text, name, rows_in_folder(folder, storage), folder)
 
 
-def _load(
+def parse_manifest(
     text: bytes,
     file: str,
     read_rows: Callable[[str], bytes],
     folder: Path | None,
-    fill: Fill | None,
-    schema_of: SchemaOf | None,
+    *,
+    fill: Fill | None = None,
+    schema_of: SchemaOf | None = None,
+    ignore_columns: tuple[str, ...] = (),
 ) -> LoadedManifest:
+    """Return the manifest in `text`, whose name in messages is `file`, see `parser.parse_with_positions`."""
     manifest, positions = manifests.parse_with_positions(
-        text, file=file, read_rows=read_rows, local_files=folder, fill=fill, schema_of=schema_of
+        text,
+        file=file,
+        read_rows=read_rows,
+        local_files=folder,
+        fill=fill,
+        schema_of=schema_of,
+        ignore_columns=ignore_columns,
     )
-    return LoadedManifest(manifest, folder, positions)
+    return LoadedManifest(manifest, folder, positions, tuple(positions.rows.notes))
 
 
 def read_object(uri: str, storage: Storage) -> bytes:
@@ -70,14 +94,18 @@ def read_object(uri: str, storage: Storage) -> bytes:
     return text
 
 
-def _rows_in_folder(folder: Path, storage: Callable[[], Storage]) -> Callable[[str], bytes]:
+def rows_in_folder(folder: Path, storage: Callable[[], Storage]) -> Callable[[str], bytes]:
+    """Return what reads a file of rows beside a manifest in a folder."""
+
     def read_rows(reference: str) -> bytes:
         return read_object(reference, storage()) if reference.startswith("s3://") else _read_bounded(folder / reference)
 
     return read_rows
 
 
-def _rows_on_s3(file: str, storage: Callable[[], Storage]) -> Callable[[str], bytes]:
+def rows_on_s3(file: str, storage: Callable[[], Storage]) -> Callable[[str], bytes]:
+    """Return what reads a file of rows beside a manifest on S3."""
+
     def read_rows(reference: str) -> bytes:
         uri = reference if reference.startswith("s3://") else join(file.rpartition("/")[0] + "/", reference)
         return read_object(uri, storage())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, get_args
 
@@ -27,13 +27,28 @@ def problems_of(error: ValidationError, model: Any, *, at: Path = (), first: int
 def unknown_key(key: str, known: Iterable[str], parent: str = "") -> str:
     """Return the message for a key that is not `known`. `parent`: the name of the mapping that it is in."""
     names = list(known)
-    similar = get_close_matches(key, names, 1, 0.6) if len(key) <= _MAX_COMPARED else []
-    hint = f"did you mean {similar[0]!r}?" if similar else f"the known keys are {', '.join(names)}"
+    hint = did_you_mean(key, names) or f"the known keys are {', '.join(names)}"
     return f"unknown key {shown(key)}{f' in {parent}' if parent else ''}: {hint}"
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the question whether another one of `known` is meant, '' if none is similar. Case does not count."""
+    lowered = {one.lower(): one for one in known}
+    similar = get_close_matches(name.lower(), lowered, 1, 0.6) if len(name) <= _MAX_COMPARED else []
+    return f"did you mean {lowered[similar[0]]!r}?" if similar else ""
+
+
+def listed(names: Collection[str]) -> str:
+    """Return names as a choice: `a, b or c`."""
+    shown_names = [*names][:_MAX_SHOWN]
+    more = "" if len(names) <= _MAX_SHOWN else f" and {len(names) - _MAX_SHOWN:,} more"
+    return " or ".join(filter(None, [", ".join(shown_names[:-1]), "".join(shown_names[-1:])])) + more
+
+
 _MAX_COMPARED = 64
-"""Longer keys take long to compare."""
+"""Longer names take long to compare."""
+_MAX_SHOWN = 20
+"""How many choices a message lists."""
 
 
 def _problem_of(details: ErrorDetails, model: Any, at: Path, first: int | None) -> PathProblem:

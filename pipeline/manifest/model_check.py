@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any
 
 from pipeline.domain.model import Manifest
+from pipeline.manifest.messages import did_you_mean, listed
 from pipeline.manifest.validators import DEFAULT_IMAGE_FIELD, DEFAULT_MODEL, is_model, param_name_error
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 from pipeline.manifest.yaml.document import PathProblem
@@ -31,10 +31,6 @@ _CHOICE = "select"
 _WITH_URL_TWIN = frozenset({"fileinput", "multifileinput"})
 _FILLED_BY_US = frozenset({"callbackUrl", "projectid"})
 _NUMBER_TEXT = re.compile(r"\s*[-+]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})\s*")
-_MAX_SHOWN = 20
-"""How many choices a message lists."""
-_MAX_COMPARED = 64
-"""Longer names take long to compare."""
 
 
 def image_field_of(given: str | None, schema: ModelSchema | None) -> ImageField | None:
@@ -71,6 +67,17 @@ def fit_to_schema(manifest: Manifest, schema: ModelSchema | None) -> Manifest:
     )
 
 
+def requires_prompt(model: str, schema_of: SchemaOf | None) -> bool:
+    """Return whether each run of a model needs a prompt, as far as it is known."""
+    try:
+        schema = schema_of(model) if schema_of else None
+    except NotFound:
+        return False
+    if schema is None or schema.parameters is None:
+        return True
+    return any(one.required for one in schema.parameters if one.id == _PROMPT)
+
+
 def model_check(manifest: Mapping[str, Any], schema_of: SchemaOf) -> tuple[ModelCheck | None, list[PathProblem]]:
     """Return the check for a manifest as it is written (None: its model is not described), and its head's problems."""
     model = manifest.get("model") or DEFAULT_MODEL
@@ -93,12 +100,13 @@ class ModelCheck:
     """The check of one manifest as it is written. Values of a wrong type are left to the validation of manifests."""
 
     def __init__(self, schema: ModelSchema, parameters: tuple[Parameter, ...], image_field: str | None) -> None:
-        self._model = schema.model
+        self.model = schema.model
         self._given = image_field
         self._image = image_field_of(image_field, schema)
         self._image_names = [field.name for field in schema.image_fields]
         self._parameters = {one.id: one for one in parameters}
-        self._names = {*self._parameters, *(f"{one.id}Url" for one in parameters if one.kind in _WITH_URL_TWIN)}
+        self._twins = [f"{one.id}Url" for one in parameters if one.kind in _WITH_URL_TWIN]
+        self._names = {*self._parameters, *self._twins}
         self._name_errors: dict[str, str] = {}
         self._required: list[Parameter] = []
 
@@ -107,14 +115,20 @@ class ModelCheck:
         """The name of the field that takes the image."""
         return self._image.name if self._image else self._given or DEFAULT_IMAGE_FIELD
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the parameters that a manifest can have."""
+        hidden = {self.image_field, f"{self.image_field}Url", *_FILLED_BY_US}
+        return tuple(one for one in (*self._parameters, *self._twins) if one not in hidden)
+
     def head(self, manifest: Mapping[str, Any]) -> list[PathProblem]:
         """Return the problems of what all items share. It must be called before `items`."""
         params = _mapping(manifest.get("params"))
         self._required = [one for one in self._parameters.values() if self._is_open(one, params)]
         problems = list(self._param_problems(("params",), params))
         if self._given and self._image is None:
-            message = f"must be {_listed(self._image_names)}" if self._image_names else "must be left out: it has none"
-            lacks = f"the model {self._model} has no field {shown(self._given)} for an image"
+            message = f"must be {listed(self._image_names)}" if self._image_names else "must be left out: it has none"
+            lacks = f"the model {self.model} has no field {shown(self._given)} for an image"
             problems.append(PathProblem(("image_field",), f"image_field {message}: {lacks}"))
         if matrix := _mapping(manifest.get("matrix")):
             problems += self._matrix_problems(matrix)
@@ -154,15 +168,15 @@ class ModelCheck:
     def _item_problems(self, index: int, item: Mapping[str, Any], columns: Collection[str]) -> Iterator[PathProblem]:
         params = _mapping(item.get("params"))
         if item.get("prompt") and _PROMPT not in self._parameters:
-            yield PathProblem((index, "prompt"), f"the model {self._model} takes no prompt", at_key=True)
+            yield PathProblem((index, "prompt"), f"the model {self.model} takes no prompt", at_key=True)
         if item.get("image") and not self._image_names and self._given is None:
-            yield PathProblem((index, "image"), f"the model {self._model} takes no image", at_key=True)
+            yield PathProblem((index, "image"), f"the model {self.model} takes no image", at_key=True)
         yield from self._param_problems((index, "params"), params)
         for one in self._required:
             key = "image" if one.id == self.image_field else one.id
             if not (item.get(key) if key in ("image", _PROMPT) else _has(params, one)):
                 path = (index, key) if key in ("image", _PROMPT) else (index, "params", key)
-                message = f"{key} is missing: the model {self._model} requires it"
+                message = f"{key} is missing: the model {self.model} requires it"
                 yield PathProblem(path, message, at_key=bool(columns) and key not in columns)
 
     def _param_problems(self, at: Path, params: Mapping[str, Any]) -> Iterator[PathProblem]:
@@ -179,8 +193,8 @@ class ModelCheck:
         if name not in self._name_errors and len(self._name_errors) <= MAX_PROBLEMS:
             known = [one for one in self._parameters if one != self.image_field and one not in _FILLED_BY_US]
             known += ["image"] if self._image_names else []
-            hint = _did_you_mean(name, known) or f"its parameters are {_listed(known)}"
-            message = f"the model {self._model} has no parameter {shown(name)}: {hint}"
+            hint = did_you_mean(name, known) or f"its parameters are {listed(known)}"
+            message = f"the model {self.model} has no parameter {shown(name)}: {hint}"
             self._name_errors[name] = "" if param_name_error(name, self.image_field) else message
         return self._name_errors.get(name, "")
 
@@ -209,8 +223,8 @@ def _choice_error(options: Collection[str], value: Any) -> str:
     )
     if wrong is None:
         return ""
-    hint = _did_you_mean(str(wrong), options)
-    return f"must be {_listed(options)}, not {shown(wrong)}{hint and f': {hint}'}"
+    hint = did_you_mean(str(wrong), options)
+    return f"must be {listed(options)}, not {shown(wrong)}{hint and f': {hint}'}"
 
 
 def _number_error(least: Decimal | None, most: Decimal | None, value: Any) -> str:
@@ -242,16 +256,3 @@ def _with_numbers(params: Mapping[str, Any], numbers: Collection[str]) -> Mappin
     found = {name: value for name in numbers if isinstance(value := params.get(name), str)}
     found = {name: text.strip() for name, text in found.items() if _NUMBER_TEXT.fullmatch(text)}
     return {**params, **{name: float(text) if "." in text else int(text) for name, text in found.items()}}
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    lowered = {one.lower(): one for one in known}
-    similar = get_close_matches(name.lower(), lowered, 1, 0.6) if len(name) <= _MAX_COMPARED else []
-    return f"did you mean {lowered[similar[0]]!r}?" if similar else ""
-
-
-def _listed(names: Collection[str]) -> str:
-    """Return names as a choice: `a, b or c`."""
-    shown_names = [*names][:_MAX_SHOWN]
-    more = "" if len(names) <= _MAX_SHOWN else f" and {len(names) - _MAX_SHOWN:,} more"
-    return " or ".join(filter(None, [", ".join(shown_names[:-1]), "".join(shown_names[-1:])])) + more

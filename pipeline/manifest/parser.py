@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from pipeline.domain.model import Item, Manifest
 from pipeline.errors import DailiesError, InvalidManifest, Problem, StorageError
+from pipeline.manifest.columns import ColumnRules
 from pipeline.manifest.item_positions import ItemPositions
 from pipeline.manifest.messages import problems_of
 from pipeline.manifest.model_check import ModelCheck, SchemaOf, model_check
@@ -70,6 +71,7 @@ def parse_with_positions(
     max_bytes: int = MAX_BYTES,
     fill: Fill | None = None,
     schema_of: SchemaOf | None = None,
+    ignore_columns: tuple[str, ...] = (),
 ) -> tuple[Manifest, ItemPositions]:
     """Return the manifest in `text`, expanded, and where its items are written.
 
@@ -78,7 +80,8 @@ def parse_with_positions(
     `file`: its name in messages. `read_rows`: returns the bytes of what `items_from` names; an error that it raises is
     a problem of the manifest, unless the error is retryable. `local_files`: the folder of image files; None: image
     files are problems. `fill`: replaces placeholders in name, output and prompts before they are validated.
-    `schema_of`: returns the schema that the params are checked against; None: they are not.
+    `schema_of`: returns the schema that the params are checked against; None: they are not. `ignore_columns`: columns
+    of rows that are passed over.
 
     Raises InvalidManifest with all problems, StorageError.
     """
@@ -86,14 +89,14 @@ def parse_with_positions(
     if not document.readable:
         raise InvalidManifest(document.problems)
     if not isinstance(document.value, dict):
-        raise InvalidManifest([*document.problems, Problem(file, 1, 1, _NOT_A_MAPPING)])
+        raise InvalidManifest([*document.odd_spaces(), *document.problems, Problem(file, 1, 1, _NOT_A_MAPPING)])
     value = fill_manifest(document.value, fill) if fill else document.value
     check, model_problems = model_check(value, schema_of) if schema_of else (None, [])
     context = context_of({"image_field": check.image_field} if check else value, local_files)
     entry, problems = _validate_head(value, context)
-    rows, rows_problems = _load_rows(entry.items_from, file, read_rows, context)
-    if fill:
-        rows.items = fill_items(rows.items, fill)
+    rows, rows_problems = _load_rows(
+        entry.items_from, file, read_rows, _column_rules(check, context, ignore_columns), fill
+    )
     problems += rows_problems
     count_problems = _check_count(entry, rows, problems)
     listed, from_rows = _ItemGroup(entry.items or [], _locator(document, "items")), _ItemGroup(rows.items, rows.locate)
@@ -101,13 +104,19 @@ def parse_with_positions(
         listed.validate(context, check)
         from_rows.validate(context, check, rows.columns)
         _check_ids([listed, from_rows])
-    in_head = document.locate([*problems, *model_problems, *count_problems])
-    in_manifest = [*document.problems, *in_head, *listed.located_problems()]
-    all_problems = [*in_order(in_manifest), *in_order([*rows.problems, *from_rows.located_problems()])]
+    in_manifest = [*document.locate([*problems, *model_problems, *count_problems]), *listed.located_problems()]
+    all_problems = _in_order(document, in_manifest, [*rows.problems, *from_rows.located_problems()])
     if all_problems:
         raise InvalidManifest(_truncate(all_problems))
     manifest = _manifest(entry, [*listed.valid, *_matrix_items(entry.matrix), *from_rows.valid], file)
     return manifest, _positions(document, entry, rows)
+
+
+def _in_order(document: Document, in_manifest: list[Problem], in_rows: list[Problem]) -> list[Problem]:
+    """Return all problems, also those of the text itself, in the order of the manifest and then of the rows."""
+    in_manifest = [*document.problems, *in_manifest]
+    odd_spaces = document.odd_spaces() if in_manifest else []
+    return [*in_order([*odd_spaces, *in_manifest]), *in_order(in_rows)]
 
 
 def _positions(document: Document, entry: ManifestEntry, rows: Rows) -> ItemPositions:
@@ -213,9 +222,9 @@ def _validate_head(value: dict[str, Any], context: ValidationContext) -> tuple[M
 
 
 def _load_rows(
-    reference: str | None, file: str, read: Callable[[str], bytes], context: ValidationContext
+    reference: str | None, file: str, read: Callable[[str], bytes], rules: ColumnRules, fill: Fill | None
 ) -> tuple[Rows, list[PathProblem]]:
-    """Return the rows that `items_from` names, and why they cannot be read."""
+    """Return the rows that `items_from` names, with their placeholders replaced, and why they cannot be read."""
     if reference is None:
         return Rows(file), []
     name = reference if "://" in reference else f"{file[: file.rfind('/') + 1]}{reference}"
@@ -226,7 +235,16 @@ def _load_rows(
             raise
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return Rows(name), [PathProblem(("items_from",), f"items_from cannot be read: {reason}")]
-    return read_rows(text, file=name, image_field=context.image_field, max_items=MAX_ITEMS), []
+    rows = read_rows(text, file=name, rules=rules, max_items=MAX_ITEMS)
+    if fill:
+        rows.items = fill_items(rows.items, fill)
+    return rows, []
+
+
+def _column_rules(check: ModelCheck | None, context: ValidationContext, ignored: tuple[str, ...]) -> ColumnRules:
+    if check is None:
+        return ColumnRules(context.image_field, ignored=ignored)
+    return ColumnRules(context.image_field, check.model, check.names, ignored)
 
 
 def _check_count(entry: ManifestEntry, rows: Rows, problems: list[PathProblem]) -> list[PathProblem]:

@@ -1,38 +1,43 @@
-"""Rows of a CSV or JSONL file as items of a manifest, with the line of each. Pure.
+"""Rows of a CSV, TSV or JSONL file as items of a manifest, with the line of each. Pure.
 
-Columns are id, image and prompt; any other is a param. An empty cell is the same as none. CSV values are text. A JSONL
-row (an object per line) can also have numbers, and `params` as an item has them.
+What the columns mean is in columns.py. A blank cell is the same as none. CSV values are text. A JSONL row (an object
+per line) can also have numbers, and `params` as an item has them.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.errors import Problem
-from pipeline.manifest.validators import param_name_error
+from pipeline.manifest.columns import MAX_COLUMNS, VALUES, Column, ColumnRules, Use
+from pipeline.manifest.csv_table import DELIMITERS, CsvError, CsvTable
+from pipeline.manifest.encodings import WINDOWS, UnknownEncoding, detect_encoding
+from pipeline.manifest.row_items import RowItems
 from pipeline.manifest.yaml.decoder import BAD_TEXT, MAX_PROBLEMS, shown
 from pipeline.manifest.yaml.document import MAX_BYTES, Document, PathProblem, line_and_column, load
 from pipeline.manifest.yaml.positions import Position
 
-_COLUMNS = ("id", "image", "prompt")
-_MAX_COLUMNS = 200
+_PARAMS = "params"
+_NON_ASCII = re.compile(r"[^\r\n]{0,20}[^\x00-\x7f][^\r\n]{0,20}")
 
 
 @dataclass
 class Rows:
-    """The rows of a file. `lines` has the line of each of `items`, `columns` the position of each name in a header."""
+    """The rows of a file. `lines` has the line of each of `items`."""
 
     file: str
     items: list[dict[str, Any]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     columns: dict[str, Position] = field(default_factory=dict)
+    """The position of the header of each key of items and each parameter."""
+    mapping: list[Column] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What a person should know about the file before its items are submitted."""
 
     def add(self, line: int, item: dict[str, Any]) -> None:
         """Add an item."""
@@ -54,107 +59,97 @@ class Rows:
         return self.lines[int(problem.path[0])], 1
 
 
-def read_rows(text: bytes, *, file: str, image_field: str, max_items: int) -> Rows:
-    """Return the rows of `file`, whose name ends in .csv or .jsonl. Reading stops after `max_items` + 1 rows."""
+def read_rows(text: bytes, *, file: str, rules: ColumnRules, max_items: int) -> Rows:
+    """Return the rows of `file`; its name ends in .csv, .tsv or .jsonl. Reading stops after `max_items` + 1 rows."""
     rows = Rows(file)
     if len(text) > MAX_BYTES:
         rows.add_problem(1, f"the file has {len(text):,} bytes: the maximum is {MAX_BYTES:,}")
         return rows
     try:
-        has_bad_text = BAD_TEXT.search(text.decode("utf-8")) is not None
-    except UnicodeDecodeError as error:
-        line, column = line_and_column(text, error.start)
-        rows.add_problem(line, f"byte {error.start:,} is not UTF-8: save the file as UTF-8", column)
+        encoding = detect_encoding(text)
+    except UnknownEncoding as error:
+        line, column = line_and_column(text, error.offset)
+        rows.add_problem(line, str(error), column)
         return rows
-    # Decoded a second time, line by line: a StringIO takes four times the bytes.
-    lines = io.TextIOWrapper(io.BytesIO(text), "utf-8-sig", newline="")
-    is_csv = file.lower().endswith(".csv")
-    for line, item in _csv(rows, lines, image_field, has_bad_text) if is_csv else _jsonl(rows, lines):
+    characters = text.decode(encoding)
+    has_bad_text = BAD_TEXT.search(characters) is not None
+    if encoding == WINDOWS and (example := _NON_ASCII.search(characters)):
+        rows.notes.append(f"{file} is not UTF-8, it was read as Windows-1252. Check its letters: {example[0]!r}")
+    del characters
+    is_jsonl = file.lower().endswith(".jsonl")
+    items = _jsonl(rows, text, encoding, rules) if is_jsonl else _csv(rows, text, encoding, rules, has_bad_text)
+    for line, item in items:
         rows.add(line, item)
         if len(rows.items) > max_items or len(rows.problems) >= MAX_PROBLEMS:
             break
-    _place_columns(rows, text)
+    if rules.parameters is None and (params := [one.param for one in rows.mapping if one.use is Use.PARAM]):
+        rows.notes.append(f"{file}: sent to the model as parameters, without a check: {', '.join(params)}")
     return rows
 
 
 def _csv(
-    rows: Rows, lines: Iterable[str], image_field: str, has_bad_text: bool
+    rows: Rows, data: bytes, encoding: str, rules: ColumnRules, has_bad_text: bool
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield items with their lines; add problems to `rows`."""
-    reader = csv.reader(lines, strict=True)
-    header: list[str] | None = None
-    next_line = 1
+    is_tsv = rows.file.lower().endswith(".tsv")
+    table = CsvTable(data, encoding, rules.count_known, DELIMITERS[::-1] if is_tsv else DELIMITERS)
+    to_item = RowItems(rows.add_problem).item
+    columns: list[Column] = []
     try:
-        for cells in reader:
-            line, next_line = next_line, reader.line_num + 1
-            if not any(cells):
-                continue
+        for line, cells in table.records():
             if has_bad_text and any(map(BAD_TEXT.search, cells)):
                 rows.add_problem(line, "control characters are not allowed")
-            if header is None:
-                header = [cell.strip() for cell in cells]
-                if not _check_header(rows, line, header, image_field):
+            if not columns:
+                if len(cells) > MAX_COLUMNS:
+                    rows.add_problem(line, f"there are {len(cells):,} columns: the maximum is {MAX_COLUMNS}")
                     return
-                rows.columns = dict.fromkeys(header, (line, 1))
-            elif len(cells) != len(header):
-                message = (
-                    f"the row has {len(cells)} cells, the header has {len(header)}: put cells with a comma in quotes"
-                )
+                columns = rules.columns(cells, table.positions(line, cells))
+                if not _check_header(rows, line, columns, rules):
+                    return
+            elif message := _length_error(columns, cells, table.delimiter):
                 rows.add_problem(line, message)
-            else:
-                yield line, _item(zip(header, cells, strict=True))
-    except csv.Error as error:
-        rows.add_problem(next_line, f"not CSV: {error}")
-    if header is None:
+            elif item := to_item(line, columns, cells):
+                yield line, item
+    except CsvError as error:
+        rows.add_problem(error.line, str(error))
+    if not columns:
         rows.add_problem(1, "the file is empty: the first line names the columns, such as id,image,prompt")
 
 
-def _check_header(rows: Rows, line: int, header: list[str], image_field: str) -> bool:
-    """Add the problems of a header to `rows`. Return whether it has none."""
-    before = len(rows.problems)
-    if len(header) > _MAX_COLUMNS:
-        rows.add_problem(line, f"there are {len(header)} columns: the maximum is {_MAX_COLUMNS}")
-        return False
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        rows.add_problem(line, "columns must be separated by commas: id,image,prompt")
-        return False
-    for number, name in enumerate(header):
-        if name in header[:number]:
-            rows.add_problem(line, f"the column {shown(name)} is a duplicate: keep one")
-        elif name == "params":
-            rows.add_problem(line, "'params' cannot be a column: give each param a column with its name")
-        elif name not in _COLUMNS and (error := param_name_error(name, image_field)):
-            rows.add_problem(line, f"the column {shown(name)} {error}")
-        elif name not in _COLUMNS and name.lower() in _COLUMNS:
-            rows.add_problem(line, f"the column {shown(name)} must be written {name.lower()}")
-    if not {"image", "prompt"} & set(header) and len(rows.problems) == before:
-        message = "there is no column image or prompt: the first line names the columns, such as id,image,prompt"
+def _check_header(rows: Rows, line: int, columns: list[Column], rules: ColumnRules) -> bool:
+    """Add the columns and their problems to `rows`. Return whether rows can be read."""
+    rows.mapping = columns
+    rows.columns = {column.key: column.at for column in columns if column.at and column.use in VALUES}
+    for message in rules.unknown_ignored(column.header for column in columns):
         rows.add_problem(line, message)
-    return len(rows.problems) == before
+    if not {Use.IMAGE, Use.PROMPT} & {column.use for column in columns}:
+        wrong = [column for column in columns if column.use is Use.WRONG]
+        for column in wrong:
+            rows.add_problem(line, column.error, column.at[1] if column.at else 1)
+        rows.add_problem(line, "there is no column image or prompt: the first line names them, such as id,image,prompt")
+        return False
+    return True
 
 
-def _place_columns(rows: Rows, text: bytes) -> None:
-    """Find the names of the columns in the header's line."""
-    for name, (line, _) in rows.columns.items():
-        header = next(islice(io.BytesIO(text), line - 1, None)).decode("utf-8-sig", "replace")
-        if found := re.search(rf'(?:^|,)[\s"]*({re.escape(name)})', header):
-            rows.columns[name] = (line, found.start(1) + 1)
+def _length_error(columns: list[Column], cells: list[str], delimiter: str) -> str:
+    """Return why a row has too many or too few cells, '' if it has not.
+
+    Spreadsheets leave out empty cells at the end of a row. An image or a prompt that is missing may be cut off.
+    """
+    if len(cells) == len(columns):
+        return ""
+    missing, more = columns[len(cells) :], cells[len(columns) :]
+    if not any(map(str.strip, more)) and not any(column.use in (Use.IMAGE, Use.PROMPT) for column in missing):
+        return ""
+    name = {",": "a comma", ";": "a semicolon", "\t": "a tab"}.get(delimiter, repr(delimiter))
+    return f"the row has {len(cells)} cells, the header has {len(columns)}: put cells with {name} in quotes"
 
 
-def _item(cells: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    item: dict[str, Any] = {}
-    params: dict[str, Any] = {}
-    for name, cell in cells:
-        if cell != "":
-            (item if name in _COLUMNS else params)[name] = cell
-    if params:
-        item["params"] = params
-    return item
-
-
-def _jsonl(rows: Rows, lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _jsonl(rows: Rows, data: bytes, encoding: str, rules: ColumnRules) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield items with their lines; add problems to `rows`."""
-    for line, text in enumerate(lines, 1):
+    to_item = RowItems(rows.add_problem).item
+    layouts: dict[tuple[str, ...], list[Column]] = {}
+    for line, text in enumerate(io.TextIOWrapper(io.BytesIO(data), encoding, newline=""), 1):
         if not text.strip():
             continue
         document = load(text.encode(), file=rows.file)
@@ -164,21 +159,42 @@ def _jsonl(rows: Rows, lines: Iterable[str]) -> Iterator[tuple[int, dict[str, An
             continue
         if not isinstance(document.value, dict):
             rows.add_problem(line, 'a line must be an object such as {"image": "…", "prompt": "…"}')
-        elif item := _json_item(rows, line, document):
+            continue
+        keys = tuple(key for key in document.value if key != _PARAMS)
+        if keys not in layouts:
+            layouts[keys] = _layout(rows, line, document, rules.columns(keys))
+        item = to_item(line, layouts[keys], [document.value[key] for key in keys])
+        if _add_params(rows, line, item, document) and (item or not keys):
             yield line, item
+        if len(rows.mapping) > MAX_COLUMNS:
+            rows.add_problem(line, f"up to here there are more than {MAX_COLUMNS} different keys")
+            return
+    for message in rules.unknown_ignored(column.header for column in rows.mapping):
+        rows.add_problem(1, message)
 
 
-def _json_item(rows: Rows, line: int, document: Document) -> dict[str, Any] | None:
-    """Return an object as an item: keys that are not columns are params."""
-    row: dict[str, Any] = document.value
-    params = row.get("params") or {}
+def _layout(rows: Rows, line: int, document: Document, columns: list[Column]) -> list[Column]:
+    """Return what the keys of an object mean, the wrong ones with their positions."""
+    known = {column.header for column in rows.mapping}
+    rows.mapping += [column for column in columns if column.header not in known]
+    return [
+        replace(column, at=(line, document.position((column.header,), key=True)[1]))
+        if column.use is Use.WRONG
+        else column
+        for column in columns
+    ]
+
+
+def _add_params(rows: Rows, line: int, item: dict[str, Any], document: Document) -> bool:
+    """Add the `params` of an object to its item. Return whether they can be params at all."""
+    params = document.value.get(_PARAMS) or {}
     if not isinstance(params, dict):
-        rows.add_problem(line, "params must be an object", document.position(("params",))[1])
-        return None
-    item = {name: value for name, value in row.items() if name in _COLUMNS}
-    more = {name: value for name, value in row.items() if name not in _COLUMNS and name != "params"}
+        rows.add_problem(line, "params must be an object", document.position((_PARAMS,))[1])
+        return False
+    more = item.get(_PARAMS, {})
     for name in more.keys() & params.keys():
         column = document.position((name,), key=True)[1]
         rows.add_problem(line, f"the param {shown(name)} is a duplicate: keep one", column)
-    item["params"] = {**params, **more}
-    return item
+    if params:
+        item[_PARAMS] = {**params, **more}
+    return True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import structlog
+
 from pipeline.domain.model import Manifest
 from pipeline.domain.s3_names import is_below
 from pipeline.errors import DailiesError, InvalidManifest, Problem
@@ -14,6 +16,8 @@ from pipeline.manifest.yaml.decoder import shown
 from pipeline.manifest.yaml.document import line_and_column
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
+
+log = structlog.get_logger()
 
 
 class UntrustedManifests:
@@ -35,7 +39,7 @@ class UntrustedManifests:
 
         If `file` is an `s3://` address, rows can be beside it. Raises InvalidManifest with all problems.
         """
-        manifest = manifests.parse(
+        manifest, positions = manifests.parse_with_positions(
             text,
             file=file,
             read_rows=lambda name: self._read_rows(_absolute(file, name)),
@@ -43,6 +47,8 @@ class UntrustedManifests:
             fill=fill,
             schema_of=self._schema_of,
         )
+        for note in positions.rows.notes:
+            log.warning("rows_noted", file=file, note=note)
         problems = [_problem(text, file, uri, self._refusal(uri)) for uri in self._forbidden(manifest)]
         if problems:
             raise InvalidManifest(problems)
@@ -81,4 +87,4 @@ def _absolute(file: str, reference: str) -> str:
 
 def _problem(text: bytes, file: str, uri: str, message: str) -> Problem:
     """Return a problem where `uri` first is in the text; at its beginning if the address is made of several parts."""
-    return Problem(file, *line_and_column(text, max(text.find(uri.encode()), 0)), message)
+    return Problem(file, *line_and_column(text, max(text.lower().find(uri.lower().encode()), 0)), message)

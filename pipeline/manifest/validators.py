@@ -19,13 +19,13 @@ from pipeline.domain.durations import parse_duration
 from pipeline.domain.ids import ID_RULE, is_item_id
 from pipeline.domain.image_types import IMAGE_SUFFIXES, NOT_AN_IMAGE, sniff_file
 from pipeline.domain.money import MAX_USD
-from pipeline.domain.s3_names import is_folder_uri, is_object_uri
+from pipeline.domain.s3_names import is_folder_uri, is_object_uri, lower_scheme
 from pipeline.domain.web_address import InvalidAddress, parse
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 
 DEFAULT_MODEL = "minimax/image-to-video-hailuo-01-subject"
 DEFAULT_IMAGE_FIELD = "inputImageFirst"
-ROWS_SUFFIXES = (".csv", ".jsonl")
+ROWS_SUFFIXES = (".csv", ".tsv", ".jsonl")
 
 MAX_ITEMS = 200_000
 MAX_PROMPT = 20_000
@@ -126,7 +126,7 @@ def validate_model(text: str) -> str:
 
 def validate_output(text: str) -> str:
     """Accept `s3://bucket/prefix/`; add the last slash."""
-    uri = text if text.endswith("/") else f"{text}/"
+    uri = lower_scheme(text if text.endswith("/") else f"{text}/")
     if not is_folder_uri(uri) or len(uri) > MAX_OUTPUT:
         raise ValueError(f"must be s3://bucket/prefix/, not {shown(text)}")
     return uri
@@ -164,6 +164,7 @@ def validate_deadline(text: str) -> str:
 
 def validate_notify(text: str) -> str:
     """Accept the https:// address of a webhook; http:// for this machine only."""
+    text = lower_scheme(text)
     if error := _url_error(text):
         raise ValueError(error)
     try:
@@ -185,8 +186,9 @@ def _is_loopback(host: str) -> bool:
 def validate_items_from(text: str, info: ValidationInfo) -> str:
     """Accept a file or an S3 object of rows."""
     context = _context(info)
+    text = lower_scheme(text)
     if not text.lower().endswith(ROWS_SUFFIXES):
-        raise ValueError(f"must be a file or s3:// object that ends in .csv or .jsonl, not {shown(text)}")
+        raise ValueError(f"must be a file or s3:// object that ends in .csv, .tsv or .jsonl, not {shown(text)}")
     if text.startswith("s3://"):
         if not is_object_uri(text):
             raise ValueError(f"must be s3://bucket/key, not {shown(text)}")
@@ -210,6 +212,7 @@ def validate_item_id(text: str) -> str:
 def validate_image(text: str, info: ValidationInfo) -> str:
     """Accept the address of an image, or a file beside the manifest."""
     context = _context(info)
+    text = lower_scheme(text)
     error = _image_error(text, context)
     if error:
         context.invalid_images += 1
@@ -246,7 +249,9 @@ def _url_error(text: str) -> str:
 def _path_error(name: str) -> str:
     path = Path(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
-        return f"must be a file in the manifest's folder or below it, not {shown(name)}"
+        with_slashes = name.replace("\\", "/")
+        advice = f", written with '/': {shown(with_slashes)}" if "\\" in name else ""
+        return f"must be a file in the manifest's folder or below it{advice}, not {shown(name)}"
     return "" if len(name) <= 1024 and name.isprintable() else "is not the name of a file"
 
 

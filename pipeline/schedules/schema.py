@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from pipeline.domain.durations import parse_duration
-from pipeline.domain.s3_names import is_object_uri
+from pipeline.domain.s3_names import is_object_uri, lower_scheme
 from pipeline.errors import InvalidSchedules
 from pipeline.manifest.entry_list import EntryList, read_entries
 from pipeline.manifest.schema import MODEL_CONFIG, Name
@@ -35,6 +35,7 @@ def _validate_timezone(text: str) -> str:
 
 
 def _validate_manifest(text: str) -> str:
+    text = lower_scheme(text)
     if "://" in text and (not is_object_uri(text) or text.endswith("/")):
         raise ValueError(f"must be s3://bucket/key or a file relative to this one, not {shown(text)}")
     return text

@@ -110,6 +110,19 @@ def test_rows_start_a_batch_with_the_defaults_beside_them(inbox: Inbox) -> None:
     assert inbox.service.ledger.batches.config(inbox.batches()[0]).params == {"seed": 7}
 
 
+def test_rows_are_dropped_as_a_spreadsheet_exports_them(inbox: Inbox) -> None:
+    inbox.put("_defaults.yaml", b"version: 1\nname: rows\n")
+    rows = "ID;Image URL;Prompt ;;\r\none;HTTPS://example.com/1.jpg;l\u00e4chelt;;\r\n;;;;\r\n"
+    assert inbox.handle(inbox.put("rows.csv", rows.encode("cp1252"))) is EventOutcome.STARTED
+    assert inbox.handle(inbox.put("rows.tsv", rows.replace(";", "\t").encode("utf-16"))) is EventOutcome.STARTED
+    for batch_id in inbox.batches():
+        (row,) = inbox.service.ledger.items.stream(batch_id)
+        assert (row.id, row.image, row.prompt) == ("one", "https://example.com/1.jpg", "l\u00e4chelt")
+    assert inbox.handle(inbox.put("typo.csv", b"image,promt\nhttps://e.com/1.jpg,x\n")) is EventOutcome.REJECTED
+    (error,) = inbox.status("typo.csv")["errors"]
+    assert "did you mean 'prompt'?" in error["message"]
+
+
 def test_defaults_can_be_json(inbox: Inbox) -> None:
     inbox.put("_defaults.yaml", b'{"version": 1, "name": "rows"}')
     assert inbox.handle(inbox.put("rows.csv", b"id,prompt\none,smiles\n")) is EventOutcome.STARTED

@@ -227,3 +227,30 @@ def test_dropped_manifests_and_images_that_do_not_fit_the_model_are_rejected(des
     describe(PROMPT)
     assert own.handle(own.put("face.jpg", b"jpg"), own.images()) == "rejected"
     assert own.batches() == []
+
+
+@pytest.mark.usefixtures("no_redis")
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_a_private_column_of_a_spreadsheet_is_refused_unless_it_is_ignored(
+    describe: Describe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    describe(PROMPT, IMAGE, SECONDS)
+    monkeypatch.setenv("PIPELINE_OUTPUT", "s3://bucket/out/")
+    rows = tmp_path / "rows.csv"
+    rows.write_bytes(
+        "ID;Image URL;Prompt ;Seconds;Notes;;\r\n1;https://e.com/1.jpg;lächelt;5;privat;;\r\n".encode(encoding)
+    )
+    result = dailies("submit", str(rows), "--model", MODEL, "--dry-run")
+    assert result.exit_code == 2
+    assert "rows.csv:1:30: the model acme/animate has no parameter 'Notes'" in result.stderr
+    assert "--ignore-columns Notes" in result.stderr
+    result = dailies("submit", str(rows), "--model", MODEL, "--dry-run", "--ignore-columns", "notes")
+    assert result.exit_code == 0, result.output
+    shown = dict(line.split("\t") for line in result.stdout.split("\n\n")[0].splitlines() if line.count("\t") == 1)
+    assert (shown["ID"], shown["Image URL"], shown["Prompt"]) == ("id", "image", "prompt")
+    assert (shown["Seconds"], shown["Notes"]) == ("parameter seconds", "ignored")
+    printed = json.loads(
+        dailies("submit", str(rows), "--model", MODEL, "--dry-run", "--json", "--ignore-columns", "notes").stdout
+    )
+    assert {"column": "Seconds", "means": "parameter seconds"} in printed["columns"]
+    assert len(printed["notes"]) == (encoding == "cp1252")

@@ -186,7 +186,7 @@ def test_a_problem_that_follows_from_another_is_not_reported() -> None:
         ("zz: 1", "m.yaml:3:1: unknown key 'zz': the known keys are version, name, model"),
         ("matrix: {images: [], prompts: [x]}", "m.yaml:3:18: matrix.images must not be empty"),
         ("matrix: {images: [''], prompts: [x]}", "m.yaml:3:19: this must not be empty"),
-        ("items_from: rows.txt", "m.yaml:3:13: items_from must be a file or s3:// object that ends in .csv or .jsonl"),
+        ("items_from: rows.txt", "m.yaml:3:13: items_from must be a file or s3:// object that ends in .csv, .tsv or"),
         ("items_from: /rows.csv", "m.yaml:3:13: items_from must be a file in the manifest's folder or below it"),
         ("items_from: ../rows.csv", "m.yaml:3:13: items_from must be a file in the manifest's folder or below it"),
         ("items_from: https://e.com/rows.csv", "m.yaml:3:13: items_from must be a file beside the manifest"),
@@ -344,3 +344,54 @@ def test_a_problem_that_is_found_after_parsing_has_the_position_of_its_item() ->
         "m.yaml:13:76: wrong prompt",
         "rows.csv:3:1: wrong image",
     ]
+
+
+MANIFESTS = Path(__file__).parents[1] / "data" / "manifests"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("nbsp.yaml", "m.yaml:4:4: a no-break space (U+00A0) is here"),
+        ("nbsp-colon.yaml", "m.yaml:5:12: a no-break space (U+00A0) is here"),
+        (
+            "windows-path.yaml",
+            "m.yaml:4:13: image must be a file in the manifest's folder or below it, written with '/': ",
+        ),
+    ],
+)
+def test_what_other_programs_write_is_named_with_its_place(name: str, expected: str, tmp_path: Path) -> None:
+    assert only_problem((MANIFESTS / name).read_text(), folder=tmp_path).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("version:\u00a01\nname: m\nitems: [{prompt: x}]\n", "m.yaml:1:9: a no-break space (U+00A0) is here"),
+        (f"{HEAD}items:\n\u3000- prompt: x\n", "m.yaml:4:1: a ideographic space (U+3000) is here"),
+        (f"{HEAD}items:\n  - {{\u202fprompt: x}}\n", "m.yaml:4:6: a narrow no-break space (U+202F) is here"),
+        (f"{HEAD}items:\n  - {{prompt: x, image:\u200bhttps://e.com/1.jpg}}\n", "m.yaml:4:23: a zero width space"),
+    ],
+)
+def test_a_character_that_looks_like_a_space_is_named_with_its_place(text: str, expected: str) -> None:
+    assert any(problem.startswith(expected) for problem in all_problems(text))
+
+
+def test_a_no_break_space_within_a_text_is_part_of_the_text() -> None:
+    text = f"{HEAD}items:\n- prompt: 'Elle dit\u00a0: oui,\u00a0non'\n- prompt: |\n    one -\u00a0two\n"
+    assert [item.prompt for item in parse_manifest(text).items] == ["Elle dit\u00a0: oui,\u00a0non", "one -\u00a0two\n"]
+    assert only_problem(f"{text}colour: red\n").startswith("m.yaml:7:1: unknown key 'colour': the known keys are")
+
+
+def test_schemes_are_compared_without_case() -> None:
+    text = (MANIFESTS / "upper-scheme.yaml").read_text() + "output: S3://Bucket/x/\nnotify: Https://e.com/hook\n"
+    manifest = parse_manifest(text)
+    assert manifest.items[0].image == "https://example.com/1.jpg"
+    assert (manifest.output, manifest.notify) == ("s3://Bucket/x/", "https://e.com/hook")
+    assert an_item("{image: S3://bucket/A.jpg}").image == "s3://bucket/A.jpg"
+    rows = {"s3://bucket/r.csv": b"image\nHTTP://E.com/1.jpg\n"}
+    assert parse_manifest(f"{HEAD}items_from: S3://bucket/r.csv\n", rows).items[0].image == "http://E.com/1.jpg"
+
+
+def test_a_backslash_in_double_quotes_has_advice() -> None:
+    assert "Write paths with /" in only_problem(f'{HEAD}items: [{{image: "faces\\1.jpg"}}]\n')

@@ -102,24 +102,27 @@ def test_a_range_may_have_one_end(bound: dict[str, int], value: int, message: st
     assert problems(f"{START}items: [{{prompt: a, params: {{seconds: {value}}}}}]\n", schema)[0].endswith(message)
 
 
+IGNORE_PROMT = "Delete the column, or pass it over: `dailies submit … --ignore-columns promt`"
+
+
 def test_rows_have_their_own_positions_and_a_column_is_reported_once() -> None:
     rows = b"id,image,promt,seconds\na,https://e.com/1.jpg,x,5\nb,https://e.com/2.jpg,y,90\n"
     assert problems(f"{START}items_from: rows.csv\n", WHOLE, {"rows.csv": rows}) == [
         "rows.csv:1:1: prompt is missing: the model acme/animate requires it",
-        "rows.csv:1:10: the model acme/animate has no parameter 'promt': did you mean 'prompt'?",
+        "rows.csv:1:10: the model acme/animate has no parameter 'promt': did you mean 'prompt'? " + IGNORE_PROMT,
         "rows.csv:3:1: seconds must be between 5 and 10, not '90'",
     ]
     lines = (
         b'{"image": "https://e.com/1.jpg", "prompt": "a"}\n{"image": "https://e.com/1.jpg", "prompt": "a", "x": 1}\n'
     )
     (only,) = problems(f"{START}items_from: rows.jsonl\n", WHOLE, {"rows.jsonl": lines})
-    assert only.startswith("rows.jsonl:2:1: the model acme/animate has no parameter 'x'")
+    assert only.startswith("rows.jsonl:2:49: the model acme/animate has no parameter 'x'")
 
 
 def test_a_mistyped_header_is_an_error_that_names_the_right_one() -> None:
     rows = {"typo.csv": b"id,image,promt\na,https://example.com/1.jpg,She smiles\n"}
     assert problems(f"{START}items_from: typo.csv\n", WHOLE, rows)[1] == (
-        "typo.csv:1:10: the model acme/animate has no parameter 'promt': did you mean 'prompt'?"
+        "typo.csv:1:10: the model acme/animate has no parameter 'promt': did you mean 'prompt'? " + IGNORE_PROMT
     )
 
 

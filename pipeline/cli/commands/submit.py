@@ -1,4 +1,4 @@
-"""`submit`: create a batch from a manifest."""
+"""`submit`: create a batch from a manifest, a file of rows, or images."""
 
 from __future__ import annotations
 
@@ -7,50 +7,62 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import check_images_option, json_option, settings, state_option
+from pipeline.cli.options import check_images_option, json_option, settings, source_options, state_option
 from pipeline.domain.results import results_uri
 
 if TYPE_CHECKING:
     from pipeline.batches.service import Service
     from pipeline.manifest.loader import LoadedManifest
+    from pipeline.manifest.sources import SourceOptions
 
 
 @click.command("submit")
-@click.argument("file")
+@source_options
 @click.option(
     "--batch-id", metavar="ID", help="Id of the batch; the same id again is the same batch. Default: a new id."
 )
 @click.option("--wait", is_flag=True, help="Show progress until the batch ends; exit code 1 unless all items succeed.")
-@click.option("--dry-run", is_flag=True, help="Check the images, show items and estimated cost; create nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check the images, show columns, items and estimated cost; create nothing."
+)
 @check_images_option
 @json_option
 @state_option
 def command(
-    file: str, batch_id: str | None, wait: bool, dry_run: bool, check_images: bool, as_json: bool, state: Path
+    paths: tuple[str, ...],
+    options: SourceOptions,
+    batch_id: str | None,
+    wait: bool,
+    dry_run: bool,
+    check_images: bool,
+    as_json: bool,
+    state: Path,
 ) -> None:
-    """Create a batch from a manifest. The last line of stdout is the batch's id.
+    """Create a batch. The last line of stdout is the batch's id.
 
-    FILE is a path, - for stdin, or an s3:// URI. Exit codes: 0, 2 invalid, 3 Redis or S3 is unavailable.
+    PATH is a manifest (a path, - for stdin, or an s3:// URI), a .csv, .tsv or .jsonl file of rows, or images and
+    folders of images. Exit codes: 0, 2 invalid, 3 Redis or S3 is unavailable.
     """
     from pipeline.batches.model_catalog import ModelCatalog
     from pipeline.batches.pricing import BatchEstimate
     from pipeline.batches.service import Service
     from pipeline.cli.estimate import show
-    from pipeline.cli.terminal import print_note
-    from pipeline.manifest.loader import load_manifest
+    from pipeline.cli.terminal import print_note, print_notes
+    from pipeline.manifest.sources import load_source
 
     config = settings(state)
     app = Service.connect(config)
     # A dry run needs no Redis.
     models = ModelCatalog.of(config) if dry_run else app.models
-    loaded = load_manifest(file, lambda: app.storage, schema_of=models.for_checks(print_note))
+    loaded = load_source(paths, options, lambda: app.storage, models.for_checks(print_note))
+    print_notes(loaded.notes)
     if dry_run or check_images:
         from pipeline.cli.image_check import check_manifest_images
 
         check_manifest_images(loaded, config)
     estimate = BatchEstimate.of(loaded.manifest, models)
     if dry_run:
-        show(loaded.manifest, estimate, config.output, as_json=as_json)
+        show(loaded, estimate, config.output, as_json=as_json)
         app.submission.check_cost(estimate)
         return
     app.ledger.check_schema()

@@ -287,6 +287,8 @@ def _message(error: yaml.MarkedYAMLError) -> str:
         return _TOO_DEEP
     if problem == "found character that cannot start any token":
         return "not YAML: text cannot begin with this character. Indent with spaces, not tabs; put '@' in quotes"
+    if problem == "found unknown escape character":
+        return "not YAML: a \\ in \"…\" begins an escape. Write paths with /, or put the text in '…'"
     if problem.startswith("mapping values are not allowed"):
         return "not YAML: there is a second ': ' in this value. Put text that contains ': ' in quotes"
     return f"not YAML: {problem}" + (f", {error.context}" if error.context else "")

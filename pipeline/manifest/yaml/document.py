@@ -18,6 +18,7 @@ from typing import Any
 
 from pipeline.errors import Problem
 from pipeline.manifest.yaml.decoder import BAD_TEXT, MAX_DEPTH, MAX_ENTRIES, MAX_KEYS, PAD, Decoder
+from pipeline.manifest.yaml.odd_spaces import odd_spaces
 from pipeline.manifest.yaml.positions import Path, Position, PositionTree, find_positions
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -64,6 +65,10 @@ class Document:
     def position(self, path: Path, *, key: bool = False) -> Position:
         """Return the position of one value, or of its key."""
         return self._tree([path]).position(path, key=key)
+
+    def odd_spaces(self) -> list[Problem]:
+        """Return the characters that look like spaces and are not: they may be the reason for other problems."""
+        return odd_spaces(self.file, self.text.decode("utf-8", "replace").removeprefix("\ufeff"))
 
     def _tree(self, paths: Iterable[Path]) -> PositionTree:
         tree = PositionTree()
@@ -112,6 +117,8 @@ def load(
             return document
     decoder = Decoder(file, document.text, text_keys, free_keys)
     document.value, document.problems, document.readable = decoder.decode(), decoder.problems, decoder.readable
+    if not document.readable:
+        document.problems = document.odd_spaces() or document.problems
     return document
 
 

@@ -24,7 +24,7 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
         "image_field": f"The model's field for an image; default: {DEFAULT_IMAGE_FIELD}.",
         "params": "Further model parameters, for every item.",
         "notify": "An https:// URL that receives a notification when the batch ends.",
-        "items_from": "`s3://…/rows.csv` or `.jsonl`; columns id, image, prompt; any other column is a parameter.",
+        "items_from": "`s3://…/rows.csv`, `.tsv` or `.jsonl`; columns id, image, prompt, others are parameters.",
     },
     "ItemEntry": {
         "": "One image and prompt.",
