@@ -205,7 +205,9 @@ class Soak:
             recorded = {item["id"]: item for item in json.loads(text)["items"]} if text else {}
             for item in self.ledger.items.stream(batch):
                 result.states[item.status] += 1
-                result.unknown += item.status == "unknown" and item.prompt in created
+                if item.status == "unknown" and item.prompt in created:
+                    result.unknown += 1
+                    print("unknown:", item)
                 if row.status not in BATCH_TERMINAL:
                     result.stuck += 1
                 elif self._is_lost(item.status, recorded.get(item.id), billed[f"{batch} {item.id}"]):
