@@ -85,11 +85,7 @@ def parse_with_positions(
 
     Raises InvalidManifest with all problems, StorageError.
     """
-    document = load(text, file=file, max_bytes=max_bytes, text_keys=TEXT_KEYS, free_keys=FREE_KEYS)
-    if not document.readable:
-        raise InvalidManifest(document.problems)
-    if not isinstance(document.value, dict):
-        raise InvalidManifest([*document.odd_spaces(), *document.problems, Problem(file, 1, 1, _NOT_A_MAPPING)])
+    document = _load_mapping(text, file, max_bytes)
     value = fill_manifest(document.value, fill) if fill else document.value
     check, model_problems = model_check(value, schema_of) if schema_of else (None, [])
     context = context_of({"image_field": check.image_field} if check else value, local_files)
@@ -117,6 +113,15 @@ def _in_order(document: Document, in_manifest: list[Problem], in_rows: list[Prob
     in_manifest = [*document.problems, *in_manifest]
     odd_spaces = document.odd_spaces() if in_manifest else []
     return [*in_order([*odd_spaces, *in_manifest]), *in_order(in_rows)]
+
+
+def _load_mapping(text: bytes, file: str, max_bytes: int) -> Document:
+    document = load(text, file=file, max_bytes=max_bytes, text_keys=TEXT_KEYS, free_keys=FREE_KEYS)
+    if not document.readable:
+        raise InvalidManifest(document.problems)
+    if not isinstance(document.value, dict):
+        raise InvalidManifest([*document.odd_spaces(), *document.problems, Problem(file, 1, 1, _NOT_A_MAPPING)])
+    return document
 
 
 def _positions(document: Document, entry: ManifestEntry, rows: Rows) -> ItemPositions:
