@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,20 @@ SETTINGS = ("REDIS_URL", "WIRO_", "PIPELINE_", "AWS_")
 USER_S3 = ("AWS_PROFILE", "AWS_SESSION_TOKEN")
 """Credentials of the user that must not be sent to the embedded S3 server."""
 _S3_PLACE = ("PIPELINE_OUTPUT", "AWS_ENDPOINT_URL_S3")
+
+
+def find_state(start: Path, name: Path) -> Path | None:
+    """Return the folder `name` in `start` or in the nearest parent folder in which this user's `up` left its settings.
+
+    Another user's file is passed over: it could name servers of that user.
+    """
+    for parent in (start, *start.absolute().parents):
+        try:
+            if (parent / name / FILE).stat().st_uid == os.getuid():
+                return parent / name
+        except OSError:
+            continue
+    return None
 
 
 def environment(state: Path) -> dict[str, str]:

@@ -41,14 +41,14 @@ def test_control_and_direction_characters_are_escaped(text: str, shown: str) -> 
 @pytest.mark.parametrize("on_terminal", [True, False])
 def test_markup_in_a_prompt_is_not_interpreted(on_terminal: bool) -> None:
     console = a_console(on_terminal=on_terminal)
-    terminal.print_table(console, ("prompt",), [("[red]a[/red] \\[b] :smile: \x1b]0;title\x07",)])
+    terminal.print_table(console, ("prompt",), [("[red]a[/red] \\[b] :smile: \x1b]0;title\x07",)], whole=())
     assert "[red]a[/red] \\[b] :smile: \\x1b]0;title\\x07" in written(console)
 
 
 def test_a_table_outside_a_terminal_is_one_line_per_row_with_tabs() -> None:
     console = a_console(on_terminal=False)
     terminal.print_table(
-        console, ("id", "prompt"), [("a", "long " * 100), ("b", "x\ty"), ("c", terminal.state("failed"))]
+        console, ("id", "prompt"), [("a", "long " * 100), ("b", "x\ty"), ("c", terminal.state("failed"))], whole=("id",)
     )
     assert written(console).splitlines() == ["id\tprompt", "a\t" + "long " * 100, "b\tx\\ty", "c\tfailed"]
 
