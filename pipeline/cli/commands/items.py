@@ -24,6 +24,8 @@ _OUTPUTS = "outputs or error"
     "--status",
     "selected",
     metavar="STATES",
+    # Before BATCH, which is looked up in the service: a typo is reported without it.
+    is_eager=True,
     callback=states(tuple(ItemState)),
     help="Only items in these states, comma-separated: failed,unknown",
 )

@@ -62,6 +62,7 @@ def command(
     # A dry run needs no Redis.
     models = ModelCatalog.of(config) if dry_run else app.models
     loaded = load_source(paths, options, lambda: app.storage, models.for_checks(print_note))
+    loaded.check_notify(config.notify_hosts)
     print_notes(loaded.notes)
     if dry_run or check_images:
         from pipeline.cli.image_check import check_manifest_images
