@@ -10,9 +10,9 @@ _PROGRAM = "dailies"
 
 
 @click.command("completion")
-@click.argument("shell", type=Choice(("bash", "zsh", "fish")))
+@click.argument("shell", metavar="SHELL", type=Choice(("bash", "zsh", "fish")))
 def command(shell: str) -> None:
-    """Print the script with which a shell completes commands, options and files after Tab.
+    """Print the script with which SHELL (bash, zsh or fish) completes commands, options and files after Tab.
 
     \b
     bash  echo 'eval "$(dailies completion bash)"' >> ~/.bashrc
