@@ -153,8 +153,7 @@ class NoSuchBatch(DailiesError):
 
     exit_code = 4
 
-    def __init__(self, batch_id: str, similar: str | None = None) -> None:
-        hint = "" if similar is None else f" Did you mean {similar!r}?"
+    def __init__(self, batch_id: str, hint: str = "") -> None:
         super().__init__(f"There is no batch {batch_id[:_MAX_SHOWN]!r}.{hint} `dailies list` shows all batches.")
 
 
@@ -192,8 +191,8 @@ class NoSuchSchedule(DailiesError):
 
     exit_code = 4
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"There is no schedule {name!r}. `dailies schedules` shows all schedules.")
+    def __init__(self, name: str, hint: str = "") -> None:
+        super().__init__(f"There is no schedule {name!r}.{hint} `dailies schedules` shows all schedules.")
 
 
 class NoBatchOnS3(DailiesError):

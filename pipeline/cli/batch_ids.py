@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.domain.ids import is_batch_id
-from pipeline.domain.suggestions import most_similar
+from pipeline.domain.suggestions import hint
 from pipeline.errors import AmbiguousBatch, NoSuchBatch
 
 if TYPE_CHECKING:
@@ -50,4 +50,4 @@ def find_batch_id(queries: QueryStore, name: str) -> str:
     if matching:
         more = ", …" if len(matching) > _MAX_CANDIDATES else ""
         raise AmbiguousBatch(name, f"{', '.join(sorted(matching[:_MAX_CANDIDATES]))}{more}")
-    raise NoSuchBatch(name, most_similar(name, queries.newest_ids(_MAX_COMPARED)))
+    raise NoSuchBatch(name, hint(name, queries.newest_ids(_MAX_COMPARED)))

@@ -80,8 +80,8 @@ def print_table(
 ) -> None:
     """Print a table on a terminal; elsewhere one line per row, with tabs between the cells.
 
-    `whole`: the columns that are always shown and never cut: ids and addresses. On a terminal, other texts are cut
-    after 40 characters, and what does not fit into its width is left out, from the right.
+    `whole`: the columns that are always shown and never cut: ids, addresses and states. On a terminal, texts of other
+    columns are cut after 40 characters, and other columns that do not fit its width are left out, from the right.
     """
     if not out.is_terminal:
         for row in chain([columns], rows):
@@ -102,7 +102,7 @@ def print_table(
         for at in shown[:-1]:
             row[at].pad_right(widths[at] - row[at].cell_len)
         # The terminal wraps a line that is too long: an address can then be copied.
-        out.print(Text("  ").join(row[at] for at in shown))
+        out.print(Text("  ").join(row[at] for at in shown), soft_wrap=True)
 
 
 def _fitting(columns: Sequence[str], widths: Sequence[int], whole: Collection[str], width: int) -> list[int]:

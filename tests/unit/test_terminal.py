@@ -41,7 +41,7 @@ def test_control_and_direction_characters_are_escaped(text: str, shown: str) -> 
 @pytest.mark.parametrize("on_terminal", [True, False])
 def test_markup_in_a_prompt_is_not_interpreted(on_terminal: bool) -> None:
     console = a_console(on_terminal=on_terminal)
-    terminal.print_table(console, ("prompt",), [("[red]a[/red] \\[b] :smile: \x1b]0;title\x07",)], whole=())
+    terminal.print_table(console, ("prompt",), [("[red]a[/red] \\[b] :smile: \x1b]0;title\x07",)], whole=("prompt",))
     assert "[red]a[/red] \\[b] :smile: \\x1b]0;title\\x07" in written(console)
 
 
