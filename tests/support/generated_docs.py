@@ -33,7 +33,7 @@ def commands() -> str:
 
 
 def _usage(name: str) -> str:
-    ctx = click.Context(main, info_name="dailies")
+    ctx = main.make_context("dailies", [], resilient_parsing=True)
     command = main.get_command(ctx, name)
     assert command
     pieces = [piece.replace("...", "…") for piece in command.collect_usage_pieces(click.Context(command, parent=ctx))]
