@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -29,10 +28,12 @@ class BatchId(click.ParamType[str]):
         """Return the id of the batch that `value` names. Raises NoSuchBatch, AmbiguousBatch, Unreachable."""
         from pipeline.cli.options import ledger
 
+        if ctx is None or ctx.resilient_parsing:
+            # A shell completes the line: nothing is looked up.
+            return value
         if not is_batch_id(value):
             raise NoSuchBatch(value)
-        state: Path = ctx.params["state"] if ctx else Path()
-        return find_batch_id(ledger(state).queries, value)
+        return find_batch_id(ledger(ctx.params["state"]).queries, value)
 
 
 def find_batch_id(queries: QueryStore, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ QUICK = {"PIPELINE_POLL_AFTER_S": "5", "PIPELINE_SWEEP_EVERY_S": "5"}
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv", "var", "node_modules", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis", ".cache"
 )
+AWS = ". var/aws.sh && aws s3 ls s3://dailies/batches/"
 FAILING = {"dailies validate wrong.yaml": 2}
 
 
@@ -69,7 +71,13 @@ def test_the_page_of_the_schedules_runs(folder: Path, environment: dict[str, str
 def test_the_page_of_the_triggers_runs(folder: Path, environment: dict[str, str]) -> None:
     page = commands("docs/triggers.md")
     own = page[: 1 + next(n for n, command in enumerate(page) if command.words == "dailies watch last")]
-    run([Command(START), *own], folder, environment, timeout_s=600)
+    ready = (
+        "Ready…",
+        "…: . var/aws.sh && aws s3 ls s3://dailies/batches/",
+        "Open http://127.0.0.1:8000/sign-in?code=…",
+    )
+    run([Command(START, ready), Command(AWS), *own], folder, environment, timeout_s=600)
+    assert stat.S_IMODE((folder / "var/aws.sh").stat().st_mode) == 0o600
 
 
 def test_the_commands_for_aws_run(folder: Path, environment: dict[str, str], aws: str) -> None:

@@ -61,7 +61,8 @@ def command(
     app = Service.connect(config)
     # A dry run needs no Redis.
     models = ModelCatalog.of(config) if dry_run else app.models
-    loaded = load_source(paths, options, lambda: app.storage, models.for_checks(print_note))
+    with redis_of_up(state):
+        loaded = load_source(paths, options, lambda: app.storage, models.for_checks(print_note))
     loaded.check_notify(config.notify_hosts)
     print_notes(loaded.notes)
     if dry_run or check_images:
