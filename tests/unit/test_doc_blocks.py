@@ -10,6 +10,7 @@ import pytest
 import yaml
 from support.doc_blocks import ROOT, Block, blocks
 
+from pipeline.domain.model import Manifest
 from pipeline.errors import InvalidManifest
 from pipeline.manifest import parser as manifests
 from pipeline.manifest.loader import load_manifest
@@ -58,7 +59,7 @@ def test_a_block_of_yaml_is_a_valid_manifest_schedule_or_rule(block: Block, tmp_
         assert parse(text).items
 
 
-def parse(text: str) -> manifests.Manifest:
+def parse(text: str) -> Manifest:
     filled = text.replace("{date}", "2026-11-25").encode()
     return manifests.parse(filled, file="m.yaml", read_rows=lambda name: b"", local_files=EXAMPLES)
 
