@@ -10,6 +10,9 @@ from typing import Any
 import boto3
 from botocore import xform_name
 
+_RENAMED = {"Endpoint": "notification-endpoint"}
+"""Where the command line has another name than the API."""
+
 
 def main(arguments: list[str]) -> None:
     """Run `aws SERVICE OPERATION …`."""
@@ -48,7 +51,7 @@ def _call(service: str, operation: str, arguments: list[str]) -> None:
     client: Any = boto3.client(service, region_name=options.pop("region", "eu-central-1"))  # type: ignore[call-overload]
     method = operation.replace("-", "_")
     names = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[method]).input_shape.members
-    members = {xform_name(name).replace("_", "-"): name for name in names}
+    members = {_RENAMED.get(name, xform_name(name).replace("_", "-")): name for name in names}
     response = getattr(client, method)(**{members[name]: _value(value) for name, value in options.items()})
     print(response[query] if query else json.dumps(response, default=str))
 
