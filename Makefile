@@ -62,7 +62,7 @@ bench bench-quick: .venv/installed
 	$(PIP) --require-hashes -r locks/requirements-bench.txt
 	PYTHONPATH=.:tests $(BIN)/python -m benchmarks $(if $(filter bench-quick,$@),--quick)
 
-# The parts of docs/ that are generated from the program.
+# The parts of docs/ and of the README that are generated from the program.
 docs: .venv/installed
 	PYTHONPATH=.:tests $(BIN)/python tests/support/generated_docs.py
 

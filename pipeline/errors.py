@@ -153,8 +153,17 @@ class NoSuchBatch(DailiesError):
 
     exit_code = 4
 
-    def __init__(self, batch_id: str) -> None:
-        super().__init__(f"There is no batch {batch_id[:_MAX_SHOWN]!r}. `dailies list` shows all batches.")
+    def __init__(self, batch_id: str, hint: str = "") -> None:
+        super().__init__(f"There is no batch {batch_id[:_MAX_SHOWN]!r}.{hint} `dailies list` shows all batches.")
+
+
+class AmbiguousBatch(DailiesError):
+    """Several batches have ids that begin so. Write more of the id."""
+
+    exit_code = 4
+
+    def __init__(self, beginning: str, candidates: str) -> None:
+        super().__init__(f"Several batches begin with {beginning[:_MAX_SHOWN]!r}: {candidates}. Write more of the id.")
 
 
 class NoSuchItem(DailiesError):
@@ -182,8 +191,8 @@ class NoSuchSchedule(DailiesError):
 
     exit_code = 4
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"There is no schedule {name!r}. `dailies schedules` shows all schedules.")
+    def __init__(self, name: str, hint: str = "") -> None:
+        super().__init__(f"There is no schedule {name!r}.{hint} `dailies schedules` shows all schedules.")
 
 
 class NoBatchOnS3(DailiesError):

@@ -14,4 +14,5 @@ def _version() -> str:
         return "0"
 
 
-USER_AGENT = f"dailies/{_version()}"
+VERSION = _version()
+USER_AGENT = f"dailies/{VERSION}"

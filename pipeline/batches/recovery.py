@@ -17,13 +17,15 @@ from pipeline.batches.service import Service
 from pipeline.batches.submission import MANIFEST
 from pipeline.domain.ids import is_batch_id
 from pipeline.domain.results import RESULTS
-from pipeline.errors import DailiesError, DamagedRecord, InvalidBatchId, NoBatchOnS3
+from pipeline.domain.s3_names import is_object_uri
+from pipeline.errors import DailiesError, DamagedRecord, InvalidArguments, InvalidBatchId, NoBatchOnS3
 from pipeline.manifest import parser as manifests
 from pipeline.storage import journal
 from pipeline.storage.s3 import Storage, join
 
 _MAX_RESULTS_BYTES = 2**30
 _MAX_REVISION = 1_000_000
+_MAX_SHOWN = 200
 
 log = structlog.get_logger()
 
@@ -40,10 +42,15 @@ def recover(service: Service, uri: str) -> str:
     """Rebuild the batch in the folder `uri` (`s3://bucket/prefix/BATCH/`) and return its id.
 
     A batch that is in the ledger is not changed.
-    Raises InvalidBatchId, NoBatchOnS3, DamagedRecord, InvalidManifest, StorageError, Unreachable.
+    Raises InvalidArguments, InvalidBatchId, NoBatchOnS3, DamagedRecord, InvalidManifest, StorageError, Unreachable.
     """
     folder = uri if uri.endswith("/") else uri + "/"
     batch_id = folder.rstrip("/").rpartition("/")[2]
+    if not is_object_uri(join(folder, MANIFEST)):
+        raise InvalidArguments(
+            f"{uri[:_MAX_SHOWN]!r} is not the folder of a batch on S3. "
+            f"Write its address, such as {service.settings.output or 's3://bucket/prefix/'}{batch_id or 'BATCH'}/."
+        )
     if not is_batch_id(batch_id):
         raise InvalidBatchId(batch_id)
     text = service.storage.get(join(folder, MANIFEST))

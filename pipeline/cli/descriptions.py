@@ -68,6 +68,7 @@ def print_batches(out: Console, rows: Sequence[BatchRow]) -> None:
             )
             for row in rows
         ),
+        whole=("batch", "status"),
     )
 
 

@@ -18,13 +18,11 @@ def show(loaded: LoadedManifest, estimate: BatchEstimate, output: str | None, *,
         return
     out = console()
     if loaded.columns:
-        print_table(
-            out, ("column", "means"), ((column.header or "(no name)", column.meaning) for column in loaded.columns)
-        )
+        columns = ((column.header or "(no name)", column.meaning) for column in loaded.columns)
+        print_table(out, ("column", "means"), columns, whole=("column", "means"))
         out.print()
-    print_table(
-        out, ("item", "image", "prompt"), ((item.id, item.image or "", item.prompt or "") for item in manifest.items)
-    )
+    items = ((item.id, item.image or "", item.prompt or "") for item in manifest.items)
+    print_table(out, ("item", "image", "prompt"), items, whole=("item", "image"))
     out.print(f"{pluralize(len(manifest.items), 'item')} of {manifest.model} to {output}")
     out.print(f"{estimate}.")
     budget = manifest.limits.budget_usd

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.domain.plain_text import escape_lines
 from pipeline.errors import DailiesError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 INTERRUPTED = 130
 COMMANDS = {
@@ -32,6 +35,7 @@ COMMANDS = {
     "listen": "Start batches when objects are created on S3.",
     "doctor": "Check every dependency and setting.",
     "sandbox": "Run a stand-in for Wiro on this machine.",
+    "completion": "Print the script that completes commands in a shell.",
 }
 """Help line of each command. `pipeline.cli.commands.NAME` defines the command as `command`."""
 
@@ -48,6 +52,21 @@ class _Commands(click.Group):
         command: click.Command = importlib.import_module(f"pipeline.cli.commands.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            raise click.exceptions.NoSuchCommand(name, possibilities=COMMANDS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin with `incomplete`, without the import of each, which takes a second."""
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return names or click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -62,9 +81,25 @@ class _Commands(click.Group):
             ctx.exit(INTERRUPTED)
 
 
+def _print_version(ctx: click.Context, param: click.Parameter, is_given: bool) -> None:
+    if is_given and not ctx.resilient_parsing:
+        from pipeline.user_agent import VERSION
+
+        click.echo(f"dailies {VERSION}")
+        ctx.exit()
+
+
 main = _Commands(
     "dailies",
+    params=[
+        click.Option(
+            ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
+            help="Print the version and exit.",
+        )
+    ],
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Make a video on S3 from each image/prompt pair of a manifest.\n\n"
-    "Options of a command: `dailies COMMAND --help`. The commands use the Redis at REDIS_URL, or a running "
-    "`dailies up` through its folder (--state, default ./var).",
-)
+    "Options of a command: `dailies COMMAND -h`. The commands use the Redis at REDIS_URL, or a running `dailies up` "
+    "through its folder (--state, default ./var here or in a parent folder).\n\n"
+    "BATCH is an id, the beginning of one, or `last` for the newest batch.",
+)  # fmt: skip

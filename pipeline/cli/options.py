@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from pipeline.domain.ids import is_batch_id, is_item_id
-from pipeline.errors import NoSuchBatch, NoSuchItem
-from pipeline.local.state_file import completed
+from pipeline.cli.batch_ids import BatchId
+from pipeline.domain.ids import is_item_id
+from pipeline.domain.suggestions import hint
+from pipeline.errors import NoSuchItem, Unreachable
+from pipeline.local.state_file import completed, environment, find_state
 
 if TYPE_CHECKING:
     from pipeline.batches.service import Service
@@ -21,12 +24,21 @@ if TYPE_CHECKING:
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+DEFAULT_STATE = Path("var")
 
 
-def _valid_batch_id(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not is_batch_id(value):
-        raise NoSuchBatch(value)
-    return value
+class NoRunningUp(Unreachable):
+    """No `dailies up` runs, and REDIS_URL is not set."""
+
+    def __init__(self, state: Path) -> None:
+        where = f"./{DEFAULT_STATE} or above" if state == DEFAULT_STATE else str(state)
+        super().__init__(
+            f"There is no running `dailies up` in {where}. Start it, or name its folder with --state, or set REDIS_URL."
+        )
+
+
+def _state_folder(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path:
+    return value or find_state(Path(), DEFAULT_STATE) or DEFAULT_STATE
 
 
 def _valid_item_id(ctx: click.Context, _param: click.Parameter, value: str) -> str:
@@ -35,8 +47,8 @@ def _valid_item_id(ctx: click.Context, _param: click.Parameter, value: str) -> s
     return value
 
 
-batch_argument = click.argument("batch_id", metavar="BATCH", callback=_valid_batch_id)
-optional_batch_argument = click.argument("batch_id", metavar="[BATCH]", required=False, callback=_valid_batch_id)
+batch_argument = click.argument("batch_id", metavar="BATCH", type=BatchId())
+optional_batch_argument = click.argument("batch_id", metavar="[BATCH]", required=False, type=BatchId())
 item_argument = click.argument("item_id", metavar="ITEM", callback=_valid_item_id)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, nothing else.")
 check_images_option = click.option(
@@ -45,9 +57,10 @@ check_images_option = click.option(
 state_option = click.option(
     "--state",
     type=_FOLDER,
-    default=Path("var"),
-    show_default=True,
-    help="Folder of a running `dailies up`; used if REDIS_URL is not set.",
+    # Before the argument BATCH, which is looked up in the service there.
+    is_eager=True,
+    callback=_state_folder,
+    help="Folder of a running `dailies up`; used if REDIS_URL is not set. Default: var here, or in a parent folder.",
 )
 
 
@@ -156,8 +169,9 @@ def ledger(state: Path) -> Ledger:
     """Return the ledger, for commands that do not use S3."""
     from pipeline.ledger.ledger import Ledger
 
-    found = Ledger.connect(settings(state).redis_url)
-    found.check_schema()
+    with redis_of_up(state):
+        found = Ledger.connect(settings(state).redis_url)
+        found.check_schema()
     return found
 
 
@@ -165,9 +179,32 @@ def service(state: Path) -> Service:
     """Return the whole application."""
     from pipeline.batches.service import Service
 
-    found = Service.connect(settings(state))
-    found.ledger.check_schema()
+    with redis_of_up(state):
+        found = Service.connect(settings(state))
+        found.ledger.check_schema()
     return found
+
+
+@contextmanager
+def redis_of_up(state: Path) -> Iterator[None]:
+    """Raise NoRunningUp in place of Unreachable if nothing but a running `up` could have named the Redis."""
+    try:
+        yield
+    except Unreachable as error:
+        named = os.environ.get("REDIS_URL")
+        saved = environment(state).get("REDIS_URL")
+        is_of_user = named != saved if named else "redis_url" in settings(state).model_fields_set
+        if is_of_user:
+            raise
+        raise NoRunningUp(state) from error
+
+
+class Choice(click.Choice[str]):
+    """A choice whose error names the most similar value."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return the message for a value that is not one of the choices."""
+        return super().get_invalid_choice_message(value, ctx) + hint(str(value), self.choices)
 
 
 def states(allowed: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str | None], tuple[str, ...] | None]:
@@ -181,6 +218,7 @@ def states(allowed: tuple[str, ...]) -> Callable[[click.Context, click.Parameter
         if invalid or not names:
             raise click.BadParameter(
                 f"{', '.join(invalid) or 'an empty value'} is not a valid state. Use {', '.join(allowed)}."
+                f"{hint(invalid[0], allowed) if invalid else ''}"
             )
         return names
 

@@ -123,7 +123,6 @@ def _panel(snapshot: Snapshot) -> RenderableType:
     batch = snapshot.batch
     grid = Table.grid(padding=(0, 1))
     grid.add_row(
-        Text(batch.id, "bold"),
         state(batch.status),
         ProgressBar(
             total=max(batch.total, 1),
@@ -134,7 +133,8 @@ def _panel(snapshot: Snapshot) -> RenderableType:
         ),
         _ended_of_total(batch),
     )
-    return Group(grid, Text("  ").append_text(_figures(snapshot)), *_notices(snapshot))
+    # On a line of its own: a cell of the grid would be cut.
+    return Group(Text(batch.id, "bold"), grid, Text("  ").append_text(_figures(snapshot)), *_notices(snapshot))
 
 
 def _line(snapshot: Snapshot) -> Text:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from pipeline.domain.formatting import duration
@@ -32,6 +31,7 @@ _COLOURS = {
     "collecting": "cyan",
     "submitting": "cyan",
 }
+_MAX_CELL = 40
 _NOT_PRINTABLE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
 )
@@ -75,8 +75,14 @@ def state(name: str) -> Text:
     return Text(escape_control_chars(name), _COLOURS.get(name, ""))
 
 
-def print_table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-    """Print a table on a terminal; elsewhere one line per row, with tabs between the cells."""
+def print_table(
+    out: Console, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, whole: Collection[str]
+) -> None:
+    """Print a table on a terminal; elsewhere one line per row, with tabs between the cells.
+
+    `whole`: the columns that are always shown and never cut: ids, addresses and states. On a terminal, texts of other
+    columns are cut after 40 characters, and other columns that do not fit its width are left out, from the right.
+    """
     if not out.is_terminal:
         for row in chain([columns], rows):
             click.echo(
@@ -84,10 +90,28 @@ def print_table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[st
                 out.file,
             )
         return
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(escape_control_chars(cell)) for cell in row))
-    out.print(table, soft_wrap=False)
+    cells = [[Text(name, "bold") for name in columns]]
+    cells += [[cell if isinstance(cell, Text) else Text(escape_control_chars(cell)) for cell in row] for row in rows]
+    for row in cells:
+        for name, cell in zip(columns, row, strict=True):
+            if name not in whole:
+                cell.truncate(_MAX_CELL, overflow="ellipsis")
+    widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
+    shown = _fitting(columns, widths, whole, out.width)
+    for row in cells:
+        for at in shown[:-1]:
+            row[at].pad_right(widths[at] - row[at].cell_len)
+        # The terminal wraps a line that is too long: an address can then be copied.
+        out.print(Text("  ").join(row[at] for at in shown), soft_wrap=True)
+
+
+def _fitting(columns: Sequence[str], widths: Sequence[int], whole: Collection[str], width: int) -> list[int]:
+    """Return the positions of the columns that are shown: without others than `whole` if they do not fit `width`."""
+    shown = list(range(len(columns)))
+    for at in reversed(range(len(columns))):
+        if sum(widths[at] + 2 for at in shown) - 2 > width and columns[at] not in whole:
+            shown.remove(at)
+    return shown
 
 
 def print_fields(out: Console, fields: Iterable[tuple[str, str | Text]]) -> None:
@@ -98,7 +122,7 @@ def print_fields(out: Console, fields: Iterable[tuple[str, str | Text]]) -> None
         )
 
 
-def print_json(document: Mapping[str, Any]) -> None:
+def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
     """Print one JSON document on stdout."""
     click.echo(harmless_json(json.dumps(document, ensure_ascii=False, indent=2)).encode("utf-8", "replace"))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
+from pipeline.domain.ids import is_batch_id
 from pipeline.domain.model import BatchRow, ItemRow
 from pipeline.errors import DamagedRecord, NoSuchBatch
 from pipeline.ledger import keys
@@ -18,6 +20,8 @@ from pipeline.ledger.set_aside import set_aside, valid_batch_ids
 MARKS = ("approved", "rejected")
 MAX_SCANNED_ITEMS = 4000
 """Items that one page of a filtered list scans at most: a few milliseconds of the server's time."""
+_SCAN_STEP = 1000
+"""How many ids of batches one command of a scan looks at."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,19 @@ class QueryStore:
             first = rank + 1
         ids = self._redis.zrange(keys.BATCHES, first, first + limit, desc=True)
         return BatchPage(self._read_batches(ids[:limit]), ids[limit - 1] if len(ids) > limit else None)
+
+    def has_batch(self, batch_id: str) -> bool:
+        """Return whether there is a batch with this id."""
+        return bool(self._redis.exists(batch_key(batch_id)))
+
+    def newest_ids(self, limit: int) -> list[str]:
+        """Return the ids of the newest batches, newest first."""
+        return valid_batch_ids(self._scripts, keys.BATCHES, self._redis.zrange(keys.BATCHES, 0, limit - 1, desc=True))
+
+    def ids_with_prefix(self, prefix: str, limit: int) -> list[str]:
+        """Return at most `limit` ids of batches that begin with `prefix`, which can be the id of a batch itself."""
+        found = self._redis.zscan_iter(keys.BATCHES, match=f"{prefix}*", count=_SCAN_STEP)
+        return list(islice(dict.fromkeys(member for member, _ in found if is_batch_id(member)), limit))
 
     def _read_batches(self, ids: Sequence[str]) -> list[BatchRow]:
         """Return the batches that exist. Those that cannot be read are set aside."""

@@ -19,7 +19,7 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.local.private_files import make_private
 from pipeline.local.server_process import exclusive_lock
 from pipeline.local.servers import HOST, free_ports, running_s3, running_valkey, running_vendor
-from pipeline.local.state_file import SETTINGS, USER_S3, read_or_create, write_environment
+from pipeline.local.state_file import SETTINGS, USER_S3, read_or_create, write_environment, write_shell_file
 from pipeline.local.supervisor import Supervisor, commands_of
 from pipeline.settings import CONFIG, Settings, load
 
@@ -45,13 +45,17 @@ class PortTaken(DailiesError):
 
 @dataclass(frozen=True)
 class Stack:
-    """A running service. `address`: signs a browser in, once. `embedded`: what replaces servers of the user."""
+    """A running service. `address`: signs a browser in, once. `embedded`: what replaces servers of the user.
+
+    `shell_file`: a file to source for the AWS command line; None if S3 is not embedded.
+    """
 
     environment: Mapping[str, str]
     settings: Settings
     address: str
     embedded: list[str]
     supervisor: Supervisor
+    shell_file: Path | None
 
     def is_ready(self) -> bool:
         """Return whether /readyz returns 200."""
@@ -86,12 +90,14 @@ def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str
         servers.add_redis()
         servers.add_s3()
         servers.add_vendor()
+        servers.allow_local_notifications()
         settings = load(env)
         write_environment(state, {name: value for name, value in env.items() if name.startswith(SETTINGS)})
+        shell_file = None if servers.configured.output else write_shell_file(state, env)
         supervisor = stack.enter_context(Supervisor(_folder(state, "logs"), env, _root()))
         for name, command in commands_of(_root() / "Procfile", {"worker": workers}).items():
             supervisor.start(name, command, listener=listener if name == "web" else None)
-        yield Stack(env, settings, _address(settings, env["PORT"]), servers.embedded, supervisor)
+        yield Stack(env, settings, _address(settings, env["PORT"]), servers.embedded, supervisor, shell_file)
 
 
 @dataclass(frozen=True)
@@ -169,6 +175,11 @@ class _Servers:
         own_url = f"http://{HOST}:{self.env['PORT']}"
         self.env.setdefault("PIPELINE_PUBLIC_URL", self.configured.public_url or own_url)
         self.embedded.append("a sandbox in place of Wiro (no real videos, no real money)")
+
+    def allow_local_notifications(self) -> None:
+        """Let `notify` name this machine where nobody but this user can submit: with our own S3 and API token."""
+        if not (self.configured.output or self.configured.api_token or self.configured.notify_hosts):
+            self.env["PIPELINE_NOTIFY_HOSTS"] = "localhost,127.0.0.1,::1"
 
 
 def _with_programs(env: dict[str, str]) -> dict[str, str]:

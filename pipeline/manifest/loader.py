@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from pipeline.domain.model import Manifest
 from pipeline.domain.s3_names import lower_scheme
-from pipeline.errors import CannotRead
+from pipeline.errors import CannotRead, InvalidManifest, Problem
 from pipeline.manifest import parser as manifests
 from pipeline.manifest.columns import Column
 from pipeline.manifest.item_positions import ItemPositions
 from pipeline.manifest.model_check import SchemaOf
 from pipeline.manifest.template import Fill
+from pipeline.manifest.yaml.document import PathProblem
+from pipeline.net.notify_address import notify_refusal
 from pipeline.storage.s3 import Storage, join
 
 STDIN = "-"
@@ -38,6 +40,15 @@ class LoadedManifest:
     def columns(self) -> list[Column]:
         """What the columns of its file of rows mean."""
         return self.positions.rows.mapping if self.positions else []
+
+    def check_notify(self, hosts: Iterable[str]) -> None:
+        """Raise InvalidManifest if the service does not send to the address of `notify`. `hosts`: `notify_hosts`."""
+        message = notify_refusal(self.manifest.notify, hosts) if self.manifest.notify else None
+        if message is None:
+            return
+        if self.positions is None:
+            raise InvalidManifest([Problem(self.manifest.name, 1, 1, message)])
+        raise InvalidManifest(self.positions.document.locate([PathProblem(("notify",), message)]))
 
 
 def load_manifest(

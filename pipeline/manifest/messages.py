@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from typing_extensions import is_typeddict
 
+from pipeline.domain.suggestions import most_similar
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 from pipeline.manifest.yaml.document import PathProblem
 from pipeline.manifest.yaml.positions import Path
@@ -33,9 +33,8 @@ def unknown_key(key: str, known: Iterable[str], parent: str = "") -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the question whether another one of `known` is meant, '' if none is similar. Case does not count."""
-    lowered = {one.lower(): one for one in known}
-    similar = get_close_matches(name.lower(), lowered, 1, 0.6) if len(name) <= _MAX_COMPARED else []
-    return f"did you mean {lowered[similar[0]]!r}?" if similar else ""
+    similar = most_similar(name, known)
+    return "" if similar is None else f"did you mean {similar!r}?"
 
 
 def listed(names: Collection[str]) -> str:
@@ -45,8 +44,8 @@ def listed(names: Collection[str]) -> str:
     return " or ".join(filter(None, [", ".join(shown_names[:-1]), "".join(shown_names[-1:])])) + more
 
 
-_MAX_COMPARED = 64
-"""Longer names take long to compare."""
+_MAX_NAME = 64
+"""How many characters of a name a message shows."""
 _MAX_SHOWN = 20
 """How many choices a message lists."""
 
@@ -68,7 +67,7 @@ def _name_of(path: Path) -> str:
     """Return the name of a value within the innermost list that it is in: `limits.attempts`."""
     steps: list[str] = []
     for step in path:
-        steps = [] if isinstance(step, int) else [*steps, step if len(step) <= _MAX_COMPARED else f"{step[:20]}…"]
+        steps = [] if isinstance(step, int) else [*steps, step if len(step) <= _MAX_NAME else f"{step[:20]}…"]
     return ".".join(steps)
 
 

@@ -14,6 +14,7 @@ from pipeline.manifest.model_check import SchemaOf
 from pipeline.manifest.template import Fill
 from pipeline.manifest.yaml.decoder import shown
 from pipeline.manifest.yaml.document import line_and_column
+from pipeline.net.notify_address import notify_refusal
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
 
@@ -33,6 +34,7 @@ class UntrustedManifests:
         self._storage = storage
         self._schema_of = schema_of
         self._prefixes = (*settings.prefixes, *also)
+        self._notify_hosts = settings.notify_hosts
 
     def read(self, text: bytes, *, file: str, fill: Fill | None = None) -> Manifest:
         """Return the manifest in `text`, which messages call `file`; `fill` replaces its placeholders.
@@ -50,6 +52,8 @@ class UntrustedManifests:
         for note in positions.rows.notes:
             log.warning("rows_noted", file=file, note=note)
         problems = [_problem(text, file, uri, self._refusal(uri)) for uri in self._forbidden(manifest)]
+        if manifest.notify and (refusal := notify_refusal(manifest.notify, self._notify_hosts)):
+            problems.append(_problem(text, file, manifest.notify, refusal))
         if problems:
             raise InvalidManifest(problems)
         return manifest

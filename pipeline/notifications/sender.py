@@ -12,6 +12,7 @@ from pipeline.domain.web_address import InvalidAddress, WebAddress, parse
 from pipeline.errors import NotificationFailed
 from pipeline.net.allowlist import AllowList
 from pipeline.net.guarded_http import AddressRefused, GuardedHttp
+from pipeline.net.notify_address import SETTING
 from pipeline.notifications.signed_message import is_slack, keys_of, message
 from pipeline.settings import Settings
 
@@ -26,7 +27,7 @@ class NotificationSender:
     def __init__(self, settings: Settings) -> None:
         notify = settings.notify_secret.get_secret_value() if settings.notify_secret else ""
         self._keys = keys_of(notify, settings.secret.get_secret_value())
-        self._allowed = AllowList(settings.notify_hosts, setting="PIPELINE_NOTIFY_HOSTS")
+        self._allowed = AllowList(settings.notify_hosts, setting=SETTING)
         self._public = GuardedHttp(private=False)
         self._private = GuardedHttp(private=True)
 

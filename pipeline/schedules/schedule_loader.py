@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from pipeline.domain.suggestions import hint
 from pipeline.errors import InvalidSchedules, NoSuchSchedule
 from pipeline.schedules.schedule import Schedule
 from pipeline.schedules.schema import parse_schedules
@@ -32,7 +33,7 @@ class LoadedSchedules:
         for schedule in self.schedules:
             if schedule.name == name:
                 return schedule
-        raise NoSuchSchedule(name)
+        raise NoSuchSchedule(name, hint(name, [schedule.name for schedule in self.schedules]))
 
 
 def load_schedules(file: Path, store: ScheduleStore) -> LoadedSchedules:

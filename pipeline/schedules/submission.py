@@ -56,9 +56,10 @@ def read_manifest(
     """
     fill = template_values(schedule, moment)
     if not schedule.manifest.startswith("s3://"):
-        return load_manifest(
-            str(settings.schedules.parent / schedule.manifest), lambda: storage, fill=fill, schema_of=schema_of
-        )
+        file = str(settings.schedules.parent / schedule.manifest)
+        loaded = load_manifest(file, lambda: storage, fill=fill, schema_of=schema_of)
+        loaded.check_notify(settings.notify_hosts)
+        return loaded
     text = read_object(schedule.manifest, storage)
     manifest = UntrustedManifests(settings, storage, schema_of).read(text, file=schedule.manifest, fill=fill)
     return LoadedManifest(manifest, None)

@@ -19,6 +19,7 @@ from pipeline.batches.service import Service
 from pipeline.batches.submission import Submission
 from pipeline.domain.model import Manifest
 from pipeline.errors import BatchAboveCeiling, BatchOnlyOnS3, InvalidManifest, Problem
+from pipeline.manifest.loader import LoadedManifest
 from pipeline.settings import Settings
 from pipeline.storage.s3 import ObjectInfo, Storage
 from pipeline.storage.stored_images import sniff_object
@@ -206,8 +207,9 @@ class Dispatcher:
         uris = sorted(version.uri for version in versions)
         try:
             manifest = images_manifest(rule, uris, self.models.for_checks())
+            LoadedManifest(manifest, None).check_notify(self.settings.notify_hosts)
         except InvalidManifest as error:
-            # The rule does not fit its model.
+            # The rule does not fit its model, or the settings.
             for version in versions:
                 self._reject(rule, version, error.problems)
             return EventOutcome.REJECTED

@@ -215,3 +215,28 @@ def test_logs_of_an_item_without_a_run_are_an_error(ledger: Ledger) -> None:
     assert result.exit_code == 1
     assert "no run of 'i0' yet" in result.stderr
     assert dailies("logs", "b", "nope").exit_code == 4
+
+
+def test_a_batch_is_named_by_last_or_by_the_beginning_of_its_id(ledger: Ledger) -> None:
+    for batch_id in ("la-street-1", "la-street-2", "nightly"):
+        a_batch(ledger, batch_id)
+    assert document("status", "night", "--json")["id"] == "nightly"
+    assert document("status", "last", "--json")["id"] == document("list", "--json")[0]["id"]
+    result = dailies("status", "la-s")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "la-street-1, la-street-2" in result.stderr
+    assert "Did you mean 'nightly'?" in dailies("status", "nihgtly").stderr
+
+
+def test_the_list_as_json_has_the_documents_of_status(ledger: Ledger) -> None:
+    assert document("list", "--json") == []
+    a_batch(ledger, "b")
+    assert document("list", "--json") == [document("status", "b", "--json")]
+
+
+def test_recover_of_what_is_no_address_says_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_OUTPUT", "s3://dailies/batches/")
+    for name in ("f1", "s3:/dailies/f1", "https://example.com/f1"):
+        result = dailies("recover", name)
+        assert result.exit_code == 2
+        assert "s3://dailies/batches/f1/." in result.stderr

@@ -1,5 +1,6 @@
-"""Parts of docs/ that are generated from the program: `python tests/support/generated_docs.py` writes them anew.
+"""Parts of docs/ and of the README that are generated from the program.
 
+`python tests/support/generated_docs.py` writes them anew.
 A generated part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
 """
 
@@ -9,6 +10,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import click
+
+from pipeline.cli.main import COMMANDS, main
 from pipeline.domain.states import TERMINAL, TRANSITIONS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -21,7 +25,25 @@ def item_states() -> str:
     return "\n".join(["```mermaid", "stateDiagram-v2", "    [*] --> pending", *arrows, *ends, "```"])
 
 
-PARTS: dict[str, tuple[str, Callable[[], str]]] = {"item states": ("architecture.md", item_states)}
+def commands() -> str:
+    """Return the table of all commands, with their arguments."""
+    return "\n".join(
+        ["| command | |", "|---|---|", *(f"| `{_usage(name)}` | {text} |" for name, text in COMMANDS.items())]
+    )
+
+
+def _usage(name: str) -> str:
+    ctx = main.make_context("dailies", [], resilient_parsing=True)
+    command = main.get_command(ctx, name)
+    assert command
+    pieces = [piece.replace("...", "…") for piece in command.collect_usage_pieces(click.Context(command, parent=ctx))]
+    return " ".join([name, *(piece for piece in pieces if piece != "[OPTIONS]")])
+
+
+PARTS: dict[str, tuple[str, Callable[[], str]]] = {
+    "item states": ("architecture.md", item_states),
+    "commands": ("../README.md", commands),
+}
 """name of the part → its page, and the function that returns its text"""
 
 
@@ -34,7 +56,7 @@ def with_part(page: str, name: str, text: str) -> str:
     return pattern.sub(lambda _: f"{begin}\n{text}\n{end}", page)
 
 
-def main() -> None:
+def write_parts() -> None:
     """Write all generated parts."""
     for name, (file, make) in PARTS.items():
         path = DOCS / file
@@ -42,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write_parts()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,7 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
+from pipeline.cli.waiting import waiting_for
 from pipeline.errors import DailiesError, NoSuchBatch, Unreachable
+from pipeline.user_agent import VERSION
 
 HEAVY = ("boto3", "botocore", "flask", "pydantic", "redis", "rich", "rq", "structlog", "urllib3", "websockets", "yaml")
 
@@ -82,3 +85,74 @@ def test_every_command_has_a_help_text(name: str) -> None:
     result = CliRunner().invoke(main.main, [name, "--help"])
     assert result.exit_code == 0, result.output
     assert "Usage:" in result.stdout
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_every_command_takes_h_for_help(name: str) -> None:
+    assert CliRunner().invoke(main.main, [name, "-h"]).output == CliRunner().invoke(main.main, [name, "--help"]).output
+    assert CliRunner().invoke(main.main, ["schedules", "run", "-h"]).exit_code == 0
+
+
+def test_the_version_is_printed() -> None:
+    result = CliRunner().invoke(main.main, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"dailies {VERSION}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "suggestion"),
+    [
+        ("sumbit x.yaml", "'submit'"),
+        ("submit x.yaml --promt a", "--prompt"),
+        ("schedules puase nightly", "'pause'"),
+        ("items b --status faild", "'failed'"),
+        ("completion zhs", "'zsh'"),
+    ],
+)
+def test_a_typo_gets_a_suggestion(line: str, suggestion: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.cli.batch_ids.BatchId.convert", lambda self, value, param, ctx: value)
+    result = CliRunner().invoke(main.main, line.split())
+    assert result.exit_code == 2
+    assert "id you mean" in result.stderr
+    assert suggestion in result.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_the_script_of_the_shell(shell: str) -> None:
+    result = CliRunner().invoke(main.main, ["completion", shell])
+    assert result.exit_code == 0
+    assert "_DAILIES_COMPLETE" in result.stdout
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    def completed(words: str, at: int) -> str:
+        environ = {"_DAILIES_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(at)}
+        return CliRunner().invoke(main.main, [], prog_name="dailies", env=environ).stdout
+
+    assert completed("dailies sub", 1) == "plain,submit\n"
+    assert "plain,--budget" in completed("dailies submit --", 2)
+
+
+def test_ctrl_c_while_waiting_says_that_the_batch_goes_on(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), waiting_for("la-1", tmp_path / "my state"):
+        raise KeyboardInterrupt
+    message = capsys.readouterr().err
+    assert "batch la-1 goes on" in message
+    assert f"`dailies watch la-1 --state '{tmp_path}/my state'`" in message
+
+
+def test_without_a_running_up_the_message_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setattr("pipeline.ledger.ledger.Ledger.connect", lambda url: _NoRedis())
+    result = CliRunner().invoke(main.main, ["list"])
+    assert result.exit_code == 3
+    assert "no running `dailies up` in ./var or above" in result.stderr
+    result = CliRunner().invoke(main.main, ["status", "b", "--state", "elsewhere"])
+    assert "no running `dailies up` in elsewhere" in result.stderr
+    monkeypatch.setenv("REDIS_URL", "redis://redis.example")
+    assert "gone" in CliRunner().invoke(main.main, ["list"]).stderr
+
+
+class _NoRedis:
+    def check_schema(self) -> None:
+        raise Unreachable("gone")

@@ -15,6 +15,8 @@ from pipeline.domain.states import ItemState
 if TYPE_CHECKING:
     from pipeline.domain.model import ItemRow
 
+_OUTPUTS = "outputs or error"
+
 
 @click.command("items")
 @batch_argument
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     "--status",
     "selected",
     metavar="STATES",
+    # Before BATCH, which is looked up in the service: a typo is reported without it.
+    is_eager=True,
     callback=states(tuple(ItemState)),
     help="Only items in these states, comma-separated: failed,unknown",
 )
@@ -59,7 +63,7 @@ def print_rows(rows: Iterable[ItemRow]) -> None:
 
     terminal.print_table(
         terminal.console(),
-        ("item", "status", "attempts", "cost", "prompt", "outputs or error"),
+        ("item", "status", "attempts", "cost", "prompt", _OUTPUTS),
         (
             (
                 row.id,
@@ -71,4 +75,5 @@ def print_rows(rows: Iterable[ItemRow]) -> None:
             )
             for row in rows
         ),
+        whole=("item", "status", _OUTPUTS),
     )

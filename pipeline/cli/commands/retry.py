@@ -18,6 +18,8 @@ _RETRYABLE = (ItemState.FAILED, ItemState.UNKNOWN, ItemState.CANCELLED)
     "--status",
     "selected",
     metavar="STATES",
+    # Before BATCH, which is looked up in the service: a typo is reported without it.
+    is_eager=True,
     default=ItemState.FAILED,
     show_default=True,
     callback=states(_RETRYABLE),

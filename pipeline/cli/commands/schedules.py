@@ -33,9 +33,9 @@ def command(ctx: click.Context, as_json: bool, state: Path) -> None:
     from pipeline.schedules.store import ScheduleStore
     from pipeline.schedules.summary import document, summary
 
-    config = settings(state)
+    config, batches = settings(state), ledger(state).batches
     states = ScheduleStore.connect(config.redis_url)
-    schedules = summary(config.schedules, states, ledger(state).batches, states.now())
+    schedules = summary(config.schedules, states, batches, states.now())
     if as_json:
         print_json(document(schedules))
     else:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import check_images_option, json_option, settings, source_options, state_option
+from pipeline.cli.options import (
+    check_images_option,
+    json_option,
+    redis_of_up,
+    settings,
+    source_options,
+    state_option,
+)
 from pipeline.domain.results import results_uri
 
 if TYPE_CHECKING:
@@ -54,7 +61,9 @@ def command(
     app = Service.connect(config)
     # A dry run needs no Redis.
     models = ModelCatalog.of(config) if dry_run else app.models
-    loaded = load_source(paths, options, lambda: app.storage, models.for_checks(print_note))
+    with redis_of_up(state):
+        loaded = load_source(paths, options, lambda: app.storage, models.for_checks(print_note))
+    loaded.check_notify(config.notify_hosts)
     print_notes(loaded.notes)
     if dry_run or check_images:
         from pipeline.cli.image_check import check_manifest_images
@@ -65,22 +74,29 @@ def command(
         show(loaded, estimate, config.output, as_json=as_json)
         app.submission.check_cost(estimate)
         return
-    app.ledger.check_schema()
+    with redis_of_up(state):
+        app.ledger.check_schema()
     click.echo(f"{estimate}.", err=True)
-    _submit(app, loaded, batch_id, wait=wait, as_json=as_json)
+    _submit(app, loaded, batch_id, state, wait=wait, as_json=as_json)
 
 
-def _submit(app: Service, loaded: LoadedManifest, batch_id: str | None, *, wait: bool, as_json: bool) -> None:
+def _submit(
+    app: Service, loaded: LoadedManifest, batch_id: str | None, state: Path, *, wait: bool, as_json: bool
+) -> None:
     from pipeline.batches.json_documents import BatchStatus
     from pipeline.cli.progress import follow
     from pipeline.cli.terminal import console, print_json
+    from pipeline.cli.waiting import waiting_for
     from pipeline.domain.states import BatchState
 
     accepted = app.submission.submit(loaded.manifest, batch_id, trigger="cli", folder=loaded.folder)
     messages = console(stderr=True)
     if not accepted.created:
         messages.print(f"Batch {accepted.batch_id} exists already.")
-    batch = follow(app.ledger, accepted.batch_id, messages) if wait else app.ledger.batches.get(accepted.batch_id)
+    if wait:
+        with waiting_for(accepted.batch_id, state):
+            follow(app.ledger, accepted.batch_id, messages)
+    batch = app.ledger.batches.get(accepted.batch_id)
     if wait:
         messages.print(f"Results: {results_uri(batch)}")
     if as_json:

@@ -35,6 +35,8 @@ def command(paths: tuple[str, ...], options: SourceOptions, check_images: bool, 
     schema_of = None if offline else ModelCatalog.of(settings(state)).for_checks(print_note)
     try:
         loaded = load_source(paths, options, lambda: Storage(settings(state).s3_endpoint), schema_of)
+        if not offline:
+            loaded.check_notify(settings(state).notify_hosts)
         print_notes(loaded.notes)
         if check_images:
             from pipeline.cli.image_check import check_manifest_images

@@ -17,8 +17,10 @@ def command(batch_id: str, state: Path) -> None:
     from pipeline.cli.descriptions import print_batch
     from pipeline.cli.progress import follow
     from pipeline.cli.terminal import console
+    from pipeline.cli.waiting import waiting_for
 
     out, stores = console(), ledger(state)
-    batch = follow(stores, batch_id, out)
+    with waiting_for(batch_id, state):
+        batch = follow(stores, batch_id, out)
     out.print()
     print_batch(out, stores.items, batch)
