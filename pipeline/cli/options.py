@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+DEFAULT_STATE = Path("var")
 
 
 def _valid_batch_id(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
@@ -45,7 +46,7 @@ check_images_option = click.option(
 state_option = click.option(
     "--state",
     type=_FOLDER,
-    default=Path("var"),
+    default=DEFAULT_STATE,
     show_default=True,
     help="Folder of a running `dailies up`; used if REDIS_URL is not set.",
 )

@@ -67,13 +67,16 @@ def command(
         return
     app.ledger.check_schema()
     click.echo(f"{estimate}.", err=True)
-    _submit(app, loaded, batch_id, wait=wait, as_json=as_json)
+    _submit(app, loaded, batch_id, state, wait=wait, as_json=as_json)
 
 
-def _submit(app: Service, loaded: LoadedManifest, batch_id: str | None, *, wait: bool, as_json: bool) -> None:
+def _submit(
+    app: Service, loaded: LoadedManifest, batch_id: str | None, state: Path, *, wait: bool, as_json: bool
+) -> None:
     from pipeline.batches.json_documents import BatchStatus
+    from pipeline.cli.next_steps import next_steps
     from pipeline.cli.progress import follow
-    from pipeline.cli.terminal import console, print_json
+    from pipeline.cli.terminal import console, print_fields, print_json
     from pipeline.domain.states import BatchState
 
     accepted = app.submission.submit(loaded.manifest, batch_id, trigger="cli", folder=loaded.folder)
@@ -82,7 +85,7 @@ def _submit(app: Service, loaded: LoadedManifest, batch_id: str | None, *, wait:
         messages.print(f"Batch {accepted.batch_id} exists already.")
     batch = follow(app.ledger, accepted.batch_id, messages) if wait else app.ledger.batches.get(accepted.batch_id)
     if wait:
-        messages.print(f"Results: {results_uri(batch)}")
+        print_fields(messages, [("results", results_uri(batch)), *next_steps(app.settings, batch, state)])
     if as_json:
         print_json({**BatchStatus.of(batch).as_json(), "new": accepted.created})
     else:
