@@ -56,6 +56,8 @@ def _head(batch: BatchRow) -> str:
         f"script-src {_digest(_script())}; style-src {_digest(_style())}"
     )
     name = _text(batch.name)
+    # Results are written at the end of the batch.
+    files = _FILES if batch.finished else _FILES[-1:]
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -77,7 +79,7 @@ def _head(batch: BatchRow) -> str:
 <div><dt>Batch</dt><dd><bdi>{_text(batch.id)}</bdi></dd></div>
 <div><dt>Model</dt><dd><bdi>{_text(batch.model)}</bdi></dd></div>
 <div><dt>Started by</dt><dd><bdi>{_text(batch.trigger)}</bdi></dd></div>
-<div><dt>Files</dt><dd>{" ".join(f'<a href="{file}">{file}</a>' for file in _FILES)}</dd></div>
+<div><dt>Files</dt><dd>{" ".join(f'<a href="{file}">{file}</a>' for file in files)}</dd></div>
 </dl>
 </header>
 <main>

@@ -165,7 +165,11 @@ def test_of_a_running_batch_comes_what_there_is(ledger: Ledger, storage: Storage
     result = pull("b")
     assert "Repeat the command for the rest." in result.stdout
     assert files_in(tmp_path / "b") == MEDIA | {"manifest.yaml", "index.html"}
-    assert "items/man/0.mp4" in (tmp_path / "b/index.html").read_text()
+    page = (tmp_path / "b/index.html").read_text()
+    assert "items/man/0.mp4" in page
+    # The results are written at the end.
+    assert 'href="manifest.yaml"' in page
+    assert "results.json" not in page
 
 
 def test_an_output_that_s3_lacks_is_an_error_and_the_others_come(storage: Storage, folder: str, tmp_path: Path) -> None:

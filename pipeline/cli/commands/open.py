@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import optional_batch_argument, settings, state_option
+from pipeline.cli.options import ledger, optional_batch_argument, settings, state_option
 from pipeline.errors import InvalidSettings
 
 
@@ -18,14 +18,10 @@ def command(batch_id: str | None, state: Path) -> None:
     import webbrowser
 
     from pipeline.cli.service_address import dashboard_url
-    from pipeline.ledger.ledger import Ledger
 
-    config = settings(state)
     if batch_id is not None:
-        ledger = Ledger.connect(config.redis_url)
-        ledger.check_schema()
-        ledger.batches.get(batch_id)
-    url = dashboard_url(config, batch_id)
+        ledger(state).batches.get(batch_id)
+    url = dashboard_url(settings(state), batch_id)
     if url is None:
         raise InvalidSettings(
             "The address of the dashboard is not known. Set PIPELINE_DASHBOARD_URL to it, or start `dailies up`."
