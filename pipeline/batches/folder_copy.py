@@ -138,15 +138,18 @@ class FolderCopy:
         return _Expected(file, size, checksum)
 
     def _fetch(self, expected: _Expected, part: Path) -> None:
-        """Append to `part` what it lacks."""
-        with part.open("ab") as copy:
-            if copy.tell() > expected.size:
-                copy.truncate(0)
-            for chunk in chunks(self._storage, expected.file.uri, expected.size, start=copy.tell()):
-                if self._stop.is_set():
-                    raise CopyFailed("The copy was stopped.", retryable=True)
+        """Append to `part` what it lacks. There is no `part` before the first bytes have come."""
+        start = part.stat().st_size if part.exists() else 0
+        if start > expected.size:
+            part.unlink()
+            start = 0
+        for chunk in chunks(self._storage, expected.file.uri, expected.size, start=start):
+            if self._stop.is_set():
+                raise CopyFailed("The copy was stopped.", retryable=True)
+            with part.open("ab") as copy:
                 copy.write(chunk)
-                self._on_bytes(len(chunk))
+            self._on_bytes(len(chunk))
+        part.touch()
 
 
 def _count(future: Future[int | None], result: CopyResult) -> None:
