@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 from pathlib import Path
 
@@ -191,6 +193,19 @@ def test_a_record_that_names_an_object_outside_of_the_folder_writes_nothing_ther
         ledger.redis.hset("dailies:batch:b:ended", "man", outcome.replace(f"{folder}items/man/0.mp4", uri))
         assert "0 outputs" in pull("b").stdout
         assert not list(tmp_path.rglob("*escaped*"))
+
+
+@pytest.mark.usefixtures("folder")
+def test_two_pulls_do_not_write_to_the_same_folder(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    descriptor = os.open(tmp_path / "b", os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        assert "Another `dailies pull` writes to b" in pull("b", code=1).stderr
+        assert files_in(tmp_path / "b") == set()
+    finally:
+        os.close(descriptor)
+    pull("b")
 
 
 def test_a_missing_batch_is_exit_code_4_and_makes_no_folder(tmp_path: Path) -> None:
