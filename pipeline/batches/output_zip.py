@@ -47,7 +47,8 @@ def zip_pieces(storage: Storage, batch: BatchRow, entries: Iterable[ZipEntry]) -
 
     Raises StorageError if S3 fails; the archive is then incomplete, and programs that open it say so.
     """
-    sink, missing = _Sink(), []
+    sink = _Sink()
+    missing: list[str] = []
     # The library finds out that the sink cannot seek, and writes sizes and checksums after the data.
     with ZipFile(cast(Any, sink), "w", ZIP_STORED) as archive:
         for entry in entries:
