@@ -82,7 +82,7 @@ def test_a_submission_that_waits_ends_with_both(
     )
     waiting.start()
     wait_for(lambda: ledger.redis.exists("dailies:batch:b"), "the batch")
-    wait_for(lambda: ledger.batches.is_loaded("b"), "the items")
+    wait_for(lambda: ledger.batches.is_accepted("b"), "the items")
     ledger.batches.start("b", price_usd=Decimal(0), max_failures=10)
     running(ledger)
     succeed(ledger, dues(ledger)[0])
