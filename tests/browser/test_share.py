@@ -30,7 +30,7 @@ def test_a_share_link_plays_in_a_fresh_browser_until_it_is_revoked(
 ) -> None:
     open_ended(page, ended)
     page.get_by_text("Share the gallery").click()
-    page.get_by_label("Show").select_option("all items")
+    page.locator("#share select[name=review]").select_option("all items")
     page.get_by_role("button", name="Create a link").click()
     link = page.locator(".share-links input[readonly]")
     address = link.input_value()
