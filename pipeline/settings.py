@@ -57,6 +57,8 @@ class Settings(BaseModel):
     """Default folder of outputs, `s3://bucket/prefix/`. A manifest can name its own."""
     public_url: str | None = None
     """Base of callback URLs. Unset: no callbacks, runs are polled."""
+    dashboard_url: str | None = None
+    """Address of the dashboard in a browser, for commands that print it. Unset: `public_url`. `up` sets its own."""
     secret: SecretStr = SecretStr("")
     """Key that signs callback URLs and sessions. During a rotation: `NEW,OLD`. The first key signs, all verify."""
     api_token: SecretStr | None = None
@@ -158,7 +160,7 @@ class Settings(BaseModel):
             raise ValueError("must look like s3://bucket/prefix/")
         return value if value.endswith("/") else value + "/"
 
-    @field_validator("public_url", "wiro_api_url", "wiro_socket_url")
+    @field_validator("public_url", "dashboard_url", "wiro_api_url", "wiro_socket_url")
     @classmethod
     def _strip_slash(cls, value: str | None) -> str | None:
         return value.rstrip("/") if value else None

@@ -25,6 +25,8 @@ COMMANDS = {
     "list": "List the newest batches.",
     "items": "List the items of a batch.",
     "results": "Print the results manifest of an ended batch.",
+    "pull": "Copy the videos, results and gallery of a batch to this machine.",
+    "open": "Open the dashboard, or the page of a batch, in the browser.",
     "logs": "Follow the vendor's messages about an item's run.",
     "cancel": "Cancel a batch: pending items and active runs.",
     "retry": "Retry ended items of a batch, by default those that failed.",

@@ -88,6 +88,11 @@ class ItemRow:
     found_by: str | None = None
     """How a run was found whose response was lost: "callback" or "task list". None if no response was lost."""
 
+    @property
+    def is_approved(self) -> bool:
+        """Whether a person approved the item."""
+        return self.review is not None and self.review.mark == "approved"
+
 
 @dataclass(frozen=True)
 class BatchRow:

@@ -26,6 +26,10 @@ _SHARED = Path(__file__).parents[1] / "web" / "static"
 """Scripts and styles that the dashboard uses too."""
 _OWN = Path(__file__).with_name("assets")
 _FILES = ("results.json", "results.jsonl", "results.csv", "manifest.yaml")
+_PAGER = """<nav aria-label="{name}" data-pager hidden>
+<button type="button" data-turn="-1">Back</button> <button type="button" data-turn="1">Next</button>
+</nav>
+"""
 
 
 def page(batch: BatchRow, rows: Iterable[ItemRow]) -> Iterator[str]:
@@ -34,7 +38,7 @@ def page(batch: BatchRow, rows: Iterable[ItemRow]) -> Iterator[str]:
     lines = (_item(batch.output, number, row) for number, row in enumerate(rows, 1))
     yield f'<ol id="item-grid" class="item-grid" data-page-size="{PAGE_SIZE}">\n'
     yield from islice(lines, PAGE_SIZE)
-    yield "</ol>\n"
+    yield "</ol>\n" + _PAGER.format(name="Pages, below the items")
     if batch.total > PAGE_SIZE:
         notice = f"These are the first {PAGE_SIZE} of {batch.total:,} items. All items are in results.csv."
         yield f"<noscript><p>{notice}</p></noscript>\n"
@@ -52,6 +56,8 @@ def _head(batch: BatchRow) -> str:
         f"script-src {_digest(_script())}; style-src {_digest(_style())}"
     )
     name = _text(batch.name)
+    # Results are written at the end of the batch.
+    files = _FILES if batch.finished else _FILES[-1:]
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -73,7 +79,7 @@ def _head(batch: BatchRow) -> str:
 <div><dt>Batch</dt><dd><bdi>{_text(batch.id)}</bdi></dd></div>
 <div><dt>Model</dt><dd><bdi>{_text(batch.model)}</bdi></dd></div>
 <div><dt>Started by</dt><dd><bdi>{_text(batch.trigger)}</bdi></dd></div>
-<div><dt>Files</dt><dd>{" ".join(f'<a href="{file}">{file}</a>' for file in _FILES)}</dd></div>
+<div><dt>Files</dt><dd>{" ".join(f'<a href="{file}">{file}</a>' for file in files)}</dd></div>
 </dl>
 </header>
 <main>
@@ -83,10 +89,7 @@ def _head(batch: BatchRow) -> str:
 {"".join(_filter(state, count) for state, count in _counts(batch))}
 </div>
 <label>Find <input id="find" type="search" placeholder="in ids, prompts, errors" autocomplete="off"></label>
-<nav aria-label="Pages" hidden>
-<button type="button" id="back">Back</button> <button type="button" id="next">Next</button>
-</nav>
-<p id="shown" role="status"></p>
+{_PAGER.format(name="Pages")}<p id="shown" role="status"></p>
 </div>
 """
 

@@ -50,6 +50,7 @@ Batches
     batch:{id}:life         hash    timeline (`timeline.py`)
     batch:{id}:uploads      hash    image that several items share → its URL at the vendor, '' before the upload
     batch:{id}:drops        hash    digest → JSON of the object versions that a trigger started the batch for
+    batch:{id}:shares       hash    id of a share link → JSON {approved, who, expires} (`share_links.py`)
     batch:{id}:told         string  the status files of these objects say that the batch was accepted
 
 Items and their runs
@@ -157,6 +158,11 @@ def shared_images_key(batch_id: str) -> str:
 def batch_objects_key(batch_id: str) -> str:
     """Return the key of the object versions that a trigger started a batch for."""
     return f"{batch_key(batch_id)}:drops"
+
+
+def share_links_key(batch_id: str) -> str:
+    """Return the key of the share links of a batch."""
+    return f"{batch_key(batch_id)}:shares"
 
 
 def status_files_written_key(batch_id: str) -> str:

@@ -26,6 +26,7 @@ from pipeline.ledger.runs import RunStore
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.sessions import SessionStore
 from pipeline.ledger.set_aside import SetAsideStore
+from pipeline.ledger.share_links import ShareLinkStore
 from pipeline.ledger.shared_images import SharedImageStore
 from pipeline.ledger.sign_in_codes import SignInCodeStore
 from pipeline.ledger.timeline import TimelineStore
@@ -55,6 +56,7 @@ class Ledger:
     login_attempts: LoginAttempts
     sessions: SessionStore
     sign_in_codes: SignInCodeStore
+    share_links: ShareLinkStore
     model_cache: ModelCache
     set_aside: SetAsideStore
 
@@ -80,6 +82,7 @@ class Ledger:
             login_attempts=LoginAttempts(scripts),
             sessions=SessionStore(scripts),
             sign_in_codes=SignInCodeStore(scripts),
+            share_links=ShareLinkStore(scripts),
             model_cache=ModelCache(scripts),
             set_aside=SetAsideStore(scripts),
         )

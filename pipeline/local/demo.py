@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.batches.service import Service
-from pipeline.domain.model import BatchRow
 from pipeline.errors import StorageError
 from pipeline.local.stack import BUCKET, Stack
 from pipeline.local.state_file import SETTINGS
@@ -47,17 +45,6 @@ def ended_as_expected(service: Service, batch_id: str) -> bool:
     """Return whether exactly the items of EXPECTED_TO_FAIL did not succeed."""
     failed = {row.id for row in service.ledger.items.stream(batch_id) if row.status != "succeeded"}
     return failed == EXPECTED_TO_FAIL
-
-
-def download_results(service: Service, batch: BatchRow, folder: Path) -> Path:
-    """Copy all files of a batch from S3 into `folder`. Return the gallery, which plays from there."""
-    shutil.rmtree(folder, ignore_errors=True)
-    for info in service.storage.list(batch.output):
-        file = folder / info.uri.removeprefix(batch.output)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with service.storage.open(info.uri) as source, file.open("wb") as copy:
-            shutil.copyfileobj(source, copy)
-    return folder / "index.html"
 
 
 @contextmanager

@@ -120,6 +120,7 @@ class _Servers:
         address = "0.0.0.0" if self.configured.api_token else HOST  # noqa: S104
         listener = self.stack.enter_context(_listening_socket(folder, port, address))
         self.env["PORT"] = str(listener.getsockname()[1])
+        self.env.setdefault("PIPELINE_DASHBOARD_URL", f"http://{HOST}:{self.env['PORT']}")
         return listener.fileno(), lock
 
     def set_paths(self) -> None:

@@ -22,7 +22,7 @@ from pipeline.storage.s3 import Storage
 from pipeline.triggers.dispatch import Dispatcher
 from pipeline.triggers.rule_loader import RuleLoader
 from pipeline.web import error_responses, health, metrics, path_ids, request_log
-from pipeline.web.api import batch_events, batches, docs_page, image_upload
+from pipeline.web.api import batch_events, batches, docs_page, image_upload, outputs_zip
 from pipeline.web.api.endpoints import Endpoints
 from pipeline.web.callbacks import live_check, receiver, s3_events
 from pipeline.web.callbacks.buffered_counter import BufferedCounter
@@ -130,4 +130,5 @@ def _endpoints(service: Service, shutdown: Event) -> Endpoints:
     max_streams = max(1, service.settings.web_threads // 2)
     batch_events.add_to(endpoints, service.ledger.batches, max_streams, shutdown)
     image_upload.add_to(endpoints, service)
+    outputs_zip.add_to(endpoints, service.ledger, service.storage, max(1, service.settings.web_threads // 8))
     return endpoints

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import gc
 import resource
+import sys
 import time
 from collections.abc import Mapping
 from logging import ERROR, getLogger
-from socket import socket
+from socket import IPPROTO_TCP, socket
 from threading import Event, Thread
 from typing import Any
 
@@ -25,6 +26,8 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 """A longer body is refused with 413 before it is read. The app has a lower limit for each route."""
 IDLE_TIMEOUT_S = 20
 DRAIN_TIMEOUT_S = 25.0
+STALL_TIMEOUT_S = 120
+"""A client that reads nothing of a response for so long loses its connection: it holds a request thread."""
 _BACKLOG = 8192
 _FILES_FOR_CLIENTS = 256
 
@@ -53,6 +56,7 @@ def serve(app: Flask, shutdown: Event, *, threads: int, listen: Mapping[str, obj
         log_socket_errors=False,
         ident=None,
     )
+    _close_stalled_connections(server)
     # Objects loaded at the start stay: garbage collection skips them.
     gc.collect()
     gc.freeze()
@@ -89,6 +93,15 @@ def _drain(server: Any) -> None:
 
 def _open_requests(server: Any) -> bool:
     return any(channel.requests or channel.total_outbufs_len for channel in list(server.active_channels.values()))
+
+
+def _close_stalled_connections(server: Any) -> None:
+    """Let the kernel close connections whose client reads nothing for STALL_TIMEOUT_S. Waitress has no such limit."""
+    if sys.platform == "linux":
+        from socket import TCP_USER_TIMEOUT
+
+        # Connections inherit the option from the socket that accepts them.
+        server.socket.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, STALL_TIMEOUT_S * 1000)
 
 
 def _allow_open_files() -> None:

@@ -154,7 +154,7 @@ def test_a_failed_item_shows_its_error_and_is_retried(page: Page, ended: str) ->
 
 def test_results_are_downloaded(page: Page, ended: str) -> None:
     open_batch(page, ended, until="partial")
-    page.get_by_text("Download results").click()
+    page.locator("summary", has_text="Download").click()
     with page.expect_download() as download:
         page.get_by_role("link", name="results.json", exact=True).click()
     document = json.loads(download.value.path().read_text())

@@ -14,6 +14,7 @@ from pipeline.batches.service import Service
 from pipeline.domain.model import Review
 from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.local import demo
+from pipeline.local.batch_folder import BatchFolder
 from pipeline.local.stack import running
 from support.browser import launch
 from support.processes import ROOT, until
@@ -38,8 +39,10 @@ def main() -> None:
             service = Service.connect(stack.settings)
             batch_id = demo.submit(stack, service)
             until(lambda: service.ledger.batches.get(batch_id).status in BATCH_TERMINAL, "the end of the demo")
-            gallery = demo.download_results(service, service.ledger.batches.get(batch_id), state / "home")
-            page.goto(gallery.as_uri())
+            batch = service.ledger.batches.get(batch_id)
+            local = BatchFolder(service.storage, service.ledger.items, batch, state / "home")
+            local.pull(local.files())
+            page.goto(local.gallery.as_uri())
             save(page, "gallery")
             first, second = [row.id for row in service.ledger.items.stream(batch_id) if row.outputs][:2]
             service.reviews.review(batch_id, first, Review("approved"))

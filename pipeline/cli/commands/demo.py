@@ -17,12 +17,15 @@ from pipeline.domain.results import results_uri
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipeline.domain.model import BatchRow
     from pipeline.local.stack import Stack
 
 _NEXT = """
 Try it with your own images (in the sandbox, as long as WIRO_API_KEY is not set):
   {python} -m pipeline up --state {state}
-Open the address that it prints, choose New batch, drop images, type prompts."""
+Open the address that it prints, choose New batch, drop images, type prompts. While it runs:
+  {python} -m pipeline open {batch} --state {state}   (the page of this batch)
+  {python} -m pipeline pull {batch} --state {state}   (its videos, into a folder here)"""
 
 
 @click.command("demo")
@@ -35,7 +38,8 @@ def command(keep: bool, state: Path) -> None:
     """
     import signal
 
-    from pipeline.cli.terminal import console
+    from pipeline.cli.next_steps import next_steps
+    from pipeline.cli.terminal import console, print_fields
     from pipeline.local import demo
     from pipeline.local.stack import running
     from pipeline.observability import logging
@@ -45,21 +49,23 @@ def command(keep: bool, state: Path) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     with running(state, port=None, workers=2, environ=demo.environment(os.environ)) as stack, demo.polled(stack):
         click.echo(f"Open    {stack.address}")
-        is_expected = _run_sample(stack, state, out)
+        batch, is_expected = _run_sample(stack, state, out)
         if keep:
+            print_fields(out, next_steps(stack.settings, batch, state))
             _wait(stack.address)
     if not is_expected:
         raise SystemExit(1)
     if not keep:
-        click.echo(_NEXT.format(python=_shown_python(), state=state))
+        click.echo(_NEXT.format(python=_shown_python(), state=state, batch=batch.id))
 
 
-def _run_sample(stack: Stack, state: Path, out: Console) -> bool:
-    """Run the sample batch and show its results. Return whether it ended as expected."""
+def _run_sample(stack: Stack, state: Path, out: Console) -> tuple[BatchRow, bool]:
+    """Run the sample batch and show its results. Return the batch, and whether it ended as expected."""
     from pipeline.batches.service import Service
     from pipeline.cli.commands.items import print_rows
     from pipeline.cli.progress import follow
     from pipeline.local import demo
+    from pipeline.local.batch_folder import BatchFolder
 
     _replace_environment(stack.environment)
     app = Service.connect(stack.settings)
@@ -67,16 +73,17 @@ def _run_sample(stack: Stack, state: Path, out: Console) -> bool:
     batch = follow(app.ledger, batch_id, out)
     click.echo()
     print_rows(app.ledger.items.stream(batch_id))
-    gallery = demo.download_results(app, batch, state / "results" / batch_id)
+    local = BatchFolder(app.storage, app.ledger.items, batch, state / "results" / batch_id)
+    local.pull(local.files())
     is_expected = demo.ended_as_expected(app, batch_id)
     click.echo(f"\nResults {results_uri(batch)}")
-    click.echo(f"Gallery file://{gallery.absolute()}  (open it in a browser)")
+    click.echo(f"Gallery {local.gallery.absolute().as_uri()}  (open it in a browser)")
     if is_expected:
         click.echo(
             f"{batch.counts['succeeded']} succeeded, {batch.counts['failed']} failed as expected: "
             "the item blooper shows how a failure looks."
         )
-    return is_expected
+    return batch, is_expected
 
 
 def _wait(address: str) -> None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import json_option, ledger, optional_batch_argument, state_option
+from pipeline.cli.options import json_option, ledger, optional_batch_argument, settings, state_option
 
 if TYPE_CHECKING:
     from pipeline.ledger.ledger import Ledger
+    from pipeline.settings import Settings
 
 _MAX_BATCHES = 10
 
@@ -25,13 +26,14 @@ def command(batch_id: str | None, as_json: bool, state: Path) -> None:
     if batch_id is None:
         _show_account(stores, as_json=as_json)
     else:
-        _show_batch(stores, batch_id, as_json=as_json)
+        _show_batch(stores, settings(state), batch_id, state, as_json=as_json)
 
 
-def _show_batch(stores: Ledger, batch_id: str, *, as_json: bool) -> None:
+def _show_batch(stores: Ledger, config: Settings, batch_id: str, state: Path, *, as_json: bool) -> None:
     from pipeline.batches.json_documents import BatchStatus
     from pipeline.cli.descriptions import print_account_notice, print_batch
-    from pipeline.cli.terminal import console, print_json
+    from pipeline.cli.next_steps import next_steps
+    from pipeline.cli.terminal import console, print_fields, print_json
     from pipeline.domain.states import BATCH_TERMINAL
 
     row = stores.batches.get(batch_id)
@@ -42,6 +44,7 @@ def _show_batch(stores: Ledger, batch_id: str, *, as_json: bool) -> None:
     print_batch(out, stores.items, row)
     if row.status not in BATCH_TERMINAL:
         print_account_notice(out, stores.account.get())
+    print_fields(out, next_steps(config, row, state))
 
 
 def _show_account(stores: Ledger, *, as_json: bool) -> None:

@@ -84,8 +84,9 @@ def _submit(
     app: Service, loaded: LoadedManifest, batch_id: str | None, state: Path, *, wait: bool, as_json: bool
 ) -> None:
     from pipeline.batches.json_documents import BatchStatus
+    from pipeline.cli.next_steps import next_steps
     from pipeline.cli.progress import follow
-    from pipeline.cli.terminal import console, print_json
+    from pipeline.cli.terminal import console, print_fields, print_json
     from pipeline.cli.waiting import waiting_for
     from pipeline.domain.states import BatchState
 
@@ -98,7 +99,7 @@ def _submit(
             follow(app.ledger, accepted.batch_id, messages)
     batch = app.ledger.batches.get(accepted.batch_id)
     if wait:
-        messages.print(f"Results: {results_uri(batch)}")
+        print_fields(messages, [("results", results_uri(batch)), *next_steps(app.settings, batch, state)])
     if as_json:
         print_json({**BatchStatus.of(batch).as_json(), "new": accepted.created})
     else:

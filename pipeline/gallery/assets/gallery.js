@@ -3,8 +3,7 @@
   const grid = document.getElementById("item-grid");
   const tools = document.getElementById("tools");
   const find = document.getElementById("find");
-  const back = document.getElementById("back");
-  const next = document.getElementById("next");
+  const pagers = document.querySelectorAll("[data-pager]");
   const size = Number(grid.dataset.pageSize);
   let state = "", page = 0;
 
@@ -45,9 +44,11 @@
     document.getElementById("shown").textContent = count
       ? `${number(first + 1)}–${number(last)} of ${number(count)}`
       : "No item matches. Choose another state or other text.";
-    tools.querySelector("nav").hidden = pages < 2;
-    back.disabled = page === 0;
-    next.disabled = page >= pages - 1;
+    for (const pager of pagers) {
+      pager.hidden = pages < 2;
+      pager.querySelector("[data-turn='-1']").disabled = page === 0;
+      pager.querySelector("[data-turn='1']").disabled = page >= pages - 1;
+    }
   }
 
   function turnPage(by) {
@@ -71,8 +72,9 @@
       show();
     });
   }
-  back.addEventListener("click", () => turnPage(-1));
-  next.addEventListener("click", () => turnPage(1));
+  for (const button of document.querySelectorAll("[data-turn]")) {
+    button.addEventListener("click", () => turnPage(Number(button.dataset.turn)));
+  }
   tools.hidden = false;
   showRange(lines.length, Math.ceil(lines.length / size) || 1);
   videoPreview.attach(grid);

@@ -114,6 +114,16 @@ class ItemsQuery(RequestModel):
     ] = None
 
 
+class OutputsQuery(RequestModel):
+    """Selects the items whose outputs are downloaded."""
+
+    review: Annotated[Literal["approved"] | None, Field(description="Only items with this review.")] = None
+    item: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=128)]],
+        Field(max_length=MAX_PAGE_SIZE, description="Only these items, by their ids. Empty: all."),
+    ] = []
+
+
 class RetryRequest(RequestModel):
     """Selects the items to retry by their state. Outputs that are paid for are copied again, not bought again."""
 

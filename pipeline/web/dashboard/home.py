@@ -17,7 +17,7 @@ from pipeline.ledger.queries import BatchPage, QueryStore
 from pipeline.schedules.scheduler import Scheduler
 from pipeline.triggers.rule_loader import RuleLoader
 from pipeline.triggers.store import TriggerStore
-from pipeline.web.dashboard import batch_page, new_batch, presigned_redirects
+from pipeline.web.dashboard import batch_page, gallery, new_batch, presigned_redirects, share_links
 from pipeline.web.dashboard.automation_views import AutomationViews
 from pipeline.web.dashboard.charts import HEIGHT, WIDTH, progress_parts, spend_bars
 from pipeline.web.security.headers import image_origins
@@ -44,12 +44,16 @@ def add_to(app: Flask, service: Service) -> None:
         TriggerStore.connect(settings.redis_url),
         service.ledger.batches,
     )
+    links = share_links.ShareLinks(settings, service.ledger.share_links)
+    app.jinja_env.globals.update(share_links=links, share_lifetimes=share_links.LIFETIMES)
     for part in (
         _home(service.ledger, QueueMonitor(service.settings.redis_url), automation_views),
         new_batch.blueprint(service.settings, service.storage, service.models, service.submission),
         automation_views.blueprint(),
         presigned_redirects.blueprint(service.ledger, service.storage, input_images),
         batch_page.blueprint(service.ledger, settings.max_batch_usd),
+        gallery.blueprint(service.ledger, links),
+        share_links.blueprint(links, service.ledger.batches),
     ):
         app.register_blueprint(part)
 

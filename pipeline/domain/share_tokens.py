@@ -1,0 +1,45 @@
+"""Tokens of share links: each names one link to the gallery of one batch, and is signed. Pure.
+
+The ledger has the links, and nobody can make a token from what it has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from itsdangerous import BadData, URLSafeSerializer
+
+from pipeline.domain.ids import is_batch_id
+
+_MAX_TOKEN_CHARS = 512
+
+
+class ShareSigner:
+    """Signs and verifies tokens. `secret`: one key or several with commas between them; the first one signs.
+
+    Raises ValueError if `secret` has no key.
+    """
+
+    def __init__(self, secret: str) -> None:
+        keys = [key.strip() for key in secret.split(",") if key.strip()]
+        if not keys:
+            raise ValueError("The secret of share links is empty. Set PIPELINE_SECRET.")
+        # itsdangerous signs with the last key of its list.
+        self._serializer = URLSafeSerializer(
+            list(reversed(keys)), salt="dailies.share", signer_kwargs={"digest_method": hashlib.sha256}
+        )
+
+    def token(self, batch_id: str, link_id: str) -> str:
+        """Return the token of a link."""
+        token = self._serializer.dumps([batch_id, link_id])
+        return token if isinstance(token, str) else token.decode()
+
+    def verify(self, token: str) -> tuple[str, str] | None:
+        """Return (batch id, link id) that `token` was signed for, None if the token is not valid."""
+        if len(token) > _MAX_TOKEN_CHARS:
+            return None
+        try:
+            batch_id, link_id = self._serializer.loads(token)
+        except (BadData, ValueError, TypeError):
+            return None
+        return (batch_id, link_id) if isinstance(link_id, str) and is_batch_id(str(batch_id)) else None
