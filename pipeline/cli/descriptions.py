@@ -9,7 +9,7 @@ from itertools import islice
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.cli.terminal import age, counts, moment, print_fields, print_table, state
+from pipeline.cli.terminal import age, batch_state, counts, moment, print_fields, print_table
 from pipeline.domain.formatting import dollars, pluralize
 from pipeline.domain.model import BatchRow
 from pipeline.domain.plain_text import escape_control_chars
@@ -60,7 +60,7 @@ def print_batches(out: Console, rows: Sequence[BatchRow]) -> None:
         (
             (
                 row.id,
-                state(row.status),
+                batch_state(row),
                 f"{ended_count(row.counts):,}/{row.total:,}",
                 counts(row.counts),
                 dollars(row.cost_usd),
@@ -87,7 +87,7 @@ def _batch_fields(row: BatchRow, now: datetime) -> list[tuple[str, str | Text]]:
         ("batch", row.id),
         ("name", row.name),
         ("model", row.model),
-        ("status", state(row.status)),
+        ("status", batch_state(row)),
         ("items", Text(f"{ended_count(row.counts):,} of {row.total:,} ended: ").append_text(counts(row.counts))),
         ("cost", dollars(row.cost_usd)),
         ("created", f"{moment(row.created, now)} by {row.trigger}"),

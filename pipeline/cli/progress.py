@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.terminal import counts, state
+from pipeline.cli.terminal import batch_state, counts
 from pipeline.domain.formatting import dollars, duration
 from pipeline.domain.model import BatchRow
 from pipeline.domain.plain_text import escape_control_chars
@@ -124,7 +124,7 @@ def _panel(snapshot: Snapshot) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
     grid.add_row(
         Text(batch.id, "bold"),
-        state(batch.status),
+        batch_state(batch),
         ProgressBar(
             total=max(batch.total, 1),
             completed=ended_count(batch.counts),
@@ -139,7 +139,9 @@ def _panel(snapshot: Snapshot) -> RenderableType:
 
 def _line(snapshot: Snapshot) -> Text:
     batch = snapshot.batch
-    line = Text(f"{batch.id} {batch.status} {_ended_of_total(batch)}: ").append_text(_figures(snapshot))
+    line = Text.assemble(f"{batch.id} ", batch_state(batch).plain, f" {_ended_of_total(batch)}: ").append_text(
+        _figures(snapshot)
+    )
     for notice in _notices(snapshot):
         line.append("; ").append_text(notice)
     return line

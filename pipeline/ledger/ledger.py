@@ -22,6 +22,7 @@ from pipeline.ledger.lost_runs import LostRunStore
 from pipeline.ledger.model_cache import ModelCache
 from pipeline.ledger.outbox import Outbox
 from pipeline.ledger.queries import QueryStore
+from pipeline.ledger.run_times import RunTimeStore
 from pipeline.ledger.runs import RunStore
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.sessions import SessionStore
@@ -56,6 +57,7 @@ class Ledger:
     sessions: SessionStore
     sign_in_codes: SignInCodeStore
     model_cache: ModelCache
+    run_times: RunTimeStore
     set_aside: SetAsideStore
 
     @classmethod
@@ -81,6 +83,7 @@ class Ledger:
             sessions=SessionStore(scripts),
             sign_in_codes=SignInCodeStore(scripts),
             model_cache=ModelCache(scripts),
+            run_times=RunTimeStore(scripts),
             set_aside=SetAsideStore(scripts),
         )
 

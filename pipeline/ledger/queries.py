@@ -11,7 +11,7 @@ from pipeline.errors import DamagedRecord, NoSuchBatch
 from pipeline.ledger import keys
 from pipeline.ledger.decoding import batch_row
 from pipeline.ledger.items import read_items
-from pipeline.ledger.keys import batch_key
+from pipeline.ledger.keys import batch_key, causes_key
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.set_aside import set_aside, valid_batch_ids
 
@@ -99,6 +99,11 @@ class QueryStore:
             "item_page", batch_id, first, MAX_SCANNED_ITEMS, limit, needle, mark, *states
         )
         return ItemPage(read_items(self._redis, batch_id, ids), None if following < 0 else following)
+
+    def failure_causes(self, batch_id: str) -> dict[str, int]:
+        """Return {cause: number of failed items} of a batch. The cause of an item may not be recorded."""
+        counted = self._redis.hgetall(causes_key(batch_id))
+        return {cause: int(number) for cause, number in counted.items()}
 
     def review_counts(self, batch_id: str) -> dict[str, int]:
         """Return {mark: number of items with it} of a batch."""
