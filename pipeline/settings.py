@@ -10,6 +10,7 @@ from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -167,6 +168,18 @@ class Settings(BaseModel):
     def is_https(self) -> bool:
         """Whether browsers and the vendor reach the web process by TLS."""
         return (self.public_url or "").startswith("https:")
+
+    @property
+    def sandbox_reason(self) -> str:
+        """Why no real vendor is connected, for people; '' if one is."""
+        if not self.wiro_api_key.get_secret_value():
+            return "WIRO_API_KEY is not set: no vendor is connected."
+        vendor = urlsplit(self.wiro_api_url)
+        # Outputs of the vendor come from its own network, those of a sandbox from the host of its API.
+        hosts = {vendor.netloc, vendor.hostname or ""}
+        if (vendor.hostname or "").endswith(".wiro.ai") or not hosts.intersection(self.fetch_hosts):
+            return ""
+        return f"The sandbox at {vendor.netloc} is connected in place of Wiro: no real videos, no real money."
 
     @property
     def prefixes(self) -> tuple[str, ...]:

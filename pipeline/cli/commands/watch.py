@@ -21,4 +21,4 @@ def command(batch_id: str, state: Path) -> None:
     out, stores = console(), ledger(state)
     batch = follow(stores, batch_id, out)
     out.print()
-    print_batch(out, stores.items, batch)
+    print_batch(out, stores, batch)
