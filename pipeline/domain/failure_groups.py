@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 NO_REASON = "no reason is known"
 MAX_CAUSE_CHARS = 200
+_MAX_READ_CHARS = 1000
+"""The rest of a longer line is not looked at: the time would grow with its square."""
 _MASKED = "…"
 _VARIABLE = re.compile(
     r"[a-z][a-z0-9+.-]*://[^\s'\"<>()]*[^\s'\"<>().,;:!?]"  # addresses
@@ -31,7 +33,7 @@ class FailureGroup:
 def cause_of(error: str | None) -> str:
     """Return what an error says without what differs from item to item: addresses, names, ids, measured numbers."""
     first_line = next((line for line in (error or "").splitlines() if line.strip()), "")
-    text = " ".join(_VARIABLE.sub(_MASKED, first_line).split())
+    text = " ".join(_VARIABLE.sub(_MASKED, first_line[:_MAX_READ_CHARS]).split())
     return text[:MAX_CAUSE_CHARS].rstrip(" .") or NO_REASON
 
 
