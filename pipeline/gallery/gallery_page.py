@@ -52,7 +52,7 @@ def _head(batch: BatchRow) -> str:
         f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file:; media-src 'self' file:; "
         f"script-src {_digest(_script())}; style-src {_digest(_style())}"
     )
-    name = _text(batch.name)
+    name, status = _text(batch.name), batch_words(batch.status, batch.counts)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -67,7 +67,7 @@ def _head(batch: BatchRow) -> str:
 <header>
 <p class="brand">Dailies</p>
 <h1 dir="auto">{name}</h1>
-<p class="line"><span class="chip {_text(batch.status)}">{_text(batch_words(batch.status, batch.counts))}</span> {_line(batch)}</p>
+<p class="line"><span class="chip {_text(batch.status)}">{_text(status)}</span> {_line(batch)}</p>
 {f'<p class="error" dir="auto">{_text(batch.reason)}</p>' if batch.reason else ""}
 <p class="counts">{"".join(_count(state, count) for state, count in _counts(batch))}</p>
 <dl>

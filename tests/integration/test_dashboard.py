@@ -350,7 +350,7 @@ def test_failures_are_grouped_by_cause_each_with_a_retry_that_shows_its_price(
     assert "Retry 2, up to $0.18</button>" in text
     assert "Retry 1, up to $0.09</button>" in text
     assert "Retry 3 failed, up to $0.27</button>" in text
-    assert 'data-confirm="Start 2 runs for up to $0.18, $0.09 each?"' in text
+    assert 'data-confirm="Start 2 runs for up to $0.18, $0.09 each? Their cause: …: &lt;gone&gt;"' in text
     (sent,) = re.findall(r"data-body='([^']*gone[^']*)'", text)
     response = client.post("/api/v1/batches/b/retry", data=html.unescape(sent), content_type="application/json")
     assert response.json == {"reopened": 2}
