@@ -43,7 +43,7 @@ def read_progress(ledger: Ledger, batch: BatchRow, account: AccountRow, now: dat
     since_s = (batch.reopened - batch.created).total_seconds() if batch.reopened else 0.0
     per_minute = items_per_minute(timeline.ended, timeline.step_s, elapsed_s, since_s=since_s)
     work = open_work(batch, timeline, elapsed_s, account)
-    is_held = _is_held(batch, account, now)
+    is_held = _is_held(batch, account, now) or (not work.running and _is_full(account))
     left_s = None if is_held else remaining_s(work, usual_run_s(ledger, batch.model), per_minute)
     return Progress(timeline, working_s, per_minute, left_s)
 
@@ -65,6 +65,11 @@ def usual_run_s(ledger: Ledger, model: str) -> float | None:
         return usual_s
     cached = ledger.model_cache.get(model)
     return computing_time_s(cached.tool) if cached else None
+
+
+def _is_full(account: AccountRow) -> bool:
+    """Return whether runs of other batches have all slots."""
+    return account.concurrency_limit is not None and account.active >= account.concurrency_limit
 
 
 def _is_held(batch: BatchRow, account: AccountRow, now: datetime) -> bool:

@@ -66,8 +66,10 @@ def remaining_s(work: OpenWork, usual_s: float | None, per_minute: float | None)
     return _with_waiting(work, running, usual_s, per_minute)
 
 
-def _with_waiting(work: OpenWork, running: int, usual_s: float, per_minute: float | None) -> float:
+def _with_waiting(work: OpenWork, running: int, usual_s: float, per_minute: float | None) -> float | None:
     """Return the time for runs that share the slots. If most runs take longer than usual, so will the next ones."""
+    if not running and work.slots is None:
+        return None
     run_s = max(usual_s, _median_age(work.running, running))
     left = [(max(run_s - age, 0.0), number) for age, number in work.running]
     busy = running or min(work.waiting, work.slots or work.waiting)

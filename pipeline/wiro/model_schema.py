@@ -20,7 +20,9 @@ _MAX_TIME_CHARS = 60
 _IMAGE = re.compile(r"image|img|photo|picture|portrait|face|frame", re.I)
 _NO_IMAGE = re.compile(r"audio|video|voice|speech|sound|music|document|dataset", re.I)
 _URL = re.compile(r"ur[li]$", re.I)
-_TIME_PART = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(h|hours?|hrs?|m|min(?:ute)?s?|s|sec(?:ond)?s?)?\b", re.I)
+_TIME_PART = re.compile(
+    r"(?<![0-9.])([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(h|hours?|hrs?|m|min(?:ute)?s?|s|sec(?:ond)?s?)?\b", re.I
+)
 _UNIT_S = {"h": 3600, "m": 60, "s": 1}
 _RANGE = re.compile(r"[0-9.]+\s*(?:-|–|to)\s*(?=[0-9])", re.I)
 

@@ -78,11 +78,21 @@ def test_our_own_history_of_the_model_precedes_the_vendors_words(ledger: Ledger)
 def test_a_batch_whose_items_may_not_be_submitted_has_no_time_left(ledger: Ledger) -> None:
     ledger.model_cache.put(MODEL, {"computingtime": "60"})
     a_batch(ledger, items=3)
+    ledger.account.limit_concurrency(5)
     assert progress(ledger).remaining_s == 60
     ledger.batches.pause("b")
     assert progress(ledger).remaining_s is None
     ledger.batches.resume("b")
     ledger.account.pause("no money")
+    assert progress(ledger).remaining_s is None
+
+
+def test_a_batch_that_waits_for_the_slots_of_others_has_no_time_left(ledger: Ledger) -> None:
+    ledger.model_cache.put(MODEL, {"computingtime": "60"})
+    a_batch(ledger, "other", items=2)
+    running(ledger)
+    a_batch(ledger, items=3)
+    ledger.account.limit_concurrency(2)
     assert progress(ledger).remaining_s is None
 
 

@@ -55,7 +55,11 @@ def test_before_the_first_end_the_usual_time_gives_the_time_left() -> None:
     # Ten at a time, and none has ended: 30 wait for two more rounds and a half of the first.
     assert remaining_s(OpenWork(20, [(30, 10)]), 60, None) == 150
     assert remaining_s(OpenWork(40, slots=10), 60, None) == 240
-    assert remaining_s(OpenWork(40), 60, None) == 60
+    assert remaining_s(OpenWork(4, slots=10), 60, None) == 60
+
+
+def test_no_time_is_promised_before_a_run_has_started_if_no_limit_is_known() -> None:
+    assert remaining_s(OpenWork(4000), 60, None) is None
 
 
 def test_the_time_left_never_stands_still() -> None:
