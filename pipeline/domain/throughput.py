@@ -68,11 +68,11 @@ def remaining_s(work: OpenWork, usual_s: float | None, per_minute: float | None)
 
 def _with_waiting(work: OpenWork, running: int, usual_s: float, per_minute: float | None) -> float | None:
     """Return the time for runs that share the slots. If most runs take longer than usual, so will the next ones."""
-    if not running and work.slots is None:
+    if not running and work.slots is None and not per_minute:
         return None
     run_s = max(usual_s, _median_age(work.running, running))
     left = [(max(run_s - age, 0.0), number) for age, number in work.running]
-    busy = running or min(work.waiting, work.slots or work.waiting)
+    busy = running or min(work.waiting, work.slots or 0)
     slots = min(max(busy, (per_minute or 0) / 60 * run_s, 1), work.waiting + running)
     total_s = work.waiting * run_s + sum(seconds * number for seconds, number in left)
     # The next run starts when the oldest one ends.

@@ -60,6 +60,8 @@ def test_before_the_first_end_the_usual_time_gives_the_time_left() -> None:
 
 def test_no_time_is_promised_before_a_run_has_started_if_no_limit_is_known() -> None:
     assert remaining_s(OpenWork(4000), 60, None) is None
+    # Between two rounds nothing runs for a moment.
+    assert remaining_s(OpenWork(20), 60, 10) == 120
 
 
 def test_the_time_left_never_stands_still() -> None:
