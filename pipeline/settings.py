@@ -10,7 +10,6 @@ from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -174,12 +173,12 @@ class Settings(BaseModel):
         """Why no real vendor is connected, for people; '' if one is."""
         if not self.wiro_api_key.get_secret_value():
             return "WIRO_API_KEY is not set: no vendor is connected."
-        vendor = urlsplit(self.wiro_api_url)
+        address = self.wiro_api_url.partition("://")[2].partition("/")[0]
+        host = address.rpartition(":")[0] or address
         # Outputs of the vendor come from its own network, those of a sandbox from the host of its API.
-        hosts = {vendor.netloc, vendor.hostname or ""}
-        if (vendor.hostname or "").endswith(".wiro.ai") or not hosts.intersection(self.fetch_hosts):
+        if host.endswith(".wiro.ai") or not {address, host}.intersection(self.fetch_hosts):
             return ""
-        return f"The sandbox at {vendor.netloc} is connected in place of Wiro: no real videos, no real money."
+        return f"The sandbox at {address} is connected in place of Wiro: no real videos, no real money."
 
     @property
     def prefixes(self) -> tuple[str, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, redirect, render_template, request
@@ -29,7 +31,7 @@ from pipeline.web.security.headers import image_origins
 
 MAX_BATCHES = 25
 SPEND_DAYS = 30
-_FILTERS = (
+_FILTERS: tuple[Callable[..., Any], ...] = (
     *(ago, batch_words, dollars, duration, ended_count, item_words, pluralize, price_words, progress_parts),
     *(purchase_question, time_left, when),
 )
