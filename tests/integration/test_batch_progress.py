@@ -151,7 +151,7 @@ def test_a_batch_counts_a_limited_number_of_causes(ledger: Ledger) -> None:
 
 def test_restored_failures_are_counted_too(ledger: Ledger) -> None:
     a_batch(ledger, items=0)
-    outcome = {"status": "failed", "error": "face not found", "elapsed_s": None, "outputs": []}
+    outcome: dict[str, Any] = {"status": "failed", "error": "face not found", "elapsed_s": None, "outputs": []}
     item: dict[str, Any] = {
         "spec": {"image": None, "prompt": "p", "params": {}},
         "state": "failed",
@@ -170,7 +170,7 @@ def test_restored_failures_are_counted_too(ledger: Ledger) -> None:
 def test_the_price_of_a_run_is_the_highest_of_its_items(ledger: Ledger) -> None:
     a_batch(ledger, items=0)
     prices = ("0.09", "0.30", None)
-    spec = {"image": None, "prompt": "p", "params": {}}
+    spec: dict[str, Any] = {"image": None, "prompt": "p", "params": {}}
     ledger.items.load("b", [(f"i{n}", spec, Decimal(usd) if usd else None) for n, usd in enumerate(prices)])
     assert ledger.batches.budget("b").price_usd == Decimal("0.30")
     assert ledger.items.prices("b", ["i0", "i1", "i2"]) == {"i0": Decimal("0.09"), "i1": Decimal("0.30")}

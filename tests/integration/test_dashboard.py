@@ -420,8 +420,9 @@ def test_items_have_page_numbers_and_a_last_page(client: FlaskClient, ledger: Le
 
 def test_a_search_says_how_many_items_match(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=4100)
-    running(ledger, 2)
-    assert "2 items match." in page(client, "/batches/b?state=running")
+    a_batch(ledger, "small", items=12)
+    assert "3 items match." in page(client, "/batches/small?find=p1")
+    assert "1 item matches." in page(client, "/batches/small?find=p11&state=pending")
     text = page(client, "/batches/b?find=P1")
     assert "1,111 items match among the first 4,000." in text
     assert 'data-next="?find=P1&amp;from=4000"' in text
