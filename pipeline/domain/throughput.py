@@ -53,16 +53,18 @@ def running_ages(started: Sequence[int], step_s: float, elapsed_s: float, runnin
 
 
 def remaining_s(work: OpenWork, usual_s: float | None, per_minute: float | None) -> float | None:
-    """Return the seconds until all work has ended; None if it is unknown or nothing runs.
+    """Return the seconds until all work has ended; None if it is unknown or nothing is left.
 
     `usual_s`: how long a run of the model usually takes. Without it, the throughput decides. A negative number: for so
     many seconds the last runs have taken longer than usual.
     """
     running = sum(number for _, number in work.running)
+    if not work.waiting and not running:
+        return None
     if usual_s is None:
         return 60 * (work.waiting + running) / per_minute if per_minute else None
     if not work.waiting:
-        return usual_s - work.running[0][0] if work.running else None
+        return usual_s - work.running[0][0]
     return _with_waiting(work, running, usual_s, per_minute)
 
 

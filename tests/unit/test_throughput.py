@@ -58,6 +58,11 @@ def test_before_the_first_end_the_usual_time_gives_the_time_left() -> None:
     assert remaining_s(OpenWork(4, slots=10), 60, None) == 60
 
 
+@pytest.mark.parametrize("usual_s", [None, 60])
+def test_after_the_last_end_no_time_is_left(usual_s: float | None) -> None:
+    assert remaining_s(OpenWork(0), usual_s, 40) is None
+
+
 def test_no_time_is_promised_before_a_run_has_started_if_no_limit_is_known() -> None:
     assert remaining_s(OpenWork(4000), 60, None) is None
     # Between two rounds nothing runs for a moment.
