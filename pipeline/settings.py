@@ -171,6 +171,18 @@ class Settings(BaseModel):
         return (self.public_url or "").startswith("https:")
 
     @property
+    def sandbox_reason(self) -> str:
+        """Why no real vendor is connected, for people; '' if one is."""
+        if not self.wiro_api_key.get_secret_value():
+            return "WIRO_API_KEY is not set: no vendor is connected."
+        address = self.wiro_api_url.partition("://")[2].partition("/")[0]
+        host = address.rpartition(":")[0] or address
+        # Outputs of the vendor come from its own network, those of a sandbox from the host of its API.
+        if host.endswith(".wiro.ai") or not {address, host}.intersection(self.fetch_hosts):
+            return ""
+        return f"The sandbox at {address} is connected in place of Wiro: no real videos, no real money."
+
+    @property
     def prefixes(self) -> tuple[str, ...]:
         """The `s3://…/` prefixes that manifests from HTTP or S3 may name."""
         return (*(f"s3://{prefix}" for prefix in self.buckets), *([self.output] if self.output else []))

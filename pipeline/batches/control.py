@@ -7,11 +7,14 @@ from contextlib import suppress
 
 from pipeline.batches.decision_journal import DecisionLog
 from pipeline.batches.job_queue import Job, JobQueue
-from pipeline.domain.states import BatchState, Stop
+from pipeline.domain.chunks import chunked
+from pipeline.domain.failure_groups import cause_of
+from pipeline.domain.states import BatchState, ItemState, Stop
 from pipeline.errors import DamagedRecord, NoSuchBatch
 from pipeline.ledger.ledger import Ledger
 
 _PAUSED_BY_HAND = "Paused by hand."
+_CHUNK = 500
 
 
 class BatchControl:
@@ -47,6 +50,19 @@ class BatchControl:
         if reopened:
             self._decisions.write(batch_id, {"do": "reopen", "states": sorted(states)})
             self._enqueue_runs()
+        return reopened
+
+    def retry_cause(self, batch_id: str, cause: str) -> int:
+        """Reopen the failed items with one cause, as `cause_of` names it. Return their number."""
+        self._ledger.batches.get(batch_id)
+        reopened = 0
+        rows = self._ledger.items.stream(batch_id, {ItemState.FAILED})
+        for chunk in chunked((row.id for row in rows if cause_of(row.error) == cause), _CHUNK):
+            retried = self._ledger.items.retry_failed(batch_id, chunk)
+            if retried:
+                self._decisions.write(batch_id, {"do": "reopen", "states": [ItemState.FAILED], "items": retried})
+                self._enqueue_runs()
+            reopened += len(retried)
         return reopened
 
     def retry_item(self, batch_id: str, item_id: str, states: Collection[str]) -> bool:

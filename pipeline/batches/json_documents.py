@@ -6,11 +6,13 @@ decimal text, times are RFC 3339 UTC.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
+from pipeline.domain.failure_groups import FailureGroup, failure_groups
 from pipeline.domain.model import BatchRow, ItemRow
 from pipeline.domain.results import item_document, money, results_uri, timestamp
 from pipeline.domain.states import BatchState, ItemState
@@ -32,6 +34,21 @@ class Document(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
+class Failures(Document):
+    """The failed items with one cause."""
+
+    cause: str | None = Field(
+        description="What the errors of the items have in common, without addresses, names and measured numbers; "
+        "null if it was not recorded."
+    )
+    count: int
+
+    @classmethod
+    def of(cls, group: FailureGroup) -> Failures:
+        """Return the document of a group."""
+        return cls(cause=group.cause, count=group.count)
+
+
 class BatchStatus(Document):
     """The status of one batch."""
 
@@ -51,15 +68,20 @@ class BatchStatus(Document):
     waits_until: datetime | None = Field(
         None, description="Of one batch: when its items start that wait because of the ceiling of the day."
     )
+    failures: list[Failures] | None = Field(
+        None, description="Of one batch: its failed items by cause, the most frequent cause first; only if some failed."
+    )
 
     @field_serializer("created", "finished", "waits_until")
     def _time(self, when: datetime | None) -> str | None:
         return timestamp(when)
 
     @classmethod
-    def of(cls, row: BatchRow, account: AccountRow | None = None) -> BatchStatus:
-        """Return the status of a row. `account`: to show what its items wait for."""
-        return BatchStatus.model_validate(_status_fields(row, account))
+    def of(
+        cls, row: BatchRow, account: AccountRow | None = None, causes: Mapping[str, int] | None = None
+    ) -> BatchStatus:
+        """Return the status of a row. `account`: to show what its items wait for. `causes`: of its failures."""
+        return BatchStatus.model_validate(_status_fields(row, account, causes))
 
 
 class Batch(BatchStatus):
@@ -72,11 +94,11 @@ class Batch(BatchStatus):
     results: Uri | None = Field(description="URI of results.json; null until the batch has ended.")
 
     @classmethod
-    def of(cls, row: BatchRow, account: AccountRow | None = None) -> Batch:
-        """Return the document of a row. `account`: to show what its items wait for."""
+    def of(cls, row: BatchRow, account: AccountRow | None = None, causes: Mapping[str, int] | None = None) -> Batch:
+        """Return the document of a row. `account`: to show what its items wait for. `causes`: of its failures."""
         return cls.model_validate(
             {
-                **_status_fields(row, account),
+                **_status_fields(row, account, causes),
                 "model": row.model,
                 "trigger": row.trigger,
                 "revision": row.revision,
@@ -86,9 +108,10 @@ class Batch(BatchStatus):
         )
 
 
-def _status_fields(row: BatchRow, account: AccountRow | None) -> dict[str, Any]:
+def _status_fields(row: BatchRow, account: AccountRow | None, causes: Mapping[str, int] | None) -> dict[str, Any]:
     is_waiting = row.status == BatchState.RUNNING and row.counts.get(ItemState.PENDING)
     waits_until = account.waits_until if account and is_waiting else None
+    groups = [] if causes is None else failure_groups(causes, row.counts.get(ItemState.FAILED, 0))
     return {
         "id": row.id,
         "name": row.name,
@@ -102,6 +125,7 @@ def _status_fields(row: BatchRow, account: AccountRow | None) -> dict[str, Any]:
         **({"found": dict(row.found)} if row.found else {}),
         **({"overcharge": row.overcharge} if row.overcharge else {}),
         **({"waits_until": waits_until} if waits_until else {}),
+        **({"failures": [Failures.of(group) for group in groups]} if groups else {}),
     }
 
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.cli.terminal import age, counts, moment, print_fields, print_table, state
-from pipeline.domain.formatting import dollars, pluralize
+from pipeline.cli.terminal import age, batch_state, counts, moment, print_fields, print_table
+from pipeline.domain.failure_groups import FailureGroup, failure_groups
+from pipeline.domain.formatting import dollars, duration, pluralize
 from pipeline.domain.model import BatchRow
 from pipeline.domain.plain_text import escape_control_chars
 from pipeline.domain.results import RESULTS, timestamp
 from pipeline.domain.states import BATCH_TERMINAL, BatchState, ItemState, ended_count
+from pipeline.domain.wording import PARALLEL_RUNS
 from pipeline.ledger.items import ItemStore
+from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import AccountRow
 
 _MAX_UNKNOWN_SHOWN = 5
+_MAX_CAUSES_SHOWN = 10
 
 
 def print_account(out: Console, account: AccountRow) -> None:
     """Print the state of the account."""
-    limit = "" if account.concurrency_limit is None else f", concurrency limit {account.concurrency_limit:,}"
+    limit = "" if account.concurrency_limit is None else f", {account.concurrency_limit:,} {PARALLEL_RUNS}"
     print_fields(out, [("account", f"{pluralize(account.active, 'run')} active{limit}")])
     if account.day_limit_usd is not None:
         print_fields(out, [("today", f"{dollars(account.day_spend_usd)} of {dollars(account.day_limit_usd)} spent")])
@@ -60,7 +64,7 @@ def print_batches(out: Console, rows: Sequence[BatchRow]) -> None:
         (
             (
                 row.id,
-                state(row.status),
+                batch_state(row),
                 f"{ended_count(row.counts):,}/{row.total:,}",
                 counts(row.counts),
                 dollars(row.cost_usd),
@@ -72,15 +76,17 @@ def print_batches(out: Console, rows: Sequence[BatchRow]) -> None:
     )
 
 
-def print_batch(out: Console, items: ItemStore, row: BatchRow) -> None:
-    """Print a batch and the commands that apply to its state."""
+def print_batch(out: Console, ledger: Ledger, row: BatchRow) -> None:
+    """Print a batch, the causes of its failures, and the commands that apply to its state."""
     print_fields(out, _batch_fields(row, datetime.now(UTC)))
+    if failed := row.counts.get(ItemState.FAILED):
+        print_fields(out, _failure_fields(failure_groups(ledger.queries.failure_causes(row.id), failed)))
     if row.status == BatchState.PAUSED:
         out.print(f"The batch is paused. Resume it: `dailies resume {row.id}`.")
     if row.counts.get(ItemState.FAILED):
         out.print(f"Show the errors: `dailies items {row.id} --status failed`. Retry: `dailies retry {row.id}`.")
     if row.counts.get(ItemState.UNKNOWN):
-        _print_unknown(out, items, row)
+        _print_unknown(out, ledger.items, row)
 
 
 def _batch_fields(row: BatchRow, now: datetime) -> list[tuple[str, str | Text]]:
@@ -88,13 +94,13 @@ def _batch_fields(row: BatchRow, now: datetime) -> list[tuple[str, str | Text]]:
         ("batch", row.id),
         ("name", row.name),
         ("model", row.model),
-        ("status", state(row.status)),
+        ("status", batch_state(row)),
         ("items", Text(f"{ended_count(row.counts):,} of {row.total:,} ended: ").append_text(counts(row.counts))),
         ("cost", dollars(row.cost_usd)),
         ("created", f"{moment(row.created, now)} by {row.trigger}"),
     ]
     if row.finished:
-        fields.append(("finished", f"{moment(row.finished, now)}, after {age(row.created, row.finished)}"))
+        fields.append(("finished", f"{moment(row.finished, now)}, took {duration(round(row.working_s(now)))}"))
     if row.reason:
         fields.append(("reason", row.reason))
     if row.overcharge and row.overcharge != row.reason:
@@ -105,6 +111,15 @@ def _batch_fields(row: BatchRow, now: datetime) -> list[tuple[str, str | Text]]:
     has_ended = row.status in BATCH_TERMINAL
     fields.append(("results", f"{row.output}{RESULTS}" if has_ended else f"{row.output} (written at the end)"))
     return fields
+
+
+def _failure_fields(groups: Sequence[FailureGroup]) -> Iterator[tuple[str, Text]]:
+    width = max((len(f"{group.count:,}") for group in groups), default=0)
+    for number, group in enumerate(groups[:_MAX_CAUSES_SHOWN]):
+        cause = escape_control_chars(group.cause or "cause not recorded")
+        yield "" if number else "failures", Text(f"{group.count:>{width},} × {cause}", "red")
+    if len(groups) > _MAX_CAUSES_SHOWN:
+        yield "", Text(f"and {pluralize(len(groups) - _MAX_CAUSES_SHOWN, 'other cause')}")
 
 
 def _print_unknown(out: Console, items: ItemStore, row: BatchRow) -> None:

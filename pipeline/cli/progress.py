@@ -15,12 +15,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.terminal import counts, state
-from pipeline.domain.formatting import dollars, duration
+from pipeline.batches.progress import Progress, read_progress
+from pipeline.cli.terminal import batch_state, counts
+from pipeline.domain.formatting import dollars, time_left
 from pipeline.domain.model import BatchRow
 from pipeline.domain.plain_text import escape_control_chars
 from pipeline.domain.states import BATCH_TERMINAL, ItemState, ended_count
-from pipeline.domain.throughput import items_per_minute, remaining_s
 from pipeline.errors import Unreachable
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import AccountRow
@@ -37,8 +37,7 @@ class Snapshot:
 
     batch: BatchRow
     account: AccountRow
-    per_minute: float | None
-    remaining_s: float | None
+    progress: Progress
 
 
 def follow(ledger: Ledger, batch_id: str, out: Console) -> BatchRow:
@@ -58,10 +57,7 @@ def follow(ledger: Ledger, batch_id: str, out: Console) -> BatchRow:
 
 def _read(ledger: Ledger, batch_id: str) -> Snapshot:
     batch, account = ledger.batches.get(batch_id), ledger.account.get()
-    elapsed_s = max(0.0, (datetime.now(UTC) - batch.created).total_seconds())
-    timeline = ledger.timeline.read(batch_id, elapsed_s)
-    per_minute = items_per_minute(timeline.ended, timeline.step_s, elapsed_s)
-    return Snapshot(batch, account, per_minute, remaining_s(batch.total - ended_count(batch.counts), per_minute))
+    return Snapshot(batch, account, read_progress(ledger, batch, account, datetime.now(UTC)))
 
 
 def _read_with_retries(ledger: Ledger, batch_id: str) -> Snapshot:
@@ -123,7 +119,7 @@ def _panel(snapshot: Snapshot) -> RenderableType:
     batch = snapshot.batch
     grid = Table.grid(padding=(0, 1))
     grid.add_row(
-        state(batch.status),
+        batch_state(batch),
         ProgressBar(
             total=max(batch.total, 1),
             completed=ended_count(batch.counts),
@@ -139,7 +135,9 @@ def _panel(snapshot: Snapshot) -> RenderableType:
 
 def _line(snapshot: Snapshot) -> Text:
     batch = snapshot.batch
-    line = Text(f"{batch.id} {batch.status} {_ended_of_total(batch)}: ").append_text(_figures(snapshot))
+    line = Text.assemble(f"{batch.id} ", batch_state(batch).plain, f" {_ended_of_total(batch)}: ").append_text(
+        _figures(snapshot)
+    )
     for notice in _notices(snapshot):
         line.append("; ").append_text(notice)
     return line
@@ -147,10 +145,11 @@ def _line(snapshot: Snapshot) -> Text:
 
 def _figures(snapshot: Snapshot) -> Text:
     parts = [counts(snapshot.batch.counts), Text(dollars(snapshot.batch.cost_usd))]
-    if snapshot.per_minute:
-        parts.append(Text(f"{snapshot.per_minute:.1f}/min"))
-    if snapshot.remaining_s:
-        parts.append(Text(f"{duration(round(snapshot.remaining_s))} left"))
+    progress = snapshot.progress
+    if progress.per_minute:
+        parts.append(Text(f"{progress.per_minute:.1f}/min"))
+    if progress.remaining_s is not None:
+        parts.append(Text(f"{time_left(progress.remaining_s)}{' left' if progress.remaining_s > 0 else ''}"))
     return Text(" · ").join(part for part in parts if part)
 
 

@@ -17,7 +17,9 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.domain.formatting import duration
+from pipeline.domain.model import BatchRow
 from pipeline.domain.plain_text import escape_control_chars
+from pipeline.domain.wording import batch_words, item_words
 
 _COLOURS = {
     "succeeded": "green",
@@ -66,13 +68,18 @@ def moment(when: datetime, now: datetime) -> str:
 
 def counts(by_state: Mapping[str, int]) -> Text:
     """Return the number of items by state, each in its colour."""
-    parts = [Text(f"{number:,} {state}", _COLOURS.get(state, "")) for state, number in by_state.items()]
+    parts = [Text(f"{number:,} {item_words(state)}", _COLOURS.get(state, "")) for state, number in by_state.items()]
     return Text(", ").join(parts)
 
 
-def state(name: str) -> Text:
-    """Return a state in its colour."""
-    return Text(escape_control_chars(name), _COLOURS.get(name, ""))
+def item_state(name: str) -> Text:
+    """Return the state of an item, in words and in its colour."""
+    return Text(escape_control_chars(item_words(name)), _COLOURS.get(name, ""))
+
+
+def batch_state(batch: BatchRow) -> Text:
+    """Return the status of a batch, in words and in its colour."""
+    return Text(escape_control_chars(batch_words(batch.status, batch.counts)), _COLOURS.get(batch.status, ""))
 
 
 def print_table(

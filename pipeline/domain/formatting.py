@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import ceil, floor
 
 
 def dollars(usd: Decimal) -> str:
@@ -31,6 +32,13 @@ _UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 def pluralize(count: int, noun: str) -> str:
     """Format a count with its noun: `1 item`, `2 items`, `100,000 items`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def time_left(seconds: float) -> str:
+    """Format the time until an end that is estimated: `about 2 min 4 s`; after it, `3 s longer than usual`."""
+    if seconds > 0:
+        return f"about {duration(ceil(seconds))}"
+    return f"{duration(floor(-seconds))} longer than usual"
 
 
 def when(time: datetime) -> str:

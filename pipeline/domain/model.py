@@ -117,5 +117,13 @@ class BatchRow:
     """Why the batch was stopped or is paused, as text. None if it was not."""
     overcharge: str | None = None
     """The last warning about a charge that was far above the expected price."""
+    idle_s: float = 0.0
+    """Seconds between an end and the moment at which the batch was opened again, for all its revisions."""
+    reopened: datetime | None = None
+    """When the batch was opened again after an end, None if it never was."""
     found: Mapping[str, int] = field(default_factory=dict)
     """{how it was found: number of runs} of the runs whose response was lost, without zeros."""
+
+    def working_s(self, now: datetime) -> float:
+        """Return the seconds from the creation to the end, or to `now`, without the pauses while it had ended."""
+        return max(0.0, ((self.finished or now) - self.created).total_seconds() - self.idle_s)

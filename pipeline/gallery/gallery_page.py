@@ -19,6 +19,7 @@ from urllib.parse import quote
 from pipeline.domain.formatting import dollars, duration, pluralize, when
 from pipeline.domain.model import BatchRow, ItemRow, Output
 from pipeline.domain.states import ItemState
+from pipeline.domain.wording import batch_words, item_words
 
 PAGE_SIZE = 200
 """Number of items per page."""
@@ -55,7 +56,7 @@ def _head(batch: BatchRow) -> str:
         f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file:; media-src 'self' file:; "
         f"script-src {_digest(_script())}; style-src {_digest(_style())}"
     )
-    name = _text(batch.name)
+    name, status = _text(batch.name), batch_words(batch.status, batch.counts)
     # Results are written at the end of the batch.
     files = _FILES if batch.finished else _FILES[-1:]
     return f"""<!doctype html>
@@ -72,7 +73,7 @@ def _head(batch: BatchRow) -> str:
 <header>
 <p class="brand">Dailies</p>
 <h1 dir="auto">{name}</h1>
-<p class="line"><span class="chip {_text(batch.status)}">{_text(batch.status)}</span> {_line(batch)}</p>
+<p class="line"><span class="chip {_text(batch.status)}">{_text(status)}</span> {_line(batch)}</p>
 {f'<p class="error" dir="auto">{_text(batch.reason)}</p>' if batch.reason else ""}
 <p class="counts">{"".join(_count(state, count) for state, count in _counts(batch))}</p>
 <dl>
@@ -97,7 +98,7 @@ def _head(batch: BatchRow) -> str:
 def _line(batch: BatchRow) -> str:
     parts = [pluralize(batch.total, "item"), dollars(batch.cost_usd), when(batch.created)]
     if batch.finished:
-        parts.append(f"duration {duration((batch.finished - batch.created).total_seconds())}")
+        parts.append(f"duration {duration(batch.working_s(batch.finished))}")
     return " · ".join(parts)
 
 
@@ -106,12 +107,12 @@ def _counts(batch: BatchRow) -> list[tuple[str, int]]:
 
 
 def _count(state: str, count: int) -> str:
-    return f'<span class="count {state}"><b>{count:,}</b> {state}</span>'
+    return f'<span class="count {state}"><b>{count:,}</b> {item_words(state)}</span>'
 
 
 def _filter(state: str, count: int) -> str:
     attributes = f'type="button" class="{state}" data-state="{state}" aria-pressed="false"'
-    return f"<button {attributes}>{state} <b>{count:,}</b></button>"
+    return f"<button {attributes}>{item_words(state)} <b>{count:,}</b></button>"
 
 
 def _item(folder: str, number: int, row: ItemRow) -> str:
@@ -119,7 +120,9 @@ def _item(folder: str, number: int, row: ItemRow) -> str:
     name, state = _text(row.id), _text(row.status)
     frames = [_input(folder, row), *(_output(folder, row, output) for output in row.outputs)]
     if not row.outputs:
-        frames.append(f'<div class="frame no-media"><span class="status-stamp">{state}</span></div>')
+        frames.append(
+            f'<div class="frame no-media"><span class="status-stamp">{_text(item_words(row.status))}</span></div>'
+        )
     parts = [
         f'<li class="item-card" data-state="{state}"><div class="card-media">',
         f'<p class="card-header"><b>{number}</b> <bdi>{name}</bdi></p>',
@@ -146,7 +149,8 @@ def _facts(row: ItemRow) -> str:
 
 def _chips(row: ItemRow) -> str:
     mark = row.review.mark if row.review else None
-    return "".join(f'<span class="chip {_text(name)}">{_text(name)}</span> ' for name in (row.status, mark) if name)
+    names = [name for name in (row.status, mark) if name]
+    return "".join(f'<span class="chip {_text(name)}">{_text(item_words(name))}</span> ' for name in names)
 
 
 def _input(folder: str, row: ItemRow) -> str:

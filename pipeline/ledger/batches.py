@@ -110,11 +110,14 @@ class BatchStore:
             raise DamagedRecord(f"The configuration of batch {batch_id!r} in Redis is damaged: {error}") from None
 
     def budget(self, batch_id: str) -> BatchBudget:
-        """Return the budget of a batch and the price of one run. Raises NoSuchBatch."""
-        budget, price, created = self._redis.hmget(batch_key(batch_id), "budget", "price", "created")
+        """Return the budget of a batch and the highest price of one run. Raises NoSuchBatch."""
+        names = ("budget", "price", "price_max", "overrun", "created")
+        budget, price, item_price, overrun, created = self._redis.hmget(batch_key(batch_id), names)
         if created is None:
             raise NoSuchBatch(batch_id)
-        return BatchBudget(from_pico(budget) if budget else None, from_pico(price) if price and price != "0" else None)
+        own_price = int(item_price or 0)
+        highest = max(int(price or 0), own_price + int(overrun or 0) if own_price else 0)
+        return BatchBudget(from_pico(budget) if budget else None, from_pico(highest) if highest else None)
 
     def set_status(self, batch_id: str, to: BatchState, *, among: Sequence[BatchState], reason: str = "") -> bool:
         """Change the status of a batch if it is one of `among`. Returns whether it changed. Raises NoSuchBatch."""

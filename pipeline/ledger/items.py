@@ -11,11 +11,12 @@ from typing import Any
 from pipeline.domain.chunks import chunked
 from pipeline.domain.ids import is_item_id
 from pipeline.domain.model import ItemRow, Review
-from pipeline.domain.money import MAX_USD, to_pico
+from pipeline.domain.money import MAX_USD, from_pico, to_pico
 from pipeline.domain.states import TERMINAL, ItemState
 from pipeline.errors import DamagedRecord, InvalidItemId, NoSuchBatch, NoSuchItem
 from pipeline.ledger.decoding import LIVE_FIELDS, item_row
 from pipeline.ledger.keys import batch_key, item_key, order_key, outcomes_key, prices_key, reviews_key, specs_key
+from pipeline.ledger.outcomes import outcome_text
 from pipeline.ledger.records import RunRef
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.times import ms
@@ -51,10 +52,13 @@ class ItemStore:
 
     def set_prices(self, batch_id: str, prices: Iterable[tuple[str, Decimal | None]]) -> None:
         """Store (item id, price in USD) of items that are about to be restored; None: the price of the batch."""
+        highest = 0
         for chunk in chunked(prices, _CHUNK):
-            known = {item_id: _price_text(usd) for item_id, usd in chunk if usd is not None}
+            known = {item_id: _capped_pico(usd) for item_id, usd in chunk if usd is not None}
             if known:
+                highest = max(highest, *known.values())
                 self._redis.hset(prices_key(batch_id), mapping=known)
+                self._redis.hset(batch_key(batch_id), "price_max", highest)
 
     def add(self, batch_id: str, item_id: str, spec: Mapping[str, Any]) -> bool:
         """Add one item to a loaded batch, which runs again if it has ended. Returns False if the item exists.
@@ -129,6 +133,15 @@ class ItemStore:
             raise self._missing(batch_id, item_id)
         return bool(result == 1)
 
+    def retry_failed(self, batch_id: str, item_ids: Sequence[str]) -> list[str]:
+        """Retry those of the items that have failed; a paid run is only copied again. Return them."""
+        return list(self._scripts.run("retry_named", batch_id, *item_ids)) if item_ids else []
+
+    def prices(self, batch_id: str, item_ids: Sequence[str]) -> dict[str, Decimal]:
+        """Return {item id: price of a run in USD} of the items with a price of their own."""
+        prices = self._redis.hmget(prices_key(batch_id), item_ids) if item_ids else []
+        return {item_id: from_pico(price) for item_id, price in zip(item_ids, prices, strict=True) if price}
+
     def cancel_pending(self, batch_id: str, reason: str) -> int:
         """End all pending items as cancelled, in small steps. Returns how many items are still open."""
         outcome = json.dumps({"status": ItemState.CANCELLED, "error": reason}, ensure_ascii=False)
@@ -180,7 +193,7 @@ def _load_args(item_id: str, spec: Mapping[str, Any], usd: Decimal | None) -> tu
 
 
 def _restore_args(item_id: str, item: Mapping[str, Any]) -> tuple[object, ...]:
-    outcome = json.dumps(item["outcome"], ensure_ascii=False) if item["outcome"] else ""
+    outcome = outcome_text(item["outcome"]) if item["outcome"] else ""
     run = (item["state"], item["attempt"], item["task"], item["token"])
     cost = (item["paid"], _capped_pico(item["paid"] or 0), _capped_pico(item["charged"] or 0))
     return (item_id, _spec_text(item["spec"]), *run, *cost, item["found_by"] or "", outcome)

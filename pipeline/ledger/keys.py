@@ -14,6 +14,7 @@ Service
     session:{digest}        string  mark of the token that signed a browser in
     sign_in_code:{digest}   string  mark of the token that a one-time code signs in for
     model:{owner}/{name}    string  JSON of the vendor's description of a model (`model_cache.py`), in lower case
+    run_time:{owner}/{name}  hash   `mean` time of a successful run of a model, in lower case, over the last `runs`
     wake:{job}[:{arg}…]     string  a job is enqueued and has not begun (`batches/job_queue.py`)
 
 Account at the vendor
@@ -40,12 +41,15 @@ Batches
                                     `finisher` and `finish_until` (lease for writing the results), `restate` (write
                                     them again), `notice` (revision to notify about), `notice_tries`, `overrun` (how
                                     much the vendor charged at most above the price of an item), `overcharge` (the last
-                                    warning about a charge), `found:{how}` (lost runs that were found)
+                                    warning about a charge), `found:{how}` (lost runs that were found), `price_max`
+                                    (highest price of an item), `idle` (time for which it had ended before it was
+                                    opened again), `reopened` (when it was)
     batch:{id}:order        list    item ids in manifest order
     batch:{id}:specs        hash    item id → JSON {image, prompt, params}
     batch:{id}:prices       hash    item id → price of a run; an item without one has the price of the batch
     batch:{id}:pending      zset    item id → due
     batch:{id}:ended        hash    item id → JSON of the outcome
+    batch:{id}:causes       hash    cause of failures → number of failed items; at most 100 causes
     batch:{id}:reviews      hash    item id → JSON {mark, note}
     batch:{id}:life         hash    timeline (`timeline.py`)
     batch:{id}:uploads      hash    image that several items share → its URL at the vendor, '' before the upload
@@ -140,6 +144,11 @@ def outcomes_key(batch_id: str) -> str:
     return f"{batch_key(batch_id)}:ended"
 
 
+def causes_key(batch_id: str) -> str:
+    """Return the key of the causes of a batch's failures."""
+    return f"{batch_key(batch_id)}:causes"
+
+
 def reviews_key(batch_id: str) -> str:
     """Return the key of the reviews of a batch's items."""
     return f"{batch_key(batch_id)}:reviews"
@@ -188,6 +197,11 @@ def login_attempts_key(bucket: str) -> str:
 def model_key(model: str) -> str:
     """Return the key of the vendor's description of a model, whose name is compared without case."""
     return f"{PREFIX}model:{model.lower()}"
+
+
+def run_time_key(model: str) -> str:
+    """Return the key of the usual time of a model's runs."""
+    return f"{PREFIX}run_time:{model.lower()}"
 
 
 def job_enqueued_key(job: str, *args: str) -> str:

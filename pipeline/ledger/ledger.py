@@ -22,6 +22,7 @@ from pipeline.ledger.lost_runs import LostRunStore
 from pipeline.ledger.model_cache import ModelCache
 from pipeline.ledger.outbox import Outbox
 from pipeline.ledger.queries import QueryStore
+from pipeline.ledger.run_times import RunTimeStore
 from pipeline.ledger.runs import RunStore
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.sessions import SessionStore
@@ -58,6 +59,7 @@ class Ledger:
     sign_in_codes: SignInCodeStore
     share_links: ShareLinkStore
     model_cache: ModelCache
+    run_times: RunTimeStore
     set_aside: SetAsideStore
 
     @classmethod
@@ -84,6 +86,7 @@ class Ledger:
             sign_in_codes=SignInCodeStore(scripts),
             share_links=ShareLinkStore(scripts),
             model_cache=ModelCache(scripts),
+            run_times=RunTimeStore(scripts),
             set_aside=SetAsideStore(scripts),
         )
 

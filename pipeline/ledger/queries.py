@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import islice
 
 from pipeline.domain.ids import is_batch_id
@@ -13,11 +14,13 @@ from pipeline.errors import DamagedRecord, NoSuchBatch
 from pipeline.ledger import keys
 from pipeline.ledger.decoding import batch_row
 from pipeline.ledger.items import read_items
-from pipeline.ledger.keys import batch_key
+from pipeline.ledger.keys import batch_key, causes_key
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.set_aside import set_aside, valid_batch_ids
 
 MARKS = ("approved", "rejected")
+MAX_SORTED_BATCHES = 5000
+"""Batches that are sorted by cost or status at most: a few milliseconds of the server's time."""
 MAX_SCANNED_ITEMS = 4000
 """Items that one page of a filtered list scans at most: a few milliseconds of the server's time."""
 _SCAN_STEP = 1000
@@ -41,6 +44,22 @@ class ItemPage:
 
     items: list[ItemRow]
     next: int | None
+
+
+@dataclass(frozen=True)
+class ItemCount:
+    """How many of the items that were searched match. `next`: where the search goes on, None at the end."""
+
+    found: int
+    next: int | None
+
+
+class BatchOrder(StrEnum):
+    """The order of a list of batches."""
+
+    NEWEST = "newest"
+    COST = "cost"
+    STATUS = "status"
 
 
 class QueryStore:
@@ -78,6 +97,15 @@ class QueryStore:
         found = self._redis.zscan_iter(keys.BATCHES, match=f"{prefix}*", count=_SCAN_STEP)
         return list(islice(dict.fromkeys(member for member, _ in found if is_batch_id(member)), limit))
 
+    def sorted_batches(self, first: int, limit: int, order: BatchOrder) -> tuple[list[BatchRow], int]:
+        """Return at most `limit` batches from position `first` on, and how many there are.
+
+        By cost: the most expensive first. By status: those that need a person first. Only the MAX_SORTED_BATCHES
+        newest batches are sorted.
+        """
+        total, ids = self._scripts.run("batch_order", first, limit, order, MAX_SORTED_BATCHES)
+        return self._read_batches(ids), total
+
     def _read_batches(self, ids: Sequence[str]) -> list[BatchRow]:
         """Return the batches that exist. Those that cannot be read are set aside."""
         valid = valid_batch_ids(self._scripts, keys.BATCHES, ids)
@@ -110,17 +138,34 @@ class QueryStore:
         """
         if not self._redis.exists(batch_key(batch_id)):
             raise NoSuchBatch(batch_id)
-        # Specs are stored as JSON: search for the text as JSON writes it. The case of ASCII letters is ignored.
-        needle = _ascii_lower(json.dumps(text, ensure_ascii=False)[1:-1])
-        following, ids = self._scripts.run(
-            "item_page", batch_id, first, MAX_SCANNED_ITEMS, limit, needle, mark, *states
+        following, ids, _ = self._scripts.run(
+            "item_page", batch_id, first, MAX_SCANNED_ITEMS, limit, _needle(text), mark, *states
         )
         return ItemPage(read_items(self._redis, batch_id, ids), None if following < 0 else following)
+
+    def count_items(
+        self, batch_id: str, *, first: int = 0, states: Collection[str] = (), text: str = "", mark: str = ""
+    ) -> ItemCount:
+        """Return how many items match, among MAX_SCANNED_ITEMS from position `first` on. As `item_page`."""
+        following, _, found = self._scripts.run(
+            "item_page", batch_id, first, MAX_SCANNED_ITEMS, 0, _needle(text), mark, *states
+        )
+        return ItemCount(found, None if following < 0 else following)
+
+    def failure_causes(self, batch_id: str) -> dict[str, int]:
+        """Return {cause: number of failed items} of a batch. The cause of an item may not be recorded."""
+        counted = self._redis.hgetall(causes_key(batch_id))
+        return {cause: int(number) for cause, number in counted.items()}
 
     def review_counts(self, batch_id: str) -> dict[str, int]:
         """Return {mark: number of items with it} of a batch."""
         numbers = self._redis.hmget(batch_key(batch_id), [f"marked:{mark}" for mark in MARKS])
         return {mark: max(0, int(number or 0)) for mark, number in zip(MARKS, numbers, strict=True)}
+
+
+def _needle(text: str) -> str:
+    """Return the text as JSON writes it, because specs are stored as JSON. The case of ASCII letters is ignored."""
+    return _ascii_lower(json.dumps(text, ensure_ascii=False)[1:-1])
 
 
 def _ascii_lower(text: str) -> str:

@@ -130,7 +130,7 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class BatchBudget:
-    """The budget of a batch (None: no limit) and the price of one run (None: not known yet).
+    """The budget of a batch (None: no limit) and the highest price of one run of its items (None: not known).
 
     `set_by`: the key or the setting that the budget is from.
     """

@@ -13,6 +13,7 @@ from pipeline.domain.money import plain_usd, to_pico
 from pipeline.domain.states import ItemState
 from pipeline.ledger import keys
 from pipeline.ledger.decoding import DAMAGED_ITEM, poll_lease, run_id, submission_lease
+from pipeline.ledger.outcomes import outcome_text
 from pipeline.ledger.records import (
     AcceptResult,
     CallbackResult,
@@ -172,7 +173,7 @@ class RunStore:
 
         `charge`: what the vendor charged for a run that did not succeed.
         """
-        text = json.dumps({"status": to, **outcome}, ensure_ascii=False)
+        text = outcome_text({"status": to, **outcome})
         args = (run.batch, run.item, state, run.attempt, lease, to, text, *_charge_args(charge))
         open_items, too_many_failures, paid = self._scripts.run("end_item", *args)
         return EndedItem(

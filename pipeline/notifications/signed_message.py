@@ -88,7 +88,7 @@ def is_slack(url: str) -> bool:
 
 def slack_text(row: BatchRow, results: str) -> str:
     """Return the end of a batch as two or three lines of text."""
-    elapsed_s = (row.finished - row.created).total_seconds() if row.finished else 0
+    elapsed_s = row.working_s(row.finished) if row.finished else 0
     counts = ", ".join(f"{number:,} {state}" for state, number in row.counts.items()) or "no items"
     total = pluralize(row.total, "item")
     text = f"*{row.id}* {row.status}: {total}, {counts} · {dollars(row.cost_usd)} · {duration(elapsed_s)}"

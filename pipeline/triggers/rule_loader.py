@@ -22,6 +22,7 @@ class RuleLoader:
         self._lock = threading.Lock()
         self._fingerprint: object = None
         self._rules: tuple[Rule, ...] = ()
+        self._error: str | None = None
 
     def rules(self) -> tuple[Rule, ...]:
         """Return the rules of the file; if it is invalid or missing, those of its last valid version."""
@@ -31,6 +32,11 @@ class RuleLoader:
                 self._fingerprint = fingerprint
                 self._reload()
             return self._rules
+
+    def error(self) -> str | None:
+        """Return why the rules in force are not those of the file, with the lines of its problems; None if they are."""
+        self.rules()
+        return self._error
 
     def _read_fingerprint(self) -> object:
         try:
@@ -45,9 +51,10 @@ class RuleLoader:
             if self._rules and not self.file.exists():
                 raise FileNotFoundError(f"{self.file} does not exist. For no triggers write `triggers: []`.")
         except (InvalidTriggers, OSError) as error:
+            self._error = str(error)
             log.error("triggers_load_failed", file=str(self.file), in_use=len(self._rules), error=str(error))
         else:
-            self._rules = rules
+            self._rules, self._error = rules, None
             log.info("triggers_loaded", file=str(self.file), triggers=[rule.name for rule in rules])
 
 

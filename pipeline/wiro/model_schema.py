@@ -16,9 +16,15 @@ URL_KIND = "text"
 PER_RUN = "cpr"
 _MAX_GROUP_DEPTH = 4
 _MAX_OPTIONS = 1000
+_MAX_TIME_CHARS = 60
 _IMAGE = re.compile(r"image|img|photo|picture|portrait|face|frame", re.I)
 _NO_IMAGE = re.compile(r"audio|video|voice|speech|sound|music|document|dataset", re.I)
 _URL = re.compile(r"ur[li]$", re.I)
+_TIME_PART = re.compile(
+    r"(?<![0-9.])([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(h|hours?|hrs?|m|min(?:ute)?s?|s|sec(?:ond)?s?)?\b", re.I
+)
+_UNIT_S = {"h": 3600, "m": 60, "s": 1}
+_RANGE = re.compile(r"[0-9.]+\s*(?:-|–|to)\s*(?=[0-9])", re.I)
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,16 @@ def parse_model_schema(tool: Mapping[str, Any], model: str) -> ModelSchema:
         cps_usd=to_number(tool.get("cps")) or None,
         approximate_usd=to_number(tool.get("approximatelycost")) or None,
     )
+
+
+def computing_time_s(tool: Mapping[str, Any]) -> float | None:
+    """Return how long a run takes by the vendor's own words, e.g. `10 seconds` or `1-2 minutes`; None without them.
+
+    Of a range the longer time counts, and a number without a unit is in seconds.
+    """
+    text = _RANGE.sub("", to_text(tool.get("computingtime")).strip()[:_MAX_TIME_CHARS])
+    parts = _TIME_PART.findall(text)
+    return sum(float(number) * _UNIT_S[(unit or "s")[0].lower()] for number, unit in parts) or None
 
 
 def _parameters(value: object, depth: int = 0) -> Iterator[Parameter]:

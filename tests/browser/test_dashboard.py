@@ -101,7 +101,7 @@ def test_dropped_images_become_videos_that_play_in_the_page(page: Page, up: Brow
 
 
 def test_a_video_plays_by_keyboard(page: Page, ended: str) -> None:
-    open_batch(page, ended, until="partial")
+    open_batch(page, ended, until="finished, 1 failed")
     video = card(page, "take-1").locator("video")
     video.focus()
     page.keyboard.press("Enter")
@@ -109,9 +109,9 @@ def test_a_video_plays_by_keyboard(page: Page, ended: str) -> None:
 
 
 def test_reviews_and_notes_are_saved_and_other_tabs_update(context: BrowserContext, page: Page, ended: str) -> None:
-    open_batch(page, ended, until="partial")
+    open_batch(page, ended, until="finished, 1 failed")
     other = context.new_page()
-    open_batch(other, ended, until="partial")
+    open_batch(other, ended, until="finished, 1 failed")
     card(page, "take-1").get_by_role("button", name="Approve").click()
     expect(card(page, "take-1").locator(".chip.approved")).to_be_visible()
     card(page, "take-2").get_by_role("button", name="Reject").click()
@@ -143,17 +143,17 @@ def test_another_take_with_a_changed_prompt_appears_beside_the_original(page: Pa
 
 
 def test_a_failed_item_shows_its_error_and_is_retried(page: Page, ended: str) -> None:
-    open_batch(page, ended, until="partial")
+    open_batch(page, ended, until="finished, 1 failed")
     failed = card(page, "take-3")
     expect(failed.locator(".error")).to_contain_text("face could not be found")
     failed.get_by_role("button", name="Retry").click()
     expect(page.get_by_role("status").filter(has_text="The item is retried")).to_be_visible()
     expect(failed.locator(".facts")).to_contain_text("2 attempts", timeout=END_MS)
-    expect(status(page)).to_have_text("partial", timeout=END_MS)
+    expect(status(page)).to_have_text("finished, 1 failed", timeout=END_MS)
 
 
 def test_results_are_downloaded(page: Page, ended: str) -> None:
-    open_batch(page, ended, until="partial")
+    open_batch(page, ended, until="finished, 1 failed")
     page.locator("summary", has_text="Download").click()
     with page.expect_download() as download:
         page.get_by_role("link", name="results.json", exact=True).click()
@@ -166,7 +166,7 @@ def test_results_are_downloaded(page: Page, ended: str) -> None:
 
 
 def test_items_are_filtered_by_state_and_text(page: Page, ended: str) -> None:
-    open_batch(page, ended, until="partial")
+    open_batch(page, ended, until="finished, 1 failed")
     page.get_by_role("link", name=re.compile("^failed")).click()
     expect(page.locator("[data-item]")).to_have_count(1)
     page.get_by_label("Find").fill("nothing like it")
@@ -251,7 +251,7 @@ def test_items_are_reviewed_by_keyboard_alone(page: Page, up: BrowserApp) -> Non
 
 def test_the_timeline_updates_and_a_paused_account_is_shown(page: Page, up: BrowserApp) -> None:
     batch_id = up.submit("timeline", ["She smiles", "A shadow #fail"])
-    open_batch(page, batch_id, until="partial")
+    open_batch(page, batch_id, until="finished, 1 failed")
     timeline = page.locator(".timeline")
     for event in ("started", "succeeded", "failed"):
         expect(timeline.locator(f".legend.{event}")).to_be_visible(timeout=END_MS)
@@ -262,7 +262,7 @@ def test_the_timeline_updates_and_a_paused_account_is_shown(page: Page, up: Brow
     expect(notice).to_be_visible(timeout=END_MS)
     notice.get_by_role("button", name="Resume the account").click()
     expect(notice).to_have_count(0)
-    expect(status(page)).to_have_text("partial", timeout=END_MS)
+    expect(status(page)).to_have_text("finished, 1 failed", timeout=END_MS)
 
 
 def test_a_missing_image_is_an_error_in_its_frame(page: Page, up: BrowserApp) -> None:

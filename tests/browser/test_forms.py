@@ -52,7 +52,7 @@ def test_a_schedule_is_run_paused_and_resumed(page: Page, nightly: str) -> None:
     assert {post.all_headers()["origin"] for post in posts} == {"null"}
 
 
-def test_a_dead_letter_is_run_again_and_deleted(page: Page, up: BrowserApp) -> None:
+def test_a_failed_background_job_is_run_again_and_deleted(page: Page, up: BrowserApp) -> None:
     redis_url = state_file.environment(up.state)["REDIS_URL"]
     queue = Queue(QUEUE, connection=redis_client.connect(redis_url, decode=False), serializer=JSONSerializer)
     for action in ("Run collect again", "Delete collect"):
@@ -61,7 +61,7 @@ def test_a_dead_letter_is_run_again_and_deleted(page: Page, up: BrowserApp) -> N
         queue.failed_job_registry.add(job, ttl=600)
         page.goto("/")
         page.get_by_role("button", name=action).click()
-        expect(page).to_have_url(re.compile("#dead-letters$"))
+        expect(page).to_have_url(re.compile("#failed-jobs$"))
         expect(page.get_by_role("button", name=action)).to_have_count(0)
 
 

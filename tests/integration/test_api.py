@@ -220,6 +220,20 @@ def test_failed_items_are_retried(client: FlaskClient, ledger: Ledger) -> None:
     assert client.post(f"{at}/retry", data="x", content_type="text/plain").status_code == 415
 
 
+def test_failed_items_of_one_cause_are_retried(client: FlaskClient, ledger: Ledger) -> None:
+    at = start(client, ledger)
+    running(ledger)
+    for due, error in zip(dues(ledger), ("http://a/1: gone", "face not found", "http://a/2: gone"), strict=True):
+        ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": error})
+    failures = body(client.get(at))["failures"]
+    assert failures == [{"cause": "…: gone", "count": 2}, {"cause": "face not found", "count": 1}]
+    assert body(client.post(f"{at}/retry", json={"cause": "nothing"})) == {"reopened": 0}
+    assert body(client.post(f"{at}/retry", json={"cause": "…: gone"})) == {"reopened": 2}
+    assert body(client.get(at))["failures"] == [{"cause": "face not found", "count": 1}]
+    assert client.post(f"{at}/retry", json={"cause": "x", "status": ["unknown"]}).status_code == 422
+    assert client.post("/api/v1/batches/nope/retry", json={"cause": "x"}).status_code == 404
+
+
 def test_unknown_and_cancelled_items_are_retried_only_when_named(client: FlaskClient, ledger: Ledger) -> None:
     at = start(client, ledger)
     first, second, third = ledger.runs.mark_posting(claims(ledger))

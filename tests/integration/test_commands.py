@@ -98,6 +98,25 @@ def test_status_shows_the_commands_for_the_state_of_the_batch(ledger: Ledger) ->
     assert "dailies items b --status failed" in result
     assert "Unknown: i2." in result
     assert "dailies retry b --status unknown" in result
+    assert "finished, 1 failed, 1 result unknown, may be billed" in result
+    assert "1 × No [red]a face[/red]" in result
+
+
+def test_status_groups_failures_by_their_cause(ledger: Ledger) -> None:
+    a_batch(ledger, items=3)
+    for claim, error in zip(claims(ledger), ("http://a/1: gone", "face not found", "http://a/2: gone"), strict=True):
+        ledger.runs.end(claim.run, claim.lease, SUBMITTING, FAILED, {"error": error})
+    lines = [line.strip() for line in dailies("status", "b").stdout.splitlines()]
+    first = next(number for number, line in enumerate(lines) if line.startswith("failures"))
+    assert lines[first].endswith("2 × …: gone")
+    assert lines[first + 1] == "1 × face not found"
+    expected = [{"cause": "…: gone", "count": 2}, {"cause": "face not found", "count": 1}]
+    assert document("status", "b", "--json")["failures"] == expected
+
+
+def test_status_says_how_many_runs_may_be_active(ledger: Ledger) -> None:
+    ledger.account.limit_concurrency(5)
+    assert "0 runs active, 5 parallel runs allowed" in dailies("status").stdout
 
 
 def test_status_of_a_batch_in_backoff_shows_the_reason(ledger: Ledger) -> None:

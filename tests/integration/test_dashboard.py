@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -124,7 +125,7 @@ def test_a_page_has_a_fixed_number_of_items_and_a_link_to_the_next(client: Flask
     a_batch(ledger, items=PAGE_SIZE + 2)
     first = page(client, "/batches/b")
     assert item_ids(first) == [f"i{n}" for n in range(PAGE_SIZE)]
-    assert f'href="/batches/b?from={PAGE_SIZE}"' in first
+    assert f'href="/batches/b?from={PAGE_SIZE}" rel="next"' in first
     assert item_ids(page(client, f"/batches/b?from={PAGE_SIZE}")) == [f"i{PAGE_SIZE}", f"i{PAGE_SIZE + 1}"]
 
 
@@ -225,12 +226,14 @@ def test_pages_need_a_token(redis_url: str) -> None:
         assert (response.status_code, response.headers["Location"].partition("?")[0]) == (303, "/login")
 
 
-def test_a_dead_letter_is_shown_run_again_and_deleted(client: FlaskClient, redis_url: str) -> None:
+def test_a_failed_background_job_is_shown_run_again_and_deleted(client: FlaskClient, redis_url: str) -> None:
     queue = Queue(QUEUE, connection=redis_client.connect(redis_url, decode=False), serializer=JSONSerializer)
     job = queue.enqueue(Job.COLLECT.value)
     queue.remove(job)
     queue.failed_job_registry.add(job, ttl=60)
-    assert "Delete collect" in page(client, "/")
+    text = page(client, "/")
+    assert "Failed background jobs" in text
+    assert "Delete collect" in text
     queue_monitor = QueueMonitor(redis_url)
     assert client.post(f"/dead-letters/{job.id}/again").status_code == 303
     assert (queue_monitor.figures().failed, queue_monitor.figures().waiting) == (0, 1)
@@ -284,6 +287,158 @@ def test_schedules_are_shown_paused_and_resumed(client: FlaskClient, tmp_path: P
 def test_an_invalid_schedules_file_is_shown(client: FlaskClient, tmp_path: Path) -> None:
     (tmp_path / "schedules.yaml").write_text("schedules: [{name: nightly}]")
     assert "schedules.yaml:1:" in page(client, "/")
+
+
+@pytest.mark.parametrize("name", ["schedules", "triggers"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"triggers: [{name: inbox}]\nschedules: [{name: nightly}]\n",
+        b"- a list",
+        b"triggers: 7\nschedules: 7",
+        b"\x00\x01\xff",
+        "triggers: []".encode("utf-16"),
+        b"[" * 5000,
+        b"a: &a [*a]",
+        b"x" * 1_100_000,
+        b"triggers: [{name: [], source: {}, watch: 1, start: []}]\nschedules: [{cron: {}, timezone: /etc/passwd}]",
+    ],
+)
+def test_a_broken_file_is_on_the_page_with_its_lines(
+    client: FlaskClient, tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / f"{name}.yaml").write_bytes(content)
+    text = page(client, "/")
+    assert re.search(rf"{name}\.yaml:\d+:\d+: ", text)
+    assert f"No {name[:-1]} is in force until the file is corrected." in text
+
+
+@pytest.mark.parametrize("name", ["schedules", "triggers"])
+def test_a_file_that_cannot_be_read_is_on_the_page(client: FlaskClient, tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.yaml").mkdir()
+    assert f"{name}.yaml" in page(client, "/")
+
+
+def test_a_broken_edit_of_the_triggers_is_shown_beside_those_in_force(client: FlaskClient, tmp_path: Path) -> None:
+    file = tmp_path / "triggers.yaml"
+    rule = "{name: inbox, source: listing, watch: 's3://bucket/inbox/', start: manifest, every_s: 10}"
+    file.write_text(f"triggers: [{rule}]")
+    assert "lists every 10 s" in page(client, "/")
+    file.write_text("triggers:\n  - {name: inbox, source: nowhere}")
+    text = page(client, "/")
+    assert "triggers.yaml:2:" in text
+    assert "lists every 10 s" in text
+    assert "The last valid version of the file is in force." in text
+    file.write_text("triggers: []")
+    assert "triggers.yaml:" not in page(client, "/")
+
+
+def a_failed_batch(ledger: Ledger, *errors: str) -> None:
+    a_batch(ledger, items=len(errors), price_usd=Decimal("0.09"))
+    running(ledger)
+    for due, error in zip(dues(ledger), errors, strict=True):
+        ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": error})
+
+
+def test_failures_are_grouped_by_cause_each_with_a_retry_that_shows_its_price(
+    client: FlaskClient, ledger: Ledger
+) -> None:
+    a_failed_batch(ledger, "https://a/1.jpg: <gone>", "https://a/2.jpg: <gone>", "face not found")
+    text = page(client, "/batches/b")
+    assert "<b>2 ×</b>" in text
+    assert "&lt;gone&gt;" in text
+    assert "Retry 2, up to $0.18</button>" in text
+    assert "Retry 1, up to $0.09</button>" in text
+    assert "Retry 3 failed, up to $0.27</button>" in text
+    assert 'data-confirm="Start 2 runs for up to $0.18, $0.09 each? Their cause: …: &lt;gone&gt;"' in text
+    (sent,) = re.findall(r"data-body='([^']*gone[^']*)'", text)
+    response = client.post("/api/v1/batches/b/retry", data=html.unescape(sent), content_type="application/json")
+    assert response.json == {"reopened": 2}
+    assert [row.id for row in ledger.items.stream("b", {FAILED})] == ["i2"]
+
+
+def test_every_button_that_buys_runs_shows_the_price_and_asks(client: FlaskClient, ledger: Ledger) -> None:
+    a_failed_batch(ledger, "no")
+    for path in ("/batches/b", "/batches/b/live", "/batches/b/item-grid", "/batches/b/items/i0"):
+        buttons = re.findall(r"<button[^>]*>Retry[^<]*</button>", page(client, path))
+        shown = [button for button in buttons if " hidden" not in button]
+        assert shown
+        assert all("up to $0.09</button>" in button and "data-confirm=" in button for button in shown)
+
+
+def test_states_read_in_words(client: FlaskClient, ledger: Ledger) -> None:
+    a_failed_batch(ledger, "no", "no")
+    ledger.redis.hset("dailies:batch:b", "status", "partial")
+    for path in ("/", "/batches/b"):
+        assert '<span class="chip partial">finished, 2 failed</span>' in re.sub(' id="[^"]*"', "", page(client, path))
+    assert "Parallel runs allowed" in page(client, "/")
+
+
+@pytest.mark.parametrize(
+    ("more", "is_sandbox"),
+    [
+        ({"wiro_api_key": "k", "wiro_api_url": "http://127.0.0.1:7/v1", "fetch_hosts": "127.0.0.1:7"}, True),
+        ({"wiro_api_key": "k", "wiro_api_url": "http://sandbox:7/v1", "fetch_hosts": "*.wiro.ai,sandbox"}, True),
+        ({}, True),
+        ({"wiro_api_key": "k"}, False),
+        ({"wiro_api_key": "k", "fetch_hosts": "api.wiro.ai"}, False),
+        # A gateway of the user before the real vendor.
+        ({"wiro_api_key": "k", "wiro_api_url": "http://127.0.0.1:7/v1"}, False),
+    ],
+)
+def test_a_chip_says_that_no_real_vendor_is_connected(redis_url: str, more: dict[str, Any], is_sandbox: bool) -> None:
+    client = create_app(Settings(redis_url=redis_url, api_token=SecretStr(TOKEN), **more)).test_client()
+    for path in ("/login", "/", "/new"):
+        text = client.get(path, headers={"Accept": "text/html", **BEARER}).text
+        assert ("SANDBOX" in text) is is_sandbox
+
+
+def test_batches_have_page_numbers_and_an_order(client: FlaskClient, ledger: Ledger) -> None:
+    for number in range(60):
+        a_batch(ledger, f"b{number:02}", items=1)
+        ledger.redis.hset(f"dailies:batch:b{number:02}", "cost", number * 10**10)
+        ledger.redis.zadd("dailies:batches", {f"b{number:02}": number})
+    text = page(client, "/")
+    assert "Page 1 of 3" in text
+    assert 'href="/?page=3"' in text
+    assert "/batches/b09" in page(client, "/?page=3")
+    assert "/batches/b00" in page(client, "/?page=99")
+    text = page(client, "/?sort=cost&page=2")
+    assert re.findall(r'<a href="/batches/(b\d+)"', text)[:2] == ["b34", "b33"]
+    assert 'href="/?sort=cost&amp;page=3"' in text
+    for query in ("?page=0", "?page=x", "?page=99999999999", "?sort=nonsense", "?after=b01"):
+        assert "/batches/b59" in page(client, f"/{query}")
+
+
+def test_items_have_page_numbers_and_a_last_page(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=5 * PAGE_SIZE + 1)
+    text = page(client, f"/batches/b?from={PAGE_SIZE}")
+    assert "Page 2 of 6" in text
+    assert f'href="/batches/b?from={5 * PAGE_SIZE}">6</a>' in text
+    assert 'href="/batches/b">1</a>' in text
+
+
+def test_a_search_says_how_many_items_match(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=4100)
+    a_batch(ledger, "small", items=12)
+    assert "3 items match." in page(client, "/batches/small?find=p1")
+    assert "1 item matches." in page(client, "/batches/small?find=p11&state=pending")
+    text = page(client, "/batches/b?find=P1")
+    assert "1,111 items match among the first 4,000." in text
+    assert 'data-next="?find=P1&amp;from=4000"' in text
+    assert "0 items match." in page(client, "/batches/b/item-count?find=P1&from=4000")
+    assert 'id="found" data-found="0"></p>' in page(client, "/batches/b")
+
+
+def test_times_carry_their_utc_time_for_the_zone_of_the_viewer(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    running(ledger)
+    created = ledger.batches.get("b").created
+    text = page(client, "/batches/b")
+    utc = f"{created:%Y-%m-%d %H:%M} UTC"
+    assert f'<time datetime="{created.isoformat()}" title="{utc}" data-local>{utc}</time>' in text
+    assert f'title="{utc}"' in page(client, "/")
+    assert "local_times.js" in text
 
 
 def test_triggers_are_shown_with_their_latest_batch(client: FlaskClient, tmp_path: Path, redis_url: str) -> None:

@@ -16,6 +16,7 @@ from support.ledger_fixtures import CANCELLED, FAILED, PENDING, RUNNING, SUBMITT
 from pipeline.cli.main import main
 from pipeline.domain.model import BatchRow
 from pipeline.domain.states import BatchState, ItemState, Stop
+from pipeline.domain.wording import batch_words
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
 from pipeline.storage.s3 import Storage
@@ -194,7 +195,7 @@ def test_wait_ends_with_the_batch_and_its_outcome_is_the_exit_code(
     waiting.join(timeout=120)
     printed = json.loads(results[0].stdout)
     assert (results[0].exit_code, printed["status"]) == (code, outcome)
-    assert f"mine {outcome} 1/1" in results[0].stderr
+    assert f"mine {batch_words(outcome, {'failed': 1})} 1/1" in results[0].stderr
 
 
 def test_cancel_ends_pending_items(tmp_path: Path, ledger: Ledger) -> None:

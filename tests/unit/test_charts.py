@@ -30,5 +30,11 @@ def test_the_parts_of_a_progress_bar_are_adjacent() -> None:
     ]
 
 
+def test_ended_items_are_solid_and_items_at_work_are_pale() -> None:
+    counts = {"succeeded": 1, "failed": 1, "cancelled": 1, "unknown": 1, "running": 1, "submitting": 1, "collecting": 1}
+    solid = {part.state for part in charts.progress_parts(counts, 7) if part.has_ended}
+    assert solid == {"succeeded", "failed", "cancelled", "unknown"}
+
+
 def test_only_items_in_a_terminal_state_have_ended() -> None:
     assert ended_count({"succeeded": 2, "cancelled": 1, "running": 3, "pending": 9}) == 3

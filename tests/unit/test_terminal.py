@@ -48,7 +48,10 @@ def test_markup_in_a_prompt_is_not_interpreted(on_terminal: bool) -> None:
 def test_a_table_outside_a_terminal_is_one_line_per_row_with_tabs() -> None:
     console = a_console(on_terminal=False)
     terminal.print_table(
-        console, ("id", "prompt"), [("a", "long " * 100), ("b", "x\ty"), ("c", terminal.state("failed"))], whole=("id",)
+        console,
+        ("id", "prompt"),
+        [("a", "long " * 100), ("b", "x\ty"), ("c", terminal.item_state("failed"))],
+        whole=("id",),
     )
     assert written(console).splitlines() == ["id\tprompt", "a\t" + "long " * 100, "b\tx\\ty", "c\tfailed"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.wiro.model_schema import ImageField, ModelSchema, Parameter, parse_model_schema
+from pipeline.wiro.model_schema import ImageField, ModelSchema, Parameter, computing_time_s, parse_model_schema
 
 
 def schema(*parameters: dict[str, Any], **fields: Any) -> ModelSchema:
@@ -105,3 +105,27 @@ def test_the_price_of_every_run_is_flat_or_unknown() -> None:
     invalid: list[object] = [None, "", "[]", "{", "7", [], {}, '[{"inputs":{},"price":"free","priceMethod":"cpr"}]']
     for value in invalid:
         assert price(value) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("10 seconds", 10),
+        ("1-2 minutes", 120),
+        ("2 to 3 minutes", 180),
+        ("2 min 30 s", 150),
+        ("about 45 sec", 45),
+        ("1.5 min", 90),
+        ("90", 90),
+        (30, 30),
+        ("~ 1 hour", 3600),
+        ("", None),
+        (None, None),
+        ("fast", None),
+        ("0 seconds", None),
+        ({}, None),
+        ("9" * 500, None),
+    ],
+)
+def test_the_usual_time_of_a_run_is_written_in_many_ways(text: object, seconds: float | None) -> None:
+    assert computing_time_s({"computingtime": text}) == seconds

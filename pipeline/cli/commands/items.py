@@ -67,7 +67,7 @@ def print_rows(rows: Iterable[ItemRow]) -> None:
         (
             (
                 row.id,
-                terminal.state(row.status),
+                terminal.item_state(row.status),
                 str(row.attempts),
                 formatting.dollars(row.cost_usd),
                 row.prompt or "",

@@ -102,8 +102,7 @@ def _print(out: Console, errors: Console, schedules: ScheduleSummary, file: Path
 def _print_schedule(out: Console, view: ScheduleView) -> None:
     from rich.text import Text
 
-    from pipeline.cli.terminal import print_fields
-    from pipeline.cli.terminal import state as coloured
+    from pipeline.cli.terminal import batch_state, print_fields
     from pipeline.domain.formatting import dollars
     from pipeline.domain.plain_text import escape_control_chars
 
@@ -121,7 +120,7 @@ def _print_schedule(out: Console, view: ScheduleView) -> None:
     fields += [(_first_only("waiting", number), _local(moment)) for number, moment in enumerate(view.waiting)]
     for number, row in enumerate(view.batches):
         line = Text.assemble(
-            escape_control_chars(row.id), "  ", coloured(row.status), f"  {row.total:,} items, ", dollars(row.cost_usd)
+            escape_control_chars(row.id), "  ", batch_state(row), f"  {row.total:,} items, ", dollars(row.cost_usd)
         )
         fields.append((_first_only("batches", number), line))
     for number, record in enumerate(view.not_started):

@@ -38,10 +38,10 @@ def _show_batch(stores: Ledger, config: Settings, batch_id: str, state: Path, *,
 
     row = stores.batches.get(batch_id)
     if as_json:
-        print_json(BatchStatus.of(row, stores.account.get()).as_json())
+        print_json(BatchStatus.of(row, stores.account.get(), stores.queries.failure_causes(batch_id)).as_json())
         return
     out = console()
-    print_batch(out, stores.items, row)
+    print_batch(out, stores, row)
     if row.status not in BATCH_TERMINAL:
         print_account_notice(out, stores.account.get())
     print_fields(out, next_steps(config, row, state))

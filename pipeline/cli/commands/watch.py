@@ -23,4 +23,4 @@ def command(batch_id: str, state: Path) -> None:
     with waiting_for(batch_id, state):
         batch = follow(stores, batch_id, out)
     out.print()
-    print_batch(out, stores.items, batch)
+    print_batch(out, stores, batch)

@@ -7,6 +7,12 @@ local function reopen_batch(batch, stop_reason)
   local finished, finalization_lease = read_fields(key, 'finished', 'finisher')
   if not finished and not finalization_lease then return end
   redis.call('HINCRBY', key, 'revision', 1)
+  if finished then
+    -- The pause since the end is not a part of the batch's duration.
+    local now = now_ms()
+    redis.call('HINCRBY', key, 'idle', math.max(0, now - finished))
+    redis.call('HSET', key, 'reopened', now)
+  end
   redis.call('HDEL', key, 'finished', 'reason', 'finisher', 'finish_until', 'restate')
   redis.call('HSET', key, 'status', stop_reason and 'cancelling' or 'running')
   if stop_reason then redis.call('HSET', key, 'reason', stop_reason) end

@@ -10,6 +10,18 @@ local function observe_duration(step, ms)
   redis.call('HINCRBY', COUNTERS, step .. ':sum', ms)
 end
 
+-- Learn how long a run of the batch's model takes: the mean of about its last RUN_TIME_RUNS successful runs.
+local RUN_TIME_RUNS, RUN_TIME_LIFETIME_S = 20, 90 * 86400
+local function observe_run_time(batch, ms)
+  local is_read, config = pcall(cjson.decode, redis.call('HGET', batch_key(batch), 'plan') or '')
+  if not is_read or type(config) ~= 'table' or type(config.model) ~= 'string' then return end
+  local key = run_time_key(config.model:lower())
+  local mean, runs = read_fields(key, 'mean', 'runs')
+  runs, mean = math.min(tonumber(runs or 0) + 1, RUN_TIME_RUNS), tonumber(mean or ms)
+  redis.call('HSET', key, 'mean', string.format('%.0f', mean + (ms - mean) / runs), 'runs', runs)
+  redis.call('EXPIRE', key, RUN_TIME_LIFETIME_S)
+end
+
 -- Rewrite a timeline with slices of `new_step` ms; they were `old_step` ms long.
 local function widen_slices(key, old_step, new_step)
   local fields = redis.call('HGETALL', key)

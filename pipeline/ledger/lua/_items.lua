@@ -55,6 +55,17 @@ local function mark_run_unknown(batch, item, now, adopt_until)
   if redis.call('HEXISTS', key, 'hint_task') == 1 then redis.call('ZADD', DUE, now, member) end
 end
 
+-- Add `number` to the failed items that have the cause of `outcome` (JSON). A batch counts a limited number of causes.
+local MAX_CAUSES = 100
+local function count_cause(batch, outcome, number)
+  local key = causes_key(batch)
+  local is_read, document = pcall(cjson.decode, outcome)
+  local cause = is_read and type(document) == 'table' and document.cause
+  if type(cause) ~= 'string' then return end
+  if redis.call('HEXISTS', key, cause) == 0 and (number < 0 or redis.call('HLEN', key) >= MAX_CAUSES) then return end
+  if redis.call('HINCRBY', key, cause, number) <= 0 then redis.call('HDEL', key, cause) end
+end
+
 -- End an item with `outcome` (JSON). Returns how many items of the batch are still open.
 local function end_item(batch, item, from, to, outcome)
   local member = member_of(batch, item)
@@ -65,6 +76,7 @@ local function end_item(batch, item, from, to, outcome)
   redis.call('ZREM', ADOPT, member)
   redis.call('HDEL', item_key(batch, item), 'lease', 'rung')
   redis.call('HSET', outcomes_key(batch), item, outcome)
+  if to == 'failed' then count_cause(batch, outcome, 1) end
   count('ended:' .. to)
   count_in_timeline(batch, to)
   return redis.call('HINCRBY', batch_key(batch), 'open', -1)
@@ -75,7 +87,10 @@ end
 local function retry_item(batch, item, states)
   local key = item_key(batch, item)
   local state, paid = read_fields(key, 'state', 'paid')
-  if not state or not states[state] or redis.call('HDEL', outcomes_key(batch), item) == 0 then return false end
+  local outcome = redis.call('HGET', outcomes_key(batch), item)
+  if not state or not states[state] or not outcome then return false end
+  redis.call('HDEL', outcomes_key(batch), item)
+  if state == 'failed' then count_cause(batch, outcome, -1) end
   redis.call('HDEL', key, 'lease', 'rung', 'looks', 'copies', 'refusals')
   redis.call('HINCRBY', batch_key(batch), 'open', 1)
   if paid and state == 'failed' then

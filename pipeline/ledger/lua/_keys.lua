@@ -23,8 +23,10 @@ local function specs_key(batch) return batch_key(batch) .. ':specs' end
 local function prices_key(batch) return batch_key(batch) .. ':prices' end
 local function pending_key(batch) return batch_key(batch) .. ':pending' end
 local function outcomes_key(batch) return batch_key(batch) .. ':ended' end
+local function causes_key(batch) return batch_key(batch) .. ':causes' end
 local function reviews_key(batch) return batch_key(batch) .. ':reviews' end
 local function timeline_key(batch) return batch_key(batch) .. ':life' end
+local function run_time_key(model) return PREFIX .. 'run_time:' .. model end
 local function item_key(batch, item) return PREFIX .. 'item:' .. batch .. ':' .. item end
 
 -- The member of DUE, LEASES, ADOPT and ACTIVE that stands for an item.

@@ -1,7 +1,8 @@
 -- Finds the items of one page, in manifest order. The work is bounded.
 -- ARGV: batch, first position, max items to scan, max items to return, text in id or spec ('' for any; lower case, as
 -- it stands in JSON), mark ('' for any, 'none' for succeeded items without a review), then states (none for any).
--- Returns {position of the next page or -1 at the end, {item id …}}.
+-- Max items 0: the items are only counted. Returns {position of the next page or -1 at the end, {item id …}, how many
+-- items matched}.
 local batch, first, max_scanned = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local max_items, text, mark = tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local states, is_any_state = argv_set(7), #ARGV < 7
@@ -29,14 +30,17 @@ local function matches(item)
   return not is_read or is_match
 end
 
-local found, position = {}, first
+local found, matched, position = {}, 0, first
 while position < first + max_scanned do
   local items = redis.call('LRANGE', order_key(batch), position, position + CHUNK - 1)
   for _, item in ipairs(items) do
-    if #found == max_items then return {position, found} end
+    if max_items > 0 and #found == max_items then return {position, found, matched} end
     position = position + 1
-    if matches(item) then found[#found + 1] = item end
+    if matches(item) then
+      matched = matched + 1
+      if max_items > 0 then found[#found + 1] = item end
+    end
   end
-  if #items < CHUNK then return {-1, found} end
+  if #items < CHUNK then return {-1, found, matched} end
 end
-return {position, found}
+return {position, found, matched}

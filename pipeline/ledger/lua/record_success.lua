@@ -7,7 +7,9 @@ if not holds_lease(batch, item, 'running', attempt, lease) then return 0 end
 change_state(batch, item, 'running', 'collecting')
 release_slot(batch, item)
 local now = now_ms()
-observe_duration('vendor', now - (redis.call('HGET', item_key(batch, item), 'posted') or now))
+local posted = redis.call('HGET', item_key(batch, item), 'posted')
+observe_duration('vendor', now - (posted or now))
+if posted then observe_run_time(batch, now - posted) end
 redis.call('HSET', item_key(batch, item), 'paid', cost_text, 'paid_at', now)
 add_charge(batch, item, cost, overcharge)
 local limit = tonumber(redis.call('HGET', ACCOUNT, 'window'))

@@ -37,6 +37,7 @@ local function restore(item)
   add_money(key, 'cost', item.charged)
   if item.outcome ~= '' then
     redis.call('HSET', outcomes_key(batch), item.id, item.outcome)
+    if item.state == 'failed' then count_cause(batch, item.outcome, 1) end
   else
     enqueue(item)
   end

@@ -23,6 +23,7 @@ from pipeline.web.api.schemas import (
     BATCH_ID,
     Batches,
     BatchesQuery,
+    BatchRetryRequest,
     Estimate,
     Items,
     ItemsQuery,
@@ -124,7 +125,8 @@ def _add_batches(endpoints: Endpoints, ledger: Ledger) -> None:
     @endpoints.add("GET", BATCH, responses={200: Batch}, errors=(404,))
     def get_batch(batch_id: str) -> Response:
         """Get a batch."""
-        return json_response(Batch.of(ledger.batches.get(batch_id), ledger.account.get()))
+        row, causes = ledger.batches.get(batch_id), ledger.queries.failure_causes(batch_id)
+        return json_response(Batch.of(row, ledger.account.get(), causes))
 
 
 def _add_control(endpoints: Endpoints, ledger: Ledger, control: BatchControl) -> None:
@@ -147,10 +149,12 @@ def _add_control(endpoints: Endpoints, ledger: Ledger, control: BatchControl) ->
         return json_response(Batch.of(ledger.batches.get(batch_id)))
 
     @endpoints.add(
-        "POST", f"{BATCH}/retry", responses={200: RetryResult}, errors=(404, 413, 415, 422, 502), body=RetryRequest
+        "POST", f"{BATCH}/retry", responses={200: RetryResult}, errors=(404, 413, 415, 422, 502), body=BatchRetryRequest
     )
-    def retry_batch(batch_id: str, body: RetryRequest) -> Response:
+    def retry_batch(batch_id: str, body: BatchRetryRequest) -> Response:
         """Retry ended items, by default those that failed. Outputs that are paid for are copied again, not bought."""
+        if body.cause is not None:
+            return json_response(RetryResult(reopened=control.retry_cause(batch_id, body.cause)))
         return json_response(RetryResult(reopened=control.retry(batch_id, body.status)))
 
 

@@ -5,11 +5,12 @@ Batches, items and the account are described in `pipeline.batches.documents`, wh
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.batches.json_documents import Batch, Digest, Document, Item, Money, Size, Uri
+from pipeline.domain.failure_groups import MAX_CAUSE_CHARS
 from pipeline.domain.states import ItemState
 from pipeline.manifest.yaml.decoder import BAD_TEXT
 
@@ -131,6 +132,21 @@ class RetryRequest(RequestModel):
         list[Literal["failed", "unknown", "cancelled"]],
         Field(description="The vendor may already have billed the run of an `unknown` item."),
     ] = ["failed"]
+
+
+class BatchRetryRequest(RetryRequest):
+    """Selects the items to retry by their state, or the failed items by their cause."""
+
+    cause: Annotated[
+        str | None,
+        Field(max_length=MAX_CAUSE_CHARS, description="Only failed items with this cause, as `failures` names it."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _check_cause(self) -> Self:
+        if self.cause is not None and self.status != ["failed"]:
+            raise ValueError('a cause selects failed items: leave out status, or send ["failed"]')
+        return self
 
 
 def _check_text(text: str) -> str:

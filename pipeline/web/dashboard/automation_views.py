@@ -30,6 +30,14 @@ class TriggerView:
     next: str
 
 
+@dataclass(frozen=True)
+class TriggerSummary:
+    """The triggers in force. `file_error`: why they are not those of the file."""
+
+    triggers: Sequence[TriggerView]
+    file_error: str | None
+
+
 class AutomationViews:
     """Reads the schedules and triggers in force and their state. Every method may raise Unreachable."""
 
@@ -46,11 +54,12 @@ class AutomationViews:
         states = self._scheduler.store
         return summary(self._scheduler.file, states, self._batches, states.now(), limit=MAX_SHOWN)
 
-    def triggers(self) -> Sequence[TriggerView]:
+    def triggers(self) -> TriggerSummary:
         """Return the first MAX_SHOWN triggers in force."""
         rules = self._rules.rules()[:MAX_SHOWN]
         last = self._trigger_store.last_batches([rule.name for rule in rules])
-        return [TriggerView(rule, batch, _next(rule)) for rule, batch in zip(rules, last, strict=True)]
+        views = [TriggerView(rule, batch, _next(rule)) for rule, batch in zip(rules, last, strict=True)]
+        return TriggerSummary(views, self._rules.error())
 
     def blueprint(self) -> Blueprint:
         """Return the routes `POST /schedules/{name}/run|pause|resume`."""

@@ -11,13 +11,15 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, render_template, request
 
+from pipeline.batches.progress import read_progress
+from pipeline.batches.retry_price import run_price
+from pipeline.domain.failure_groups import failure_groups
 from pipeline.domain.model import BatchRow, ItemRow
-from pipeline.domain.states import BATCH_TERMINAL, BatchState, ItemState, ended_count
-from pipeline.domain.throughput import items_per_minute, remaining_s
+from pipeline.domain.states import BATCH_TERMINAL, BatchState, ItemState
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.queries import MARKS
-from pipeline.ledger.timeline import Timeline
+from pipeline.ledger.queries import MARKS, ItemCount
 from pipeline.web.dashboard.charts import timeline_chart
+from pipeline.web.dashboard.page_links import PageLinks
 from pipeline.web.dashboard.presigned_redirects import FILES
 
 PAGE_SIZE = 48
@@ -57,17 +59,23 @@ class ItemCard:
     number: int | None
     original: ItemRow | None
     version: str
+    price_usd: Decimal | None
+    """What another run of it costs; None if it is not known."""
 
 
 @dataclass(frozen=True)
 class ItemGrid:
-    """One page of items. `next` and `previous` are query strings, None where there is no such page."""
+    """One page of items. `next` and `previous` are query strings, None where there is no such page.
+
+    `pages`: the numbers of the pages; None of a filtered list, which is searched from a position on.
+    """
 
     cards: list[ItemCard]
     next: str | None
     previous: str | None
     scanned: int
     """Position up to which items were searched."""
+    pages: PageLinks | None
 
 
 def blueprint(ledger: Ledger, max_batch_usd: Decimal | None) -> Blueprint:
@@ -77,10 +85,9 @@ def blueprint(ledger: Ledger, max_batch_usd: Decimal | None) -> Blueprint:
     @routes.get("/batches/<batch_id>")
     def page(batch_id: str) -> str:
         batch, filter_ = ledger.batches.get(batch_id), _filter()
-        grid = _item_grid(ledger, batch, filter_)
-        return render_template(
-            "batch.html", batch=batch, filter=filter_, grid=grid, **_live(ledger, batch, max_batch_usd)
-        )
+        grid, found = _item_grid(ledger, batch, filter_), _count(ledger, batch, filter_, first=0)
+        live = _live(ledger, batch, max_batch_usd)
+        return render_template("batch.html", batch=batch, filter=filter_, grid=grid, found=found, **live)
 
     @routes.get("/batches/<batch_id>/live")
     def live(batch_id: str) -> str:
@@ -93,11 +100,17 @@ def blueprint(ledger: Ledger, max_batch_usd: Decimal | None) -> Blueprint:
         grid = _item_grid(ledger, batch, filter_)
         return render_template("_item_grid.html", batch=batch, filter=filter_, grid=grid)
 
+    @routes.get("/batches/<batch_id>/item-count")
+    def item_count(batch_id: str) -> str:
+        batch, filter_ = ledger.batches.get(batch_id), _filter()
+        found = _count(ledger, batch, filter_, first=filter_.first)
+        return render_template("_item_count.html", batch=batch, filter=filter_, found=found)
+
     @routes.get("/batches/<batch_id>/items/<item_id>")
     def item(batch_id: str, item_id: str) -> str:
-        row = ledger.items.get(batch_id, item_id)
-        (card,) = _cards(ledger, batch_id, [row], None)
-        return render_template("item.html", batch=ledger.batches.get(batch_id), card=card)
+        row, batch = ledger.items.get(batch_id, item_id), ledger.batches.get(batch_id)
+        (card,) = _cards(ledger, batch, [row], None)
+        return render_template("item.html", batch=batch, card=card)
 
     return routes
 
@@ -121,21 +134,33 @@ def _item_grid(ledger: Ledger, batch: BatchRow, filter_: ItemFilter) -> ItemGrid
     )
     has_previous = filter_.first and not filter_.is_active
     return ItemGrid(
-        cards=_cards(ledger, batch.id, page.items, None if filter_.is_active else filter_.first + 1),
+        cards=_cards(ledger, batch, page.items, None if filter_.is_active else filter_.first + 1),
         next=None if page.next is None else filter_.query(page.next),
         previous=filter_.query(max(0, filter_.first - PAGE_SIZE)) if has_previous else None,
         scanned=batch.total if page.next is None else page.next,
+        pages=None if filter_.is_active else PageLinks.at(filter_.first // PAGE_SIZE, batch.total, PAGE_SIZE),
     )
 
 
-def _cards(ledger: Ledger, batch_id: str, rows: list[ItemRow], first_number: int | None) -> list[ItemCard]:
-    originals = {row.take_of: ledger.items.get(batch_id, row.take_of) for row in rows if row.take_of}
+def _count(ledger: Ledger, batch: BatchRow, filter_: ItemFilter, *, first: int) -> ItemCount | None:
+    """Return how many items from position `first` on match the filter, within one search; None without a filter."""
+    if not filter_.is_active:
+        return None
+    states = [filter_.state] if filter_.state else []
+    return ledger.queries.count_items(batch.id, first=first, states=states, text=filter_.text, mark=filter_.mark)
+
+
+def _cards(ledger: Ledger, batch: BatchRow, rows: list[ItemRow], first_number: int | None) -> list[ItemCard]:
+    originals = {row.take_of: ledger.items.get(batch.id, row.take_of) for row in rows if row.take_of}
+    prices = ledger.items.prices(batch.id, [row.id for row in rows])
+    any_price = run_price(batch, ledger.batches.budget(batch.id))
     return [
         ItemCard(
             row=row,
             number=None if first_number is None else first_number + index,
             original=originals.get(row.take_of or ""),
             version=_digest(repr(row)),
+            price_usd=prices.get(row.id, any_price),
         )
         for index, row in enumerate(rows)
     ]
@@ -144,37 +169,26 @@ def _cards(ledger: Ledger, batch_id: str, rows: list[ItemRow], first_number: int
 def _live(ledger: Ledger, batch: BatchRow, max_batch_usd: Decimal | None) -> dict[str, Any]:
     """Return the variables of `_live.html`: everything that changes while a batch runs, but for its items."""
     now = datetime.now(UTC)
-    is_over = batch.status in BATCH_TERMINAL
-    elapsed_s = max(0.0, ((batch.finished or now) - batch.created).total_seconds())
-    timeline = ledger.timeline.read(batch.id, elapsed_s)
+    account = ledger.account.get()
+    progress = read_progress(ledger, batch, account, now)
+    budget = ledger.batches.budget(batch.id).capped(max_batch_usd)
+    failed = batch.counts.get(ItemState.FAILED, 0)
     deadline_s = ledger.batches.config(batch.id).deadline_s
     deadline = None if deadline_s is None else batch.created + timedelta(seconds=deadline_s)
     return {
         "now": now,
-        "is_over": is_over,
-        "elapsed_s": elapsed_s,
-        **_throughput(batch, timeline, elapsed_s, is_over=is_over),
-        "account": ledger.account.get(),
-        "budget": ledger.batches.budget(batch.id).capped(max_batch_usd),
+        "is_over": batch.status in BATCH_TERMINAL,
+        "progress": progress,
+        "account": account,
+        "budget": budget,
+        "price_usd": run_price(batch, budget),
+        "failures": failure_groups(ledger.queries.failure_causes(batch.id), failed) if failed else [],
         "review_counts": _review_counts(ledger, batch),
-        "chart": timeline_chart(timeline, batch.created, deadline),
+        "chart": timeline_chart(progress.timeline, batch.created, deadline),
         "version": _digest(f"{batch.counts} {batch.revision}"),
         "states": list(ItemState),
         "actions": _ACTIONS,
         "files": FILES,
-    }
-
-
-def _throughput(batch: BatchRow, timeline: Timeline, elapsed_s: float, *, is_over: bool) -> dict[str, float | None]:
-    """Return the throughput and the remaining time; of an ended batch its mean throughput."""
-    ended = ended_count(batch.counts)
-    if is_over:
-        return {"per_minute": 60 * ended / elapsed_s if elapsed_s else None, "remaining_s": None}
-    per_minute = items_per_minute(timeline.ended, timeline.step_s, elapsed_s)
-    is_paused = batch.status == BatchState.PAUSED
-    return {
-        "per_minute": per_minute,
-        "remaining_s": None if is_paused else remaining_s(batch.total - ended, per_minute),
     }
 
 

@@ -8,7 +8,8 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from pipeline.domain.formatting import duration, pluralize
-from pipeline.domain.states import ItemState
+from pipeline.domain.states import TERMINAL, ItemState
+from pipeline.domain.wording import item_words
 from pipeline.ledger.timeline import STARTED, Timeline
 
 WIDTH, HEIGHT = 600, 120
@@ -36,12 +37,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class Part:
-    """The part of a state in a progress bar, in per cent."""
+    """The part of a state in a progress bar, in per cent. `has_ended`: it is solid, else it is pale."""
 
     state: str
     count: int
     start: float
     width: float
+    has_ended: bool
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def progress_parts(counts: Mapping[str, int], total: int) -> list[Part]:
     for state in _ORDER:
         if count := counts.get(state, 0):
             width = 100 * count / max(total, 1)
-            parts.append(Part(state, count, round(start, 3), round(width, 3)))
+            parts.append(Part(state, count, round(start, 3), round(width, 3), state in TERMINAL))
             start += width
     return parts
 
@@ -140,5 +142,5 @@ def busiest(timeline: Timeline) -> str:
 
 
 def _title(slice_: Mapping[str, int], since: datetime, step_s: float) -> str:
-    parts = [f"{slice_[name]:,} {name}" for name in (STARTED, *_ORDER) if slice_.get(name)]
+    parts = [f"{slice_[name]:,} {item_words(name)}" for name in (STARTED, *_ORDER) if slice_.get(name)]
     return f"{since:%Y-%m-%d %H:%M:%S} UTC, {duration(step_s)}: {', '.join(parts)}" if parts else ""

@@ -2,34 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from pipeline.batches.queue_monitor import QueueMonitor
+from pipeline.batches.retry_price import price_words, purchase_question
 from pipeline.batches.service import Service
-from pipeline.domain.formatting import ago, dollars, duration, pluralize, when
+from pipeline.domain.formatting import ago, dollars, duration, pluralize, time_left, when
+from pipeline.domain.model import BatchRow
 from pipeline.domain.states import ended_count
-from pipeline.errors import NoSuchBatch
+from pipeline.domain.wording import batch_words, item_words
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.queries import BatchPage, QueryStore
+from pipeline.ledger.queries import BatchOrder, QueryStore
 from pipeline.schedules.scheduler import Scheduler
 from pipeline.triggers.rule_loader import RuleLoader
 from pipeline.triggers.store import TriggerStore
 from pipeline.web.dashboard import batch_page, gallery, new_batch, presigned_redirects, share_links
 from pipeline.web.dashboard.automation_views import AutomationViews
 from pipeline.web.dashboard.charts import HEIGHT, WIDTH, progress_parts, spend_bars
+from pipeline.web.dashboard.page_links import PageLinks
 from pipeline.web.security.headers import image_origins
 
 MAX_BATCHES = 25
 SPEND_DAYS = 30
+_FILTERS: tuple[Callable[..., Any], ...] = (
+    *(ago, batch_words, dollars, duration, ended_count, item_words, pluralize, price_words, progress_parts),
+    *(purchase_question, time_left, when),
+)
+
+
+@dataclass(frozen=True)
+class BatchList:
+    """One page of batches, in an order."""
+
+    batches: list[BatchRow]
+    order: BatchOrder
+    pages: PageLinks
+
+    def url(self, index: int, order: BatchOrder | None = None) -> str:
+        """Return the address of page `index`, counted from 0, in the same order or another one."""
+        order = order or self.order
+        query = {"sort": "" if order is BatchOrder.NEWEST else order, "page": index + 1 if index else ""}
+        text = urlencode({name: value for name, value in query.items() if value})
+        return f"/?{text}" if text else "/"
 
 
 def add_to(app: Flask, service: Service) -> None:
     """Add every page of the dashboard to `app`."""
-    for filter_ in (ago, dollars, duration, ended_count, pluralize, progress_parts, when):
+    for filter_ in _FILTERS:
         app.add_template_filter(filter_)
+    app.jinja_env.globals["sandbox_reason"] = service.settings.sandbox_reason
+    app.jinja_env.globals["page_size"] = batch_page.PAGE_SIZE
     origins = tuple(
         origin if origin == "https:" else f"{origin}/" for origin in image_origins(service.settings.fetch_hosts)
     )
@@ -67,6 +96,7 @@ def _home(ledger: Ledger, queue_monitor: QueueMonitor, automation_views: Automat
         return render_template(
             "home.html",
             page=_batches(ledger.queries),
+            orders=list(BatchOrder),
             account=ledger.account.get(),
             days=days,
             bars=spend_bars(days),
@@ -86,14 +116,18 @@ def _home(ledger: Ledger, queue_monitor: QueueMonitor, automation_views: Automat
             queue_monitor.requeue(job_id)
         elif action == "forget":
             queue_monitor.forget(job_id)
-        return redirect("/#dead-letters", 303)
+        return redirect("/#failed-jobs", 303)
 
     return routes
 
 
-def _batches(queries: QueryStore) -> BatchPage:
-    """Return the page of batches that the query selects; the newest batches if its cursor no longer exists."""
-    try:
-        return queries.batch_page(MAX_BATCHES, after=request.args.get("after"))
-    except NoSuchBatch:
-        return queries.batch_page(MAX_BATCHES)
+def _batches(queries: QueryStore) -> BatchList:
+    """Return the page of batches that the query selects. Invalid values are ignored; the last page is the limit."""
+    number, sort = request.args.get("page", ""), request.args.get("sort", "")
+    index = max(0, int(number) - 1) if number.isascii() and number.isdecimal() and len(number) < 10 else 0
+    order = BatchOrder(sort) if sort in set(BatchOrder) else BatchOrder.NEWEST
+    rows, total = queries.sorted_batches(index * MAX_BATCHES, MAX_BATCHES, order)
+    pages = PageLinks.at(index, total, MAX_BATCHES)
+    if pages.number != index + 1:
+        rows, total = queries.sorted_batches((pages.number - 1) * MAX_BATCHES, MAX_BATCHES, order)
+    return BatchList(rows, order, pages)

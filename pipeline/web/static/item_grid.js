@@ -118,6 +118,19 @@
     }
   }
 
+  /* Say how many items match: continue the count that the server began. */
+  async function continueCount() {
+    const element = document.getElementById("found");
+    let found = Number(element?.dataset.found), next = element?.dataset.next;
+    while (next) {
+      const fresh = (await ui.fetchPage(`${base}/item-count${next}`))?.getElementById("found");
+      if (!fresh) return;
+      found += Number(fresh.dataset.found);
+      next = fresh.dataset.next;
+      element.textContent = `${found.toLocaleString("en")} ${found === 1 ? "item matches" : "items match"}${next ? " so far" : ""}.`;
+    }
+  }
+
   async function post(card, url, body, message) {
     try {
       const result = await ui.request(url, { body: JSON.stringify(body) });
@@ -197,4 +210,5 @@
   setInterval(refresh, INTERVAL_MS);
   videoPreview.attach(grid);
   continueSearch();
+  continueCount();
 })();

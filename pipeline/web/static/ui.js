@@ -98,6 +98,11 @@ const ui = (() => {
     }
   }
 
+  document.addEventListener("submit", (event) => {
+    const question = event.target.dataset.confirm;
+    if (question && !confirm(question)) event.preventDefault();
+  });
+
   async function copy(text) {
     try {
       await navigator.clipboard.writeText(text);
