@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.domain.chunks import chunked
 from pipeline.domain.ids import is_item_id
 from pipeline.domain.model import ItemRow, Review
-from pipeline.domain.money import MAX_USD, to_pico
+from pipeline.domain.money import MAX_USD, from_pico, to_pico
 from pipeline.domain.states import TERMINAL, ItemState
 from pipeline.errors import DamagedRecord, InvalidItemId, NoSuchBatch, NoSuchItem
 from pipeline.ledger.decoding import LIVE_FIELDS, item_row
@@ -55,6 +55,19 @@ class ItemStore:
             known = {item_id: _price_text(usd) for item_id, usd in chunk if usd is not None}
             if known:
                 self._redis.hset(prices_key(batch_id), mapping=known)
+
+    def prices(self, batch_id: str, ids: Sequence[str]) -> dict[str, Decimal | None]:
+        """Return {item id: price in USD of another run of it, None if it is not known}."""
+        if not ids:
+            return {}
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hget(batch_key(batch_id), "price").hmget(prices_key(batch_id), ids)
+            of_batch, own = pipe.execute()
+        texts = [price or of_batch for price in own]
+        return {
+            item_id: from_pico(text) if text and text != "0" else None
+            for item_id, text in zip(ids, texts, strict=True)
+        }
 
     def add(self, batch_id: str, item_id: str, spec: Mapping[str, Any]) -> bool:
         """Add one item to a loaded batch, which runs again if it has ended. Returns False if the item exists.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -51,12 +52,21 @@ class ItemFilter:
 
 @dataclass(frozen=True)
 class ItemCard:
-    """An item in the grid. `version` changes with everything that is shown; `original` is the item of a take."""
+    """An item in the grid, with its takes. `version` changes with everything that is shown."""
 
-    row: ItemRow
+    takes: tuple[ItemRow, ...]
+    """The first take first."""
+    shown: str
+    """The id of the take that is shown first."""
     number: int | None
-    original: ItemRow | None
+    prices: Mapping[str, Decimal | None]
+    """The price of another run of each take, None if it is not known."""
     version: str
+
+    @property
+    def first(self) -> ItemRow:
+        """The first take."""
+        return self.takes[0]
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,8 @@ def blueprint(ledger: Ledger, max_batch_usd: Decimal | None) -> Blueprint:
     def item(batch_id: str, item_id: str) -> str:
         row = ledger.items.get(batch_id, item_id)
         (card,) = _cards(ledger, batch_id, [row], None)
-        return render_template("item.html", batch=ledger.batches.get(batch_id), card=card)
+        card = replace(card, shown=item_id)
+        return render_template("item.html", batch=ledger.batches.get(batch_id), row=row, card=card)
 
     return routes
 
@@ -117,7 +128,7 @@ def _filter() -> ItemFilter:
 def _item_grid(ledger: Ledger, batch: BatchRow, filter_: ItemFilter) -> ItemGrid:
     states = [filter_.state] if filter_.state else []
     page = ledger.queries.item_page(
-        batch.id, PAGE_SIZE, first=filter_.first, states=states, text=filter_.text, mark=filter_.mark
+        batch.id, PAGE_SIZE, first=filter_.first, states=states, text=filter_.text, mark=filter_.mark, grouped=True
     )
     has_previous = filter_.first and not filter_.is_active
     return ItemGrid(
@@ -129,16 +140,27 @@ def _item_grid(ledger: Ledger, batch: BatchRow, filter_: ItemFilter) -> ItemGrid
 
 
 def _cards(ledger: Ledger, batch_id: str, rows: list[ItemRow], first_number: int | None) -> list[ItemCard]:
-    originals = {row.take_of: ledger.items.get(batch_id, row.take_of) for row in rows if row.take_of}
+    """Return the cards of the items of `rows`, each with all takes of its item."""
+    groups = ledger.queries.takes(batch_id, rows)
+    prices = ledger.items.prices(batch_id, [take.id for takes in groups for take in takes])
+    found = {row.id for row in rows}
     return [
         ItemCard(
-            row=row,
+            takes=takes,
+            shown=_shown_take(takes, found),
             number=None if first_number is None else first_number + index,
-            original=originals.get(row.take_of or ""),
-            version=_digest(repr(row)),
+            prices={take.id: prices[take.id] for take in takes},
+            version=_digest(repr([(take, prices[take.id]) for take in takes])),
         )
-        for index, row in enumerate(rows)
+        for index, takes in enumerate(groups)
     ]
+
+
+def _shown_take(takes: tuple[ItemRow, ...], found: Container[str]) -> str:
+    """Return the id of the take to show: one that was found if only a later take was, an approved one, or the last."""
+    candidates = takes if takes[0].id in found else [take for take in takes if take.id in found]
+    approved = [take for take in candidates if take.review and take.review.mark == "approved"]
+    return (approved or candidates)[-1].id
 
 
 def _live(ledger: Ledger, batch: BatchRow, max_batch_usd: Decimal | None) -> dict[str, Any]:
@@ -180,9 +202,7 @@ def _throughput(batch: BatchRow, timeline: Timeline, elapsed_s: float, *, is_ove
 
 def _review_counts(ledger: Ledger, batch: BatchRow) -> dict[str, int]:
     """Return the number of items by review; `none` counts succeeded items without one."""
-    reviewed = ledger.queries.review_counts(batch.id)
-    # An item that was reviewed and then failed again counts among the reviewed, not among the succeeded.
-    return {"none": max(0, batch.counts.get(ItemState.SUCCEEDED, 0) - sum(reviewed.values())), **reviewed}
+    return {"none": ledger.queries.to_review_count(batch.id), **ledger.queries.review_counts(batch.id)}
 
 
 def _digest(text: str) -> str:
