@@ -65,8 +65,7 @@ class ItemStore:
             of_batch, own = pipe.execute()
         texts = [price or of_batch for price in own]
         return {
-            item_id: from_pico(text) if text and text != "0" else None
-            for item_id, text in zip(ids, texts, strict=True)
+            item_id: from_pico(text) if text and text != "0" else None for item_id, text in zip(ids, texts, strict=True)
         }
 
     def add(self, batch_id: str, item_id: str, spec: Mapping[str, Any]) -> bool:

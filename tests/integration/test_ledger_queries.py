@@ -91,7 +91,12 @@ def test_takes_are_found_with_their_first_take(ledger: Ledger) -> None:
     assert ids(page) == ["i0", "i1", "i2", "stray"]
     assert ids(ledger.queries.item_page("b", 9)) == ["i0", "i1", "i2", "i0-take2", "i0-take3", "stray"]
     takes = ledger.queries.takes("b", page.items)
-    assert [[take.id for take in group] for group in takes] == [["i0", "i0-take2", "i0-take3"], ["i1"], ["i2"], ["stray"]]
+    assert [[take.id for take in group] for group in takes] == [
+        ["i0", "i0-take2", "i0-take3"],
+        ["i1"],
+        ["i2"],
+        ["stray"],
+    ]
     # A take is found by itself if its first take is not.
     alone = ledger.queries.item_page("b", 9, text="take3", grouped=True)
     assert ids(alone) == ["i0-take3"]
