@@ -133,11 +133,14 @@ def test_the_focus_stays_when_a_card_is_updated(page: Page, batch: str, up: Brow
     plays(first.locator("video"))
     button = first.get_by_role("button", name="Reject")
     button.focus()
+    button.evaluate("(button) => { button.isTheSame = true; }")
     path = f"/api/v1/batches/{batch}/items/take-1/review"
     up.request("POST", path, b'{"mark": "approved"}', "application/json")
     page.evaluate("document.dispatchEvent(new Event('changed'))")
     expect(approved(page, "take-1")).to_be_visible()
     expect(button).to_be_focused()
+    # An element that is removed and inserted again can lose the focus later.
+    assert button.evaluate("(button) => button.isTheSame")
     assert not is_paused(first.locator("video"))
 
 

@@ -95,14 +95,17 @@ const itemGrid = (() => {
     const media = take.querySelector(".card-media");
     const freshMedia = fresh.querySelector(".card-media");
     if (servedMedia.get(media) === freshMedia.outerHTML) return;
+    if (Array.from(media.querySelectorAll("video")).some((video) => !video.paused)) {
+      // They are replaced by a later update, when the video has stopped.
+      cardOf(take).dataset.version = "";
+      return;
+    }
     if (media.contains(document.activeElement)) cardOf(take).focus({ preventScroll: true });
     media.replaceWith(freshMedia);
   }
 
   function patchCard(card, fresh) {
     if (card.dataset.version === fresh.dataset.version || card.dataset.sending) return;
-    // The media may change, so a playing card is updated when it has stopped.
-    if (isPlaying(card) && takes(fresh).some((take) => take.dataset.outputs !== findTake(take.dataset.item)?.dataset.outputs)) return;
     card.dataset.version = fresh.dataset.version;
     const number = fresh.querySelector(".card-number");
     number.textContent ||= card.querySelector(".card-number").textContent;

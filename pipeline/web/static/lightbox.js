@@ -6,6 +6,7 @@ const lightbox = (() => {
   const stage = dialog.querySelector(".stage");
   const slider = dialog.querySelector("input[type=range]");
   const button = (name) => dialog.querySelector(`[data-lightbox=${name}]`);
+  const message = document.getElementById("message");
   const STEPS = Number(slider.max);
   let card = null, player = syncedPlayer([], () => {}), isComparing = false, isLooped = true, isMuted = true;
 
@@ -90,7 +91,11 @@ const lightbox = (() => {
     player.setLoop(isLooped);
     player.setMuted(isMuted);
     itemGrid.cards().forEach(itemGrid.pause);
-    if (!isOpen()) dialog.showModal();
+    if (!isOpen()) {
+      // Messages are shown above the lightbox.
+      dialog.append(message);
+      dialog.showModal();
+    }
     showFacts();
     showTime();
     player.play();
@@ -123,7 +128,8 @@ const lightbox = (() => {
   dialog.addEventListener("close", () => {
     player.pause();
     stage.replaceChildren();
-    itemGrid.focusOn(card);
+    document.body.append(message);
+    if (!card.contains(document.activeElement)) itemGrid.focusOn(card);
   });
   grid.addEventListener("click", (event) => {
     const action = event.target.closest("[data-action]")?.dataset.action;

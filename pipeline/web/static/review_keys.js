@@ -46,7 +46,10 @@
   function togglePlay(card) {
     if (lightbox.isOpen()) lightbox.togglePlay();
     else if (itemGrid.isPlaying(card)) itemGrid.pause(card);
-    else itemGrid.play(card);
+    else {
+      card.scrollIntoView({ block: "nearest" });
+      itemGrid.play(card);
+    }
   }
 
   function openTakeForm(card) {

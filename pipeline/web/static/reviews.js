@@ -78,9 +78,12 @@ const reviews = (() => {
       const take = itemGrid.findTake(item);
       if (take) show(take, to);
     }
-    const [{ item }] = changes;
-    itemGrid.focusOn(cardOf(itemGrid.findTake(item)));
+    const focus = () => itemGrid.focusOn(cardOf(itemGrid.findTake(changes[0].item)));
+    const isHere = Boolean(itemGrid.findTake(changes[0].item));
+    focus();
     await sendAll(changes, send, describe(changes, "the last review is undone"));
+    // It may come back to a list that shows only items without a review.
+    if (!isHere) document.addEventListener("cards", focus, { once: true });
   }
 
   /* Store a note that was changed. */
