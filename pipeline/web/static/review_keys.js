@@ -136,8 +136,8 @@
     } else {
       const isSeen = lightbox.isOpen() || itemGrid.isCurrentSeen();
       const card = lightbox.isOpen() ? lightbox.card() : current();
-      // A key that is held down only moves.
-      if (!card || (event.repeat && !event.key.startsWith("Arrow"))) return;
+      // The last review can be undone when no item is left. A key that is held down only moves.
+      if ((!card && event.key.toLowerCase() !== "u") || (event.repeat && !event.key.startsWith("Arrow"))) return;
       // A person must see which take a key acts on.
       if (!isSeen && "arnp".includes(event.key.toLowerCase())) focusOn(card);
       else if (!act(event, card)) return;
