@@ -58,10 +58,11 @@ const lightbox = (() => {
     dialog.querySelector(".prompt").textContent = take.querySelector(".prompt")?.textContent ?? "";
     for (const name of stage.querySelectorAll("[data-of]")) {
       const of = itemGrid.findTake(name.dataset.of);
-      const number = takes(card).indexOf(of) + 1;
-      name.textContent = [`take ${number}`, of?.dataset.mark].filter(Boolean).join(" · ");
+      const number = takes(card).length > 1 ? `take ${takes(card).indexOf(of) + 1}` : "";
+      name.textContent = [number, of?.dataset.mark].filter(Boolean).join(" · ");
     }
     for (const mark of ["approved", "rejected"]) button(mark).setAttribute("aria-pressed", String(take.dataset.mark === mark));
+    button("take").textContent = take.querySelector("[data-action=open-take-form]").textContent;
     button("compare").hidden = withOutputs(card).length < 2;
     button("compare").setAttribute("aria-pressed", String(isComparing));
   }
