@@ -85,6 +85,10 @@ class ItemRow:
     review: Review | None = None
     take_of: str | None = None
     """The id of the item that this take was made from."""
+    takes: tuple[str, ...] = ()
+    """The ids of all other takes, if this is a first take. Takes that an earlier version made are missing."""
+    first_take: str | None = None
+    """The id of the first take, if this is one of its `takes`."""
     found_by: str | None = None
     """How a run was found whose response was lost: "callback" or "task list". None if no response was lost."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -19,7 +20,7 @@ from pipeline.ledger.set_aside import NOT_DECODED
 from pipeline.ledger.times import moment
 
 DAMAGED_ITEM = "The record of this item in Redis is damaged. What S3 has of it is in the folder of the batch."
-LIVE_FIELDS = ("state", "tries", "before", "task", "paid", "charged", "found_by")
+LIVE_FIELDS = ("state", "tries", "before", "task", "paid", "charged", "found_by", "takes", "first")
 """Fields of an item's hash that `item_row` needs, in this order."""
 
 
@@ -75,7 +76,7 @@ def item_row(item_id: str, spec: str, outcome: str | None, review: str | None, f
 def _item_row(
     item_id: str, spec: str, outcome: str | None, review: str | None, fields: Sequence[str | None]
 ) -> ItemRow:
-    state, attempts_spent, attempts_before, task, paid, charged, found_by = fields
+    state, attempts_spent, attempts_before, task, paid, charged, found_by, takes, first = fields
     document = {
         "id": item_id,
         "status": state or ItemState.PENDING,
@@ -87,7 +88,7 @@ def _item_row(
         **(json.loads(outcome) if outcome else {}),
         "review": json.loads(review) if review else None,
     }
-    return row_from_document(document)
+    return replace(row_from_document(document), takes=tuple((takes or "").split()), first_take=first)
 
 
 def run_id(row: Sequence[Any]) -> RunId:

@@ -60,6 +60,18 @@ class ItemStore:
                 self._redis.hset(prices_key(batch_id), mapping=known)
                 self._redis.hset(batch_key(batch_id), "price_max", highest)
 
+    def prices(self, batch_id: str, ids: Sequence[str]) -> dict[str, Decimal | None]:
+        """Return {item id: price in USD of another run of it, None if it is not known}."""
+        if not ids:
+            return {}
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hget(batch_key(batch_id), "price").hmget(prices_key(batch_id), ids)
+            of_batch, own = pipe.execute()
+        texts = [price or of_batch for price in own]
+        return {
+            item_id: from_pico(text) if text and text != "0" else None for item_id, text in zip(ids, texts, strict=True)
+        }
+
     def add(self, batch_id: str, item_id: str, spec: Mapping[str, Any]) -> bool:
         """Add one item to a loaded batch, which runs again if it has ended. Returns False if the item exists.
 
@@ -136,11 +148,6 @@ class ItemStore:
     def retry_failed(self, batch_id: str, item_ids: Sequence[str]) -> list[str]:
         """Retry those of the items that have failed; a paid run is only copied again. Return them."""
         return list(self._scripts.run("retry_named", batch_id, *item_ids)) if item_ids else []
-
-    def prices(self, batch_id: str, item_ids: Sequence[str]) -> dict[str, Decimal]:
-        """Return {item id: price of a run in USD} of the items with a price of their own."""
-        prices = self._redis.hmget(prices_key(batch_id), item_ids) if item_ids else []
-        return {item_id: from_pico(price) for item_id, price in zip(item_ids, prices, strict=True) if price}
 
     def cancel_pending(self, batch_id: str, reason: str) -> int:
         """End all pending items as cancelled, in small steps. Returns how many items are still open."""

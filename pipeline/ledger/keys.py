@@ -37,6 +37,7 @@ Batches
     batch:{id}              hash    name, status, reason, output, trigger, revision, created, finished, `plan` (JSON of
                                     BatchConfig), `asked` (digest of the manifest), accepted, loaded, `expected` and
                                     `total` (items), `open` (items that have not ended), `n:{state}`, `marked:{mark}`,
+                                    `marked_early` (reviewed items that have not succeeded),
                                     max_active, active, budget, cost, reserved, price, `tolerated` (failures),
                                     `finisher` and `finish_until` (lease for writing the results), `restate` (write
                                     them again), `notice` (revision to notify about), `notice_tries`, `overrun` (how
@@ -66,7 +67,8 @@ Items and their runs
                                     of them), `found_by` (the same, of an adopted run), `searches` and `search_until`
                                     (of an unknown run), `looks` (failed polls in a row), `copies` (failed copies),
                                     reserved, paid (USD text: the run that succeeded), `charged` (runs that did not),
-                                    `paid_at`
+                                    `paid_at`, `takes` (ids of its other takes, with blanks between them), `first`
+                                    (of a take: the item whose `takes` names it)
     due                     zset    "batch item" → when the run is due for a poll or a copy, or its lease ends
     leases                  zset    "batch item" → when the lease of a submission ends
     adopt                   zset    "batch item" → until when an unknown run may be found

@@ -10,6 +10,7 @@ from itertools import islice
 
 from pipeline.domain.ids import is_batch_id
 from pipeline.domain.model import BatchRow, ItemRow
+from pipeline.domain.states import ItemState
 from pipeline.errors import DamagedRecord, NoSuchBatch
 from pipeline.ledger import keys
 from pipeline.ledger.decoding import batch_row
@@ -130,25 +131,27 @@ class QueryStore:
         states: Collection[str] = (),
         text: str = "",
         mark: str = "",
+        grouped: bool = False,
     ) -> ItemPage:
         """Return at most `limit` items from position `first` on. Raises NoSuchBatch.
 
         `states`: only items in one of them; empty: all. `text`: only items with it in id, image, prompt or params.
         `mark`: only items with this review, one of MARKS; `none`: succeeded items without a review; '': all.
+        `grouped`: pass over a take if its first take is found as well, on this or an earlier page.
         """
         if not self._redis.exists(batch_key(batch_id)):
             raise NoSuchBatch(batch_id)
         following, ids, _ = self._scripts.run(
-            "item_page", batch_id, first, MAX_SCANNED_ITEMS, limit, _needle(text), mark, *states
+            "item_page", batch_id, first, MAX_SCANNED_ITEMS, limit, _needle(text), mark, "1" if grouped else "", *states
         )
         return ItemPage(read_items(self._redis, batch_id, ids), None if following < 0 else following)
 
     def count_items(
         self, batch_id: str, *, first: int = 0, states: Collection[str] = (), text: str = "", mark: str = ""
     ) -> ItemCount:
-        """Return how many items match, among MAX_SCANNED_ITEMS from position `first` on. As `item_page`."""
+        """Return how many items match, among MAX_SCANNED_ITEMS from position `first` on, with their takes as one."""
         following, _, found = self._scripts.run(
-            "item_page", batch_id, first, MAX_SCANNED_ITEMS, 0, _needle(text), mark, *states
+            "item_page", batch_id, first, MAX_SCANNED_ITEMS, 0, _needle(text), mark, "1", *states
         )
         return ItemCount(found, None if following < 0 else following)
 
@@ -156,6 +159,24 @@ class QueryStore:
         """Return {cause: number of failed items} of a batch. The cause of an item may not be recorded."""
         counted = self._redis.hgetall(causes_key(batch_id))
         return {cause: int(number) for cause, number in counted.items()}
+
+    def takes(self, batch_id: str, rows: Sequence[ItemRow]) -> list[tuple[ItemRow, ...]]:
+        """Return the takes of each item of `rows`, the first take first. Items with the same first take come once."""
+        known = {row.id: row for row in rows}
+        firsts = list(dict.fromkeys(row.first_take or row.id for row in rows))
+        self._read_missing(batch_id, firsts, known)
+        self._read_missing(batch_id, [take for first in firsts for take in known[first].takes], known)
+        return [(known[first], *(known[take] for take in known[first].takes)) for first in firsts]
+
+    def _read_missing(self, batch_id: str, ids: Sequence[str], known: dict[str, ItemRow]) -> None:
+        missing = [item_id for item_id in ids if item_id not in known]
+        known.update((row.id, row) for row in read_items(self._redis, batch_id, missing))
+
+    def to_review_count(self, batch_id: str) -> int:
+        """Return how many items of a batch have succeeded and have no review."""
+        fields = (f"n:{ItemState.SUCCEEDED}", "marked_early", *(f"marked:{mark}" for mark in MARKS))
+        succeeded, early, *marked = (int(n or 0) for n in self._redis.hmget(batch_key(batch_id), fields))
+        return max(0, succeeded + early - sum(marked))
 
     def review_counts(self, batch_id: str) -> dict[str, int]:
         """Return {mark: number of items with it} of a batch."""

@@ -43,6 +43,16 @@ def test_no_page_has_accessibility_violations(
     page.get_by_text("More about this batch").click()
     page.get_by_role("button", name="New take…").first.click()
     assert violations(page, axe) == []
+    assert not too_wide(page)
+    page.get_by_role("button", name="Keys").click()
+    assert violations(page, axe) == []
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Show take-1 large").click()
+    expect(page.get_by_role("dialog", name="take-1")).to_be_visible()
+    assert violations(page, axe) == []
+    page.keyboard.press("Escape")
+    page.get_by_label("Select take-1").check()
+    assert violations(page, axe) == []
     for path in (f"/batches/{batch_id}?state=cancelled", f"/batches/{batch_id}/items/take-1", "/docs"):
         page.goto(path)
         assert violations(page, axe) == []

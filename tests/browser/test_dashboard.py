@@ -125,23 +125,6 @@ def test_reviews_and_notes_are_saved_and_other_tabs_update(context: BrowserConte
     expect(card(page, "take-1").locator(".chip.approved")).to_have_count(0)
 
 
-def test_another_take_with_a_changed_prompt_appears_beside_the_original(page: Page, up: BrowserApp) -> None:
-    batch_id = up.submit("again", ["She smiles"])
-    open_batch(page, batch_id, until="succeeded")
-    card(page, "take-1").get_by_role("button", name="New take…").click()
-    prompt = card(page, "take-1").get_by_label("Prompt of the new take")
-    expect(prompt).to_be_focused()
-    expect(prompt).to_have_value("She smiles")
-    prompt.fill("She laughs")
-    card(page, "take-1").get_by_role("button", name="Create the take").click()
-    new = card(page, "take-1-take2")
-    expect(new.locator(".prompt")).to_have_text("She laughs")
-    expect(new.locator("video")).to_have_count(2, timeout=END_MS)
-    expect(new.locator(".frame", has_text="original take")).to_have_count(1)
-    expect(status(page)).to_have_text("succeeded", timeout=END_MS)
-    expect(card(page, "take-1").locator(".prompt")).to_have_text("She smiles")
-
-
 def test_a_failed_item_shows_its_error_and_is_retried(page: Page, ended: str) -> None:
     open_batch(page, ended, until="finished, 1 failed")
     failed = card(page, "take-3")
@@ -211,42 +194,6 @@ def test_text_of_prompts_is_escaped_in_the_page(page: Page, up: BrowserApp) -> N
     open_batch(page, batch_id, until="succeeded")
     expect(card(page, "take-1").locator(".prompt")).to_have_text(HOSTILE)
     assert page.locator("#item-grid script, #item-grid img[src=x]").count() == 0
-
-
-def test_items_are_reviewed_by_keyboard_alone(page: Page, up: BrowserApp) -> None:
-    batch_id = up.submit("keys", ["She smiles", "She waves"])
-    open_batch(page, batch_id, until="succeeded")
-    first, second = (card(page, name).locator("video") for name in ("take-1", "take-2"))
-    # The batch may have ended before the grid shows the last video.
-    expect(second).to_be_visible()
-    first.focus()
-    page.keyboard.press("Enter")
-    plays(first)
-    page.keyboard.press("a")
-    expect(card(page, "take-1").locator(".chip.approved")).to_be_visible()
-    expect(first).to_be_focused()
-    assert not first.evaluate("(video) => video.paused")
-    page.keyboard.press("ArrowRight")
-    expect(second).to_be_focused()
-    page.keyboard.press("r")
-    expect(card(page, "take-2").locator(".chip.rejected")).to_be_visible()
-    page.keyboard.press("n")
-    expect(card(page, "take-2").get_by_label("Prompt of the new take")).to_be_focused()
-    page.keyboard.type(" again")
-    page.keyboard.press("Escape")
-    page.keyboard.press("ArrowLeft")
-    expect(first).to_be_focused()
-    page.keyboard.press("a")
-    expect(card(page, "take-1").locator(".chip.approved")).to_have_count(0)
-    second.focus()
-    page.keyboard.press("r")
-    # A reviewed item leaves the list of items to review, and the next item gets the focus.
-    page.get_by_role("link", name="to review 2").click()
-    first.focus()
-    page.keyboard.press("r")
-    expect(card(page, "take-1")).to_have_count(0, timeout=END_MS)
-    expect(second).to_be_focused()
-    expect(page.get_by_role("link", name="rejected 1")).to_be_visible()
 
 
 def test_the_timeline_updates_and_a_paused_account_is_shown(page: Page, up: BrowserApp) -> None:

@@ -58,6 +58,11 @@ def item_ids(text: str) -> list[str]:
     return re.findall(r'data-item="([^"]+)"', text)
 
 
+def shown_takes(text: str) -> dict[str, str]:
+    """Return {first take: take that is shown} of the cards of a page."""
+    return dict(re.findall(r'data-card="([^"]+)" [^>]*data-shown="([^"]+)"', text))
+
+
 def load(ledger: Ledger, batch_id: str, **specs: dict[str, Any]) -> None:
     """Add items to a batch."""
     ledger.items.load(batch_id, ((name, {"image": None, "params": {}, **spec}, None) for name, spec in specs.items()))
@@ -178,17 +183,32 @@ def test_items_are_found_by_their_review(client: FlaskClient, ledger: Ledger) ->
     assert [item["id"] for item in response["items"]] == ["i0"]
 
 
-def test_another_take_shows_the_original_beside_it(client: FlaskClient, ledger: Ledger) -> None:
-    a_batch(ledger, items=1)
+def test_another_take_lies_in_the_card_of_the_first_one(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=2, price_usd=Decimal("0.09"))
     running(ledger)
     output = {"uri": "s3://tests/b/items/i0/0.mp4", "content_type": "video/mp4", "size": 1, "sha256": "ab"}
     for due in dues(ledger):
         ledger.runs.record_success(due, Decimal("0.09"))
         ledger.runs.end(due.run, due.lease, COLLECTING, SUCCEEDED, {"outputs": [output]})
     ledger.items.add("b", "i0-take2", {"image": None, "prompt": "p", "params": {}, "take_of": "i0"})
-    text = page(client, "/batches/b/items/i0-take2")
-    assert "/batches/b/items/i0/outputs/0" in text
-    assert "another take of" in text
+    for path in ("/batches/b", "/batches/b/items/i0-take2"):
+        text = page(client, path)
+        assert item_ids(text)[:2] == ["i0", "i0-take2"]
+        assert shown_takes(text)["i0"] == "i0-take2"
+        assert "/batches/b/items/i0/outputs/0" in text
+        assert "New take… $0.09" in text
+    assert list(shown_takes(page(client, "/batches/b"))) == ["i0", "i1"]
+    ledger.items.review("b", "i0", Review("approved"))
+    assert shown_takes(page(client, "/batches/b"))["i0"] == "i0"
+    # A filter shows the take that it found.
+    assert shown_takes(page(client, "/batches/b?state=pending")) == {"i0": "i0-take2"}
+    assert shown_takes(page(client, "/batches/b?mark=none")) == {"i1": "i1"}
+
+
+def test_a_page_full_of_items_has_no_empty_page_after_it(client: FlaskClient, ledger: Ledger) -> None:
+    a_batch(ledger, items=PAGE_SIZE)
+    ledger.items.add("b", "i0-take2", {"image": None, "prompt": "p", "params": {}, "take_of": "i0"})
+    assert 'rel="next"' not in page(client, "/batches/b")
 
 
 def test_files_are_redirected_to_presigned_urls(

@@ -49,6 +49,21 @@ def test_items_are_restored_as_s3_records_them(ledger: Ledger) -> None:
     assert ledger.runs.record_callback(RunId("b", "lost", 1), "2222", "")
 
 
+def test_restored_takes_are_found_with_their_first_take(ledger: Ledger) -> None:
+    row = a_row("b", 3)
+    assert ledger.batches.open(row, a_batch_config(row), max_active=0, budget_usd=None, manifest_digest="")
+    fields = {"state": "pending", "attempt": 0, "task": "", "token": "", "paid": "", "charged": "", "found_by": None}
+    origins = {"i0": None, "i0-take2": "i0", "i0-take3": "i0-take2", "self": "self", "stray": "missing"}
+    items = [
+        (name, {**fields, "outcome": None, "spec": {"image": None, "prompt": "p", "params": {}, "take_of": origin}})
+        for name, origin in origins.items()
+    ]
+    for _ in range(2):
+        ledger.items.restore("b", items, adopt_wait_s=60)
+    assert ledger.items.get("b", "i0").takes == ("i0-take2", "i0-take3")
+    assert [ledger.items.get("b", name).first_take for name in origins] == [None, "i0", "i0", None, None]
+
+
 def test_retry_runs_failed_items_again_and_only_copies_paid_ones(ledger: Ledger) -> None:
     a_batch(ledger, items=2)
     running(ledger)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.ledger_fixtures import PENDING, RUNNING, a_batch, dues, running, succeed
+from support.ledger_fixtures import FAILED, PENDING, RUNNING, a_batch, dues, running, succeed
 
 from pipeline.domain.model import Review
 from pipeline.errors import NoSuchBatch
@@ -49,6 +49,68 @@ def test_items_are_found_by_review_and_counted(ledger: Ledger) -> None:
     ledger.items.review("b", "i0", None)
     assert ledger.queries.review_counts("b") == {"approved": 1, "rejected": 1}
     assert ids(ledger.queries.item_page("b", 9, mark="none")) == ["i0", "i3"]
+
+
+def test_only_succeeded_items_without_a_review_are_to_review(ledger: Ledger) -> None:
+    a_batch(ledger, items=5)
+    running(ledger, 4)
+    done, early, failed, late = dues(ledger)
+    for name in ("i0", "i1", "i2", "i4"):
+        ledger.items.review("b", name, Review("rejected"))
+    ledger.runs.end(failed.run, failed.lease, RUNNING, FAILED, {"error": "no"})
+    for due in (done, early, late):
+        succeed(ledger, due)
+    assert ledger.queries.to_review_count("b") == 1
+    ledger.items.review("b", "i1", None)
+    ledger.items.review("b", "i2", None)
+    assert ledger.queries.to_review_count("b") == 2
+    assert len(ids(ledger.queries.item_page("b", 9, mark="none"))) == 2
+
+
+def test_reviews_from_before_the_counter_do_not_make_the_count_negative(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    ledger.items.review("b", "i0", Review("approved"))
+    ledger.redis.hdel("dailies:batch:b", "marked_early")
+    running(ledger)
+    for due in dues(ledger):
+        succeed(ledger, due)
+    ledger.items.review("b", "i0", None)
+    assert ledger.queries.to_review_count("b") == 1
+
+
+def add_take(ledger: Ledger, item_id: str, take_of: str) -> None:
+    assert ledger.items.add("b", item_id, {"image": None, "prompt": item_id, "params": {}, "take_of": take_of})
+
+
+def test_takes_are_found_with_their_first_take(ledger: Ledger) -> None:
+    a_batch(ledger, items=3)
+    add_take(ledger, "i0-take2", "i0")
+    add_take(ledger, "i0-take3", "i0-take2")
+    add_take(ledger, "stray", "missing")
+    page = ledger.queries.item_page("b", 9, grouped=True)
+    assert ids(page) == ["i0", "i1", "i2", "stray"]
+    assert ids(ledger.queries.item_page("b", 9)) == ["i0", "i1", "i2", "i0-take2", "i0-take3", "stray"]
+    takes = ledger.queries.takes("b", page.items)
+    assert [[take.id for take in group] for group in takes] == [
+        ["i0", "i0-take2", "i0-take3"],
+        ["i1"],
+        ["i2"],
+        ["stray"],
+    ]
+    # A take is found by itself if its first take is not.
+    alone = ledger.queries.item_page("b", 9, text="take3", grouped=True)
+    assert ids(alone) == ["i0-take3"]
+    assert [[take.id for take in group] for group in ledger.queries.takes("b", alone.items)] == [
+        ["i0", "i0-take2", "i0-take3"]
+    ]
+
+
+def test_a_take_of_an_earlier_version_is_found_by_itself(ledger: Ledger) -> None:
+    a_batch(ledger, items=1)
+    add_take(ledger, "i0-take2", "i0")
+    ledger.redis.delete("dailies:item:b:i0", "dailies:item:b:i0-take2")
+    page = ledger.queries.item_page("b", 9, grouped=True)
+    assert [[take.id for take in group] for group in ledger.queries.takes("b", page.items)] == [["i0"], ["i0-take2"]]
 
 
 def test_items_come_in_pages_in_manifest_order(ledger: Ledger) -> None:

@@ -1,5 +1,20 @@
 -- Items and their runs. LEGAL_TRANSITIONS (from -> {to = true}) and FIRST_SEARCH_MS come from constants.py.
 
+-- Count the reviewed items of a batch that have not succeeded. Reviews from before this counter are not in it.
+local function count_early_reviews(batch, number)
+  local key = batch_key(batch)
+  if redis.call('HINCRBY', key, 'marked_early', number) < 0 then redis.call('HSET', key, 'marked_early', 0) end
+end
+
+-- Record that an item is another take of `original`: its first take knows all takes. An unknown `original` is ignored.
+local function link_take(batch, item, original)
+  if original == item or redis.call('HEXISTS', specs_key(batch), original) == 0 then return end
+  local first = redis.call('HGET', item_key(batch, original), 'first') or original
+  local takes = redis.call('HGET', item_key(batch, first), 'takes')
+  redis.call('HSET', item_key(batch, first), 'takes', takes and takes .. ' ' .. item or item)
+  redis.call('HSET', item_key(batch, item), 'first', first)
+end
+
 -- Change the state of an item and the counts of its batch. No other function changes a state.
 local function change_state(batch, item, from, to)
   if not (LEGAL_TRANSITIONS[from] and LEGAL_TRANSITIONS[from][to]) then
@@ -13,6 +28,9 @@ local function change_state(batch, item, from, to)
   elseif from == 'unknown' then
     redis.call('SREM', LOST, member_of(batch, item))
     redis.call('ZREM', SEARCH, member_of(batch, item))
+  end
+  if to == 'succeeded' and redis.call('HEXISTS', reviews_key(batch), item) == 1 then
+    count_early_reviews(batch, -1)
   end
 end
 

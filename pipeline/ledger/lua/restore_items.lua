@@ -27,6 +27,8 @@ local function restore(item)
   redis.call('RPUSH', order_key(batch), item.id)
   redis.call('HINCRBY', key, 'n:' .. item.state, 1)
   redis.call('HINCRBY', key, 'total', 1)
+  local take_of = item.spec:find('"take_of":"', 1, true) and cjson.decode(item.spec).take_of
+  if type(take_of) == 'string' then link_take(batch, item.id, take_of) end
   redis.call('HSET', item_key(batch, item.id), 'state', item.state, 'attempt', item.attempt, 'tries', item.attempt,
              'task', item.task, 'token', item.token, 'posted', now)
   if item.cost_text ~= '' then redis.call('HSET', item_key(batch, item.id), 'paid', item.cost_text) end

@@ -5,7 +5,10 @@
 local batch, item, review = ARGV[1], ARGV[2], ARGV[3]
 local key, reviews = batch_key(batch), reviews_key(batch)
 
-local function count_mark(json, number) redis.call('HINCRBY', key, 'marked:' .. cjson.decode(json).mark, number) end
+local function count_mark(json, number)
+  redis.call('HINCRBY', key, 'marked:' .. cjson.decode(json).mark, number)
+  if redis.call('HGET', item_key(batch, item), 'state') ~= 'succeeded' then count_early_reviews(batch, number) end
+end
 
 if redis.call('HEXISTS', specs_key(batch), item) == 0 then return -1 end
 local old_review = redis.call('HGET', reviews, item)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -53,14 +54,21 @@ class ItemFilter:
 
 @dataclass(frozen=True)
 class ItemCard:
-    """An item in the grid. `version` changes with everything that is shown; `original` is the item of a take."""
+    """An item in the grid, with its takes. `version` changes with everything that is shown."""
 
-    row: ItemRow
+    takes: tuple[ItemRow, ...]
+    """The first take first."""
+    shown: str
+    """The id of the take that is shown first."""
     number: int | None
-    original: ItemRow | None
+    prices: Mapping[str, Decimal | None]
+    """The price of another run of each take, None if it is not known."""
     version: str
-    price_usd: Decimal | None
-    """What another run of it costs; None if it is not known."""
+
+    @property
+    def first(self) -> ItemRow:
+        """The first take."""
+        return self.takes[0]
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,8 @@ def blueprint(ledger: Ledger, max_batch_usd: Decimal | None) -> Blueprint:
     def item(batch_id: str, item_id: str) -> str:
         row, batch = ledger.items.get(batch_id, item_id), ledger.batches.get(batch_id)
         (card,) = _cards(ledger, batch, [row], None)
-        return render_template("item.html", batch=batch, card=card)
+        card = replace(card, shown=item_id)
+        return render_template("item.html", batch=batch, row=row, card=card)
 
     return routes
 
@@ -130,7 +139,7 @@ def _filter() -> ItemFilter:
 def _item_grid(ledger: Ledger, batch: BatchRow, filter_: ItemFilter) -> ItemGrid:
     states = [filter_.state] if filter_.state else []
     page = ledger.queries.item_page(
-        batch.id, PAGE_SIZE, first=filter_.first, states=states, text=filter_.text, mark=filter_.mark
+        batch.id, PAGE_SIZE, first=filter_.first, states=states, text=filter_.text, mark=filter_.mark, grouped=True
     )
     has_previous = filter_.first and not filter_.is_active
     return ItemGrid(
@@ -151,19 +160,29 @@ def _count(ledger: Ledger, batch: BatchRow, filter_: ItemFilter, *, first: int) 
 
 
 def _cards(ledger: Ledger, batch: BatchRow, rows: list[ItemRow], first_number: int | None) -> list[ItemCard]:
-    originals = {row.take_of: ledger.items.get(batch.id, row.take_of) for row in rows if row.take_of}
-    prices = ledger.items.prices(batch.id, [row.id for row in rows])
+    """Return the cards of the items of `rows`, each with all takes of its item."""
+    groups = ledger.queries.takes(batch.id, rows)
     any_price = run_price(batch, ledger.batches.budget(batch.id))
+    own = ledger.items.prices(batch.id, [take.id for takes in groups for take in takes])
+    prices = {item_id: any_price if price is None else price for item_id, price in own.items()}
+    found = {row.id for row in rows}
     return [
         ItemCard(
-            row=row,
+            takes=takes,
+            shown=_shown_take(takes, found),
             number=None if first_number is None else first_number + index,
-            original=originals.get(row.take_of or ""),
-            version=_digest(repr(row)),
-            price_usd=prices.get(row.id, any_price),
+            prices={take.id: prices[take.id] for take in takes},
+            version=_digest(repr([(take, prices[take.id]) for take in takes])),
         )
-        for index, row in enumerate(rows)
+        for index, takes in enumerate(groups)
     ]
+
+
+def _shown_take(takes: tuple[ItemRow, ...], found: Container[str]) -> str:
+    """Return the id of the take to show: one that was found if only a later take was, an approved one, or the last."""
+    candidates = takes if takes[0].id in found else [take for take in takes if take.id in found]
+    approved = [take for take in candidates if take.review and take.review.mark == "approved"]
+    return (approved or candidates)[-1].id
 
 
 def _live(ledger: Ledger, batch: BatchRow, max_batch_usd: Decimal | None) -> dict[str, Any]:
@@ -194,9 +213,7 @@ def _live(ledger: Ledger, batch: BatchRow, max_batch_usd: Decimal | None) -> dic
 
 def _review_counts(ledger: Ledger, batch: BatchRow) -> dict[str, int]:
     """Return the number of items by review; `none` counts succeeded items without one."""
-    reviewed = ledger.queries.review_counts(batch.id)
-    # An item that was reviewed and then failed again counts among the reviewed, not among the succeeded.
-    return {"none": max(0, batch.counts.get(ItemState.SUCCEEDED, 0) - sum(reviewed.values())), **reviewed}
+    return {"none": ledger.queries.to_review_count(batch.id), **ledger.queries.review_counts(batch.id)}
 
 
 def _digest(text: str) -> str:

@@ -1,71 +1,165 @@
 "use strict";
-/* The item grid: its actions, and its updates while the batch runs. */
-(() => {
+/* The item grid: its cards, the current one, the take that each card shows, and updates while the batch runs. A card is
+   updated in place, so that the focus, typed text and playing videos stay. */
+const itemGrid = (() => {
   const grid = document.getElementById("item-grid");
   const { id, api } = document.getElementById("batch").dataset;
   const base = `/batches/${encodeURIComponent(id)}`;
   const isBatchPage = "query" in grid.dataset;
-  const PAGE_SIZE = 48, MIN_INTERVAL_MS = 2000, INTERVAL_MS = 5000;
-  let isLoading = false, isStale = false, loadedAt = 0, isExtended = false;
+  const PAGE_SIZE = 48, MIN_INTERVAL_MS = 2000, INTERVAL_MS = 5000, MAX_SINGLE_CARDS = 4;
+  const chosenTakes = new Map();
+  const servedMedia = new WeakMap();
+  let isLoading = false, isStale = false, loadedAt = 0, isExtended = false, marked = null;
 
-  const itemUrl = (card) => `${api}/items/${encodeURIComponent(card.dataset.item)}`;
+  const cards = () => Array.from(grid.querySelectorAll("[data-card]"));
+  const cardOf = (element) => element?.closest?.("[data-card]") ?? null;
+  const takes = (card) => Array.from(card.querySelectorAll("[data-item]"));
+  const shownTake = (card) => card.querySelector("[data-item]:not([hidden])");
+  const findTake = (itemId) => grid.querySelector(`[data-item="${CSS.escape(itemId)}"]`);
+  const itemUrl = (itemId) => `${api}/items/${encodeURIComponent(itemId)}`;
+  const outputUrl = (itemId, number) => `${base}/items/${encodeURIComponent(itemId)}/outputs/${number}`;
+  const videos = (card) => Array.from(shownTake(card).querySelectorAll("video"));
+  const isPlaying = (card) => videos(card).some((video) => !video.paused);
 
-  /* Whether a person types in a card or watches its video. Such a card is not updated. */
+  /* Whether a part of the card is visible; with `half`, whether the middle of its media is. */
+  function isInView(card, half = false) {
+    const { top, bottom } = (half ? shownTake(card).querySelector(".card-media") : card).getBoundingClientRect();
+    return half ? top + bottom > 0 && top + bottom < 2 * innerHeight : bottom > 0 && top < innerHeight;
+  }
+  const cardsInView = () => cards().filter((card) => isInView(card, true));
+
+  function mark(card) {
+    if (card === marked) return;
+    marked?.removeAttribute("aria-current");
+    marked = card;
+    marked?.setAttribute("aria-current", "true");
+  }
+
+  /* The card that keys act on: the one with the focus, else the marked one, unless only other cards are in view. */
+  function current() {
+    const focused = cardOf(document.activeElement);
+    if (focused) return focused;
+    if (!marked?.isConnected) mark(cards()[0] ?? null);
+    if (!isCurrentSeen()) mark(cardsInView()[0]);
+    return marked;
+  }
+
+  /* Whether a person knows which card is the current one. */
+  const isCurrentSeen = () =>
+    Boolean(cardOf(document.activeElement)) || !marked || isInView(marked) || !cardsInView().length;
+
+  function focusOn(card) {
+    if (!card) return;
+    mark(card);
+    card.focus({ preventScroll: true });
+    card.scrollIntoView({ block: "nearest" });
+  }
+
+  function play(card) {
+    for (const video of videos(card)) video.play().catch(() => {});
+  }
+
+  function pause(card) {
+    for (const video of card.querySelectorAll("video")) video.pause();
+  }
+
+  function showTake(card, itemId) {
+    const all = takes(card);
+    const shown = all.find((take) => take.dataset.item === itemId) ?? shownTake(card) ?? all[0];
+    for (const take of all) take.hidden = take !== shown;
+    for (const tab of card.querySelectorAll("[data-action=show-take]")) {
+      tab.setAttribute("aria-pressed", String(tab.dataset.take === shown.dataset.item));
+    }
+  }
+
+  /* Show a take of the card from now on, also one that is not there yet. */
+  function chooseTake(card, itemId) {
+    const wasPlaying = isPlaying(card);
+    pause(card);
+    chosenTakes.set(card.dataset.card, itemId);
+    showTake(card, itemId);
+    if (wasPlaying) play(card);
+  }
+
+  /* Remember the media as the server sent them, then add what scripts add. */
+  function attach(root) {
+    for (const media of root.querySelectorAll(".card-media")) if (!servedMedia.has(media)) servedMedia.set(media, media.outerHTML);
+    videoPreview.attach(root);
+  }
+
+  function patchTake(take, fresh) {
+    Object.assign(take.dataset, fresh.dataset);
+    for (const part of [".take-text", ".actions", ".take-note"]) ui.patch(take.querySelector(part), fresh.querySelector(part));
+    const note = take.querySelector("form.note input");
+    if (note && note !== document.activeElement) note.value = note.defaultValue;
+    const media = take.querySelector(".card-media");
+    const freshMedia = fresh.querySelector(".card-media");
+    if (servedMedia.get(media) === freshMedia.outerHTML) return;
+    if (Array.from(media.querySelectorAll("video")).some((video) => !video.paused)) {
+      // They are replaced by a later update, when the video has stopped.
+      cardOf(take).dataset.version = "";
+      return;
+    }
+    if (media.contains(document.activeElement)) cardOf(take).focus({ preventScroll: true });
+    media.replaceWith(freshMedia);
+  }
+
+  function patchCard(card, fresh) {
+    if (card.dataset.version === fresh.dataset.version || card.dataset.sending) return;
+    card.dataset.version = fresh.dataset.version;
+    const number = fresh.querySelector(".card-number");
+    number.textContent ||= card.querySelector(".card-number").textContent;
+    ui.patch(card.querySelector(".card-bar"), fresh.querySelector(".card-bar"));
+    const old = new Map(takes(card).map((take) => [take.dataset.item, take]));
+    for (const take of takes(fresh)) {
+      if (old.has(take.dataset.item)) patchTake(old.get(take.dataset.item), take);
+      else card.append(take);
+    }
+    attach(card);
+    showTake(card, chosenTakes.get(card.dataset.card) ?? fresh.dataset.shown);
+  }
+
+  /* Whether a person types in a card or watches its video. Such a card is not removed. */
   const isInUse = (card) =>
     card.querySelector("form.take-form:not([hidden])") ||
     card.contains(document.activeElement) && document.activeElement.matches("input, textarea") ||
-    Array.from(card.querySelectorAll("video")).some((video) => !video.paused);
-
-  /* Replace `card` by `fresh`. The same button or video keeps the focus, and a video continues to play. */
-  function replace(card, fresh) {
-    const focused = card.contains(document.activeElement) ? document.activeElement : null;
-    const videos = new Map(Array.from(card.querySelectorAll("video"), (video) => [video.src, video]));
-    card.after(fresh);
-    videoPreview.attach(fresh);
-    for (const video of fresh.querySelectorAll("video")) {
-      const old = videos.get(video.src);
-      if (old) video.replaceWith(old);
-    }
-    card.remove();
-    if (!focused) return;
-    const { action, mark } = focused.dataset;
-    const same = fresh.contains(focused) ? focused : Array.from(fresh.querySelectorAll("[data-action]")).find(
-      (button) => button.dataset.action === action && button.dataset.mark === mark && !button.hidden,
-    );
-    (same ?? fresh.querySelector("button, a"))?.focus({ preventScroll: true });
-  }
+    isPlaying(card);
 
   /* Remove a card that no longer matches the filter. If it has the focus, the next card gets it. */
   function remove(card) {
     const next = card.nextElementSibling ?? card.previousElementSibling;
     if (card.contains(document.activeElement)) focusOn(next);
+    else if (card === marked) mark(next);
     card.remove();
   }
-
-  const focusOn = (card) => (card?.querySelector(".frame:last-child video") ?? card?.querySelector(".actions button"))?.focus();
 
   /* Update the grid from `fresh`, card by card. */
   function merge(fresh) {
     const list = grid.querySelector("[data-item-list]");
     const freshList = fresh.querySelector("[data-item-list]");
-    if (!list || !freshList) {
-      grid.replaceChildren(...fresh.body.childNodes);
-      videoPreview.attach(grid);
-      return;
-    }
-    const known = new Map(Array.from(list.children, (card) => [card.dataset.item, card]));
-    for (const card of Array.from(freshList.children)) {
-      const old = known.get(card.dataset.item);
-      known.delete(card.dataset.item);
-      if (!old) {
-        list.append(card);
-        videoPreview.attach(card);
-      } else if (old.dataset.version !== card.dataset.version && !isInUse(old)) replace(old, card);
-    }
-    for (const card of known.values()) if (!isInUse(card)) remove(card);
-    const pages = grid.querySelector("[data-pages]");
-    const freshPages = fresh.querySelector("[data-pages]");
-    if (pages && freshPages && !pages.contains(document.activeElement)) pages.replaceWith(freshPages);
+    if (list && freshList) {
+      const known = new Map(Array.from(list.children, (card) => [card.dataset.card, card]));
+      let previous = null;
+      for (const card of Array.from(freshList.children)) {
+        const old = known.get(card.dataset.card);
+        known.delete(card.dataset.card);
+        if (old) patchCard(old, card);
+        else if (previous) previous.after(card);
+        else list.prepend(card);
+        previous = old ?? card;
+      }
+      for (const card of known.values()) if (!isInUse(card)) remove(card);
+      const pages = grid.querySelector("[data-pages]");
+      if (!pages.contains(document.activeElement)) pages.replaceWith(fresh.querySelector("[data-pages]"));
+    } else grid.replaceChildren(...fresh.body.childNodes);
+    announce();
+  }
+
+  /* Prepare new cards, mark one if none is, and inform the other scripts. */
+  function announce() {
+    attach(grid);
+    if (!marked?.isConnected) mark(cards()[0] ?? null);
+    document.dispatchEvent(new Event("cards"));
   }
 
   async function refresh() {
@@ -87,13 +181,20 @@
     }
   }
 
+  /* Update some cards: a few one by one, many with the grid. */
+  function refreshCards(some) {
+    const areMany = some.length > MAX_SINGLE_CARDS && isBatchPage && !isExtended;
+    return areMany ? refresh() : Promise.all(some.map(refreshCard));
+  }
+
   async function refreshCard(card) {
-    const page = await ui.fetchPage(`${base}/items/${encodeURIComponent(card.dataset.item)}`);
-    const fresh = page?.querySelector("[data-item]");
+    const page = await ui.fetchPage(`${base}/items/${encodeURIComponent(card.dataset.card)}`);
+    const fresh = page?.querySelector("[data-card]");
     if (!fresh) return;
-    const number = card.querySelector(".card-header b");
-    if (number) fresh.querySelector(".card-header").prepend(number, " ");
-    replace(card, fresh);
+    // The page of an item shows that item first, the grid the take that is shown now.
+    fresh.dataset.shown = shownTake(card).dataset.item;
+    patchCard(card, fresh);
+    document.dispatchEvent(new Event("cards"));
   }
 
   /* One response searches a limited number of items. Continue until the page is full or all items were searched. */
@@ -104,11 +205,10 @@
       const fresh = await ui.fetchPage(`${base}/item-grid${link.dataset.next}`);
       if (!fresh) return;
       isExtended = true;
-      const cards = Array.from(fresh.querySelector("[data-item-list]")?.children ?? []);
-      list.append(...cards);
-      cards.forEach(videoPreview.attach);
+      list.append(...Array.from(fresh.querySelector("[data-item-list]")?.children ?? []));
       grid.querySelector("[data-pages]").replaceWith(fresh.querySelector("[data-pages]"));
       link = grid.querySelector("[data-filtered] [data-next]");
+      announce();
     }
     if (list && !list.children.length) {
       const empty = document.createElement("p");
@@ -131,84 +231,18 @@
     }
   }
 
-  async function post(card, url, body, message) {
-    try {
-      const result = await ui.request(url, { body: JSON.stringify(body) });
-      ui.notify(typeof message === "function" ? message(result) : message);
-    } catch (error) {
-      ui.notify(error.message, true);
-      return;
-    }
-    await refreshCard(card);
-    ui.announceChange();
-  }
-
-  function review(card, mark, note) {
-    const message = mark ? `${card.dataset.item}: ${mark}.` : `${card.dataset.item}: the review is removed.`;
-    return post(card, `${itemUrl(card)}/review`, { mark, note }, message);
-  }
-
-  function retry(card, button) {
-    if (button.dataset.confirm && !confirm(button.dataset.confirm)) return;
-    const message = (result) => (result.reopened ? "The item is retried." : "The item has changed. Check its state.");
-    post(card, `${itemUrl(card)}/retry`, { status: [button.dataset.status] }, message);
-  }
-
-  function toggleTakeForm(card, open) {
-    const form = card.querySelector("form.take-form");
-    const button = card.querySelector('[data-action="open-take-form"]');
-    form.hidden = !open;
-    button.setAttribute("aria-expanded", String(open));
-    (open ? form.querySelector("textarea") : button).focus();
-  }
-
-  grid.addEventListener("click", (event) => {
-    const button = event.target.closest("button[data-action]");
-    const card = button?.closest("[data-item]");
-    if (!card) return;
-    const { action } = button.dataset;
-    if (action === "review") {
-      const isSet = button.getAttribute("aria-pressed") === "true";
-      const note = card.querySelector("form.note input")?.value ?? "";
-      review(card, isSet ? null : button.dataset.mark, isSet ? "" : note);
-    } else if (action === "retry") retry(card, button);
-    else if (action === "open-take-form") toggleTakeForm(card, card.querySelector("form.take-form").hidden);
-    else if (action === "close-take-form") toggleTakeForm(card, false);
-  });
-
-  grid.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const form = event.target;
-    const card = form.closest("[data-item]");
-    const values = new FormData(form);
-    document.activeElement.blur();
-    if (form.dataset.action === "save-note") review(card, form.dataset.mark, values.get("note"));
-    else {
-      toggleTakeForm(card, false);
-      post(card, `${itemUrl(card)}/again`, { prompt: values.get("prompt") }, (result) => `Created ${result.item}.`);
-    }
-  });
-
-  /* Keys while an item has the focus: its buttons, and the items next to it. */
-  const KEYS = { a: "[data-mark=approved]", r: "[data-mark=rejected]", n: "[data-action=open-take-form]" };
-  grid.addEventListener("keydown", (event) => {
-    const card = event.target.closest("[data-item]");
-    const form = event.target.closest("form.take-form");
-    if (form && event.key === "Escape") toggleTakeForm(card, false);
-    if (!card || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea")) return;
-    const neighbour = { ArrowRight: card.nextElementSibling, ArrowLeft: card.previousElementSibling }[event.key];
-    const button = KEYS[event.key] && card.querySelector(`.actions ${KEYS[event.key]}`);
-    if (!neighbour && !button) return;
-    event.preventDefault();
-    button?.click();
-    if (neighbour) focusOn(neighbour);
-  });
-
+  grid.addEventListener("focusin", (event) => { if (cardOf(event.target)) mark(cardOf(event.target)); });
   document.addEventListener("progressed", refresh);
   document.addEventListener("changed", refresh);
   document.addEventListener("visibilitychange", refresh);
   setInterval(refresh, INTERVAL_MS);
-  videoPreview.attach(grid);
+  attach(grid);
+  mark(cards()[0] ?? null);
   continueSearch();
   continueCount();
+
+  return {
+    element: grid, cards, cardsInView, cardOf, takes, shownTake, findTake, itemUrl, outputUrl, isCurrentSeen, current,
+    focusOn, isPlaying, play, pause, chooseTake, refreshCards,
+  };
 })();

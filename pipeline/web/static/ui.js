@@ -16,9 +16,9 @@ const ui = (() => {
   }
 
   /* Send a request to the API and return its JSON. Throws an Error with a message for people, and with `errors` if a
-     manifest has some. */
-  async function request(url, { method = "POST", body, type = "application/json", headers = {} } = {}) {
-    const options = { method, headers: { Accept: "application/json", "X-CSRF-Token": csrf, ...headers } };
+     manifest has some. `keepalive`: the request outlives the page. */
+  async function request(url, { method = "POST", body, type = "application/json", headers = {}, keepalive = false } = {}) {
+    const options = { method, keepalive, headers: { Accept: "application/json", "X-CSRF-Token": csrf, ...headers } };
     if (method !== "GET") {
       options.body = body ?? "{}";
       options.headers["Content-Type"] = type;

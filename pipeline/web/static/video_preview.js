@@ -1,6 +1,7 @@
 "use strict";
 /* Images and videos of the item grid, in the dashboard and in the gallery. */
 const videoPreview = (() => {
+  const attached = new WeakSet();
   const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
   // A video loads its first frame when it is near the visible area.
@@ -21,10 +22,11 @@ const videoPreview = (() => {
     if (media.error || (media.complete && !media.naturalWidth)) media.dispatchEvent(new Event("error"));
   }
 
-  /* A video plays while the pointer is over it, or after a tap or key; its controls show only when they are useful. */
+  /* Prepare what is not prepared yet. A video plays while the pointer is over it, or after a tap or key; its controls show only when they are useful. */
   function attach(root) {
-    for (const image of root.querySelectorAll("img")) reportErrors(image, "image", "load");
-    for (const video of root.querySelectorAll("video")) {
+    const isNew = (media) => !attached.has(media) && attached.add(media);
+    for (const image of Array.from(root.querySelectorAll("img")).filter(isNew)) reportErrors(image, "image", "load");
+    for (const video of Array.from(root.querySelectorAll("video")).filter(isNew)) {
       reportErrors(video, "video", "loadedmetadata");
       nearby.observe(video);
       video.controls = false;
