@@ -146,7 +146,8 @@
     const button = card.querySelector('[data-action="open-take-form"]');
     form.hidden = !open;
     button.setAttribute("aria-expanded", String(open));
-    (open ? form.querySelector("textarea") : button).focus();
+    if (open) ui.focusAtEnd(form.querySelector("textarea"));
+    else button.focus();
   }
 
   grid.addEventListener("click", (event) => {
