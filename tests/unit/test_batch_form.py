@@ -99,7 +99,10 @@ def test_other_keys_than_those_of_a_manifest_are_not_taken_over() -> None:
     assert b"evil" not in FormManifest(a_form(more={"evil: 1\nx": 1, "items_from": "evil.csv"})).text
 
 
-@pytest.mark.parametrize("fields", [{"prompt": "x" * 9000, "items": [{}] * 1000}, {"takes": 20, "items": [{"params": {"x": "y" * 900}}] * 1000}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"prompt": "x" * 9000, "items": [{}] * 1000}, {"takes": 20, "items": [{"params": {"x": "y" * 900}}] * 1000}],
+)
 def test_a_form_that_means_too_long_a_manifest_is_refused_before_it_is_made(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidManifest, match="longer"):
         FormManifest(a_form(**fields))
