@@ -17,7 +17,8 @@ export class ColumnTable {
     const caption = `${table.file}: ${table.count.toLocaleString("en")} ${table.count === 1 ? "row" : "rows"}`;
     const rows = table.columns.map((column, index) => this.#row(column, index, canChange));
     this.region.replaceChildren(
-      el("table", { className: "columns" }, el("caption", { textContent: caption }), el("thead", {}, head), el("tbody", {}, ...rows)),
+      el("table", { className: "columns" },
+        el("caption", { textContent: caption }), el("thead", {}, head), el("tbody", {}, ...rows)),
       ...table.notes.map((text) => el("p", { className: "muted", textContent: text })),
       ...table.errors.map(({ line, message }) => el("p", { className: "error", textContent: `Line ${line}: ${message}` })),
       ...(canChange ? [] : [el("p", { className: "muted", textContent: "To change the columns, drop the file again." })]),

@@ -5,7 +5,8 @@ const MAX_CARDS = 100;
 let lastId = 0;
 
 export class ItemCards {
-  /* `pictures`: finds the dropped images. `onInput` is called after a change of a prompt, `onRemove` with an item. */
+  /* `pictures`: finds the dropped images. `onInput` is called with an item whose prompt has changed, `onRemove` with one
+     that a person removes. */
   constructor(list, more, pictures, { onInput, onRemove }) {
     Object.assign(this, { list, more, pictures, onInput, onRemove, cards: new Map() });
   }
@@ -37,14 +38,19 @@ export class ItemCards {
     const name = isFile(item.image) ? item.image : item.id ?? item.image ?? `item ${index + 1}`;
     const id = `prompt-${(lastId += 1)}`;
     const image = el("img", { alt: "", hidden: true });
-    image.addEventListener("error", () => { image.hidden = true; });
+    image.addEventListener("error", () => {
+      image.hidden = true;
+      // Browsers do not show HEIC: the stored image is a JPEG.
+      const picture = isFile(item.image) && this.pictures.find(item.image);
+      if (picture?.preview) picture.preview = null;
+    });
     const status = el("span", { className: "muted", role: "status" });
     const error = el("p", { className: "error", id: `${id}-error`, hidden: true });
     const prompt = el("textarea", { id, rows: 2, maxLength: 10000, dir: "auto", value: item.prompt ?? "" });
     prompt.setAttribute("aria-describedby", error.id);
     prompt.addEventListener("input", () => {
       item.prompt = prompt.value;
-      this.onInput();
+      this.onInput(item);
     });
     const remove = el("button", { type: "button", className: "plain", textContent: "Remove", ariaLabel: `Remove ${name}` });
     remove.addEventListener("click", () => this.onRemove(item));

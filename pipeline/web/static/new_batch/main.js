@@ -26,10 +26,15 @@ let tab = "images", timer, latest = 0, result = null, rowsFile = null;
 
 const pictures = new Pictures(draft.images, Number(page.dataset.maxImageMb), changed);
 const cards = new ItemCards(document.getElementById("image-list"), document.getElementById("more-items"), pictures, {
-  onInput: changed,
+  onInput: (item) => {
+    if (isRow(item)) draft.table.edits[item.row] = item.prompt;
+    changed();
+  },
   onRemove: (item) => {
-    if (isFile(item.image)) pictures.remove(item.image);
-    showItems(draft.form.items.filter((other) => other !== item));
+    if (isRow(item)) draft.table.removed.push(item.row);
+    const others = draft.form.items.filter((other) => other !== item);
+    if (isFile(item.image) && !others.some(({ image }) => image === item.image)) pictures.remove(item.image);
+    showItems(others);
     document.getElementById("files").focus();
   },
 });
@@ -38,7 +43,7 @@ const table = new ColumnTable(document.getElementById("columns"), {
   onRemove: () => {
     [draft.table, rowsFile] = [null, null];
     table.show(null);
-    showItems(draft.form.items.filter(({ source }) => source !== "rows"));
+    showItems(draft.form.items.filter((item) => !isRow(item)));
   },
 });
 const editor = new ManifestEditor({
@@ -50,6 +55,7 @@ const modelForm = new ModelForm(() => {
   changed();
 });
 const FIELDS = ["name", "budget", "takes", "default-prompt"].map((id) => document.getElementById(id));
+const isRow = (item) => item.row !== undefined;
 const keyOf = (field) => (field.id === "default-prompt" ? "prompt" : field.id);
 
 /* ---- what is shown ---- */
@@ -81,19 +87,21 @@ function showForm(form) {
 
 /* ---- files ---- */
 
+const refuse = (file, reason) => ui.notify(`${file.name} ${reason}`, true);
+
 async function addFiles(files) {
   const pictureFiles = [];
   for (const file of files) {
     const isText = IS_ROWS.test(file.name) || IS_MANIFEST.test(file.name);
-    if (isText && file.size > MAX_TEXT_MB * 1024 * 1024) ui.notify(`${file.name} is larger than ${MAX_TEXT_MB} MB. Split it.`, true);
+    if (isText && file.size > MAX_TEXT_MB * 1024 * 1024) refuse(file, `is larger than ${MAX_TEXT_MB} MB. Split it.`);
     else if (IS_ROWS.test(file.name)) await readRows(file, []);
     else if (IS_MANIFEST.test(file.name)) {
       draft.text = await file.text();
       editor.text.value = draft.text;
       showTab("manifest");
     } else if (file.type.startsWith("image/") || IS_PICTURE.test(file.name)) pictureFiles.push(file);
-    else if (IS_SHEET.test(file.name)) ui.notify(`${file.name} is a spreadsheet. Export it as CSV, and drop that file.`, true);
-    else ui.notify(`${file.name} is neither an image, nor rows (CSV), nor a manifest.`, true);
+    else if (IS_SHEET.test(file.name)) refuse(file, "is a spreadsheet. Export it as CSV, and drop that file.");
+    else refuse(file, "is neither an image, nor rows (CSV), nor a manifest.");
   }
   // The images come last: they may be those that the rows or the manifest name.
   pictureFiles.forEach(addPicture);
@@ -108,17 +116,22 @@ function addPicture(file) {
   pictures.add(file, name);
 }
 
+/* Read a file of rows. If it is the same one as before, what was changed and removed by hand stays so. */
 async function readRows(file, ignored) {
   const query = new URLSearchParams({ file: file.name, model: draft.form.model });
   for (const name of ignored) query.append("ignore", name);
   try {
     const rows = await ui.request(`/new/rows?${query}`, { body: file, type: "application/octet-stream" });
+    const { edits, removed } = rowsFile === file ? draft.table : { edits: {}, removed: [] };
+    const { items, ...columns } = rows;
+    const kept = items.map((item, row) => ({ ...item, prompt: edits[row] ?? item.prompt, row }))
+      .filter(({ row }) => !removed.includes(row));
+    const others = withoutNamed(draft.form.items.filter((item) => !isRow(item)), items);
     rowsFile = file;
     draft.text = null;
-    draft.table = { file: file.name, ignored, model: draft.form.model, count: rows.items.length, ...rows, items: undefined };
-    const others = withoutNamed(draft.form.items.filter(({ source }) => source !== "rows"), rows.items);
+    draft.table = { ...columns, file: file.name, count: items.length, model: draft.form.model, ignored, edits, removed };
     if (!draft.form.name) FIELDS[0].value = draft.form.name = file.name.replace(IS_ROWS, "");
-    showItems([...others, ...rows.items.map((item) => ({ ...item, source: "rows" }))]);
+    showItems([...others, ...kept]);
     table.show(draft.table, true);
     showTab("images");
   } catch (error) {
@@ -146,7 +159,10 @@ function store() {
 }
 
 /* What is sent of the form: items without what only this page knows. */
-const sentForm = () => ({ ...draft.form, takes: Number(draft.form.takes) || 1, items: draft.form.items.map(({ source, ...item }) => item) });
+function sentForm() {
+  const items = draft.form.items.map(({ row, ...item }) => item);
+  return { ...draft.form, takes: Number(draft.form.takes) || 1, items };
+}
 
 async function validate() {
   const number = (latest += 1);
@@ -170,7 +186,8 @@ function missingInput() {
   if (draft.table?.errors.length) return `Correct ${draft.table.file}, or ignore columns: see the errors.`;
   if (!items.length) return "Add images, rows or a manifest to see the estimated cost.";
   if (pictures.areUploading) return "Images are uploading…";
-  if (items.some(({ image }) => isFile(image) && pictures.find(image)?.error)) return "Remove the images whose upload failed.";
+  const hasFailed = ({ image }) => isFile(image) && pictures.find(image)?.error;
+  if (items.some(hasFailed)) return "Remove the images whose upload failed.";
   const count = modelForm.needsPrompt && !prompt.trim() ? items.filter((item) => !item.prompt?.trim()).length : 0;
   return count ? `${count === 1 ? "One image has" : `${count} images have`} no prompt yet.` : "";
 }

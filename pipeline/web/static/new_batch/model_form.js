@@ -41,7 +41,8 @@ export class ModelForm {
     if (number !== this.latest) return;
     this.fields = found.fields;
     this.needsPrompt = found.needs_prompt;
-    this.help.textContent = found.title || (found.reason ? `Its parameters are not known: ${found.reason}` : "owner/name, as in the address of its page at the vendor.");
+    const reason = found.reason && `Its parameters are not known: ${found.reason}`;
+    this.help.textContent = found.title || reason || "owner/name, as in the address of its page at the vendor.";
     this.#showFields();
     this.onChange();
   }
@@ -88,7 +89,7 @@ export class ModelForm {
     if (options.length) {
       const none = el("option", { value: "", textContent: preset ? `default: ${preset}` : "none" });
       const all = options.includes(value) || !value ? options : [value, ...options];
-      const select = el("select", { id }, none, ...all.map((option) => el("option", { value: option, textContent: option })));
+      const select = el("select", { id }, none, ...all.map((text) => el("option", { value: text, textContent: text })));
       select.value = value;
       return select;
     }
