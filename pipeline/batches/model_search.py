@@ -12,8 +12,8 @@ from pipeline.wiro.errors import WiroError
 
 MAX_TEXT = 100
 MAX_FOUND = 20
-_LIMIT = 50
-"""Rows of a request. It is not documented how the vendor compares, so that not every row may match."""
+_LIMIT = 100
+"""Rows of a request, of which not all have every word."""
 _READ_S = 5.0
 _FRESH_S = 600.0
 _RETRY_AFTER_S = 30.0
@@ -60,7 +60,8 @@ class ModelSearch:
         if self._wiro is None:
             return FoundModels((), "WIRO_API_KEY is not set")
         try:
-            rows = self._wiro.list_models(text, limit=_LIMIT)
+            # The vendor may compare a text as a whole, so one word is sent and the others are compared here.
+            rows = self._wiro.list_models(max(text.split(), key=len, default=""), limit=_LIMIT)
         except WiroError as error:
             self._failed = now, str(error)
             return FoundModels((), str(error))

@@ -2,8 +2,8 @@
 
    form: as pipeline/web/dashboard/batch_form.py describes it; an item from a file of rows has the number of its `row`.
    images: the addresses of uploaded images by the names of their files. text: the manifest, if it was dropped or edited
-   by hand; else null, and the form counts. table: the columns of a file of rows, and what was changed by hand. stamp: the end of the batch's id: a
-   draft that is sent again after a reload is the same batch. */
+   by hand; else null, and the form counts. table: the columns of a file of rows, and what was changed by hand. stamp: the
+   end of the batch's id: a draft that is sent again after a reload is the same batch. */
 
 const KEY = "dailies.new-batch";
 const VERSION = 1;
