@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,14 @@ def estimate(page: Page, text: str) -> None:
 
 def start(page: Page) -> None:
     page.get_by_role("button", name="Start the batch").click()
+
+
+def until(page: Page, expression: str) -> None:
+    """Wait until a JavaScript expression is true. The policy of the page forbids Playwright's own way."""
+    deadline = time.monotonic() + END_MS / 1000
+    while not page.evaluate(f"Boolean({expression})"):
+        assert time.monotonic() < deadline, expression
+        page.wait_for_timeout(50)
 
 
 @pytest.fixture
@@ -70,7 +79,7 @@ def test_dropped_pictures_are_matched_with_the_files_of_a_dropped_manifest(page:
     expect(page.get_by_role("button", name="Start the batch")).to_be_disabled()
     drop(page, PICTURES[1])
     estimate(page, "2 items")
-    expect(page.get_by_label("Manifest", exact=True)).to_have_value(re.compile("^# mine"))
+    expect(page.get_by_role("textbox", name="Manifest")).to_have_value(re.compile("^# mine"))
     page.get_by_role("button", name="Images and prompts").click()
     expect(page.get_by_label("Prompt for faces/portrait.jpg")).to_have_value("She smiles")
     start(page)
@@ -91,7 +100,7 @@ def test_the_manifest_shows_what_the_form_means(page: Page) -> None:
     page.get_by_label("Prompt for portrait.jpg").fill("She smiles")
     estimate(page, "2 items of acme/video-tiers. Estimated cost: $0.52")
     page.get_by_role("button", name="Manifest").click()
-    text = page.get_by_label("Manifest", exact=True)
+    text = page.get_by_role("textbox", name="Manifest")
     expect(text).to_have_value(
         "version: 1\n"
         'name: "summer-campaign-2026"\n'
@@ -131,7 +140,7 @@ def test_a_draft_outlives_a_reload_and_ends_with_the_session(page: Page, up: Bro
     expect(page.get_by_text("No images yet.")).to_be_visible()
     assert page.evaluate("localStorage.length") == 0
     page.get_by_label("Name of the batch").fill("again")
-    page.wait_for_function("localStorage.length === 1")
+    until(page, "localStorage.length === 1")
     page.evaluate("document.querySelector('.top form').dispatchEvent(new Event('submit', {cancelable: true}))")
     assert page.evaluate("localStorage.length") == 0
 
@@ -159,7 +168,7 @@ def test_the_cost_is_shown_before_the_start_and_asked_about(page: Page) -> None:
     prompt.fill("She smiles")
     estimate(page, "Estimated cost: $0.09")
     prompt.press("Control+Enter")
-    page.wait_for_function("window.asked")
+    until(page, "window.asked")
     assert "Start 1 run? Estimated cost: $0.09" in page.evaluate("window.asked")
     expect(page).to_have_url(re.compile("/new$"))
 

@@ -96,9 +96,11 @@ def _head(form: BatchForm) -> dict[str, Any]:
         "version": 1,
         "name": batch_name(form.name) or "batch",
         "model": form.model.strip() or None,
-        **{key: form.more.get(key) for key in MORE},
+        "output": form.more.get("output"),
+        "image_field": form.more.get("image_field"),
         "params": form.params or None,
         "limits": {**limits, **budget} or None if isinstance(limits, dict) else limits,
+        "notify": form.more.get("notify"),
     }
 
 
