@@ -14,13 +14,17 @@ export class ColumnTable {
     const remove = el("button", { type: "button", className: "plain", textContent: "Remove the rows" });
     remove.addEventListener("click", this.onRemove);
     const head = el("tr", {}, ...["Column", "Means", "Ignore"].map((text) => el("th", { scope: "col", textContent: text })));
-    const caption = `${table.file}: ${table.count.toLocaleString("en")} ${table.count === 1 ? "row" : "rows"}`;
+    const count = `: ${table.count.toLocaleString("en")} ${table.count === 1 ? "row" : "rows"}`;
+    const caption = `${table.file}${table.errors.length ? "" : count}`;
+    // What is wrong with a column stands in its row.
+    const shown = new Set(table.columns.map(({ meaning }) => meaning));
+    const errors = table.errors.filter(({ message }) => !shown.has(message));
     const rows = table.columns.map((column, index) => this.#row(column, index, canChange));
     this.region.replaceChildren(
       el("table", { className: "columns" },
         el("caption", { textContent: caption }), el("thead", {}, head), el("tbody", {}, ...rows)),
       ...table.notes.map((text) => el("p", { className: "muted", textContent: text })),
-      ...table.errors.map(({ line, message }) => el("p", { className: "error", textContent: `Line ${line}: ${message}` })),
+      ...errors.map(({ line, message }) => el("p", { className: "error", textContent: `Line ${line}: ${message}` })),
       ...(canChange ? [] : [el("p", { className: "muted", textContent: "To change the columns, drop the file again." })]),
       remove,
     );

@@ -83,11 +83,12 @@ export class ModelForm {
     return el("p", {}, el("label", { htmlFor: id, textContent: label }), input);
   }
 
-  #input({ name, kind, options, min, max, step, default: preset }, id) {
+  #input({ name, kind, options, min, max, step, is_required: isRequired, default: preset }, id) {
     const stored = this.form.params[name] ?? "";
     const value = typeof stored === "object" ? JSON.stringify(stored) : String(stored);
     if (options.length) {
-      const none = el("option", { value: "", textContent: preset ? `default: ${preset}` : "none" });
+      const nothing = isRequired ? "choose one" : "none";
+      const none = el("option", { value: "", textContent: preset ? `default: ${preset}` : nothing });
       const all = options.includes(value) || !value ? options : [value, ...options];
       const select = el("select", { id }, none, ...all.map((text) => el("option", { value: text, textContent: text })));
       select.value = value;
