@@ -44,7 +44,7 @@ def _field(one: Parameter) -> dict[str, Any]:
         "is_required": one.required and one.default in (None, ""),
         "default": to_param_text(one.default),
         "options": list(one.options),
-        "min": None if one.min is None else f"{one.min:f}",
-        "max": None if one.max is None else f"{one.max:f}",
-        "step": None if one.step is None else f"{one.step:f}",
+        "min": to_param_text(one.min),
+        "max": to_param_text(one.max),
+        "step": to_param_text(one.step),
     }

@@ -96,7 +96,7 @@ export class ModelForm {
     }
     if (kind === "textarea") return el("textarea", { id, rows: 2, value, placeholder: preset ?? "", dir: "auto" });
     const input = el("input", { id, value, placeholder: preset ?? "", autocomplete: "off" });
-    if (kind === "range") Object.assign(input, { type: "number", min: min ?? "", max: max ?? "", step: step ?? "any" });
+    if (kind === "range") Object.assign(input, { type: "number", min, max, step: step || "any" });
     return input;
   }
 
