@@ -88,6 +88,11 @@ def is_html(head: bytes) -> bool:
     return _markup(head).startswith(_HTML)
 
 
+def is_heic(head: bytes) -> bool:
+    """Return whether a file that begins with `head` is a HEIC image, which phones make and the vendor does not take."""
+    return _suffix(head) is None and bool(_brands(head) & _HEIF_BRANDS)
+
+
 def _suffix(head: bytes) -> str | None:
     if head.startswith(b"\xff\xd8\xff"):
         return ".jpg"

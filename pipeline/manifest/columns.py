@@ -92,13 +92,15 @@ class ColumnRules:
     """What columns a table can have.
 
     `parameters`: the names that the schema of `model` has, None if the schema is not known: then every other column is
-    a parameter. `ignored`: names of columns that are passed over.
+    a parameter. `ignored`: names of columns that are passed over. `advice`: what to do about a column that is wrong;
+    `{name}` in it is the name of the column.
     """
 
     image_field: str
     model: str = ""
     parameters: tuple[str, ...] | None = None
     ignored: tuple[str, ...] = ()
+    advice: str = "Delete the column, or pass it over: `dailies submit … --ignore-columns {name}`"
 
     @cached_property
     def _ignored(self) -> frozenset[str]:
@@ -116,7 +118,7 @@ class ColumnRules:
         if self.parameters is None:
             used = {column.use for column in found}
             found = [self._without_typo(column, used) for column in found]
-        return list(_without_duplicates(found))
+        return list(self._without_duplicates(found))
 
     def count_known(self, headers: Iterable[str]) -> int:
         """Return how many of these names have a meaning of their own."""
@@ -163,7 +165,7 @@ class ColumnRules:
         parameters = [one for one in self.parameters or () if one not in _EXACT]
         known = f"its parameters are {listed(parameters)}." if parameters else "it has none."
         hint = did_you_mean(header, [*_EXACT, *parameters]) or known
-        return f"the model {self.model} has no parameter {shown(header)}: {hint} {_advice(header)}"
+        return f"the model {self.model} has no parameter {shown(header)}: {hint} {self._advice(header)}"
 
     def _without_typo(self, column: Column, used: set[Use]) -> Column:
         """Return a column as wrong if its name is almost `image` or `prompt`, and no other column is."""
@@ -172,7 +174,27 @@ class ColumnRules:
         if meant is None or meant in used:
             return column
         message = f"the column {shown(column.header)} is unknown: did you mean '{meant}'?"
-        return replace(column, use=Use.WRONG, param="", error=f"{message} {_advice(column.header)}")
+        return replace(column, use=Use.WRONG, param="", error=f"{message} {self._advice(column.header)}")
+
+    def _without_duplicates(self, columns: Sequence[Column]) -> Iterable[Column]:
+        """Yield columns; one that means the same as one before it is wrong."""
+        first: dict[str, Column] = {}
+        for column in columns:
+            if column.use in VALUES:
+                other = first.setdefault(column.key, column)
+                if other is not column:
+                    column = replace(column, use=Use.WRONG, param="", error=self._duplicate(column, other))
+            yield column
+
+    def _duplicate(self, column: Column, other: Column) -> str:
+        if column.header == other.header:
+            return f"the column {shown(column.header)} is a duplicate: keep one"
+        both = f"the columns {shown(other.header)} and {shown(column.header)} both are the {column.key}"
+        return f"{both}: keep one. {self._advice(column.header)}"
+
+    def _advice(self, header: str) -> str:
+        name = header if re.fullmatch(r"[\w-]{1,40}", header) else shown(header)
+        return self.advice.replace("{name}", name)
 
 
 @lru_cache(1024)
@@ -193,26 +215,3 @@ def comparable(name: str) -> str:
 def split_names(text: str) -> list[str]:
     """Return the names of columns in a list with commas, in which `"…"` can be around a name."""
     return [name for name in next(csv.reader([text], skipinitialspace=True), []) if name.strip()]
-
-
-def _advice(header: str) -> str:
-    name = header if re.fullmatch(r"[\w-]{1,40}", header) else shown(header)
-    return f"Delete the column, or pass it over: `dailies submit … --ignore-columns {name}`"
-
-
-def _without_duplicates(columns: Sequence[Column]) -> Iterable[Column]:
-    """Yield columns; one that means the same as one before it is wrong."""
-    first: dict[str, Column] = {}
-    for column in columns:
-        if column.use in VALUES:
-            other = first.setdefault(column.key, column)
-            if other is not column:
-                column = replace(column, use=Use.WRONG, param="", error=_duplicate(column, other))
-        yield column
-
-
-def _duplicate(column: Column, other: Column) -> str:
-    if column.header == other.header:
-        return f"the column {shown(column.header)} is a duplicate: keep one"
-    both = f"the columns {shown(other.header)} and {shown(column.header)} both are the {column.key}"
-    return f"{both}: keep one. {_advice(column.header)}"

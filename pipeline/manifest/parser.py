@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -28,11 +28,14 @@ from pipeline.manifest.model_check import ModelCheck, SchemaOf, model_check
 from pipeline.manifest.rows import Rows, read_rows
 from pipeline.manifest.schema import FREE_KEYS, ITEMS, TEXT_KEYS, ItemEntry, LimitsEntry, ManifestEntry, MatrixEntry
 from pipeline.manifest.template import Fill, fill_items, fill_manifest
+from pipeline.manifest.uploaded_images import UploadedImages
 from pipeline.manifest.validators import DEFAULT_MODEL, MAX_ITEMS, ValidationContext, context_of
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 from pipeline.manifest.yaml.document import MAX_BYTES, Document, PathProblem, in_order, load
 
-__all__ = ["DEFAULT_MODEL", "MAX_BYTES", "MAX_ITEMS", "derived_id", "dump", "parse", "parse_with_positions"]
+__all__ = [
+    "DEFAULT_MODEL", "MAX_BYTES", "MAX_ITEMS", "derived_id", "dump", "head", "parse", "parse_with_positions", "render",
+]  # fmt: skip
 
 _CHUNK = 100
 """How many items are validated together: a chunk with a problem has no valid items."""
@@ -45,7 +48,7 @@ def parse(
     *,
     file: str,
     read_rows: Callable[[str], bytes],
-    local_files: Path | None,
+    local_files: Path | UploadedImages | None,
     max_bytes: int = MAX_BYTES,
     fill: Fill | None = None,
     schema_of: SchemaOf | None = None,
@@ -67,7 +70,7 @@ def parse_with_positions(
     *,
     file: str,
     read_rows: Callable[[str], bytes],
-    local_files: Path | None,
+    local_files: Path | UploadedImages | None,
     max_bytes: int = MAX_BYTES,
     fill: Fill | None = None,
     schema_of: SchemaOf | None = None,
@@ -78,10 +81,10 @@ def parse_with_positions(
     Matrix and rows become items, every item has an id.
 
     `file`: its name in messages. `read_rows`: returns the bytes of what `items_from` names; an error that it raises is
-    a problem of the manifest, unless the error is retryable. `local_files`: the folder of image files; None: image
-    files are problems. `fill`: replaces placeholders in name, output and prompts before they are validated.
-    `schema_of`: returns the schema that the params are checked against; None: they are not. `ignore_columns`: columns
-    of rows that are passed over.
+    a problem of the manifest, unless the error is retryable. `local_files`: the folder of image files, or those that
+    were uploaded; None: image files are problems. `fill`: replaces placeholders in name, output and prompts before they
+    are validated. `schema_of`: returns the schema that the params are checked against; None: they are not.
+    `ignore_columns`: columns of rows that are passed over.
 
     Raises InvalidManifest with all problems, StorageError.
     """
@@ -136,8 +139,17 @@ def derived_id(image: str | None, prompt: str | None, params: Mapping[str, Any])
 
 def dump(manifest: Manifest) -> bytes:
     """Return the manifest as YAML, one line per item. `parse` reads it back as an equal manifest."""
+    items = (
+        _without_none(id=item.id, image=item.image, prompt=item.prompt, params=item.params or None)
+        for item in manifest.items
+    )
+    return render(head(manifest), items)
+
+
+def head(manifest: Manifest) -> dict[str, Any]:
+    """Return all keys of a manifest but its items, as they are written."""
     limits = manifest.limits
-    head = {
+    return {
         "version": 1,
         "name": manifest.name,
         "model": manifest.model,
@@ -153,12 +165,13 @@ def dump(manifest: Manifest) -> bytes:
         ),
         "notify": manifest.notify,
     }
+
+
+def render(head: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return a manifest as YAML: a line for each key that is not None, and one for each item."""
     lines = [f"{key}: {_json(value)}" for key, value in head.items() if value is not None]
     lines.append("items:")
-    lines += [
-        f"- {_json(_without_none(id=item.id, image=item.image, prompt=item.prompt, params=item.params or None))}"
-        for item in manifest.items
-    ]
+    lines += [f"- {_json(item)}" for item in items]
     return _NOT_YAML_TEXT.sub(_escape, "\n".join([*lines, ""])).encode()
 
 

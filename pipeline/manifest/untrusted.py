@@ -12,6 +12,7 @@ from pipeline.errors import DailiesError, InvalidManifest, Problem
 from pipeline.manifest import parser as manifests
 from pipeline.manifest.model_check import SchemaOf
 from pipeline.manifest.template import Fill
+from pipeline.manifest.uploaded_images import UploadedImages
 from pipeline.manifest.yaml.decoder import shown
 from pipeline.manifest.yaml.document import line_and_column
 from pipeline.net.notify_address import notify_refusal
@@ -36,16 +37,19 @@ class UntrustedManifests:
         self._prefixes = (*settings.prefixes, *also)
         self._notify_hosts = settings.notify_hosts
 
-    def read(self, text: bytes, *, file: str, fill: Fill | None = None) -> Manifest:
+    def read(
+        self, text: bytes, *, file: str, fill: Fill | None = None, images: UploadedImages | None = None
+    ) -> Manifest:
         """Return the manifest in `text`, which messages call `file`; `fill` replaces its placeholders.
 
+        `images`: image files that it may name. Those that are not uploaded are in `images.missing` afterwards.
         If `file` is an `s3://` address, rows can be beside it. Raises InvalidManifest with all problems.
         """
         manifest, positions = manifests.parse_with_positions(
             text,
             file=file,
             read_rows=lambda name: self._read_rows(_absolute(file, name)),
-            local_files=None,
+            local_files=images,
             fill=fill,
             schema_of=self._schema_of,
         )

@@ -21,6 +21,7 @@ from pipeline.domain.image_types import IMAGE_SUFFIXES, NOT_AN_IMAGE, sniff_file
 from pipeline.domain.money import MAX_USD
 from pipeline.domain.s3_names import is_folder_uri, is_object_uri, lower_scheme
 from pipeline.domain.web_address import InvalidAddress, parse
+from pipeline.manifest.uploaded_images import UploadedImages
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 
 DEFAULT_MODEL = "minimax/image-to-video-hailuo-01-subject"
@@ -55,12 +56,12 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 class ValidationContext:
     """What the validators need besides the value.
 
-    `image_field`: the model's field for an image. `folder`: where image files are; None if the manifest may not name
-    files.
+    `image_field`: the model's field for an image. `files`: the folder of image files, or those that were uploaded; None
+    if the manifest may not name files.
     """
 
     image_field: str
-    folder: Path | None
+    files: Path | UploadedImages | None
     file_errors: dict[str, str] = field(default_factory=dict)
     """What is wrong with each file that was checked; '' if nothing is."""
     invalid_images: int = 0
@@ -68,14 +69,15 @@ class ValidationContext:
     def file_error(self, name: str, suffixes: tuple[str, ...]) -> str:
         """Return why `name` cannot be used as a file beside the manifest, '' if it can."""
         if name not in self.file_errors:
-            self.file_errors[name] = _file_error(name, suffixes, self.folder)
+            folder = self.files if isinstance(self.files, Path) else None
+            self.file_errors[name] = _file_error(name, suffixes, folder)
         return self.file_errors[name]
 
 
-def context_of(manifest: object, folder: Path | None) -> ValidationContext:
+def context_of(manifest: object, files: Path | UploadedImages | None) -> ValidationContext:
     """Return the context for a manifest, or for a part of one, as it is written."""
     image_field = manifest.get("image_field") if isinstance(manifest, dict) else None
-    return ValidationContext(image_field if isinstance(image_field, str) else DEFAULT_IMAGE_FIELD, folder)
+    return ValidationContext(image_field if isinstance(image_field, str) else DEFAULT_IMAGE_FIELD, files)
 
 
 def param_name_error(name: str, image_field: str) -> str:
@@ -196,7 +198,7 @@ def validate_items_from(text: str, info: ValidationInfo) -> str:
     if "://" in text:
         raise ValueError("must be a file beside the manifest or an s3:// object")
     # A manifest on S3 has its rows beside it on S3: there is no file to check.
-    error = context.file_error(text, ROWS_SUFFIXES) if context.folder is not None else _path_error(text)
+    error = context.file_error(text, ROWS_SUFFIXES) if isinstance(context.files, Path) else _path_error(text)
     if error:
         raise ValueError(error)
     return text
@@ -213,6 +215,10 @@ def validate_image(text: str, info: ValidationInfo) -> str:
     """Accept the address of an image, or a file beside the manifest."""
     context = _context(info)
     text = lower_scheme(text)
+    if isinstance(context.files, UploadedImages) and text and "://" not in text and not text.startswith("data:"):
+        text = context.files.find(text)
+        if text in context.files.missing:
+            return text
     error = _image_error(text, context)
     if error:
         context.invalid_images += 1
@@ -231,7 +237,7 @@ def _image_error(text: str, context: ValidationContext) -> str:
         return ""
     if "://" in text or text.startswith("data:"):
         return f"must be an https:// or s3:// address, or a file beside the manifest, not {shown(text)}"
-    if context.folder is None:
+    if context.files is None:
         return f"must be an https:// or s3:// address: only `dailies submit` sends files, and {shown(text)} is one"
     return context.file_error(text, IMAGE_SUFFIXES)
 

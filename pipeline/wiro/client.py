@@ -17,7 +17,7 @@ from pipeline.wiro.model_schema import ImageField, ModelSchema, parse_model_sche
 from pipeline.wiro.multipart import Body, FileSource, form_body, json_body
 from pipeline.wiro.progress_message import ProgressMessage
 from pipeline.wiro.refusals import is_refusal, refusal
-from pipeline.wiro.responses import Run
+from pipeline.wiro.responses import ModelName, Run
 from pipeline.wiro.run_body import RunImage, run_body
 from pipeline.wiro.tasks import Task, TaskOutput, parse_task, parse_tasks
 from pipeline.wiro.transport import Response, Transport
@@ -25,6 +25,7 @@ from pipeline.wiro.transport import Response, Transport
 __all__ = [
     "FileSource",
     "ImageField",
+    "ModelName",
     "ModelSchema",
     "ProgressMessage",
     "Run",
@@ -66,14 +67,15 @@ class Wiro:
         self._mac = hmac.new(self._key.encode(), self._secret.encode(), hashlib.sha256)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Wiro:
-        """Return a client with the keys and URLs of `settings`."""
+    def from_settings(cls, settings: Settings, *, read_s: float = READ_S) -> Wiro:
+        """Return a client with the keys and URLs of `settings`. `read_s` is its response timeout."""
         secret = settings.wiro_api_secret
         return cls(
             settings.wiro_api_url,
             settings.wiro_api_key.get_secret_value(),
             secret.get_secret_value() if secret else "",
             socket_url=settings.wiro_socket_url,
+            read_s=read_s,
         )
 
     def run(
@@ -159,6 +161,17 @@ class Wiro:
     def model_schema(self, model: str) -> ModelSchema:
         """Return parameters and prices of a model ("owner/name"). Raises NotFound."""
         return parse_model_schema(self.tool_detail(model), model)
+
+    def list_models(self, text: str, *, limit: int) -> list[ModelName]:
+        """Return models whose names have a text, in the vendor's order. Rows that name no model are skipped.
+
+        The API doc names the endpoint, not its fields: they are those that the vendor's own clients send.
+        """
+        fields = {"search": text, "start": "0", "limit": str(limit)}
+        try:
+            return responses.parse_models(self._call("/Tool/List", json_body(fields)))
+        except NotFound:
+            return []
 
     def progress(self, token: str, *, silence_s: float = progress_stream.SILENCE_S) -> Iterator[ProgressMessage]:
         """Yield the messages of a task from now until it ends. An ended task may have none: check `task` first.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.wiro.errors import NoResponse, NotFound
-from pipeline.wiro.values import MAX_URL_CHARS, parse_json, to_id, to_plain_json, to_task_id, to_text
+from pipeline.wiro.errors import NoResponse, NotFound, printable_message
+from pipeline.wiro.values import MAX_URL_CHARS, parse_json, to_id, to_model, to_plain_json, to_task_id, to_text
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,14 @@ class Run:
 
     task_id: str
     token: str
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A model in the vendor's list. `name`: "owner/name", in lower case."""
+
+    name: str
+    title: str
 
 
 def parse_document(body: bytes) -> dict[str, Any] | None:
@@ -62,6 +70,19 @@ def parse_tool(document: Mapping[str, Any], model: str) -> dict[str, Any]:
     if isinstance(tool, dict):
         return tool
     raise NoResponse("The vendor's response describes no model.")
+
+
+def parse_models(document: Mapping[str, Any]) -> list[ModelName]:
+    """Return the models of a list. Rows that name none are skipped."""
+    rows = document.get("tool")
+    found = [_model_name(row) for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+    return [model for model in found if model.name]
+
+
+def _model_name(row: Mapping[str, Any]) -> ModelName:
+    name = to_model(row.get("cleanslugowner"), row.get("cleanslugproject"))
+    name = name or to_model(row.get("slugowner"), row.get("slugproject"))
+    return ModelName(name, printable_message(to_text(row.get("title"))))
 
 
 def _first_entry(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, StorageState, expect
-from support.browser_app import SAMPLES, BrowserApp, plays, sign_in
+from support.browser_app import SAMPLES, BrowserApp, drop, plays, sign_in
 
 END_MS = 180_000
 HOSTILE = '<script>alert(1)</script> "it\'s" & <img src=x onerror=alert(2)> 🎬 مرحبا'
@@ -21,24 +20,6 @@ def status(page: Page) -> Locator:
 
 def card(page: Page, item_id: str) -> Locator:
     return page.locator(f"[data-item='{item_id}']")
-
-
-def drop(page: Page, *files: Path) -> None:
-    """Drop files on the page."""
-    encoded = [[file.name, base64.b64encode(file.read_bytes()).decode()] for file in files]
-    page.evaluate(
-        """(encoded) => {
-            const transfer = new DataTransfer();
-            for (const [name, text] of encoded) {
-                const bytes = Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
-                const type = name.endsWith(".jpg") ? "image/jpeg" : "";
-                transfer.items.add(new File([bytes], name, { type }));
-            }
-            document.getElementById("drop-zone").dispatchEvent(
-                new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
-        }""",
-        encoded,
-    )
 
 
 @pytest.fixture(scope="module")

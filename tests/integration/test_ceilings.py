@@ -106,7 +106,7 @@ def test_the_api_refuses_a_batch_above_the_ceiling(ledger: Ledger, storage: Stor
     estimate = client.post("/api/v1/estimate", data=TWELVE, content_type="application/yaml").get_json()
     assert (estimate["high_usd"], REFUSED in estimate["refusal"]) == ("1.08", True)
     assert client.post("/api/v1/estimate", data=TEN, content_type="application/yaml").get_json()["refusal"] is None
-    assert REFUSED in client.post("/new/validate", data=TWELVE, content_type="application/yaml").get_json()["summary"]
+    assert REFUSED in client.post("/new/validate", json={"text": TWELVE}).get_json()["summary"]
 
 
 def test_a_schedule_records_the_refusal(schedule_folder: ScheduleFolder, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Mapping
@@ -58,6 +59,24 @@ class PageErrors:
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.errors.append(f"{message.text} ({message.location.get('url')})")
+
+
+def drop(page: Page, *files: Path) -> None:
+    """Drop files on the page."""
+    encoded = [[file.name, base64.b64encode(file.read_bytes()).decode()] for file in files]
+    page.evaluate(
+        """(encoded) => {
+            const transfer = new DataTransfer();
+            for (const [name, text] of encoded) {
+                const bytes = Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+                const type = name.endsWith(".jpg") ? "image/jpeg" : "";
+                transfer.items.add(new File([bytes], name, { type }));
+            }
+            document.getElementById("drop-zone").dispatchEvent(
+                new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+        }""",
+        encoded,
+    )
 
 
 def sign_in(page: Page, token: str) -> None:

@@ -77,7 +77,7 @@ def add_to(app: Flask, service: Service) -> None:
     app.jinja_env.globals.update(share_links=links, share_lifetimes=share_links.LIFETIMES)
     for part in (
         _home(service.ledger, QueueMonitor(service.settings.redis_url), automation_views),
-        new_batch.blueprint(service.settings, service.storage, service.models, service.submission),
+        new_batch.blueprint(service),
         automation_views.blueprint(),
         presigned_redirects.blueprint(service.ledger, service.storage, input_images),
         batch_page.blueprint(service.ledger, settings.max_batch_usd),

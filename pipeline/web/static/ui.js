@@ -112,6 +112,22 @@ const ui = (() => {
     }
   }
 
+  /* Focus a text field with the caret behind its text. */
+  function focusAtEnd(field) {
+    field.focus();
+    field.setSelectionRange(field.value.length, field.value.length);
+  }
+
+  /* Ctrl+Enter (on a Mac Cmd+Enter) in a text sends its form. */
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || !event.target.matches("form textarea")) return;
+    event.preventDefault();
+    event.target.form.requestSubmit();
+  });
+
+  /* A draft of a new batch (new_batch/draft.js) is of the person who is signed in. */
+  document.querySelector(".top form")?.addEventListener("submit", () => localStorage.removeItem("dailies.new-batch"));
+
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-post], [data-copy]");
     if (button?.dataset.post) post(button);
@@ -126,5 +142,5 @@ const ui = (() => {
   document.addEventListener("focusin", (event) => closeMenus(event.target));
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") closeMenus(null); });
 
-  return { request, fetchPage, patch, updateParts, notify, announceChange };
+  return { request, fetchPage, patch, updateParts, focusAtEnd, notify, announceChange };
 })();
