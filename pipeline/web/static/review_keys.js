@@ -97,9 +97,8 @@
   function onFormKey(event) {
     const form = event.target.closest?.("form.take-form");
     if (!form) return false;
-    if (event.key === "Escape") reviews.toggleTakeForm(form.closest("[data-item]"), false);
-    else if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat) form.requestSubmit();
-    else return false;
+    if (event.key !== "Escape") return false;
+    reviews.toggleTakeForm(form.closest("[data-item]"), false);
     event.preventDefault();
     return true;
   }

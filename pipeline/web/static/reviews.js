@@ -131,9 +131,7 @@ const reviews = (() => {
       itemGrid.focusOn(cardOf(take));
       return;
     }
-    const prompt = form.querySelector("textarea");
-    prompt.focus();
-    prompt.setSelectionRange(prompt.value.length, prompt.value.length);
+    ui.focusAtEnd(form.querySelector("textarea"));
   }
 
   async function createTake(form) {

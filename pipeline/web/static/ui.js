@@ -122,7 +122,7 @@ const ui = (() => {
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || !event.target.matches("form textarea")) return;
     event.preventDefault();
-    event.target.form.requestSubmit();
+    if (!event.repeat) event.target.form.requestSubmit();
   });
 
   /* A draft of a new batch (new_batch/draft.js) is of the person who is signed in. */
