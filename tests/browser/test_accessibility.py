@@ -47,7 +47,7 @@ def test_no_page_has_accessibility_violations(
     page.get_by_role("button", name="Keys").click()
     assert violations(page, axe) == []
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="Show take-1 large").click()
+    page.locator("#item-take-1").get_by_role("button", name="Large").click()
     expect(page.get_by_role("dialog", name="take-1")).to_be_visible()
     assert violations(page, axe) == []
     page.keyboard.press("Escape")
