@@ -39,13 +39,21 @@ class ItemStore:
             args = [part for item_id, spec, usd in chunk for part in (item_id, _spec_text(spec), _price_text(usd))]
             self._scripts.run("load_items", batch_id, *args)
 
-    def restore(self, batch_id: str, items: Iterable[tuple[str, Mapping[str, Any]]], *, adopt_wait_s: float) -> None:
+    def restore(
+        self,
+        batch_id: str,
+        items: Iterable[tuple[str, Mapping[str, Any]]],
+        prices: Mapping[str, Decimal],
+        *,
+        adopt_wait_s: float,
+    ) -> None:
         """Add items to a batch as S3 records them. Items that exist stay as they are.
 
-        Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}).
+        Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}). `prices`: the price of a
+        run in USD, of the items where it is known; it is reserved for each run that may still be billed.
         """
         for chunk in chunked(items, _CHUNK):
-            args = [part for item_id, item in chunk for part in _restore_args(item_id, item)]
+            args = [part for item_id, item in chunk for part in _restore_args(item_id, item, prices)]
             self._scripts.run("restore_items", batch_id, ms(adopt_wait_s), *args)
 
     def add(self, batch_id: str, item_id: str, spec: Mapping[str, Any]) -> bool:
@@ -156,11 +164,12 @@ def read_items(redis: Any, batch_id: str, ids: Sequence[str]) -> list[ItemRow]:
     return [item_row(*parts) for parts in zip(ids, specs, outcomes, reviews, live, strict=True)]
 
 
-def _restore_args(item_id: str, item: Mapping[str, Any]) -> tuple[object, ...]:
+def _restore_args(item_id: str, item: Mapping[str, Any], prices: Mapping[str, Decimal]) -> tuple[object, ...]:
     outcome = json.dumps(item["outcome"], ensure_ascii=False) if item["outcome"] else ""
     run = (item["state"], item["attempt"], item["task"], item["token"])
     cost = (item["paid"], _capped_pico(item["paid"] or 0), _capped_pico(item["charged"] or 0))
-    return (item_id, _spec_text(item["spec"]), *run, *cost, item["found_by"] or "", outcome)
+    price = _price_text(prices.get(item["spec"].get("take_of") or item_id))
+    return (item_id, _spec_text(item["spec"]), *run, *cost, item["found_by"] or "", price, outcome)
 
 
 def _capped_pico(usd: str | Decimal | int) -> int:
