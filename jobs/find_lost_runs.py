@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -33,6 +34,18 @@ _MAX_OTHER_RUNS = 2000
 """With more runs whose task is not known, only callback URLs identify tasks."""
 
 
+class SearchLeaseLost(Exception):
+    """Another process searches now."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The newest tasks of the vendor. `problem`: why some are missing, '' if none is."""
+
+    tasks: Sequence[Task]
+    problem: str = ""
+
+
 def find_lost_runs() -> None:
     """Search for the tasks of the lost runs that are due. Another process that searches already is not disturbed."""
     ctx = context()
@@ -54,21 +67,22 @@ def _search(ctx: Context, claimed: LostRuns) -> None:
     lost = sent_runs(ctx, runs)
 
     def list_page(start: int) -> Sequence[Task]:
-        # Without the lease, another process lists the tasks: this listing ends.
-        is_ours = ctx.service.ledger.lost_runs.renew(claimed, lease_s=_LEASE_S)
-        return ctx.wiro.list_tasks(start=start, limit=PAGE_SIZE) if is_ours else ()
+        if not ctx.service.ledger.lost_runs.renew(claimed, lease_s=_LEASE_S):
+            raise SearchLeaseLost("Another process searches for lost runs now.")
+        return ctx.wiro.list_tasks(start=start, limit=PAGE_SIZE)
 
-    try:
-        tasks = list_tasks(
-            list_page,
-            since=min(run.posted for run in runs) - CLOCK_MARGIN,
-            callback_urls={run.callback_url for run in lost},
-        )
-    except WiroError as error:
-        log.warning("tasks_not_listed", runs=len(runs), error=str(error))
-        return
+    listing = list_tasks(
+        list_page,
+        since=min(run.posted for run in runs) - CLOCK_MARGIN,
+        callback_urls={run.callback_url for run in lost},
+    )
+    tasks = listing.tasks
     found = match_by_callback_url(lost, tasks)
-    found |= _match_rest(ctx, [run for run in lost if run.run not in found], tasks, found)
+    if listing.problem:
+        # A page that is missing may have a second task with the same parameters, but not with the same callback URL.
+        log.warning("tasks_not_listed", runs=len(runs), tasks=len(tasks), error=listing.problem)
+    else:
+        found |= _match_rest(ctx, [run for run in lost if run.run not in found], tasks, found)
     log.info("lost_runs_searched", runs=len(runs), tasks=len(tasks), found=len(found))
     due = [_record(ctx, run, task) for run, task in found.items()]
     if any(due):
@@ -77,22 +91,28 @@ def _search(ctx: Context, claimed: LostRuns) -> None:
 
 def list_tasks(
     list_page: Callable[[int], Sequence[Task]], *, since: datetime, callback_urls: Collection[str | None]
-) -> list[Task]:
-    """Return the newest tasks, back to those created before `since` or until all `callback_urls` are found.
+) -> Listing:
+    """List the newest tasks, back to those created before `since` or until all `callback_urls` are found.
 
-    `list_page` returns the tasks from a position on, newest first. Raises what it raises.
+    `list_page` returns the tasks from a position on, newest first. If it raises WiroError or SearchLeaseLost, the
+    listing ends there.
     """
     tasks: dict[str, Task] = {}
     ends = time.monotonic() + _MAX_LISTING_S
     for page_number in range(MAX_PAGES):
-        page = list_page(page_number * PAGE_SIZE)
+        try:
+            page = list_page(page_number * PAGE_SIZE)
+        except (WiroError, SearchLeaseLost) as error:
+            return Listing(list(tasks.values()), str(error))
         new = {task.id or task.token: task for task in page if (task.id or task.token) not in tasks}
         tasks |= new
         is_old = any(task.created and task.created < since for task in page)
         is_complete = None not in callback_urls and {task.callback_url for task in tasks.values()} >= set(callback_urls)
-        if not new or is_old or is_complete or time.monotonic() > ends:
+        if not new or is_old or is_complete:
+            return Listing(list(tasks.values()))
+        if time.monotonic() > ends:
             break
-    return list(tasks.values())
+    return Listing(list(tasks.values()), f"There are more than {len(tasks)} tasks since then.")
 
 
 def _match_rest(

@@ -82,11 +82,7 @@ def parse_with_positions(
 
     Raises InvalidManifest with all problems, StorageError.
     """
-    document = load(text, file=file, max_bytes=max_bytes, text_keys=TEXT_KEYS, free_keys=FREE_KEYS)
-    if not document.readable:
-        raise InvalidManifest(document.problems)
-    if not isinstance(document.value, dict):
-        raise InvalidManifest([*document.problems, Problem(file, 1, 1, _NOT_A_MAPPING)])
+    document = _load_mapping(text, file, max_bytes)
     value = fill_manifest(document.value, fill) if fill else document.value
     check, model_problems = model_check(value, schema_of) if schema_of else (None, [])
     context = context_of({"image_field": check.image_field} if check else value, local_files)
@@ -108,6 +104,15 @@ def parse_with_positions(
         raise InvalidManifest(_truncate(all_problems))
     manifest = _manifest(entry, [*listed.valid, *_matrix_items(entry.matrix), *from_rows.valid], file)
     return manifest, _positions(document, entry, rows)
+
+
+def _load_mapping(text: bytes, file: str, max_bytes: int) -> Document:
+    document = load(text, file=file, max_bytes=max_bytes, text_keys=TEXT_KEYS, free_keys=FREE_KEYS)
+    if not document.readable:
+        raise InvalidManifest(document.problems)
+    if not isinstance(document.value, dict):
+        raise InvalidManifest([*document.problems, Problem(file, 1, 1, _NOT_A_MAPPING)])
+    return document
 
 
 def _positions(document: Document, entry: ManifestEntry, rows: Rows) -> ItemPositions:

@@ -5,7 +5,7 @@
     lost           items that succeeded without their output on S3, and items that results.json lacks
     double_billed  items that the vendor billed more than once
     stuck          items that did not end in time
-    unknown        items that ended as unknown although the vendor has a run of them, which its list of tasks shows
+    unknown        items that ended as unknown although the vendor has a run of them that was not found in its list
 """
 
 from __future__ import annotations
@@ -196,7 +196,8 @@ class Soak:
         """Compare ledger, S3 and the sandbox's bill."""
         result = Outcome(injected=self.injected)
         tasks = self.sandbox.tasks()
-        created = {task["prompt"] for task in tasks}
+        known = self.ledger.lost_runs.known_tasks([task["id"] for task in tasks])
+        not_found = {task["prompt"] for task in tasks if task["id"] not in known}
         billed = Counter(task["prompt"] for task in tasks if task["cost"] not in ("", "0"))
         result.double_billed = sum(1 for number in billed.values() if number > 1)
         for batch in batches:
@@ -205,7 +206,9 @@ class Soak:
             recorded = {item["id"]: item for item in json.loads(text)["items"]} if text else {}
             for item in self.ledger.items.stream(batch):
                 result.states[item.status] += 1
-                result.unknown += item.status == "unknown" and item.prompt in created
+                if item.status == "unknown" and item.prompt in not_found:
+                    result.unknown += 1
+                    print("unknown:", item)
                 if row.status not in BATCH_TERMINAL:
                     result.stuck += 1
                 elif self._is_lost(item.status, recorded.get(item.id), billed[f"{batch} {item.id}"]):

@@ -134,8 +134,8 @@ def listed(number: int, **changes: Any) -> list[Task]:
 
 def test_pages_are_read_until_tasks_are_older_than_the_runs() -> None:
     starts, list_page = pages(*listed(500))
-    tasks = list_tasks(list_page, since=POSTED - timedelta(seconds=150), callback_urls={None})
-    assert (starts, len(tasks)) == ([0, 100], 200)
+    listing = list_tasks(list_page, since=POSTED - timedelta(seconds=150), callback_urls={None})
+    assert (starts, len(listing.tasks), listing.problem) == ([0, 100], 200, "")
 
 
 def test_no_more_pages_are_read_than_needed_to_find_every_callback_url() -> None:
@@ -146,8 +146,9 @@ def test_no_more_pages_are_read_than_needed_to_find_every_callback_url() -> None
 
 def test_the_number_of_pages_is_bounded() -> None:
     starts, list_page = pages(*listed(PAGE_SIZE * (MAX_PAGES + 5), created=POSTED))
-    list_tasks(list_page, since=POSTED, callback_urls={None})
+    listing = list_tasks(list_page, since=POSTED, callback_urls={None})
     assert len(starts) == MAX_PAGES
+    assert listing.problem == "There are more than 5000 tasks since then."
 
 
 def test_a_vendor_that_repeats_a_page_ends_the_listing() -> None:
@@ -157,5 +158,5 @@ def test_a_vendor_that_repeats_a_page_ends_the_listing() -> None:
         starts.append(start)
         return listed(PAGE_SIZE)
 
-    assert len(list_tasks(list_page, since=POSTED - timedelta(days=1), callback_urls={None})) == PAGE_SIZE
+    assert len(list_tasks(list_page, since=POSTED - timedelta(days=1), callback_urls={None}).tasks) == PAGE_SIZE
     assert starts == [0, 100]

@@ -76,6 +76,8 @@ local function retry_item(batch, item, states)
   local key = item_key(batch, item)
   local state, paid = read_fields(key, 'state', 'paid')
   if not state or not states[state] or redis.call('HDEL', outcomes_key(batch), item) == 0 then return false end
+  -- A person accepts that the lost run may be billed, too.
+  release_reservation(batch, item)
   redis.call('HDEL', key, 'lease', 'rung', 'looks', 'copies', 'refusals')
   redis.call('HINCRBY', batch_key(batch), 'open', 1)
   if paid and state == 'failed' then
