@@ -15,7 +15,7 @@ from pipeline.domain.money import MAX_USD, to_pico
 from pipeline.domain.states import TERMINAL, ItemState
 from pipeline.errors import DamagedRecord, InvalidItemId, NoSuchBatch, NoSuchItem
 from pipeline.ledger.decoding import LIVE_FIELDS, item_row
-from pipeline.ledger.keys import batch_key, item_key, order_key, outcomes_key, prices_key, reviews_key, specs_key
+from pipeline.ledger.keys import batch_key, item_key, order_key, outcomes_key, reviews_key, specs_key
 from pipeline.ledger.records import RunRef
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.times import ms
