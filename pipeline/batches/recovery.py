@@ -7,21 +7,17 @@ response is not in the journal, becomes `unknown`. An item without a run becomes
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from typing import Any
 
 from pipeline.batches.history import read_history
-from pipeline.batches.pricing import item_prices
+from pipeline.batches.pricing import BatchEstimate
 from pipeline.batches.service import Service
 from pipeline.batches.submission import MANIFEST
-from pipeline.domain.model import Manifest
 from pipeline.domain.results import RESULTS
 from pipeline.errors import DailiesError, NoBatchOnS3
 from pipeline.manifest import parser as manifests
-from pipeline.manifest.model_check import fit_to_schema
 from pipeline.storage import journal
 from pipeline.storage.s3 import Storage, join
-from pipeline.wiro.model_schema import ModelSchema
 
 _MAX_RESULTS_BYTES = 2**30
 
@@ -49,20 +45,17 @@ def recover(service: Service, uri: str) -> str:
         trigger=str(results.get("trigger") or "recover"),
         revision=int(results.get("revision") or 0) + (0 if is_current else 1),
     )
-    prices = _prices(manifest, service.models.schema(manifest.model))
-    items = history.restored_items()
-    service.ledger.items.restore(batch_id, items, prices, adopt_wait_s=service.settings.adopt_wait_s)
+    prices = zip(manifest.items, BatchEstimate.of(manifest, service.models).items, strict=True)
+    service.ledger.items.restore(
+        batch_id,
+        history.restored_items(),
+        {item.id: price.high_usd for item, price in prices if price},
+        adopt_wait_s=service.settings.adopt_wait_s,
+    )
     for item_id, review in history.reviews.items():
         service.ledger.items.review(batch_id, item_id, review)
     service.submission.start_batch(batch_id, stopped=history.stopped)
     return batch_id
-
-
-def _prices(manifest: Manifest, schema: ModelSchema | None) -> dict[str, Decimal]:
-    """Return the price of a run of each item, in US dollars, where it is known."""
-    fitted = fit_to_schema(manifest, schema)
-    prices = zip(fitted.items, item_prices(fitted, schema), strict=True)
-    return {item.id: price.high_usd for item, price in prices if price}
 
 
 def _refuse_rows(reference: str) -> bytes:
