@@ -34,9 +34,13 @@ _MAX_OTHER_RUNS = 2000
 """With more runs whose task is not known, only callback URLs identify tasks."""
 
 
+class SearchLeaseLost(Exception):
+    """Another process searches now."""
+
+
 @dataclass(frozen=True)
 class Listing:
-    """The newest tasks of the vendor. `problem`: why older ones are missing, '' if none is."""
+    """The newest tasks of the vendor. `problem`: why some are missing, '' if none is."""
 
     tasks: Sequence[Task]
     problem: str = ""
@@ -63,9 +67,9 @@ def _search(ctx: Context, claimed: LostRuns) -> None:
     lost = sent_runs(ctx, runs)
 
     def list_page(start: int) -> Sequence[Task]:
-        # Without the lease, another process lists the tasks: this listing ends.
-        is_ours = ctx.service.ledger.lost_runs.renew(claimed, lease_s=_LEASE_S)
-        return ctx.wiro.list_tasks(start=start, limit=PAGE_SIZE) if is_ours else ()
+        if not ctx.service.ledger.lost_runs.renew(claimed, lease_s=_LEASE_S):
+            raise SearchLeaseLost("Another process searches for lost runs now.")
+        return ctx.wiro.list_tasks(start=start, limit=PAGE_SIZE)
 
     listing = list_tasks(
         list_page,
@@ -90,14 +94,15 @@ def list_tasks(
 ) -> Listing:
     """List the newest tasks, back to those created before `since` or until all `callback_urls` are found.
 
-    `list_page` returns the tasks from a position on, newest first. If it raises WiroError, the listing ends there.
+    `list_page` returns the tasks from a position on, newest first. If it raises WiroError or SearchLeaseLost, the
+    listing ends there.
     """
     tasks: dict[str, Task] = {}
     ends = time.monotonic() + _MAX_LISTING_S
     for page_number in range(MAX_PAGES):
         try:
             page = list_page(page_number * PAGE_SIZE)
-        except WiroError as error:
+        except (WiroError, SearchLeaseLost) as error:
             return Listing(list(tasks.values()), str(error))
         new = {task.id or task.token: task for task in page if (task.id or task.token) not in tasks}
         tasks |= new

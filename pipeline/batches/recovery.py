@@ -72,8 +72,12 @@ def recover(service: Service, uri: str) -> str:
         revision=results.revision + (0 if is_current else 1),
     )
     prices = zip(manifest.items, BatchEstimate.of(manifest, service.models).items, strict=True)
-    service.ledger.items.set_prices(batch_id, ((item.id, price.high_usd if price else None) for item, price in prices))
-    service.ledger.items.restore(batch_id, history.restored_items(), adopt_wait_s=service.settings.adopt_wait_s)
+    service.ledger.items.restore(
+        batch_id,
+        history.restored_items(),
+        {item.id: price.high_usd for item, price in prices if price},
+        adopt_wait_s=service.settings.adopt_wait_s,
+    )
     for item_id, review in history.reviews.items():
         service.ledger.items.review(batch_id, item_id, review)
     service.submission.start_batch(batch_id, stopped=history.stopped)

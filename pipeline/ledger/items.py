@@ -41,24 +41,23 @@ class ItemStore:
             args = [part for row in chunk for part in _load_args(*row)]
             self._scripts.run("load_items", batch_id, *args)
 
-    def restore(self, batch_id: str, items: Iterable[tuple[str, Mapping[str, Any]]], *, adopt_wait_s: float) -> None:
+    def restore(
+        self,
+        batch_id: str,
+        items: Iterable[tuple[str, Mapping[str, Any]]],
+        prices: Mapping[str, Decimal],
+        *,
+        adopt_wait_s: float,
+    ) -> None:
         """Add items to a batch as S3 records them. Items that exist stay as they are.
 
-        Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}). Raises InvalidItemId.
+        Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}). `prices`: the price of a
+        run in USD, of the items where it is known; it is reserved for each run that may still be billed. Raises
+        InvalidItemId.
         """
         for chunk in chunked(items, _CHUNK):
-            args = [part for item_id, item in chunk for part in _restore_args(_valid(item_id), item)]
+            args = [part for item_id, item in chunk for part in _restore_args(_valid(item_id), item, prices)]
             self._scripts.run("restore_items", batch_id, ms(adopt_wait_s), *args)
-
-    def set_prices(self, batch_id: str, prices: Iterable[tuple[str, Decimal | None]]) -> None:
-        """Store (item id, price in USD) of items that are about to be restored; None: the price of the batch."""
-        highest = 0
-        for chunk in chunked(prices, _CHUNK):
-            known = {item_id: _capped_pico(usd) for item_id, usd in chunk if usd is not None}
-            if known:
-                highest = max(highest, *known.values())
-                self._redis.hset(prices_key(batch_id), mapping=known)
-                self._redis.hset(batch_key(batch_id), "price_max", highest)
 
     def prices(self, batch_id: str, ids: Sequence[str]) -> dict[str, Decimal | None]:
         """Return {item id: price in USD of another run of it, None if it is not known}."""
@@ -199,11 +198,12 @@ def _load_args(item_id: str, spec: Mapping[str, Any], usd: Decimal | None) -> tu
     return _valid(item_id), _spec_text(spec), _price_text(usd)
 
 
-def _restore_args(item_id: str, item: Mapping[str, Any]) -> tuple[object, ...]:
+def _restore_args(item_id: str, item: Mapping[str, Any], prices: Mapping[str, Decimal]) -> tuple[object, ...]:
     outcome = outcome_text(item["outcome"]) if item["outcome"] else ""
     run = (item["state"], item["attempt"], item["task"], item["token"])
     cost = (item["paid"], _capped_pico(item["paid"] or 0), _capped_pico(item["charged"] or 0))
-    return (item_id, _spec_text(item["spec"]), *run, *cost, item["found_by"] or "", outcome)
+    price = _price_text(prices.get(item["spec"].get("take_of") or item_id))
+    return (item_id, _spec_text(item["spec"]), *run, *cost, item["found_by"] or "", price, outcome)
 
 
 def _capped_pico(usd: str | Decimal | int) -> int:

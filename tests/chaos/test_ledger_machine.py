@@ -270,7 +270,11 @@ class Machine(RuleBasedStateMachine):
             int(value or 0) for value in self.redis.hmget(f"{PREFIX}batch:poor", "cost", "reserved", "active")
         )
         assert spent + reserved <= BUDGET * 10**12
-        assert reserved == active * PRICE * 10**12
+        held = sum(
+            not self.redis.sismember(f"{PREFIX}active", f"poor {item.id}")
+            for item in self.ledger.items.stream("poor", ["unknown"])
+        )
+        assert reserved == (active + held) * PRICE * 10**12
 
     @invariant()
     def every_run_that_may_be_active_has_a_slot(self) -> None:

@@ -48,10 +48,12 @@ def test_a_lost_ledger_is_rebuilt_from_s3_and_nothing_is_paid_twice(
     output = up.status(batch)["output"]
     until(lambda: up.status(batch)["counts"].get("succeeded", 0) >= 3, "some items")
     until(lambda: sandbox.stats()["active"] >= 4, "runs in flight")
-    Redis.from_url(up.environment["REDIS_URL"]).flushall()
+    redis = Redis.from_url(up.environment["REDIS_URL"])
+    redis.flushall()
     up.run("status", batch, code=4)
     up.run("submit", str(file), "--batch-id", batch, code=2)
     assert up.run("recover", output).splitlines()[-1] == batch
+    assert redis.hlen(f"dailies:batch:{batch}:prices") == 18, "each run in flight is reserved at its price"
     assert batch in up.run("status", batch)
     up.run("watch", batch)
     status = up.status(batch)

@@ -205,7 +205,7 @@ def test_an_id_that_is_not_valid_is_refused_by_the_ledger(ledger: Ledger) -> Non
         with pytest.raises(InvalidItemId):
             ledger.items.add("b", item_id, spec)
         with pytest.raises(InvalidItemId):
-            ledger.items.restore("b", [(item_id, restored)], adopt_wait_s=1)
+            ledger.items.restore("b", [(item_id, restored)], {}, adopt_wait_s=1)
     for batch_id in ("x y", "b:specs", "../b"):
         with pytest.raises(InvalidBatchId):
             a_batch(ledger, batch_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -47,11 +47,13 @@ class ListedTasks:
         self.good_pages = 0
         """Pages that are listed although there is an error."""
         self.pages = 0
+        self.after_page: Callable[[], object] = lambda: None
 
     def list_tasks(self, *, start: int = 0, limit: int = 100) -> Sequence[Task]:
         self.pages += 1
         if self.error and self.pages > self.good_pages:
             raise self.error
+        self.after_page()
         return self.tasks[start : start + limit]
 
 
@@ -180,6 +182,16 @@ def test_a_failed_page_loses_no_run_that_is_known_by_its_callback_url(
     lost(ctx, ledger, 2)
     vendor.tasks = [a_task(9, callback_url="https://we/i1/1"), a_task(0), *map(a_task, range(1000, 1200))]
     vendor.error, vendor.good_pages = WiroError("Bad gateway"), 1
+    search(ledger)
+    assert found(ledger) == {"i1": "9"}, "an older task may have the parameters of i0, too"
+
+
+def test_a_search_that_loses_its_lease_matches_by_callback_url_only(
+    ctx: Context, ledger: Ledger, vendor: ListedTasks
+) -> None:
+    lost(ctx, ledger, 2)
+    vendor.tasks = [a_task(9, callback_url="https://we/i1/1"), a_task(0), *map(a_task, range(1000, 1200))]
+    vendor.after_page = lambda: ledger.redis.delete(f"{PREFIX}search_lease")
     search(ledger)
     assert found(ledger) == {"i1": "9"}, "an older task may have the parameters of i0, too"
 

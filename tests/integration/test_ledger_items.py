@@ -39,7 +39,7 @@ def test_items_are_restored_as_s3_records_them(ledger: Ledger) -> None:
         ("done", {**base, "state": "succeeded", "paid": "0.09", "outcome": {"status": "succeeded"}}),
     ]
     for _ in range(2):
-        ledger.items.restore("b", items, adopt_wait_s=60)
+        ledger.items.restore("b", items, {}, adopt_wait_s=60)
     ledger.batches.accept("b")
     ledger.batches.start("b", price_usd=Decimal(0), max_failures=4)
     assert counts(ledger) == {"pending": 1, "running": 1, "unknown": 1, "succeeded": 1}

@@ -173,7 +173,7 @@ def test_the_tasks_of_a_restored_batch_are_known(ledger: Ledger) -> None:
         ("i0", {**item, "state": "running", "task": "7", "token": "t"}),
         ("i1", {**item, "state": "unknown", "task": "", "token": ""}),
     ]
-    ledger.items.restore("b", items, adopt_wait_s=900)
+    ledger.items.restore("b", items, {}, adopt_wait_s=900)
     assert ledger.lost_runs.known_tasks(["7"]) == {"7"}
     make_due(ledger)
     assert [run.run.item for run in search(ledger).runs] == ["i1"]

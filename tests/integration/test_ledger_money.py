@@ -10,6 +10,7 @@ from support.ledger_fixtures import (
     FAILED,
     PENDING,
     RUNNING,
+    UNKNOWN,
     a_batch,
     a_batch_config,
     a_row,
@@ -24,7 +25,7 @@ from pipeline.domain.money import MAX_USD
 from pipeline.domain.states import BatchState
 from pipeline.errors import AmountTooLarge
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import Charge, Counted, PollLease
+from pipeline.ledger.records import Charge, Counted, PollLease, SubmissionLease
 
 SPEC: dict[str, Any] = {"image": None, "prompt": "p", "params": {}}
 
@@ -92,6 +93,50 @@ def test_a_take_has_the_price_of_its_original(ledger: Ledger) -> None:
     assert reserved(ledger) == "100000000000"
 
 
+def hold_a_lost_run(ledger: Ledger) -> SubmissionLease:
+    (claim,) = ledger.runs.mark_posting(claims(ledger, 1))
+    ledger.runs.mark_unknown(claim.run, claim.lease, adopt_wait_s=0)
+    assert ledger.runs.expire_leases(adopt_wait_s=0, on_unknown="hold") == ["b"]
+    return claim
+
+
+def test_a_held_run_keeps_its_reservation_so_that_its_adoption_stays_within_the_budget(ledger: Ledger) -> None:
+    a_priced_batch(ledger, "0.10", "0.10", budget_usd="0.15")
+    held = hold_a_lost_run(ledger)
+    assert ledger.account.get().active == 0, "it holds no slot"
+    leases = ledger.runs.claim_pending(9, lease_s=60, max_active=0)
+    assert (leases.runs, leases.out_of_budget) == ([], ["b"]), "0.05 USD are left for a run at 0.10"
+    ledger.runs.record_callback(held.run, "7", "t")
+    (due,) = dues(ledger)
+    assert ledger.runs.accept(due.run, due.lease, "7", "t", 0)
+    assert reserved(ledger) == "100000000000"
+    succeed(ledger, dues(ledger)[0], "0.10")
+    assert reserved(ledger) == "0"
+
+
+def test_a_person_who_retries_a_held_run_frees_its_reservation(ledger: Ledger) -> None:
+    a_priced_batch(ledger, "0.10", budget_usd="0.15")
+    hold_a_lost_run(ledger)
+    assert ledger.items.retry("b", [UNKNOWN]) == 1
+    assert reserved(ledger) == "0"
+    assert len(claims(ledger)) == 1
+
+
+def test_a_recovered_batch_reserves_for_its_runs_that_may_be_billed(ledger: Ledger) -> None:
+    a_priced_batch(ledger, budget_usd="1.00")
+    item = {"spec": SPEC, "attempt": 1, "task": "7", "token": "", "paid": "", "charged": "", "found_by": ""}
+    take = {**item, "state": "running", "spec": {**SPEC, "take_of": "i0"}, "outcome": None}
+    items = [
+        ("i0", {**item, "state": "unknown", "outcome": {"status": "unknown"}}),
+        ("i1", {**item, "state": "unknown", "outcome": None}),
+        ("i2", take),
+        ("i3", {**item, "state": "failed", "outcome": {"status": "failed"}}),
+    ]
+    ledger.items.restore("b", items, dict.fromkeys(["i0", "i1", "i3"], Decimal("0.10")), adopt_wait_s=60)
+    assert reserved(ledger) == "300000000000"
+    assert ledger.account.get().active == 2, "a held run has no slot"
+
+
 def test_the_charges_of_all_runs_of_an_item_are_its_cost(ledger: Ledger) -> None:
     a_batch(ledger, items=1)
     running(ledger)
@@ -117,7 +162,7 @@ def test_charges_are_restored(ledger: Ledger) -> None:
     ledger.batches.open(row, a_batch_config(row), max_active=0, budget_usd=None, manifest_digest="")
     item = {"spec": SPEC, "state": "failed", "attempt": 2, "task": "7", "token": "t", "paid": "", "charged": "0.05"}
     outcome = {"status": "failed", "error": "no"}
-    ledger.items.restore("b", [("i0", {**item, "found_by": "task list", "outcome": outcome})], adopt_wait_s=60)
+    ledger.items.restore("b", [("i0", {**item, "found_by": "task list", "outcome": outcome})], {}, adopt_wait_s=60)
     assert ledger.items.get("b", "i0").cost_usd == Decimal("0.05")
     assert ledger.items.get("b", "i0").found_by == "task list"
     assert ledger.batches.get("b").cost_usd == Decimal("0.05")

@@ -17,6 +17,13 @@ local function expected_price(batch, item)
   return redis.call('HGET', prices_key(batch), item) or redis.call('HGET', batch_key(batch), 'price') or '0'
 end
 
+-- Store the price of a run of an item, and the highest one of its batch.
+local function set_price(batch, item, price)
+  redis.call('HSET', prices_key(batch), item, price)
+  local highest = redis.call('HGET', batch_key(batch), 'price_max')
+  if tonumber(price) > tonumber(highest or 0) then redis.call('HSET', batch_key(batch), 'price_max', price) end
+end
+
 -- Return what to reserve for a run of an item. The vendor has charged up to `overrun` more than the own price of items.
 local function price_to_reserve(batch, item)
   local own_price, overrun = redis.call('HGET', prices_key(batch), item), redis.call('HGET', batch_key(batch), 'overrun')

@@ -56,15 +56,13 @@ local function batch_slots(batch)
   return slots, budget - tonumber(cost or 0) - tonumber(reserved or 0), active
 end
 
--- Return how many of the next due items `money` pays for, at most `wanted`, and whether the budget is spent: a reservation
--- may be returned, so it is not while there is one.
+-- Return how many of the next due items `money` pays for, at most `wanted`, and whether the budget is spent: an active run
+-- may return its reservation, so it is not while there is one.
 local function affordable_items(batch, wanted, money, active)
   local items = due_members(pending_key(batch), now, wanted)
   local first = items[1] or redis.call('ZRANGE', pending_key(batch), 0, 0)[1]
   local price = first and tonumber(price_to_reserve(batch, first)) or 0
-  if money <= 0 or price > money then
-    return 0, (redis.call('HGET', batch_key(batch), 'reserved') or '0') == '0'
-  end
+  if money <= 0 or price > money then return 0, active == 0 end
   local number = 0
   for _, item in ipairs(items) do
     price = tonumber(price_to_reserve(batch, item))

@@ -18,8 +18,9 @@ local function expire_submission(batch, item)
   return 1
 end
 
--- The state stays `unknown`; the item counts as ended.
+-- The state stays `unknown`; the item counts as ended. Its run may be found later, so its price stays reserved.
 local function hold(batch, item)
+  leave_slot(batch, item)
   redis.call('HSET', outcomes_key(batch), item, held_outcome)
   redis.call('HINCRBY', batch_key(batch), 'open', -1)
   count('ended:unknown')
@@ -37,11 +38,11 @@ local function expire_adoption(batch, item)
     return nil, batch
   end
   redis.call('HDEL', key, 'lease', 'rung')
-  release_slot(batch, item)
   if on_unknown ~= 'resubmit' then
     hold(batch, item)
     return 'held', batch
   end
+  release_slot(batch, item)
   change_state(batch, item, 'unknown', 'pending')
   queue_item(batch, item, 0)
   return 'resubmitted', batch

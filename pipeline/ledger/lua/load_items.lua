@@ -5,21 +5,17 @@ local batch = ARGV[1]
 local key, order, pending = batch_key(batch), order_key(batch), pending_key(batch)
 local position = redis.call('LLEN', order)
 local created = tonumber(redis.call('HGET', key, 'created'))
-local added, highest = 0, redis.call('HGET', key, 'price_max') or '0'
+local added = 0
 for _, row in ipairs(argv_rows(2, 'item', 'spec', 'price')) do
   if redis.call('HSETNX', specs_key(batch), row.item, row.spec) == 1 then
     redis.call('RPUSH', order, row.item)
-    if row.price ~= '' then
-      redis.call('HSET', prices_key(batch), row.item, row.price)
-      if tonumber(row.price) > tonumber(highest) then highest = row.price end
-    end
+    if row.price ~= '' then set_price(batch, row.item, row.price) end
     -- Items with the same due time keep the order of the manifest: each is one microsecond later.
     redis.call('ZADD', pending, string.format('%.3f', created + (position + added) / 1000), row.item)
     added = added + 1
   end
 end
 if added > 0 then
-  redis.call('HSET', key, 'price_max', highest)
   redis.call('HINCRBY', key, 'n:pending', added)
   redis.call('HINCRBY', key, 'total', added)
   redis.call('HINCRBY', key, 'open', added)

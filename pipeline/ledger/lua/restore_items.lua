@@ -1,7 +1,8 @@
 -- Adds items to a batch as S3 records them, in order. An item that exists stays as it is.
 -- ARGV: batch, ms to wait for the callback of an unknown run, then for each item: id, spec (JSON), state, attempt,
 -- task id, task token, cost of the run that succeeded (USD text, '' for none), the same in pico-USD, charges of other runs
--- (pico-USD), how a lost run was found ('' if it was not), outcome (JSON, '' if it has not ended).
+-- (pico-USD), how a lost run was found ('' if it was not), price of a run (pico-USD, '' for the price of the batch),
+-- outcome (JSON, '' if it has not ended).
 -- Returns how many were new.
 local batch, adopt_wait = ARGV[1], ARGV[2]
 local key, now = batch_key(batch), now_ms()
@@ -34,12 +35,14 @@ local function restore(item)
   if item.cost_text ~= '' then redis.call('HSET', item_key(batch, item.id), 'paid', item.cost_text) end
   if item.charged ~= '0' then redis.call('HSET', item_key(batch, item.id), 'charged', item.charged) end
   if item.found_by ~= '' then redis.call('HSET', item_key(batch, item.id), 'found_by', item.found_by) end
+  if item.price ~= '' then set_price(batch, item.id, item.price) end
   if item.task ~= '' then redis.call('ZADD', TASKS, now, item.task) end
   add_money(key, 'cost', item.cost)
   add_money(key, 'cost', item.charged)
   if item.outcome ~= '' then
     redis.call('HSET', outcomes_key(batch), item.id, item.outcome)
     if item.state == 'failed' then count_cause(batch, item.outcome, 1) end
+    if item.state == 'unknown' then reserve(batch, item.id) end
   else
     enqueue(item)
   end
@@ -47,7 +50,7 @@ end
 
 local added = 0
 local items = argv_rows(3, 'id', 'spec', 'state', 'attempt', 'task', 'token', 'cost_text', 'cost', 'charged',
-                        'found_by', 'outcome')
+                        'found_by', 'price', 'outcome')
 for _, item in ipairs(items) do
   if redis.call('HSETNX', specs_key(batch), item.id, item.spec) == 1 then
     restore(item)
