@@ -33,6 +33,8 @@ Batches
     open                    zset    batch id → since when; batches whose results are not written
     turn                    zset    batch id → last served: the fairness queue of batches with pending items
     notices                 zset    batch id → when its notification is due: the outbox
+    previews                zset    "batch item" → when its previews are due, or the lease of the request ends; "batch "
+                                    for a search of the whole batch
     batch:{id}              hash    name, status, reason, output, trigger, revision, created, finished, `plan` (JSON of
                                     BatchConfig), `asked` (digest of the manifest), accepted, loaded, `expected` and
                                     `total` (items), `open` (items that have not ended), `n:{state}`, `marked:{mark}`,
@@ -48,6 +50,8 @@ Batches
     batch:{id}:ended        hash    item id → JSON of the outcome
     batch:{id}:reviews      hash    item id → JSON {mark, note}
     batch:{id}:life         hash    timeline (`timeline.py`)
+    batch:{id}:previews     hash    name of a preview → 1 if it is on S3, 0 if the file has none; `attempts {item}` of
+                                    a request
     batch:{id}:uploads      hash    image that several items share → its URL at the vendor, '' before the upload
     batch:{id}:drops        hash    digest → JSON of the object versions that a trigger started the batch for
     batch:{id}:told         string  the status files of these objects say that the batch was accepted
@@ -106,6 +110,7 @@ DUE = f"{PREFIX}due"
 LEASES = f"{PREFIX}leases"
 LOST = f"{PREFIX}lost"
 OPEN_BATCHES = f"{PREFIX}open"
+PREVIEWS = f"{PREFIX}previews"
 SCHEDULES_FILE = f"{PREFIX}schedules"
 SCHEMA = f"{PREFIX}schema"
 SEARCH = f"{PREFIX}search"
@@ -147,6 +152,11 @@ def reviews_key(batch_id: str) -> str:
 def timeline_key(batch_id: str) -> str:
     """Return the key of a batch's timeline."""
     return f"{batch_key(batch_id)}:life"
+
+
+def previews_key(batch_id: str) -> str:
+    """Return the key of the previews of a batch."""
+    return f"{batch_key(batch_id)}:previews"
 
 
 def shared_images_key(batch_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Render one preview: `python -m pipeline.previews.render FILE MEDIA_TYPE` writes a WebP to stdout.
+"""Render one preview: `python -m pipeline.previews.render MEDIA_TYPE` reads stdin, a file, and writes a WebP to stdout.
 
 The file may be made to harm the decoder. It is opened as the format that is expected and as no other: some formats of
 videos name further files and URLs to read. Exit code 3: the file has no preview, and the last line of stderr says why.
@@ -13,7 +13,6 @@ import signal
 import sys
 import warnings
 from contextlib import suppress
-from pathlib import Path
 from typing import BinaryIO
 
 import av
@@ -24,6 +23,9 @@ from pipeline.domain.preview_names import MAX_BYTES, MAX_SIDE
 MAX_PIXELS = 50_000_000
 """Of an image, and of a frame of a video. 8K video has 33 million."""
 MAX_SECONDS = 15
+"""Of computing."""
+LIFETIME_S = 180
+"""A loaded machine is slow, above all with the lowest priority."""
 MAX_MEMORY_BYTES = 2 * 1024**3
 """Address space: libraries need about 0.5 GB of it, an image of MAX_PIXELS up to 0.6 GB."""
 MAX_PACKETS = 300
@@ -122,15 +124,14 @@ def _limit_process() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS + 2))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_OUTPUT_BYTES, MAX_OUTPUT_BYTES))
-    signal.alarm(4 * MAX_SECONDS)
+    signal.alarm(LIFETIME_S)
 
 
-def main(path: str, media_type: str) -> None:
-    """Write the preview of a file to stdout."""
+def main(media_type: str) -> None:
+    """Write the preview of the file that is stdin to stdout."""
     _limit_process()
     try:
-        with Path(path).open("rb") as file:
-            preview = render(file, media_type)
+        preview = render(sys.stdin.buffer, media_type)
     except NoPreview as error:
         print(error, file=sys.stderr)
         sys.exit(NO_PREVIEW)
@@ -138,4 +139,4 @@ def main(path: str, media_type: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1])

@@ -15,8 +15,8 @@ from typing import IO
 from pipeline.domain.preview_names import MAX_BYTES
 from pipeline.errors import PreviewFailed
 
-TIMEOUT_S = 60.0
-"""A loaded machine is slow: the process has a limit of its own for the time that it computes."""
+TIMEOUT_S = 180.0
+"""The process has a stricter limit for the time that it computes: what takes so long waits for a loaded machine."""
 NO_PREVIEW = 3
 _ROOT = Path(__file__).parents[2]
 _LIBRARIES = ("PIL", "av")
@@ -29,20 +29,21 @@ def is_available() -> bool:
     return all(find_spec(name) for name in _LIBRARIES)
 
 
-def render_file(path: Path, media_type: str) -> bytes:
-    """Return the preview of a file as WebP. Raises PreviewFailed, which is retryable if the process was killed."""
-    command = [sys.executable, "-m", "pipeline.previews.render", str(path), media_type]
+def render_file(file: IO[bytes], media_type: str) -> bytes:
+    """Return the preview of an open file as WebP. Raises PreviewFailed, retryable if the process was killed."""
+    command = [sys.executable, "-m", "pipeline.previews.render", media_type]
+    file.seek(0)
     # Nothing of this process's environment: it holds the keys of the service.
     environment = {"PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, sys.path)]), "LANG": "C.UTF-8"}
     # In files, because the process has a limit for them: what it prints takes no memory here.
     with TemporaryFile() as stdout, TemporaryFile() as stderr:
         try:
             code = subprocess.run(
-                command, env=environment, cwd=path.parent, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+                command, env=environment, cwd="/", stdin=file, stdout=stdout, stderr=stderr,
                 timeout=TIMEOUT_S, check=False,
             ).returncode  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise PreviewFailed(f"It was not decoded in {TIMEOUT_S:.0f} s.", retryable=False) from None
+            raise PreviewFailed(f"It was not decoded in {TIMEOUT_S:.0f} s.", retryable=True) from None
         except OSError as error:
             raise PreviewFailed(f"The decoder does not start: {error.strerror}.", retryable=True) from None
         if code == NO_PREVIEW:

@@ -8,6 +8,7 @@ import struct
 import time
 import zlib
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import av
 import pytest
@@ -58,12 +59,18 @@ def a_bomb(width: int, height: int) -> bytes:
 def rendered(folder: Path, data: bytes, media_type: str) -> Image.Image:
     file = folder / "source"
     file.write_bytes(data)
-    preview = renderer.render_file(file, media_type)
+    with file.open("rb") as source:
+        preview = renderer.render_file(source, media_type)
     assert len(preview) < MAX_BYTES
     image = Image.open(io.BytesIO(preview))
     assert image.format == "WEBP"
     assert max(image.size) <= MAX_SIDE
     return image
+
+
+def run_decoder() -> bytes:
+    with TemporaryFile() as empty:
+        return renderer.render_file(empty, VIDEO)
 
 
 def test_a_video_has_a_poster_with_its_proportions(tmp_path: Path) -> None:
@@ -138,14 +145,14 @@ def test_the_decoder_gets_no_secrets_and_is_stopped_in_time(tmp_path: Path, monk
     monkeypatch.setenv("PIPELINE_SECRET", "the-secret")
     monkeypatch.setattr(renderer.sys, "executable", str(program))
     with pytest.raises(PreviewFailed) as failed:
-        renderer.render_file(tmp_path / "source", VIDEO)
+        run_decoder()
     assert "LANG" in str(failed.value)
     assert "secret" not in str(failed.value)
     program.write_text("#!/bin/sh\nexec sleep 60\n")
     monkeypatch.setattr(renderer, "TIMEOUT_S", 0.5)
     started = time.monotonic()
     with pytest.raises(PreviewFailed, match="not decoded in"):
-        renderer.render_file(tmp_path / "source", VIDEO)
+        run_decoder()
     assert time.monotonic() - started < 30
 
 
@@ -160,7 +167,7 @@ def test_a_process_that_decodes_has_limits(tmp_path: Path, limit: str) -> None:
     program.chmod(0o700)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(PreviewFailed, match="ended with code"):
         patch.setattr(renderer.sys, "executable", str(program))
-        renderer.render_file(tmp_path / "source", VIDEO)
+        run_decoder()
 
 
 def test_items_with_the_same_image_share_its_preview() -> None:
