@@ -30,6 +30,7 @@ TIME_BUDGET_S = 20.0
 LEASE_S = 300.0
 _FIRST_RETRY_S = 60.0
 _SEARCH_AGAIN_S = 5.0
+_STOP_WAIT_S = 5.0
 _CHUNK = 500
 _busy = threading.Lock()
 
@@ -43,11 +44,17 @@ def make_previews() -> None:
         threading.Thread(target=_work, args=(ctx,), name="previews", daemon=True).start()
 
 
+def wait_until_stopped() -> None:
+    """Wait until the thread has ended, after `stopping` is set. It kills the process that decodes."""
+    if _busy.acquire(timeout=_STOP_WAIT_S):
+        _busy.release()
+
+
 def _work(ctx: Context) -> None:
     """Serve requests until none is due or the time is over. If this worker is killed, their leases expire."""
     settings = ctx.service.settings
     images = InputImages(settings.prefixes, RuleLoader(settings.triggers).rules)
-    maker = PreviewMaker(ctx.service.storage, ctx.service.ledger.previews, images.allow)
+    maker = PreviewMaker(ctx.service.storage, ctx.service.ledger.previews, images.allow, stopping.is_set)
     try:
         serve_requests(ctx, maker)
     except DailiesError as error:

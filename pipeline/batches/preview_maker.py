@@ -38,12 +38,22 @@ class Source:
 
 
 class PreviewMaker:
-    """Makes previews. `allow`: whether the image of an item of a batch may be shown."""
+    """Makes previews.
 
-    def __init__(self, storage: Storage, store: PreviewStore, allow: Callable[[str, BatchRow], bool]) -> None:
+    `allow`: whether the image of an item of a batch may be shown. `stopped`: whether this process must stop.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        store: PreviewStore,
+        allow: Callable[[str, BatchRow], bool],
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._storage = storage
         self._store = store
         self._allow = allow
+        self._stopped = stopped
 
     def missing(self, batch: BatchRow, rows: Iterable[ItemRow]) -> list[Source]:
         """Return the files of items whose previews were neither made nor given up, one for each preview."""
@@ -82,7 +92,7 @@ class PreviewMaker:
                 raise PreviewFailed(
                     f"The temporary file cannot be written: {error.strerror}.", retryable=True
                 ) from None
-            return render_file(file, source.media_type)
+            return render_file(file, source.media_type, self._stopped)
 
     def _read(self, uri: str, file: IO[bytes]) -> None:
         deadline = time.monotonic() + MAX_READ_S

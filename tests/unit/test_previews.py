@@ -156,6 +156,31 @@ def test_the_decoder_gets_no_secrets_and_is_stopped_in_time(tmp_path: Path, monk
     assert time.monotonic() - started < 30
 
 
+def test_a_worker_that_stops_kills_the_decoder_and_the_preview_is_made_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(renderer.sys, "executable", str(program))
+    with TemporaryFile() as empty, pytest.raises(PreviewFailed) as failed:
+        renderer.render_file(empty, VIDEO, lambda: True)
+    assert failed.value.retryable
+
+
+@pytest.mark.parametrize(("number", "is_lost"), [("TERM", False), ("KILL", False), ("SEGV", True), ("XCPU", True)])
+def test_a_decoder_that_was_killed_is_started_again_but_not_after_its_own_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str, is_lost: bool
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\nkill -{number} $$\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(renderer.sys, "executable", str(program))
+    with pytest.raises(PreviewFailed) as failed:
+        run_decoder()
+    assert failed.value.retryable is not is_lost
+
+
 @pytest.mark.parametrize("limit", ["cpu", "memory", "output"])
 def test_a_process_that_decodes_has_limits(tmp_path: Path, limit: str) -> None:
     work = {"cpu": "while True: pass", "memory": "bytes(3 * 1024**3)", "output": "print('x' * 10**7, flush=True)"}

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, render_template, request
 
 from pipeline.domain.model import BatchRow, ItemRow
+from pipeline.domain.preview_names import previews_of
 from pipeline.domain.states import BATCH_TERMINAL, BatchState, ItemState, ended_count
 from pipeline.domain.throughput import items_per_minute, remaining_s
 from pipeline.ledger.ledger import Ledger
@@ -19,6 +20,7 @@ from pipeline.ledger.queries import MARKS
 from pipeline.ledger.timeline import Timeline
 from pipeline.web.dashboard.charts import timeline_chart
 from pipeline.web.dashboard.presigned_redirects import FILES
+from pipeline.web.dashboard.previews import PreviewLinks
 
 PAGE_SIZE = 48
 MAX_FIND_CHARS = 200
@@ -68,16 +70,18 @@ class ItemGrid:
     previous: str | None
     scanned: int
     """Position up to which items were searched."""
+    awaits_previews: bool
+    """Whether previews are to be made that the grid may show."""
 
 
-def blueprint(ledger: Ledger, max_batch_usd: Decimal | None) -> Blueprint:
+def blueprint(ledger: Ledger, max_batch_usd: Decimal | None, previews: PreviewLinks) -> Blueprint:
     """Return the routes `GET /batches/{id}`, its parts `…/live` and `…/item-grid`, and `…/items/{item}`."""
     routes = Blueprint("batch", __name__)
 
     @routes.get("/batches/<batch_id>")
     def page(batch_id: str) -> str:
         batch, filter_ = ledger.batches.get(batch_id), _filter()
-        grid = _item_grid(ledger, batch, filter_)
+        grid = _item_grid(ledger, previews, batch, filter_)
         return render_template(
             "batch.html", batch=batch, filter=filter_, grid=grid, **_live(ledger, batch, max_batch_usd)
         )
@@ -90,13 +94,13 @@ def blueprint(ledger: Ledger, max_batch_usd: Decimal | None) -> Blueprint:
     @routes.get("/batches/<batch_id>/item-grid")
     def item_grid(batch_id: str) -> str:
         batch, filter_ = ledger.batches.get(batch_id), _filter()
-        grid = _item_grid(ledger, batch, filter_)
+        grid = _item_grid(ledger, previews, batch, filter_)
         return render_template("_item_grid.html", batch=batch, filter=filter_, grid=grid)
 
     @routes.get("/batches/<batch_id>/items/<item_id>")
     def item(batch_id: str, item_id: str) -> str:
         row = ledger.items.get(batch_id, item_id)
-        (card,) = _cards(ledger, batch_id, [row], None)
+        (card,) = _cards(ledger, previews, batch_id, [row], None)
         return render_template("item.html", batch=ledger.batches.get(batch_id), card=card)
 
     return routes
@@ -114,28 +118,32 @@ def _filter() -> ItemFilter:
     )
 
 
-def _item_grid(ledger: Ledger, batch: BatchRow, filter_: ItemFilter) -> ItemGrid:
+def _item_grid(ledger: Ledger, previews: PreviewLinks, batch: BatchRow, filter_: ItemFilter) -> ItemGrid:
     states = [filter_.state] if filter_.state else []
     page = ledger.queries.item_page(
         batch.id, PAGE_SIZE, first=filter_.first, states=states, text=filter_.text, mark=filter_.mark
     )
     has_previous = filter_.first and not filter_.is_active
     return ItemGrid(
-        cards=_cards(ledger, batch.id, page.items, None if filter_.is_active else filter_.first + 1),
+        cards=_cards(ledger, previews, batch.id, page.items, None if filter_.is_active else filter_.first + 1),
         next=None if page.next is None else filter_.query(page.next),
         previous=filter_.query(max(0, filter_.first - PAGE_SIZE)) if has_previous else None,
         scanned=batch.total if page.next is None else page.next,
+        awaits_previews=ledger.previews.are_due(batch.id, [row.id for row in page.items]),
     )
 
 
-def _cards(ledger: Ledger, batch_id: str, rows: list[ItemRow], first_number: int | None) -> list[ItemCard]:
+def _cards(
+    ledger: Ledger, previews: PreviewLinks, batch_id: str, rows: list[ItemRow], first_number: int | None
+) -> list[ItemCard]:
     originals = {row.take_of: ledger.items.get(batch_id, row.take_of) for row in rows if row.take_of}
+    made = previews.load(batch_id, [*rows, *originals.values()])
     return [
         ItemCard(
             row=row,
             number=None if first_number is None else first_number + index,
             original=originals.get(row.take_of or ""),
-            version=_digest(repr(row)),
+            version=_digest(f"{row!r} {[name for name in previews_of(row) if name in made]}"),
         )
         for index, row in enumerate(rows)
     ]

@@ -15,9 +15,10 @@ from pipeline.errors import NoSuchBatch
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.queries import BatchPage, QueryStore
 from pipeline.schedules.scheduler import Scheduler
+from pipeline.triggers.input_images import InputImages
 from pipeline.triggers.rule_loader import RuleLoader
 from pipeline.triggers.store import TriggerStore
-from pipeline.web.dashboard import batch_page, new_batch, presigned_redirects
+from pipeline.web.dashboard import batch_page, new_batch, presigned_redirects, previews
 from pipeline.web.dashboard.automation_views import AutomationViews
 from pipeline.web.dashboard.charts import HEIGHT, WIDTH, progress_parts, spend_bars
 from pipeline.web.security.headers import image_origins
@@ -36,8 +37,10 @@ def add_to(app: Flask, service: Service) -> None:
     app.add_template_test(lambda image: image.startswith(origins), "displayable")
     settings = service.settings
     rule_loader = RuleLoader(settings.triggers)
-    input_images = presigned_redirects.InputImages(settings.prefixes, rule_loader.rules)
+    input_images = InputImages(settings.prefixes, rule_loader.rules)
     app.add_template_test(input_images.allow, "presignable_of")
+    preview_links = previews.PreviewLinks(service.ledger.previews)
+    preview_links.add_to(app)
     automation_views = AutomationViews(
         Scheduler.of(service),
         rule_loader,
@@ -49,7 +52,8 @@ def add_to(app: Flask, service: Service) -> None:
         new_batch.blueprint(service.settings, service.storage, service.models, service.submission),
         automation_views.blueprint(),
         presigned_redirects.blueprint(service.ledger, service.storage, input_images),
-        batch_page.blueprint(service.ledger, settings.max_batch_usd),
+        previews.blueprint(service.ledger, service.storage, preview_links),
+        batch_page.blueprint(service.ledger, settings.max_batch_usd, preview_links),
     ):
         app.register_blueprint(part)
 
