@@ -24,6 +24,8 @@ from pipeline.web.dashboard.previews import PreviewLinks
 
 PAGE_SIZE = 48
 MAX_FIND_CHARS = 200
+KNOWN_CARDS = "X-Known-Cards"
+"""Request header: the versions of the cards that a page shows. Those that have not changed are not sent again."""
 _ACTIONS = {
     "pause": (BatchState.RUNNING,),
     "resume": (BatchState.PAUSED,),
@@ -95,7 +97,8 @@ def blueprint(ledger: Ledger, max_batch_usd: Decimal | None, previews: PreviewLi
     def item_grid(batch_id: str) -> str:
         batch, filter_ = ledger.batches.get(batch_id), _filter()
         grid = _item_grid(ledger, previews, batch, filter_)
-        return render_template("_item_grid.html", batch=batch, filter=filter_, grid=grid)
+        known = request.headers.get(KNOWN_CARDS, "").split(",")
+        return render_template("_item_grid.html", batch=batch, filter=filter_, grid=grid, known=known)
 
     @routes.get("/batches/<batch_id>/items/<item_id>")
     def item(batch_id: str, item_id: str) -> str:
@@ -155,6 +158,7 @@ def _live(ledger: Ledger, batch: BatchRow, max_batch_usd: Decimal | None) -> dic
     is_over = batch.status in BATCH_TERMINAL
     elapsed_s = max(0.0, ((batch.finished or now) - batch.created).total_seconds())
     timeline = ledger.timeline.read(batch.id, elapsed_s)
+    review_counts = _review_counts(ledger, batch)
     deadline_s = ledger.batches.config(batch.id).deadline_s
     deadline = None if deadline_s is None else batch.created + timedelta(seconds=deadline_s)
     return {
@@ -164,9 +168,9 @@ def _live(ledger: Ledger, batch: BatchRow, max_batch_usd: Decimal | None) -> dic
         **_throughput(batch, timeline, elapsed_s, is_over=is_over),
         "account": ledger.account.get(),
         "budget": ledger.batches.budget(batch.id).capped(max_batch_usd),
-        "review_counts": _review_counts(ledger, batch),
+        "review_counts": review_counts,
         "chart": timeline_chart(timeline, batch.created, deadline),
-        "version": _digest(f"{batch.counts} {batch.revision}"),
+        "version": _digest(f"{batch.counts} {batch.revision} {review_counts}"),
         "states": list(ItemState),
         "actions": _ACTIONS,
         "files": FILES,

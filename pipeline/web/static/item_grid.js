@@ -5,7 +5,7 @@
   const { id, api } = document.getElementById("batch").dataset;
   const base = `/batches/${encodeURIComponent(id)}`;
   const isBatchPage = "query" in grid.dataset;
-  const PAGE_SIZE = 48, MIN_INTERVAL_MS = 2000, INTERVAL_MS = 5000;
+  const PAGE_SIZE = 48, MIN_INTERVAL_MS = 2000;
   let isLoading = false, isStale = false, loadedAt = 0, isExtended = false;
 
   const itemUrl = (card) => `${api}/items/${encodeURIComponent(card.dataset.item)}`;
@@ -57,6 +57,8 @@
     for (const card of Array.from(freshList.children)) {
       const old = known.get(card.dataset.item);
       known.delete(card.dataset.item);
+      // The service sends a card that this page has as an empty element.
+      if (!card.childElementCount) continue;
       if (!old) {
         list.append(card);
         videoPreview.attach(card);
@@ -77,7 +79,9 @@
     isLoading = true;
     await new Promise((done) => setTimeout(done, Math.max(0, loadedAt + MIN_INTERVAL_MS - Date.now())));
     const { query } = grid.dataset;
-    const fresh = await ui.fetchPage(`${base}/item-grid${query ? `?${query}` : ""}`);
+    const versions = Array.from(grid.querySelectorAll("[data-version]"), (card) => card.dataset.version);
+    const headers = { "X-Known-Cards": versions.join() };
+    const fresh = await ui.fetchPage(`${base}/item-grid${query ? `?${query}` : ""}`, headers);
     if (fresh) merge(fresh);
     loadedAt = Date.now();
     isLoading = false;
@@ -194,7 +198,6 @@
   document.addEventListener("progressed", refresh);
   document.addEventListener("changed", refresh);
   document.addEventListener("visibilitychange", refresh);
-  setInterval(refresh, INTERVAL_MS);
   videoPreview.attach(grid);
   continueSearch();
 })();
