@@ -10,9 +10,9 @@ import zlib
 from pathlib import Path
 from tempfile import TemporaryFile
 
-import av
 import pytest
 from PIL import Image
+from support.media import a_video, an_image, noise
 
 from pipeline.domain.model import ItemRow, Output
 from pipeline.domain.preview_names import MAX_BYTES, MAX_SIDE, image_preview, is_preview, output_preview, previews_of
@@ -20,29 +20,6 @@ from pipeline.errors import PreviewFailed
 from pipeline.previews import render, renderer
 
 VIDEO = "video/mp4"
-
-
-def a_video(width: int = 640, height: int = 360, *, frames: int = 3) -> bytes:
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=24)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for _ in range(frames):
-            container.mux(stream.encode(av.VideoFrame.from_image(Image.new("RGB", (width, height), "orange"))))
-        container.mux(stream.encode())
-    return file.getvalue()
-
-
-def an_image(size: tuple[int, int], kind: str = "PNG", mode: str = "RGB") -> bytes:
-    file = io.BytesIO()
-    Image.new(mode, size, "teal").save(file, kind)
-    return file.getvalue()
-
-
-def noise(side: int) -> bytes:
-    file = io.BytesIO()
-    Image.frombytes("RGB", (side, side), os.urandom(3 * side * side)).save(file, "PNG")
-    return file.getvalue()
 
 
 def a_bomb(width: int, height: int) -> bytes:
@@ -56,11 +33,11 @@ def a_bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-def rendered(folder: Path, data: bytes, media_type: str) -> Image.Image:
-    file = folder / "source"
-    file.write_bytes(data)
-    with file.open("rb") as source:
-        preview = renderer.render_file(source, media_type)
+def rendered(data: bytes, media_type: str) -> Image.Image:
+    return checked(render.render(io.BytesIO(data), media_type))
+
+
+def checked(preview: bytes) -> Image.Image:
     assert len(preview) < MAX_BYTES
     image = Image.open(io.BytesIO(preview))
     assert image.format == "WEBP"
@@ -68,36 +45,45 @@ def rendered(folder: Path, data: bytes, media_type: str) -> Image.Image:
     return image
 
 
-def run_decoder() -> bytes:
-    with TemporaryFile() as empty:
-        return renderer.render_file(empty, VIDEO)
+def run_decoder(data: bytes = b"") -> bytes:
+    with TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        return renderer.render_file(file, VIDEO)
 
 
-def test_a_video_has_a_poster_with_its_proportions(tmp_path: Path) -> None:
-    assert rendered(tmp_path, a_video(), VIDEO).size == (480, 270)
+def test_a_process_of_its_own_makes_a_preview() -> None:
+    assert checked(run_decoder(a_video())).size == (480, 270)
+    with pytest.raises(PreviewFailed, match="cannot be decoded") as failed:
+        run_decoder(b"no video")
+    assert not failed.value.retryable
+
+
+def test_a_video_has_a_poster_with_its_proportions() -> None:
+    assert rendered(a_video(), VIDEO).size == (480, 270)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF"])
-def test_an_image_has_a_thumbnail(tmp_path: Path, kind: str) -> None:
-    assert rendered(tmp_path, an_image((1200, 800), kind), "image/png").size == (480, 320)
+def test_an_image_has_a_thumbnail(kind: str) -> None:
+    assert rendered(an_image((1200, 800), kind), "image/png").size == (480, 320)
 
 
-def test_a_small_image_is_not_enlarged_and_keeps_its_transparency(tmp_path: Path) -> None:
-    image = rendered(tmp_path, an_image((40, 20), mode="RGBA"), "image/png")
+def test_a_small_image_is_not_enlarged_and_keeps_its_transparency() -> None:
+    image = rendered(an_image((40, 20), mode="RGBA"), "image/png")
     assert image.size == (40, 20)
     assert image.mode == "RGBA"
 
 
-def test_noise_is_made_smaller_until_it_fits(tmp_path: Path) -> None:
-    rendered(tmp_path, noise(600), "image/png")
+def test_noise_is_made_smaller_until_it_fits() -> None:
+    rendered(noise(600), "image/png")
 
 
-def test_an_image_is_turned_as_its_camera_says(tmp_path: Path) -> None:
+def test_an_image_is_turned_as_its_camera_says() -> None:
     file = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (600, 300)).save(file, "JPEG", exif=exif)
-    assert rendered(tmp_path, file.getvalue(), "image/jpeg").size == (240, 480)
+    assert rendered(file.getvalue(), "image/jpeg").size == (240, 480)
 
 
 @pytest.mark.parametrize(
@@ -113,10 +99,9 @@ def test_an_image_is_turned_as_its_camera_says(tmp_path: Path) -> None:
         (a_video(), "video/x-other", "has no preview"),
     ],
 )
-def test_a_hostile_or_broken_file_has_no_preview(tmp_path: Path, data: bytes, media_type: str, reason: str) -> None:
-    with pytest.raises(PreviewFailed, match=reason) as failed:
-        rendered(tmp_path, data, media_type)
-    assert not failed.value.retryable
+def test_a_hostile_or_broken_file_has_no_preview(data: bytes, media_type: str, reason: str) -> None:
+    with pytest.raises(render.NoPreview, match=reason):
+        rendered(data, media_type)
 
 
 def test_a_playlist_that_claims_to_be_a_video_reads_no_other_file(tmp_path: Path) -> None:
@@ -126,8 +111,8 @@ def test_a_playlist_that_claims_to_be_a_video_reads_no_other_file(tmp_path: Path
         f"ffconcat version 1.0\nfile '{tmp_path}/secret.mp4'\n",
     ):
         for media_type in (VIDEO, "video/webm", "video/quicktime"):
-            with pytest.raises(PreviewFailed):
-                rendered(tmp_path, text.encode(), media_type)
+            with pytest.raises(render.NoPreview):
+                rendered(text.encode(), media_type)
 
 
 def test_the_frames_of_a_video_have_a_limit_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
