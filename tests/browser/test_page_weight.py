@@ -162,9 +162,9 @@ def test_the_page_of_a_running_batch_loads_only_what_changes(
     page: Page, up: BrowserApp, ledger: Ledger, transfer: Transfer
 ) -> None:
     an_ended_batch(ledger, "light", "s3://dailies/batches/heavy/", status="paused")
-    page.goto("/batches/light")
+    with page.expect_response(lambda response: response.url.endswith("/events")):
+        page.goto("/batches/light")
     expect(page.locator("[data-item]")).to_have_count(ITEMS)
-    page.wait_for_timeout(1000)
     transfer.received = 0
     up.request("POST", "/api/v1/batches/light/items/take-3/review", b'{"mark": "approved"}', "application/json")
     expect(page.locator("[data-item='take-3'] .chip.approved")).to_be_visible()

@@ -22,9 +22,9 @@ def a_video(width: int = 640, height: int = 360, *, frames: int = 3) -> bytes:
 
 
 def an_image(size: tuple[int, int], kind: str = "PNG", mode: str = "RGB") -> bytes:
-    """Return an image of one colour."""
+    """Return an image of one colour; with RGBA it is half transparent."""
     file = io.BytesIO()
-    Image.new(mode, size, "teal").save(file, kind)
+    Image.new(mode, size, "#00808080").save(file, kind)
     return file.getvalue()
 
 
