@@ -13,6 +13,7 @@ from tempfile import TemporaryFile
 import structlog
 
 from jobs.context import Context, context, stopping
+from pipeline.batches.job_queue import Job
 from pipeline.batches.preview_maker import PreviewMaker
 from pipeline.domain.chunks import chunked
 from pipeline.domain.model import BatchRow
@@ -56,23 +57,25 @@ def _work(ctx: Context) -> None:
     images = InputImages(settings.prefixes, RuleLoader(settings.triggers).rules)
     maker = PreviewMaker(ctx.service.storage, ctx.service.ledger.previews, images.allow, stopping.is_set)
     try:
-        serve_requests(ctx, maker)
+        try:
+            serve_requests(ctx, maker)
+        finally:
+            _busy.release()
+        # Only now: while this thread works, further requests need no job.
+        ctx.service.job_queue.clear_pending(Job.MAKE_PREVIEWS)
+        if ctx.service.ledger.previews.has_due():
+            ctx.service.job_queue.enqueue_previews()
     except DailiesError as error:
         # The sweep enqueues the job again.
         log.warning("previews_interrupted", error=str(error))
     except Exception:
         log.exception("previews_crashed")
-    finally:
-        _busy.release()
 
 
 def serve_requests(ctx: Context, maker: PreviewMaker) -> None:
     """Serve requests until none is due, the time is over or the worker stops."""
     ends = time.monotonic() + TIME_BUDGET_S
-    while not stopping.is_set():
-        if time.monotonic() > ends:
-            ctx.service.job_queue.enqueue_previews()
-            return
+    while time.monotonic() < ends and not stopping.is_set():
         request = ctx.service.ledger.previews.claim(lease_s=LEASE_S)
         if request is None:
             return

@@ -78,8 +78,12 @@ class JobQueue:
             self._queue.enqueue_at(datetime.fromtimestamp(second, UTC), job.value, *args, **_OPTIONS)
 
     def enqueue_previews(self) -> None:
-        """Enqueue the job that makes previews unless one waits: without workers for it, its queue does not grow."""
-        if self._previews_queue.count == 0:
+        """Enqueue the job that makes previews, unless it is pending, or at work.
+
+        Without workers for its queue, the queue does not grow.
+        """
+        is_new = self._redis.set(_enqueued_key(Job.MAKE_PREVIEWS), 1, nx=True, ex=_PENDING_TTL_S)
+        if is_new and self._previews_queue.count == 0:
             self._previews_queue.enqueue(Job.MAKE_PREVIEWS.value, **_OPTIONS)
 
     def clear_pending(self, job: Job, *args: str) -> None:

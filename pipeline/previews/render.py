@@ -49,7 +49,10 @@ def render(file: BinaryIO, media_type: str) -> bytes:
     try:
         picture = _first_frame(file, media_type) if media_type.startswith("video/") else _image(file)
         return _encode(picture)
-    except (OSError, ValueError, SyntaxError, MemoryError, EOFError, ArithmeticError, RuntimeError) as error:
+    except NoPreview:
+        raise
+    except Exception as error:
+        # A decoder may raise anything.
         raise NoPreview(f"It cannot be decoded: {type(error).__name__}.") from None
 
 
@@ -83,6 +86,7 @@ def _first_frame(file: BinaryIO, media_type: str) -> Image.Image:
         if stream is None:
             raise NoPreview("It has no video stream.")
         stream.thread_count = 1
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         for number, packet in enumerate(container.demux(stream)):
             if number > MAX_PACKETS:
                 break
