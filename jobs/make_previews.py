@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import lru_cache
 from tempfile import TemporaryFile
 
 import structlog
 
 from jobs.context import Context, context, stopping
 from pipeline.batches.job_queue import Job
-from pipeline.batches.preview_maker import PreviewMaker
+from pipeline.batches.preview_maker import MAX_SOURCE_BYTES, PreviewMaker
 from pipeline.domain.chunks import chunked
 from pipeline.domain.model import BatchRow
 from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.errors import DailiesError, DamagedRecord, NoSuchBatch, NoSuchItem, OperationFailed
 from pipeline.gallery import gallery_page
 from pipeline.ledger.previews import MAX_ATTEMPTS, PreviewRequest
+from pipeline.net.download import Downloader
 from pipeline.previews.renderer import is_available
 from pipeline.storage.s3 import join
 from pipeline.triggers.input_images import InputImages
@@ -42,7 +44,7 @@ def make_previews() -> None:
     """Start to make previews in the background, unless this worker does already or lacks the libraries."""
     ctx = context()
     if is_available() and not stopping.is_set() and _busy.acquire(blocking=False):
-        threading.Thread(target=_work, args=(ctx,), name="previews", daemon=True).start()
+        threading.Thread(target=_work, args=(ctx, _maker()), name="previews", daemon=True).start()
 
 
 def wait_until_stopped() -> None:
@@ -51,11 +53,17 @@ def wait_until_stopped() -> None:
         _busy.release()
 
 
-def _work(ctx: Context) -> None:
-    """Serve requests until none is due or the time is over. If this worker is killed, their leases expire."""
-    settings = ctx.service.settings
+@lru_cache(maxsize=1)
+def _maker() -> PreviewMaker:
+    service = context().service
+    settings = service.settings
     images = InputImages(settings.prefixes, RuleLoader(settings.triggers).rules)
-    maker = PreviewMaker(ctx.service.storage, ctx.service.ledger.previews, images.allow, stopping.is_set)
+    downloader = Downloader(settings.fetch_hosts, max_bytes=MAX_SOURCE_BYTES, any_public=True)
+    return PreviewMaker(service.storage, downloader, service.ledger.previews, images.allow, stopping.is_set)
+
+
+def _work(ctx: Context, maker: PreviewMaker) -> None:
+    """Serve requests until none is due or the time is over. If this worker is killed, their leases expire."""
     try:
         try:
             serve_requests(ctx, maker)

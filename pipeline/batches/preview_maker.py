@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, BinaryIO
 
 import structlog
 
@@ -16,6 +16,7 @@ from pipeline.domain.preview_names import FOLDER, MEDIA_TYPE, image_preview, out
 from pipeline.domain.s3_names import is_below
 from pipeline.errors import OperationFailed, PreviewFailed
 from pipeline.ledger.previews import PreviewStore
+from pipeline.net.download import Download, Downloader
 from pipeline.previews.renderer import render_file
 from pipeline.storage.s3 import Storage, join
 
@@ -29,7 +30,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Source:
-    """A file of an item on S3, and the name of its preview."""
+    """A file of an item, on S3 or at a URL, and the name of its preview."""
 
     item_id: str
     name: str
@@ -40,17 +41,20 @@ class Source:
 class PreviewMaker:
     """Makes previews.
 
-    `allow`: whether the image of an item of a batch may be shown. `stopped`: whether this process must stop.
+    `downloader`: reads images from URLs. `allow`: whether the image on S3 of an item of a batch may be shown.
+    `stopped`: whether this process must stop.
     """
 
     def __init__(
         self,
         storage: Storage,
+        downloader: Downloader,
         store: PreviewStore,
         allow: Callable[[str, BatchRow], bool],
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._storage = storage
+        self._downloader = downloader
         self._store = store
         self._allow = allow
         self._stopped = stopped
@@ -76,7 +80,7 @@ class PreviewMaker:
             self._store.record(batch.id, source.name, is_made=True)
 
     def _sources(self, batch: BatchRow, row: ItemRow) -> Iterator[Source]:
-        if row.image and row.image.startswith("s3://") and self._allow(row.image, batch):
+        if row.image and (is_web(row.image) or self._allow(row.image, batch)):
             yield Source(row.id, image_preview(row.image), row.image, media_type_of(row.image))
         for output in row.outputs:
             name = output_preview(output)
@@ -96,7 +100,7 @@ class PreviewMaker:
 
     def _read(self, uri: str, file: IO[bytes]) -> None:
         deadline = time.monotonic() + MAX_READ_S
-        with self._storage.open(uri) as source:
+        with self._open(uri) as source:
             while piece := source.read(_PIECE_BYTES):
                 file.write(piece)
                 if file.tell() > MAX_SOURCE_BYTES:
@@ -104,3 +108,11 @@ class PreviewMaker:
                 if time.monotonic() > deadline:
                     raise PreviewFailed(f"S3 did not send it in {MAX_READ_S:.0f} s.", retryable=True)
         file.flush()
+
+    def _open(self, uri: str) -> BinaryIO | Download:
+        return self._downloader.open(uri, content_type="", size=None) if is_web(uri) else self._storage.open(uri)
+
+
+def is_web(uri: str) -> bool:
+    """Return whether an image is at a URL, and not on S3."""
+    return uri.startswith(("https://", "http://"))

@@ -166,13 +166,15 @@ def _input(folder: str, row: ItemRow, previews: Container[str]) -> str:
     """Return the image if it is in the batch's folder, a link if it is a web URL, else its URI as text."""
     if row.image is None:
         return '<div class="frame no-media">no image</div>'
-    if path := _relative_url(folder, row.image):
-        shown = _preview(preview_names.image_preview(row.image), previews) or path
+    address, path = _text(row.image), _relative_url(folder, row.image)
+    link = f'href="{path or address}"' + ("" if path else ' rel="noopener noreferrer"')
+    is_web = row.image.startswith(("https://", "http://"))
+    shown = _preview(preview_names.image_preview(row.image), previews) or path
+    if shown and (path or is_web):
         image = f'<img src="{shown}" alt="Image of {_text(row.id)}" loading="lazy" decoding="async">'
-        return f'<a class="frame" href="{path}">{image}</a>'
-    address = _text(row.image)
-    if row.image.startswith(("https://", "http://")):
-        address = f'<a href="{address}" rel="noopener noreferrer">{address}</a>'
+        return f'<a class="frame" {link}>{image}</a>'
+    if is_web:
+        address = f"<a {link}>{address}</a>"
     return f'<div class="frame no-media"><p class="address"><span>Image</span> <bdi>{address}</bdi></p></div>'
 
 

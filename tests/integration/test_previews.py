@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -29,6 +32,7 @@ from pipeline.errors import StorageError, Unreachable
 from pipeline.ledger import keys, redis_client
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.previews import MAX_ATTEMPTS, PreviewStore
+from pipeline.net.download import Downloader
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
 from pipeline.triggers.input_images import InputImages
@@ -52,9 +56,10 @@ def ctx(settings: Settings, storage: Storage) -> Context:
     return cast(Context, SimpleNamespace(service=Service.connect(settings, storage=storage)))
 
 
-def maker(ctx: Context, storage: Storage | None = None) -> PreviewMaker:
+def maker(ctx: Context, storage: Storage | None = None, fetch_hosts: tuple[str, ...] = ()) -> PreviewMaker:
     images = InputImages(ctx.service.settings.prefixes, lambda: ())
-    return PreviewMaker(storage or ctx.service.storage, ctx.service.ledger.previews, images.allow)
+    downloader = Downloader(fetch_hosts, max_bytes=1_000_000, any_public=True)
+    return PreviewMaker(storage or ctx.service.storage, downloader, ctx.service.ledger.previews, images.allow)
 
 
 def a_batch(ledger: Ledger, folder: str, *images: str | None) -> None:
@@ -151,6 +156,49 @@ def test_an_image_that_may_not_be_shown_has_no_preview(
     ctx.service.previews.request("b")
     serve_requests(ctx, maker(ctx))
     assert previews(storage, f"{bucket}out/b/") == set()
+
+
+@pytest.fixture
+def image_server() -> Iterator[tuple[str, list[str]]]:
+    """The `host:port` of a server of images, and the paths that it was asked for."""
+    paths: list[str] = []
+    image = an_image((900, 600))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(image)))
+            self.end_headers()
+            self.wfile.write(image)
+
+        def log_message(self, *args: Any) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}", paths
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_an_image_at_a_url_is_read_from_public_and_from_named_addresses(
+    ctx: Context,
+    ledger: Ledger,
+    storage: Storage,
+    bucket: str,
+    settings: Settings,
+    image_server: tuple[str, list[str]],
+    is_named: bool,
+) -> None:
+    host, paths = image_server
+    image = f"http://{host}/1.png"
+    a_batch(ledger, f"{bucket}out/b/", image, image)
+    ctx.service.previews.request("b")
+    serve_requests(ctx, maker(ctx, fetch_hosts=(host,) if is_named else ()))
+    assert paths == (["/1.png"] if is_named else [])
+    page = a_client(settings).get("/batches/b").text
+    assert (f'src="/batches/b/previews/{image_preview(image)}"' in page) is is_named
 
 
 @pytest.mark.parametrize("data", [b"", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", a_video()[:400]])

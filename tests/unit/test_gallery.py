@@ -84,6 +84,15 @@ def test_previews_that_are_in_the_folder_are_shown_and_lead_to_the_files() -> No
     assert "poster" not in parsed([row]).all("video")[0]
 
 
+def test_an_image_on_the_web_with_a_preview_is_shown_and_leads_to_its_url() -> None:
+    url = "https://example.com/1.jpg?a=1&b=2"
+    page = PageParser()
+    page.feed("".join(gallery_page.page(A_BATCH, [an_item(image=url)], {image_preview(url)})))
+    assert page.all("img")[0]["src"] == f"previews/{image_preview(url)}"
+    (link,) = [link for link in page.all("a") if link.get("href") == url]
+    assert link["rel"] == "noopener noreferrer"
+
+
 def test_names_are_percent_encoded_in_urls() -> None:
     page = parsed([an_item("50% #1?")])
     assert page.all("video")[0]["src"] == "items/50%25%20%231%3F/0.mp4"
