@@ -16,7 +16,8 @@ def a_video(width: int = 640, height: int = 360, *, frames: int = 3) -> bytes:
         stream = container.add_stream("libx264", rate=24)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for _ in range(frames):
-            container.mux(stream.encode(av.VideoFrame.from_image(Image.new("RGB", (width, height), "orange"))))
+            frame = av.VideoFrame.from_image(Image.new("RGB", (width, height), "orange"))  # type: ignore[no-untyped-call]  # PyAV
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return file.getvalue()
 
