@@ -106,7 +106,7 @@ def test_a_poster_and_a_thumbnail_are_made_and_shown_on_the_page(
     # Both items have the same image: it has one address.
     assert page.count(f'src="/batches/b/previews/{image_preview(image)}"') == 2
     assert f'poster="/batches/b/previews/{poster}"' in page
-    assert client.get("/batches/b/items/i0/0/preview").headers["Location"].endswith(poster)
+    assert client.get("/batches/b/items/i0/0/preview").data == storage.get(f"{folder}previews/{poster}")
 
 
 def a_client(settings: Settings) -> FlaskClient:
@@ -145,6 +145,8 @@ def test_without_previews_pages_show_the_files_and_load_no_video(
     assert 'src="/batches/b/items/i0/image"' in page
     assert 'preload="none"' in page
     assert "poster=" not in page
+    assert a_client(settings).get("/batches/b/items/i0/0/preview").location == "/batches/b/items/i0/outputs/0"
+    assert a_client(settings).get("/batches/b/items/i0/1/preview").status_code == 404
 
 
 def test_an_image_that_may_not_be_shown_has_no_preview(

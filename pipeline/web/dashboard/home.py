@@ -52,7 +52,7 @@ def add_to(app: Flask, service: Service) -> None:
         new_batch.blueprint(service.settings, service.storage, service.models, service.submission),
         automation_views.blueprint(),
         presigned_redirects.blueprint(service.ledger, service.storage, input_images),
-        previews.blueprint(service.ledger, service.storage, preview_links),
+        previews.blueprint(service.ledger, service.storage),
         batch_page.blueprint(service.ledger, settings.max_batch_usd, preview_links),
     ):
         app.register_blueprint(part)

@@ -57,33 +57,40 @@ class PreviewLinks:
         return url_for("previews.preview", batch_id=batch_id, name=name) if name in made else None
 
 
-def blueprint(ledger: Ledger, storage: Storage, links: PreviewLinks) -> Blueprint:
+def blueprint(ledger: Ledger, storage: Storage) -> Blueprint:
     """Return the routes `…/previews/{name}` of a batch and `…/items/{item}/{n}/preview`."""
     routes = Blueprint("previews", __name__)
 
     @routes.get("/batches/<batch_id>/previews/<name>")
     def preview(batch_id: str, name: str) -> AnyResponse:
-        if not is_preview(name):
-            raise NotFound("There is no preview of this name.")
-        response = Response(content_type=MEDIA_TYPE)
+        response = send_preview(storage, ledger.batches.get(batch_id), name)
         # The name is a digest of the content.
-        response.set_etag(name)
         response.headers["Cache-Control"] = CACHE
-        if not request.if_none_match.contains(name):
-            data = storage.get(join(ledger.batches.get(batch_id).output, FOLDER, name), max_bytes=MAX_BYTES)
-            if data is None:
-                raise NotFound("There is no preview of this name.")
-            response.data = data
-        return response.make_conditional(request)
+        return response
 
     @routes.get("/batches/<batch_id>/items/<item_id>/<int:number>/preview")
-    def output_preview_(batch_id: str, item_id: str, number: int) -> AnyResponse:
+    def of_output(batch_id: str, item_id: str, number: int) -> AnyResponse:
         outputs = ledger.items.get(batch_id, item_id).outputs
         if number >= len(outputs):
             raise NotFound(f"This item has no output {number}.")
-        full = url_for("media.output", batch_id=batch_id, item_id=item_id, number=number)
-        response = redirect(links.output_url(ledger.batches.get(batch_id), outputs[number]) or full, 302)
-        response.headers["Cache-Control"] = "private, no-cache"
-        return response
+        name = output_preview(outputs[number])
+        if name and ledger.previews.made(batch_id, [name]):
+            return send_preview(storage, ledger.batches.get(batch_id), name)
+        return redirect(url_for("media.output", batch_id=batch_id, item_id=item_id, number=number), 302)
 
     return routes
+
+
+def send_preview(storage: Storage, batch: BatchRow, name: str) -> Response:
+    """Return a preview as a response, 304 if the browser has it. Raises NotFound, StorageError."""
+    if not is_preview(name):
+        raise NotFound("There is no preview of this name.")
+    response = Response(content_type=MEDIA_TYPE)
+    response.set_etag(name)
+    if not request.if_none_match.contains(name):
+        data = storage.get(join(batch.output, FOLDER, name), max_bytes=MAX_BYTES)
+        if data is None:
+            raise NotFound("There is no preview of this name.")
+        response.data = data
+    response.make_conditional(request)
+    return response
