@@ -110,8 +110,15 @@ def _serve(ctx: Context, maker: PreviewMaker, request: PreviewRequest) -> None:
 
 
 def _make(ctx: Context, maker: PreviewMaker, batch: BatchRow, item_id: str) -> None:
+    """Make the missing previews of an item. Raises the last error of those that could not be made now."""
+    failure: OperationFailed | None = None
     for source in maker.missing(batch, [ctx.service.ledger.items.get(batch.id, item_id)]):
-        maker.make(batch, source)
+        try:
+            maker.make(batch, source)
+        except OperationFailed as error:
+            failure = error
+    if failure:
+        raise failure
 
 
 def _search(ctx: Context, maker: PreviewMaker, batch: BatchRow, attempt: int) -> bool:

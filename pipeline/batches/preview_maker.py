@@ -74,7 +74,7 @@ class PreviewMaker:
         except OperationFailed as error:
             if error.retryable:
                 raise
-            log.info("preview_not_made", batch=batch.id, source=source.uri, error=str(error))
+            log.info("preview_not_made", batch=batch.id, item=source.item_id, preview=source.name, error=str(error))
             self._store.record(batch.id, source.name, is_made=False)
         else:
             self._store.record(batch.id, source.name, is_made=True)

@@ -81,7 +81,7 @@ def _formats() -> list[str]:
 def _first_frame(file: BinaryIO, media_type: str) -> Image.Image:
     if media_type not in _VIDEOS:
         raise NoPreview(f"{media_type} has no preview.")
-    with av.open(file, format=_VIDEOS[media_type], options={"protocol_whitelist": ""}) as container:
+    with av.open(file, "r", format=_VIDEOS[media_type], options={"protocol_whitelist": ""}) as container:
         stream = next(iter(container.streams.video), None)
         if stream is None:
             raise NoPreview("It has no video stream.")
@@ -97,7 +97,8 @@ def _first_frame(file: BinaryIO, media_type: str) -> Image.Image:
                 # Before any other conversion, so that a large frame is not copied at its full size.
                 scale = min(1.0, MAX_SIDE / max(frame.width, frame.height))
                 size = [max(1, round(side * scale)) for side in (frame.width, frame.height)]
-                return frame.to_image(width=size[0], height=size[1])
+                poster: Image.Image = frame.to_image(width=size[0], height=size[1])
+                return poster
     raise NoPreview(f"It has no frame among its first {MAX_PACKETS} packets.")
 
 

@@ -32,4 +32,5 @@ def _revalidate(response: Response) -> Response:
         return response
     digest = hashlib.blake2b(without_csrf_mask(response.get_data()), digest_size=_DIGEST_BYTES).hexdigest()
     response.set_etag(digest, weak=True)
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response

@@ -67,7 +67,9 @@ def a_batch(ledger: Ledger, folder: str, *images: str | None) -> None:
     row = replace(a_row("b", len(images)), output=folder)
     ledger.batches.open(row, a_batch_config(row), max_active=0, budget_usd=None, manifest_digest="digest")
     ledger.batches.accept("b")
-    specs = [(f"i{n}", {"image": image, "prompt": "p", "params": {}}, None) for n, image in enumerate(images)]
+    specs: list[tuple[str, dict[str, Any], None]] = [
+        (f"i{n}", {"image": image, "prompt": "p", "params": {}}, None) for n, image in enumerate(images)
+    ]
     ledger.items.load("b", specs)
     ledger.batches.start("b", price_usd=Decimal(0), max_failures=10)
     running(ledger)

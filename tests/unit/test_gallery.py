@@ -74,7 +74,7 @@ def test_outputs_and_images_have_urls_relative_to_the_folder() -> None:
 
 def test_previews_that_are_in_the_folder_are_shown_and_lead_to_the_files() -> None:
     row = an_item()
-    poster, thumbnail = output_preview(row.outputs[0]), image_preview(row.image or "")
+    poster, thumbnail = output_preview(row.outputs[0]) or "", image_preview(row.image or "")
     page = PageParser()
     page.feed("".join(gallery_page.page(A_BATCH, [row], {poster, thumbnail})))
     (video,) = page.all("video")

@@ -26,7 +26,8 @@ def client() -> FlaskClient:
 
     @app.get("/page")
     def page() -> str:
-        return render_template_string(PAGE, text=next(texts))
+        text: str = render_template_string(PAGE, text=next(texts))
+        return text
 
     @app.get("/events")
     def events() -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -125,10 +126,10 @@ def test_the_decoder_gets_no_secrets_and_is_stopped_in_time(tmp_path: Path, monk
     """A decoder that was taken over prints what it knows, without end."""
     script = "import os, sys, time\nprint(os.environ, file=sys.stderr)\nsys.exit(3)\n"
     program = tmp_path / "python"
-    program.write_text(f"#!{os.sys.executable}\n{script}")
+    program.write_text(f"#!{sys.executable}\n{script}")
     program.chmod(0o700)
     monkeypatch.setenv("PIPELINE_SECRET", "the-secret")
-    monkeypatch.setattr(renderer.sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
     with pytest.raises(PreviewFailed) as failed:
         run_decoder()
     assert "LANG" in str(failed.value)
@@ -147,7 +148,7 @@ def test_a_worker_that_stops_kills_the_decoder_and_the_preview_is_made_later(
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\nexec sleep 600\n")
     program.chmod(0o700)
-    monkeypatch.setattr(renderer.sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
     with TemporaryFile() as empty, pytest.raises(PreviewFailed) as failed:
         renderer.render_file(empty, VIDEO, lambda: True)
     assert failed.value.retryable
@@ -160,7 +161,7 @@ def test_a_decoder_that_was_killed_is_started_again_but_not_after_its_own_fault(
     program = tmp_path / "python"
     program.write_text(f"#!/bin/sh\nkill -{number} $$\n")
     program.chmod(0o700)
-    monkeypatch.setattr(renderer.sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
     with pytest.raises(PreviewFailed) as failed:
         run_decoder()
     assert failed.value.retryable is not is_lost
@@ -171,12 +172,12 @@ def test_a_process_that_decodes_has_limits(tmp_path: Path, limit: str) -> None:
     work = {"cpu": "while True: pass", "memory": "bytes(3 * 1024**3)", "output": "print('x' * 10**7, flush=True)"}
     program = tmp_path / "python"
     program.write_text(
-        f"#!{os.sys.executable}\nimport sys\nsys.path[:0] = {os.sys.path!r}\n"
+        f"#!{sys.executable}\nimport sys\nsys.path[:0] = {sys.path!r}\n"
         f"from pipeline.previews import render\nrender.MAX_SECONDS = 1\nrender._limit_process()\n{work[limit]}\n"
     )
     program.chmod(0o700)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(PreviewFailed, match="ended with code"):
-        patch.setattr(renderer.sys, "executable", str(program))
+        patch.setattr(sys, "executable", str(program))
         run_decoder()
 
 
