@@ -97,7 +97,7 @@ def _first_frame(file: BinaryIO, media_type: str) -> Image.Image:
                 # Before any other conversion, so that a large frame is not copied at its full size.
                 scale = min(1.0, MAX_SIDE / max(frame.width, frame.height))
                 size = [max(1, round(side * scale)) for side in (frame.width, frame.height)]
-                poster: Image.Image = frame.to_image(width=size[0], height=size[1])
+                poster: Image.Image = frame.to_image(width=size[0], height=size[1])  # type: ignore[no-untyped-call]  # PyAV
                 return poster
     raise NoPreview(f"It has no frame among its first {MAX_PACKETS} packets.")
 
