@@ -26,8 +26,7 @@ def client() -> FlaskClient:
 
     @app.get("/page")
     def page() -> str:
-        text: str = render_template_string(PAGE, text=next(texts))
-        return text
+        return str(render_template_string(PAGE, text=next(texts)))
 
     @app.get("/events")
     def events() -> Response:
