@@ -78,12 +78,12 @@ def heavy(ledger: Ledger, storage: Storage) -> str:
     padding = VIDEO_BYTES - len(video)
     storage.put(f"{folder}items/0.mp4", video + padding.to_bytes(4, "big") + b"free" + bytes(padding - 8), "video/mp4")
     image = noise(200)
-    storage.put(f"{folder}inputs/0.png", image + os.urandom(IMAGE_BYTES - len(image)), "image/png")
+    storage.put(f"{folder}inputs/all.png", image + os.urandom(IMAGE_BYTES - len(image)), "image/png")
     preview = render.render(io.BytesIO(noise(480)), "image/png")
     assert len(preview) > MAX_BYTES / 2
     names = []
     for number in range(ITEMS):
-        storage.copy(f"{folder}inputs/0.png", f"{folder}inputs/{number}.png")
+        storage.copy(f"{folder}inputs/all.png", f"{folder}inputs/{number}.png")
         names.append(image_preview(f"{folder}inputs/{number}.png"))
         names.append(output_preview(an_output(folder, number)) or "")
     for name in names:
@@ -108,7 +108,7 @@ def an_ended_batch(ledger: Ledger, batch_id: str, folder: str, status: str = "su
         outcome = {"status": "succeeded", "error": None, "elapsed_s": "3", "outputs": [file]}
         spec = {"image": f"{folder}inputs/{number}.png", "prompt": f"Prompt {number}, she smiles.", "params": {}}
         run = {"state": "succeeded", "attempt": 1, "task": "", "token": "", "found_by": None}
-        cost = {"paid": Decimal("0.09"), "charged": Decimal(0)}
+        cost = {"paid": "0.09", "charged": "0"}
         items.append((f"take-{number}", {"spec": spec, **run, **cost, "outcome": outcome}))
     ledger.items.restore(batch_id, items, adopt_wait_s=60)
     ledger.batches.start(batch_id, price_usd=Decimal(0), max_failures=0)
