@@ -48,7 +48,7 @@ def client() -> FlaskClient:
 
 
 def token_of(page: str) -> str:
-    return re.findall(r'content="([^"]+)"', page)[0]
+    return str(re.findall(r'content="([^"]+)"', page)[0])
 
 
 def test_a_page_is_compressed(client: FlaskClient) -> None:
