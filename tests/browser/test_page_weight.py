@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -110,7 +111,7 @@ def an_ended_batch(
         file = {"uri": output.uri, "content_type": content_type, "size": output.size, "sha256": output.sha256}
         outcome = {"status": "succeeded", "error": None, "elapsed_s": "3", "outputs": [file]}
         image = f"{folder}inputs/{number}.png" if with_media else None
-        spec = {"image": image, "prompt": f"Prompt {number}, she smiles.", "params": {}}
+        spec: dict[str, Any] = {"image": image, "prompt": f"Prompt {number}, she smiles.", "params": {}}
         run = {"state": "succeeded", "attempt": 1, "task": "", "token": "", "found_by": None}
         cost = {"paid": "0.09", "charged": "0"}
         items.append((f"take-{number}", {"spec": spec, **run, **cost, "outcome": outcome}))
