@@ -174,3 +174,9 @@ def test_the_page_of_a_running_batch_loads_only_what_changes(
     up.request("POST", "/api/v1/batches/light/items/take-3/review", b'{"mark": "approved"}', "application/json")
     expect(page.locator("[data-item='take-3'] .chip.approved")).to_be_visible()
     assert transfer.received < 20_000
+
+
+def test_posters_and_thumbnails_appear_on_an_open_page(page: Page, up: BrowserApp) -> None:
+    page.goto(f"/batches/{up.submit('posters', ['She smiles', 'She waves'])}")
+    expect(page.locator("video[poster]")).to_have_count(2, timeout=180_000)
+    expect(page.locator("img[src*='/previews/']")).to_have_count(2)

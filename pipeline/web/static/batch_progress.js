@@ -48,12 +48,12 @@
     timer = setTimeout(() => (document.hidden ? schedule() : refresh()), delay);
   }
 
-  /* Previews are made after the items have ended: look for them a few times, less and less often. */
+  /* Previews are made after the items have ended: look for those that are awaited, a few times, less and less often. */
   function waitForPreviews(delay) {
     clearTimeout(previewTimer);
-    if (delay > LAST_PREVIEW_WAIT_MS || !isOver() || !awaitsPreviews()) return;
+    if (delay > LAST_PREVIEW_WAIT_MS || !isOver()) return;
     previewTimer = setTimeout(() => {
-      announceProgress();
+      if (awaitsPreviews()) announceProgress();
       waitForPreviews(2 * delay);
     }, delay);
   }

@@ -24,7 +24,9 @@
     videoPreview.attach(fresh);
     for (const video of fresh.querySelectorAll("video")) {
       const old = videos.get(video.src);
-      if (old) video.replaceWith(old);
+      if (!old) continue;
+      old.poster = video.poster;
+      video.replaceWith(old);
     }
     card.remove();
     if (!focused) return;
