@@ -73,7 +73,7 @@ screenshots: browser
 # Pin every package and dependency with its hash. Run it after a change of a requirements file.
 lock: .venv/installed
 	$(PIP) --require-hashes -r locks/requirements-lock.txt
-	for name in -bench -dev -local '' -otel -lock; do \
+	for name in -bench -dev -local -previews '' -otel -lock; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	    --constraint locks/requirements-bench.txt requirements$$name.txt --output-file locks/requirements$$name.txt || exit 1; \
 	done

@@ -105,6 +105,7 @@ def _copy(ctx: Context, lease: PollLease, task: Task) -> None:
         apply_poll(ctx, lease, classify_copy_error(lease, error, random_share=random.random()))
         return
     apply_poll(ctx, lease, end_copied(task, outputs))
+    ctx.service.previews.request(lease.run.batch, lease.run.item)
     if ctx.service.settings.purge_source:
         _purge(ctx, lease, task)
 

@@ -53,11 +53,11 @@ def _write_results(ctx: Context, batch: BatchRow, lease: str) -> bool:
     before = storage.info(uri)
     if before and results.revision_of(storage.read_prefix(uri, results.HEAD_BYTES) or b"") >= batch.revision:
         return True
-    page = (piece.encode("utf-8", "replace") for piece in gallery_page.page(batch, items.stream(batch.id)))
+    page = gallery_page.encoded(batch, items.stream(batch.id), ctx.service.ledger.previews.all_made(batch.id))
     files: list[tuple[str, str, Iterable[bytes]]] = [
         ("results.jsonl", "application/x-ndjson", results.as_jsonl(items.stream(batch.id))),
         ("results.csv", "text/csv; charset=utf-8", results.as_csv(items.stream(batch.id))),
-        ("index.html", "text/html; charset=utf-8", page),
+        (gallery_page.FILE, gallery_page.CONTENT_TYPE, page),
     ]
     for name, content_type, pieces in files:
         with tempfile.TemporaryFile() as file:
@@ -109,6 +109,8 @@ def _close(ctx: Context, batch: BatchRow, lease: str, finished: datetime) -> Non
         return
     if notify:
         job_queue.enqueue_once(Job.DELIVER_NOTIFICATIONS)
+    # Previews that are still to be made, and the gallery with them.
+    ctx.service.previews.request(batch.id)
     if completed is FinalizationResult.DUE_AGAIN:
         job_queue.enqueue_once(Job.FINISH, batch.id)
         return

@@ -17,6 +17,7 @@ from jobs.context import context
 from jobs.deliver_notifications import deliver_notifications
 from jobs.find_lost_runs import find_lost_runs
 from jobs.finish import finish
+from jobs.make_previews import make_previews
 from jobs.run_schedules import run_schedules
 from jobs.start import start
 from jobs.submit import submit
@@ -40,6 +41,7 @@ FUNCTIONS: Mapping[str, Callable[..., None]] = {
     Job.DELIVER_NOTIFICATIONS: deliver_notifications,
     Job.RUN_SCHEDULES: run_schedules,
     Job.WRITE_STATUS_FILES: write_status_files,
+    Job.MAKE_PREVIEWS: make_previews,
     # The release before names three jobs differently, and a rolling upgrade can find them in the queue.
     # `jobs.tick.tick` and `jobs.notify.notify` are refused: cron and the sweep enqueue their work again.
     # Nothing enqueues a status report again, so its old name stays valid.

@@ -41,6 +41,8 @@ def start(batch_id: str) -> None:
     else:
         # In this job: another one would only add its start to the latency of the batch.
         submit_pending(ctx)
+    # The thumbnails of the images are wanted before the first item ends.
+    ctx.service.previews.request(batch_id)
 
 
 def _upload_shared_images(ctx: Context, batch_id: str) -> None:

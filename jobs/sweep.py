@@ -31,6 +31,8 @@ def sweep() -> None:
         service.job_queue.enqueue_once(Job.DELIVER_NOTIFICATIONS)
     if service.ledger.lost_runs.has_due():
         service.job_queue.enqueue_once(Job.FIND_LOST_RUNS)
+    if service.ledger.previews.has_due():
+        service.job_queue.enqueue_previews()
     service.job_queue.enqueue_once(Job.SUBMIT)
     service.job_queue.enqueue_once(Job.COLLECT)
 

@@ -15,7 +15,7 @@ from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.worker import WorkerStatus
 
-from jobs import worker_slots
+from jobs import make_previews, worker_slots
 from jobs.context import context, stopping
 from jobs.registry import ListedJob, report_refusal
 from pipeline.errors import IncompatibleSchema, StorageError
@@ -59,6 +59,7 @@ class NonForkingWorker(SimpleWorker):
             return super().work(*args, **options)
         finally:
             worker_slots.wait_for_all()
+            make_previews.wait_until_stopped()
             _flush_journal()
 
     def execute_job(self, job: Job, queue: Queue) -> None:

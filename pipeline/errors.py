@@ -244,3 +244,7 @@ class NoOutput(CopyFailed):
 
 class NotificationFailed(OperationFailed):
     """A notification was not delivered."""
+
+
+class PreviewFailed(OperationFailed):
+    """A file has no preview, or it could not be made now. Pages show the file itself."""

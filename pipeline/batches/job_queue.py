@@ -19,6 +19,8 @@ from pipeline.ledger import redis_client
 from pipeline.ledger.keys import job_enqueued_key
 
 QUEUE = "dailies"
+PREVIEWS_QUEUE = "dailies-previews"
+"""For previews alone. Workers listen to it last: its jobs start when no other job waits."""
 _PENDING_TTL_S = 15
 _JOB_TIMEOUT_S = 600
 _FAILURE_TTL_S = 86_400
@@ -37,6 +39,7 @@ class Job(StrEnum):
     DELIVER_NOTIFICATIONS = "jobs.deliver_notifications.deliver_notifications"
     RUN_SCHEDULES = "jobs.run_schedules.run_schedules"
     WRITE_STATUS_FILES = "jobs.write_status_files.write_status_files"
+    MAKE_PREVIEWS = "jobs.make_previews.make_previews"
 
 
 class JobQueue:
@@ -50,6 +53,7 @@ class JobQueue:
         )
         self._last_delayed: dict[Job, int] = {}
         self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer)
+        self._previews_queue = Queue(PREVIEWS_QUEUE, connection=self._redis, serializer=JSONSerializer)
 
     def enqueue_once(self, job: Job, *args: str) -> None:
         """Enqueue `job` to run now, unless the same job with the same `args` is pending."""
@@ -72,6 +76,15 @@ class JobQueue:
             # At that second, not `delay` from now: a job that runs too early finds nothing due and cannot be enqueued
             # for the same second again.
             self._queue.enqueue_at(datetime.fromtimestamp(second, UTC), job.value, *args, **_OPTIONS)
+
+    def enqueue_previews(self) -> None:
+        """Enqueue the job that makes previews, unless it is pending, or at work.
+
+        Without workers for its queue, the queue does not grow.
+        """
+        is_new = self._redis.set(_enqueued_key(Job.MAKE_PREVIEWS), 1, nx=True, ex=_PENDING_TTL_S)
+        if is_new and self._previews_queue.count == 0:
+            self._previews_queue.enqueue(Job.MAKE_PREVIEWS.value, **_OPTIONS)
 
     def clear_pending(self, job: Job, *args: str) -> None:
         """Mark `job` as begun: from now on `enqueue_once` enqueues another one."""

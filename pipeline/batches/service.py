@@ -8,9 +8,11 @@ from pipeline.batches.control import BatchControl
 from pipeline.batches.decision_journal import DecisionLog
 from pipeline.batches.job_queue import JobQueue
 from pipeline.batches.model_catalog import ModelCatalog
+from pipeline.batches.preview_requests import PreviewRequests
 from pipeline.batches.reviews import Reviews
 from pipeline.batches.submission import Submission
 from pipeline.ledger.ledger import Ledger
+from pipeline.previews.renderer import is_available
 from pipeline.settings import Settings
 from pipeline.storage.journal import Journal
 from pipeline.storage.s3 import Storage
@@ -29,6 +31,7 @@ class Service:
     submission: Submission
     control: BatchControl
     reviews: Reviews
+    previews: PreviewRequests
 
     @classmethod
     def connect(cls, settings: Settings, *, retry_timeout_s: float = 0, storage: Storage | None = None) -> Service:
@@ -54,4 +57,5 @@ class Service:
             submission=Submission(ledger, storage, job_queue, models, settings.output, settings.max_batch_usd),
             control=BatchControl(ledger, decisions, job_queue),
             reviews=Reviews(ledger, decisions, job_queue),
+            previews=PreviewRequests(ledger.previews, job_queue, is_enabled=is_available()),
         )

@@ -10,17 +10,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
+from pipeline.domain import preview_names
 from pipeline.domain.formatting import dollars, duration, pluralize, when
 from pipeline.domain.model import BatchRow, ItemRow, Output
 from pipeline.domain.states import ItemState
 from pipeline.domain.wording import batch_words, item_words
 
+FILE = "index.html"
+CONTENT_TYPE = "text/html; charset=utf-8"
 PAGE_SIZE = 200
 """Number of items per page."""
 _SHARED = Path(__file__).parents[1] / "web" / "static"
@@ -33,10 +36,18 @@ _PAGER = """<nav aria-label="{name}" data-pager hidden>
 """
 
 
-def page(batch: BatchRow, rows: Iterable[ItemRow]) -> Iterator[str]:
-    """Yield the page in pieces of at most one item. Names, prompts and errors are escaped."""
+def encoded(batch: BatchRow, rows: Iterable[ItemRow], previews: Container[str]) -> Iterator[bytes]:
+    """Yield the page as UTF-8."""
+    return (piece.encode("utf-8", "replace") for piece in page(batch, rows, previews))
+
+
+def page(batch: BatchRow, rows: Iterable[ItemRow], previews: Container[str] = ()) -> Iterator[str]:
+    """Yield the page in pieces of at most one item. Names, prompts and errors are escaped.
+
+    `previews`: the names of those that are in the folder.
+    """
     yield _head(batch)
-    lines = (_item(batch.output, number, row) for number, row in enumerate(rows, 1))
+    lines = (_item(batch.output, number, row, previews) for number, row in enumerate(rows, 1))
     yield f'<ol id="item-grid" class="item-grid" data-page-size="{PAGE_SIZE}">\n'
     yield from islice(lines, PAGE_SIZE)
     yield "</ol>\n" + _PAGER.format(name="Pages, below the items")
@@ -115,10 +126,10 @@ def _filter(state: str, count: int) -> str:
     return f"<button {attributes}>{item_words(state)} <b>{count:,}</b></button>"
 
 
-def _item(folder: str, number: int, row: ItemRow) -> str:
+def _item(folder: str, number: int, row: ItemRow, previews: Container[str]) -> str:
     """Return one item as one line: `gallery.js` splits the text by lines."""
     name, state = _text(row.id), _text(row.status)
-    frames = [_input(folder, row), *(_output(folder, row, output) for output in row.outputs)]
+    frames = [_input(folder, row, previews), *(_output(folder, row, output, previews) for output in row.outputs)]
     if not row.outputs:
         frames.append(
             f'<div class="frame no-media"><span class="status-stamp">{_text(item_words(row.status))}</span></div>'
@@ -153,29 +164,39 @@ def _chips(row: ItemRow) -> str:
     return "".join(f'<span class="chip {_text(name)}">{_text(item_words(name))}</span> ' for name in names)
 
 
-def _input(folder: str, row: ItemRow) -> str:
+def _preview(name: str | None, previews: Container[str]) -> str | None:
+    """Return the relative URL of a preview, None if it is not in the folder."""
+    return f"{preview_names.FOLDER}{name}" if name and name in previews else None
+
+
+def _input(folder: str, row: ItemRow, previews: Container[str]) -> str:
     """Return the image if it is in the batch's folder, a link if it is a web URL, else its URI as text."""
     if row.image is None:
         return '<div class="frame no-media">no image</div>'
-    if path := _relative_url(folder, row.image):
-        image = f'<img src="{path}" alt="Image of {_text(row.id)}" loading="lazy" decoding="async">'
-        return f'<a class="frame" href="{path}">{image}</a>'
-    address = _text(row.image)
-    if row.image.startswith(("https://", "http://")):
-        address = f'<a href="{address}" rel="noopener noreferrer">{address}</a>'
+    address, path = _text(row.image), _relative_url(folder, row.image)
+    link = f'href="{path or address}"' + ("" if path else ' rel="noopener noreferrer"')
+    is_web = row.image.startswith(("https://", "http://"))
+    shown = _preview(preview_names.image_preview(row.image), previews) or path
+    if shown and (path or is_web):
+        image = f'<img src="{shown}" alt="Image of {_text(row.id)}" loading="lazy" decoding="async">'
+        return f'<a class="frame" {link}>{image}</a>'
+    if is_web:
+        address = f"<a {link}>{address}</a>"
     return f'<div class="frame no-media"><p class="address"><span>Image</span> <bdi>{address}</bdi></p></div>'
 
 
-def _output(folder: str, row: ItemRow, output: Output) -> str:
+def _output(folder: str, row: ItemRow, output: Output, previews: Container[str]) -> str:
     path = _relative_url(folder, output.uri)
     name = _text(row.id)
+    preview = _preview(preview_names.output_preview(output), previews)
     if path is None:
         return f'<div class="frame no-media"><p class="address"><bdi>{_text(output.uri)}</bdi></p></div>'
     if output.content_type.startswith("video/"):
-        attributes = "controls muted loop playsinline preload=none"
+        poster = f' poster="{preview}"' if preview else ""
+        attributes = f"controls muted loop playsinline preload=none{poster}"
         return f'<div class="frame"><video src="{path}" {attributes} aria-label="Output of {name}"></video></div>'
     if output.content_type.startswith("image/"):
-        image = f'<img src="{path}" alt="Output of {name}" loading="lazy" decoding="async">'
+        image = f'<img src="{preview or path}" alt="Output of {name}" loading="lazy" decoding="async">'
         return f'<a class="frame" href="{path}">{image}</a>'
     if output.content_type.startswith("audio/"):
         audio = f'<audio src="{path}" controls preload=none aria-label="Output of {name}"></audio>'

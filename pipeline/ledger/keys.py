@@ -34,6 +34,8 @@ Batches
     open                    zset    batch id → since when; batches whose results are not written
     turn                    zset    batch id → last served: the fairness queue of batches with pending items
     notices                 zset    batch id → when its notification is due: the outbox
+    previews                zset    "batch item" → when its previews are due, or the lease of the request ends; "batch "
+                                    for a search of the whole batch
     batch:{id}              hash    name, status, reason, output, trigger, revision, created, finished, `plan` (JSON of
                                     BatchConfig), `asked` (digest of the manifest), accepted, loaded, `expected` and
                                     `total` (items), `open` (items that have not ended), `n:{state}`, `marked:{mark}`,
@@ -53,6 +55,8 @@ Batches
     batch:{id}:causes       hash    cause of failures → number of failed items; at most 100 causes
     batch:{id}:reviews      hash    item id → JSON {mark, note}
     batch:{id}:life         hash    timeline (`timeline.py`)
+    batch:{id}:previews     hash    name of a preview → 1 if it is on S3, 0 if the file has none; `attempts {item}` of
+                                    a request
     batch:{id}:uploads      hash    image that several items share → its URL at the vendor, '' before the upload
     batch:{id}:drops        hash    digest → JSON of the object versions that a trigger started the batch for
     batch:{id}:shares       hash    id of a share link → JSON {approved, who, expires} (`share_links.py`)
@@ -113,6 +117,7 @@ DUE = f"{PREFIX}due"
 LEASES = f"{PREFIX}leases"
 LOST = f"{PREFIX}lost"
 OPEN_BATCHES = f"{PREFIX}open"
+PREVIEWS = f"{PREFIX}previews"
 SCHEDULES_FILE = f"{PREFIX}schedules"
 SCHEMA = f"{PREFIX}schema"
 SEARCH = f"{PREFIX}search"
@@ -159,6 +164,11 @@ def reviews_key(batch_id: str) -> str:
 def timeline_key(batch_id: str) -> str:
     """Return the key of a batch's timeline."""
     return f"{batch_key(batch_id)}:life"
+
+
+def previews_key(batch_id: str) -> str:
+    """Return the key of the previews of a batch."""
+    return f"{batch_key(batch_id)}:previews"
 
 
 def shared_images_key(batch_id: str) -> str:

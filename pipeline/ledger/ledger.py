@@ -21,6 +21,7 @@ from pipeline.ledger.login_attempts import LoginAttempts
 from pipeline.ledger.lost_runs import LostRunStore
 from pipeline.ledger.model_cache import ModelCache
 from pipeline.ledger.outbox import Outbox
+from pipeline.ledger.previews import PreviewStore
 from pipeline.ledger.queries import QueryStore
 from pipeline.ledger.run_times import RunTimeStore
 from pipeline.ledger.runs import RunStore
@@ -49,6 +50,7 @@ class Ledger:
     lost_runs: LostRunStore
     account: AccountStore
     finalization: FinalizationStore
+    previews: PreviewStore
     queries: QueryStore
     counters: CounterStore
     timeline: TimelineStore
@@ -76,6 +78,7 @@ class Ledger:
             lost_runs=LostRunStore(scripts),
             account=AccountStore(scripts),
             finalization=FinalizationStore(scripts),
+            previews=PreviewStore(scripts),
             queries=QueryStore(scripts),
             counters=CounterStore(scripts),
             timeline=TimelineStore(scripts),

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.batches.folder_copy import CopyResult, FolderCopy
 from pipeline.domain.batch_files import BatchFile, media_files, outputs_in_folder
 from pipeline.domain.model import BatchRow, ItemRow
+from pipeline.domain.preview_names import FOLDER, previews_of
 from pipeline.domain.s3_names import is_below
 from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.gallery import gallery_page
@@ -18,7 +19,6 @@ from pipeline.storage.s3 import Storage, join
 
 GALLERY = "index.html"
 _RESULTS = ("manifest.yaml", "results.jsonl", "results.csv", "results.json")
-_PREVIEWS = "previews/"
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ class BatchFolder:
         return (row for row in self.items.stream(self.batch.id) if row.is_approved or not self.approved)
 
     def _previews(self) -> Iterator[BatchFile]:
-        if self.approved:
-            return
-        for info in self.storage.list(join(self.batch.output, _PREVIEWS)):
-            if is_below(info.uri, (self.batch.output,)):
+        wanted = {name for row in self._rows() for name in previews_of(row)} if self.approved else None
+        for info in self.storage.list(join(self.batch.output, FOLDER)):
+            name = info.uri.rpartition("/")[2]
+            if is_below(info.uri, (self.batch.output,)) and (wanted is None or name in wanted):
                 yield BatchFile(info.uri.removeprefix(self.batch.output), info.uri, info.size, etag=info.etag)
 
     def _existing(self, names: tuple[str, ...]) -> Iterator[BatchFile]:
@@ -82,4 +82,5 @@ class BatchFolder:
         counts = Counter(row.status for row in self._rows())
         shown = replace(self.batch, counts=counts, total=counts.total())
         with self.gallery.open("w", encoding="utf-8", errors="replace") as page:
-            page.writelines(gallery_page.page(shown, self._rows()))
+            previews = {file.name for file in (self.folder / FOLDER).glob("*.webp")}
+            page.writelines(gallery_page.page(shown, self._rows(), previews))

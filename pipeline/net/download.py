@@ -16,7 +16,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from pipeline.domain.media_types import BINARY, UNSPECIFIC
-from pipeline.domain.web_address import redirected
+from pipeline.domain.web_address import InvalidAddress, parse, redirected
 from pipeline.errors import CopyFailed, OutputGone
 from pipeline.net.allowlist import AllowList, Permission
 from pipeline.net.guarded_http import AddressRefused, GuardedHttp
@@ -32,10 +32,14 @@ _NOT_FETCHED = "The output is not fetched: {}. Correct PIPELINE_FETCH_HOSTS if i
 
 
 class Downloader:
-    """Opens outputs for reading. Thread-safe; connections are reused."""
+    """Opens outputs for reading. Thread-safe; connections are reused.
 
-    def __init__(self, allowed_hosts: Iterable[str], *, max_bytes: int) -> None:
+    `any_public`: other hosts than `allowed_hosts` may be read too, at public addresses.
+    """
+
+    def __init__(self, allowed_hosts: Iterable[str], *, max_bytes: int, any_public: bool = False) -> None:
         self._allowed = AllowList(allowed_hosts)
+        self._any_public = any_public
         self._max_bytes = max_bytes
         self._public = GuardedHttp(private=False)
         self._private = GuardedHttp(private=True)
@@ -58,6 +62,8 @@ class Downloader:
 
     def _check_url(self, url: str) -> Permission:
         permission = self._allowed.check(url)
+        if isinstance(permission, str) and self._any_public:
+            permission = _public_permission(url)
         if isinstance(permission, str):
             raise CopyFailed(_NOT_FETCHED.format(permission), retryable=False)
         return permission
@@ -168,6 +174,13 @@ class Download:
     def _too_large(self) -> CopyFailed:
         limit = f"{self._max_bytes / 1e6:,.0f} MB"
         return CopyFailed(f"The output is larger than {limit}. Raise max_output_mb to copy it.", retryable=False)
+
+
+def _public_permission(url: str) -> Permission | str:
+    try:
+        return Permission(parse(url).host, private=False)
+    except InvalidAddress as error:
+        return f"its URL {error}"
 
 
 def _content_length(response: urllib3.BaseHTTPResponse) -> int | None:

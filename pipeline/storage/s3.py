@@ -185,11 +185,13 @@ class Storage:
         with translate_errors(uri):
             return none_if_missing(lambda: self._s3.get_object(Bucket=bucket, Key=key))
 
-    def presign(self, uri: str, *, expires_s: int, content_type: str, save_as: str | None = None) -> str:
+    def presign(
+        self, uri: str, *, expires_s: int, content_type: str, save_as: str | None = None, cache_s: int = 0
+    ) -> str:
         """Return a URL that allows anyone to GET the object for `expires_s` seconds.
 
         The response has `content_type`, whatever type the object has. `save_as`: the name of the file that a browser
-        saves, None to show the object.
+        saves, None to show the object. `cache_s`: for how many seconds a browser keeps it without asking again.
         """
         bucket, key = split(uri)
         params = {"Bucket": bucket, "Key": key, "ResponseContentType": content_type}
@@ -197,6 +199,8 @@ class Storage:
             params["ResponseContentDisposition"] = f"attachment; filename*=UTF-8''{quote(save_as, safe='')}"
         else:
             params["ResponseContentDisposition"] = "attachment" if content_type == BINARY else "inline"
+        if cache_s:
+            params["ResponseCacheControl"] = f"private, max-age={cache_s}"
         with translate_errors(uri):
             return self._s3.generate_presigned_url("get_object", Params=params, ExpiresIn=expires_s)
 

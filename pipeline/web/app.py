@@ -21,7 +21,7 @@ from pipeline.settings import Settings, load
 from pipeline.storage.s3 import Storage
 from pipeline.triggers.dispatch import Dispatcher
 from pipeline.triggers.rule_loader import RuleLoader
-from pipeline.web import error_responses, health, metrics, path_ids, request_log
+from pipeline.web import error_responses, health, metrics, page_transfer, path_ids, request_log
 from pipeline.web.api import batch_events, batches, docs_page, image_upload, outputs_zip
 from pipeline.web.api.endpoints import Endpoints
 from pipeline.web.callbacks import live_check, receiver, s3_events
@@ -54,6 +54,7 @@ def create_app(settings: Settings | None = None, shutdown: Event | None = None) 
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]  # as Flask's docs
     request_log.log_requests(app)
     headers.add_security_headers(app, settings, skip=receiver.NAME)
+    page_transfer.compress_and_revalidate(app)
     error_responses.handle_errors(app)
     authenticator = _authenticator(service)
     authenticator.add_to(app, settings)

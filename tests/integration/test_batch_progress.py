@@ -163,7 +163,7 @@ def test_restored_failures_are_counted_too(ledger: Ledger) -> None:
         "found_by": None,
         "outcome": outcome,
     }
-    ledger.items.restore("b", [("i0", item)], adopt_wait_s=60)
+    ledger.items.restore("b", [("i0", item)], {}, adopt_wait_s=60)
     assert ledger.queries.failure_causes("b") == {"face not found": 1}
 
 

@@ -59,7 +59,7 @@ def test_restored_takes_are_found_with_their_first_take(ledger: Ledger) -> None:
         for name, origin in origins.items()
     ]
     for _ in range(2):
-        ledger.items.restore("b", items, adopt_wait_s=60)
+        ledger.items.restore("b", items, {}, adopt_wait_s=60)
     assert ledger.items.get("b", "i0").takes == ("i0-take2", "i0-take3")
     assert [ledger.items.get("b", name).first_take for name in origins] == [None, "i0", "i0", None, None]
 

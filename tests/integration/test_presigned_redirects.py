@@ -140,6 +140,18 @@ def test_an_image_must_be_stored_as_one(
         assert (image.data, image.headers["Content-Type"]) == (data, "image/jpeg")
 
 
+def test_an_image_of_several_items_has_one_address_at_s3(
+    client: FlaskClient, ledger: Ledger, storage: Storage, bucket: str
+) -> None:
+    image = f"{bucket}out/b/inputs/1.png"
+    storage.put(image, PNG, "image/png")
+    a_batch(ledger, f"{bucket}out/b/", image)
+    ledger.items.load("b", [("i1", {"image": image, "prompt": "q", "params": {}}, None)])
+    paths = [IMAGE, IMAGE.replace("i0", "i1")]
+    first, second = (client.get(path).headers["Location"] for path in paths)
+    assert first == second
+
+
 @pytest.mark.parametrize("content_type", ["text/plain; charset=utf-8", "application/json", "application/zip"])
 def test_an_output_that_is_no_image_video_or_sound_is_only_saved(
     client: FlaskClient, ledger: Ledger, storage: Storage, bucket: str, content_type: str

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.domain.model import BatchRow, ItemRow, Output, Review
+from pipeline.domain.preview_names import image_preview, output_preview
 from pipeline.gallery import gallery_page
 
 FOLDER = "s3://bucket/takes/la-street/"
@@ -69,6 +70,27 @@ def test_outputs_and_images_have_urls_relative_to_the_folder() -> None:
     page = parsed([an_item()])
     assert page.all("video")[0]["src"] == "items/woman-1/0.mp4"
     assert page.all("img")[0]["src"] == "inputs/abc.jpg"
+
+
+def test_previews_that_are_in_the_folder_are_shown_and_lead_to_the_files() -> None:
+    row = an_item()
+    poster, thumbnail = output_preview(row.outputs[0]) or "", image_preview(row.image or "")
+    page = PageParser()
+    page.feed("".join(gallery_page.page(A_BATCH, [row], {poster, thumbnail})))
+    (video,) = page.all("video")
+    assert (video["poster"], video["preload"]) == (f"previews/{poster}", "none")
+    assert page.all("img")[0]["src"] == f"previews/{thumbnail}"
+    assert "inputs/abc.jpg" in [link.get("href") for link in page.all("a")]
+    assert "poster" not in parsed([row]).all("video")[0]
+
+
+def test_an_image_on_the_web_with_a_preview_is_shown_and_leads_to_its_url() -> None:
+    url = "https://example.com/1.jpg?a=1&b=2"
+    page = PageParser()
+    page.feed("".join(gallery_page.page(A_BATCH, [an_item(image=url)], {image_preview(url)})))
+    assert page.all("img")[0]["src"] == f"previews/{image_preview(url)}"
+    (link,) = [link for link in page.all("a") if link.get("href") == url]
+    assert link["rel"] == "noopener noreferrer"
 
 
 def test_names_are_percent_encoded_in_urls() -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NAMES = ["requirements.txt", "requirements-local.txt", "requirements-dev.txt", "requirements-bench.txt"]
+NAMES = [
+    "requirements.txt", "requirements-previews.txt", "requirements-local.txt", "requirements-dev.txt",
+    "requirements-bench.txt",
+]  # fmt: skip
 SEPARATE = ["requirements-prefect.txt", "requirements-otel.txt", "requirements-lock.txt"]
 """Requirements that no other list contains."""
 PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile", ".ci/run", "Procfile"]

@@ -10,6 +10,7 @@ local FAIRNESS_QUEUE = PREFIX .. 'turn'
 local LEASES = PREFIX .. 'leases'
 local LOST = PREFIX .. 'lost'
 local OPEN_BATCHES = PREFIX .. 'open'
+local PREVIEWS = PREFIX .. 'previews'
 local SCHEMA = PREFIX .. 'schema'
 local SEARCH = PREFIX .. 'search'
 local SEARCH_LEASE = PREFIX .. 'search_lease'
@@ -27,10 +28,14 @@ local function causes_key(batch) return batch_key(batch) .. ':causes' end
 local function reviews_key(batch) return batch_key(batch) .. ':reviews' end
 local function timeline_key(batch) return batch_key(batch) .. ':life' end
 local function run_time_key(model) return PREFIX .. 'run_time:' .. model end
+local function previews_key(batch) return batch_key(batch) .. ':previews' end
 local function item_key(batch, item) return PREFIX .. 'item:' .. batch .. ':' .. item end
 
 -- The member of DUE, LEASES, ADOPT and ACTIVE that stands for an item.
 local function member_of(batch, item) return batch .. ' ' .. item end
+
+-- The field of `previews_key` that counts the attempts of a request.
+local function attempts_field(item) return 'attempts ' .. item end
 
 -- Return whether text can be the id of a batch or an item: the rule of pipeline/domain/ids.py.
 local function is_id(text)

@@ -7,6 +7,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,15 +17,19 @@ from pipeline.batches.progress import read_progress
 from pipeline.batches.retry_price import run_price
 from pipeline.domain.failure_groups import failure_groups
 from pipeline.domain.model import BatchRow, ItemRow
+from pipeline.domain.preview_names import previews_of
 from pipeline.domain.states import BATCH_TERMINAL, BatchState, ItemState
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.queries import MARKS, ItemCount
 from pipeline.web.dashboard.charts import timeline_chart
 from pipeline.web.dashboard.page_links import PageLinks
 from pipeline.web.dashboard.presigned_redirects import FILES
+from pipeline.web.dashboard.previews import PreviewLinks
 
 PAGE_SIZE = 48
 MAX_FIND_CHARS = 200
+KNOWN_CARDS = "X-Known-Cards"
+"""Request header: the versions of the cards that a page shows. Those that have not changed are not sent again."""
 _ACTIONS = {
     "pause": (BatchState.RUNNING,),
     "resume": (BatchState.PAUSED,),
@@ -84,16 +89,18 @@ class ItemGrid:
     scanned: int
     """Position up to which items were searched."""
     pages: PageLinks | None
+    awaits_previews: bool
+    """Whether previews are to be made that the grid may show."""
 
 
-def blueprint(ledger: Ledger, max_batch_usd: Decimal | None) -> Blueprint:
+def blueprint(ledger: Ledger, max_batch_usd: Decimal | None, previews: PreviewLinks) -> Blueprint:
     """Return the routes `GET /batches/{id}`, its parts `…/live` and `…/item-grid`, and `…/items/{item}`."""
     routes = Blueprint("batch", __name__)
 
     @routes.get("/batches/<batch_id>")
     def page(batch_id: str) -> str:
         batch, filter_ = ledger.batches.get(batch_id), _filter()
-        grid, found = _item_grid(ledger, batch, filter_), _count(ledger, batch, filter_, first=0)
+        grid, found = _item_grid(ledger, previews, batch, filter_), _count(ledger, batch, filter_, first=0)
         live = _live(ledger, batch, max_batch_usd)
         return render_template("batch.html", batch=batch, filter=filter_, grid=grid, found=found, **live)
 
@@ -105,8 +112,9 @@ def blueprint(ledger: Ledger, max_batch_usd: Decimal | None) -> Blueprint:
     @routes.get("/batches/<batch_id>/item-grid")
     def item_grid(batch_id: str) -> str:
         batch, filter_ = ledger.batches.get(batch_id), _filter()
-        grid = _item_grid(ledger, batch, filter_)
-        return render_template("_item_grid.html", batch=batch, filter=filter_, grid=grid)
+        grid = _item_grid(ledger, previews, batch, filter_)
+        known = request.headers.get(KNOWN_CARDS, "").split(",")
+        return render_template("_item_grid.html", batch=batch, filter=filter_, grid=grid, known=known)
 
     @routes.get("/batches/<batch_id>/item-count")
     def item_count(batch_id: str) -> str:
@@ -117,7 +125,7 @@ def blueprint(ledger: Ledger, max_batch_usd: Decimal | None) -> Blueprint:
     @routes.get("/batches/<batch_id>/items/<item_id>")
     def item(batch_id: str, item_id: str) -> str:
         row, batch = ledger.items.get(batch_id, item_id), ledger.batches.get(batch_id)
-        (card,) = _cards(ledger, batch, [row], None)
+        (card,) = _cards(ledger, previews, batch, [row], None)
         card = replace(card, shown=item_id)
         return render_template("item.html", batch=batch, row=row, card=card)
 
@@ -136,18 +144,20 @@ def _filter() -> ItemFilter:
     )
 
 
-def _item_grid(ledger: Ledger, batch: BatchRow, filter_: ItemFilter) -> ItemGrid:
+def _item_grid(ledger: Ledger, previews: PreviewLinks, batch: BatchRow, filter_: ItemFilter) -> ItemGrid:
     states = [filter_.state] if filter_.state else []
     page = ledger.queries.item_page(
         batch.id, PAGE_SIZE, first=filter_.first, states=states, text=filter_.text, mark=filter_.mark, grouped=True
     )
     has_previous = filter_.first and not filter_.is_active
+    cards = _cards(ledger, previews, batch, page.items, None if filter_.is_active else filter_.first + 1)
     return ItemGrid(
-        cards=_cards(ledger, batch, page.items, None if filter_.is_active else filter_.first + 1),
+        cards=cards,
         next=None if page.next is None else filter_.query(page.next),
         previous=filter_.query(max(0, filter_.first - PAGE_SIZE)) if has_previous else None,
         scanned=batch.total if page.next is None else page.next,
         pages=None if filter_.is_active else PageLinks.at(filter_.first // PAGE_SIZE, batch.total, PAGE_SIZE),
+        awaits_previews=ledger.previews.are_due(batch.id, [take.id for card in cards for take in card.takes]),
     )
 
 
@@ -159,23 +169,29 @@ def _count(ledger: Ledger, batch: BatchRow, filter_: ItemFilter, *, first: int) 
     return ledger.queries.count_items(batch.id, first=first, states=states, text=filter_.text, mark=filter_.mark)
 
 
-def _cards(ledger: Ledger, batch: BatchRow, rows: list[ItemRow], first_number: int | None) -> list[ItemCard]:
+def _cards(
+    ledger: Ledger, previews: PreviewLinks, batch: BatchRow, rows: list[ItemRow], first_number: int | None
+) -> list[ItemCard]:
     """Return the cards of the items of `rows`, each with all takes of its item."""
     groups = ledger.queries.takes(batch.id, rows)
     any_price = run_price(batch, ledger.batches.budget(batch.id))
     own = ledger.items.prices(batch.id, [take.id for takes in groups for take in takes])
     prices = {item_id: any_price if price is None else price for item_id, price in own.items()}
-    found = {row.id for row in rows}
+    made, found = previews.load(batch.id, chain.from_iterable(groups)), {row.id for row in rows}
     return [
         ItemCard(
             takes=takes,
             shown=_shown_take(takes, found),
             number=None if first_number is None else first_number + index,
             prices={take.id: prices[take.id] for take in takes},
-            version=_digest(repr([(take, prices[take.id]) for take in takes])),
+            version=_version(takes, prices, made),
         )
         for index, takes in enumerate(groups)
     ]
+
+
+def _version(takes: tuple[ItemRow, ...], prices: Mapping[str, Decimal | None], made: frozenset[str]) -> str:
+    return _digest(repr([(take, prices[take.id], sorted(made.intersection(previews_of(take)))) for take in takes]))
 
 
 def _shown_take(takes: tuple[ItemRow, ...], found: Container[str]) -> str:
@@ -191,6 +207,7 @@ def _live(ledger: Ledger, batch: BatchRow, max_batch_usd: Decimal | None) -> dic
     account = ledger.account.get()
     progress = read_progress(ledger, batch, account, now)
     budget = ledger.batches.budget(batch.id).capped(max_batch_usd)
+    review_counts = _review_counts(ledger, batch)
     failed = batch.counts.get(ItemState.FAILED, 0)
     deadline_s = ledger.batches.config(batch.id).deadline_s
     deadline = None if deadline_s is None else batch.created + timedelta(seconds=deadline_s)
@@ -202,9 +219,9 @@ def _live(ledger: Ledger, batch: BatchRow, max_batch_usd: Decimal | None) -> dic
         "budget": budget,
         "price_usd": run_price(batch, budget),
         "failures": failure_groups(ledger.queries.failure_causes(batch.id), failed) if failed else [],
-        "review_counts": _review_counts(ledger, batch),
+        "review_counts": review_counts,
         "chart": timeline_chart(progress.timeline, batch.created, deadline),
-        "version": _digest(f"{batch.counts} {batch.revision}"),
+        "version": _digest(f"{batch.counts} {batch.revision} {review_counts}"),
         "states": list(ItemState),
         "actions": _ACTIONS,
         "files": FILES,

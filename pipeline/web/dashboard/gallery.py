@@ -13,9 +13,11 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from pipeline.domain.model import BatchRow, ItemRow
+from pipeline.domain.preview_names import previews_of
 from pipeline.errors import NoSuchBatch, NoSuchItem
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.share_links import ShareLink
+from pipeline.web.dashboard.previews import PreviewLinks
 from pipeline.web.dashboard.share_links import ShareLinks
 from pipeline.web.security.authentication import checks_access_itself
 
@@ -35,7 +37,7 @@ class GalleryPage:
     previous: int | None
 
 
-def blueprint(ledger: Ledger, links: ShareLinks) -> Blueprint:
+def blueprint(ledger: Ledger, links: ShareLinks, previews: PreviewLinks) -> Blueprint:
     """Return the routes `GET /batches/{id}/gallery`, `GET /shared/{token}` and those of the media of the latter."""
     routes = Blueprint("gallery", __name__)
 
@@ -43,7 +45,8 @@ def blueprint(ledger: Ledger, links: ShareLinks) -> Blueprint:
     def page(batch_id: str) -> str:
         approved_only = request.args.get("review") == "approved"
         batch = ledger.batches.get(batch_id)
-        return _render(ledger, batch, f"/batches/{quote(batch_id)}", approved_only=approved_only, is_shared=False)
+        root = f"/batches/{quote(batch_id)}"
+        return _render(ledger, previews, batch, root, approved_only=approved_only, is_shared=False)
 
     @routes.get("/shared/<token>")
     @checks_access_itself
@@ -51,22 +54,30 @@ def blueprint(ledger: Ledger, links: ShareLinks) -> Blueprint:
         link = _link(links, token)
         batch = _batch(ledger, link)
         root = f"/shared/{quote(token)}"
-        text = _render(ledger, batch, root, approved_only=link.is_approved_only, is_shared=True)
+        text = _render(ledger, previews, batch, root, approved_only=link.is_approved_only, is_shared=True)
         return Response(text, headers={"X-Robots-Tag": "noindex"}, content_type="text/html; charset=utf-8")
 
     @routes.get("/shared/<token>/items/<item_id>/image")
     @checks_access_itself
     def shared_image(token: str, item_id: str) -> AnyResponse:
         link = _link(links, token)
-        _check_item(ledger, link, item_id)
-        return _media("image", batch_id=link.batch_id, item_id=item_id)
+        _shown_item(ledger, link, item_id)
+        return _view("media.image", batch_id=link.batch_id, item_id=item_id)
 
     @routes.get("/shared/<token>/items/<item_id>/outputs/<int:number>")
     @checks_access_itself
     def shared_output(token: str, item_id: str, number: int) -> AnyResponse:
         link = _link(links, token)
-        _check_item(ledger, link, item_id)
-        return _media("output", batch_id=link.batch_id, item_id=item_id, number=number)
+        _shown_item(ledger, link, item_id)
+        return _view("media.output", batch_id=link.batch_id, item_id=item_id, number=number)
+
+    @routes.get("/shared/<token>/items/<item_id>/previews/<name>")
+    @checks_access_itself
+    def shared_preview(token: str, item_id: str, name: str) -> AnyResponse:
+        link = _link(links, token)
+        if name not in previews_of(_shown_item(ledger, link, item_id)):
+            raise NotFound("This item has no such preview.")
+        return _view("previews.preview", batch_id=link.batch_id, name=name)
 
     return routes
 
@@ -85,23 +96,26 @@ def _batch(ledger: Ledger, link: ShareLink) -> BatchRow:
         raise NotFound(_GONE) from None
 
 
-def _check_item(ledger: Ledger, link: ShareLink, item_id: str) -> None:
-    """Raise NotFound unless the gallery of the link shows the item."""
+def _shown_item(ledger: Ledger, link: ShareLink, item_id: str) -> ItemRow:
+    """Return an item that the gallery of the link shows. Raises NotFound."""
     try:
         row = ledger.items.get(link.batch_id, item_id)
     except (NoSuchBatch, NoSuchItem):
         raise NotFound("This gallery has no such item.") from None
     if link.is_approved_only and not row.is_approved:
         raise NotFound("This gallery has no such item.")
+    return row
 
 
-def _media(view: str, **names: object) -> AnyResponse:
+def _view(endpoint: str, **values: object) -> AnyResponse:
     """Return the response of the dashboard's own route: `presigned_redirects` has the rules of what is shown."""
-    response: AnyResponse = current_app.ensure_sync(current_app.view_functions[f"media.{view}"])(**names)
+    response: AnyResponse = current_app.ensure_sync(current_app.view_functions[endpoint])(**values)
     return response
 
 
-def _render(ledger: Ledger, batch: BatchRow, root: str, *, approved_only: bool, is_shared: bool) -> str:
+def _render(
+    ledger: Ledger, previews: PreviewLinks, batch: BatchRow, root: str, *, approved_only: bool, is_shared: bool
+) -> str:
     first = request.args.get("from", "")
     position = int(first) if first.isascii() and first.isdecimal() and len(first) < 10 else 0
     page = gallery_page(ledger, batch.id, position, approved_only=approved_only)
@@ -110,6 +124,7 @@ def _render(ledger: Ledger, batch: BatchRow, root: str, *, approved_only: bool, 
         "gallery.html",
         batch=batch,
         page=page,
+        previews=previews.load(batch.id, page.rows),
         root=root,
         is_shared=is_shared,
         approved_only=approved_only,

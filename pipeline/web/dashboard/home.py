@@ -21,9 +21,10 @@ from pipeline.domain.wording import batch_words, item_words
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.queries import BatchOrder, QueryStore
 from pipeline.schedules.scheduler import Scheduler
+from pipeline.triggers.input_images import InputImages
 from pipeline.triggers.rule_loader import RuleLoader
 from pipeline.triggers.store import TriggerStore
-from pipeline.web.dashboard import batch_page, gallery, new_batch, presigned_redirects, share_links
+from pipeline.web.dashboard import batch_page, gallery, new_batch, presigned_redirects, previews, share_links
 from pipeline.web.dashboard.automation_views import AutomationViews
 from pipeline.web.dashboard.charts import HEIGHT, WIDTH, progress_parts, spend_bars
 from pipeline.web.dashboard.page_links import PageLinks
@@ -65,8 +66,10 @@ def add_to(app: Flask, service: Service) -> None:
     app.add_template_test(lambda image: image.startswith(origins), "displayable")
     settings = service.settings
     rule_loader = RuleLoader(settings.triggers)
-    input_images = presigned_redirects.InputImages(settings.prefixes, rule_loader.rules)
+    input_images = InputImages(settings.prefixes, rule_loader.rules)
     app.add_template_test(input_images.allow, "presignable_of")
+    preview_links = previews.PreviewLinks(service.ledger.previews)
+    preview_links.add_to(app)
     automation_views = AutomationViews(
         Scheduler.of(service),
         rule_loader,
@@ -80,8 +83,9 @@ def add_to(app: Flask, service: Service) -> None:
         new_batch.blueprint(service),
         automation_views.blueprint(),
         presigned_redirects.blueprint(service.ledger, service.storage, input_images),
-        batch_page.blueprint(service.ledger, settings.max_batch_usd),
-        gallery.blueprint(service.ledger, links),
+        previews.blueprint(service.ledger, service.storage),
+        batch_page.blueprint(service.ledger, settings.max_batch_usd, preview_links),
+        gallery.blueprint(service.ledger, links, preview_links),
         share_links.blueprint(links, service.ledger.batches),
     ):
         app.register_blueprint(part)

@@ -6,8 +6,9 @@ the media type that is named here: under the origin of the bucket a browser neve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from flask import Blueprint, redirect, request
@@ -16,33 +17,20 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from pipeline.batches.submission import MANIFEST
 from pipeline.domain.image_types import ImageType
-from pipeline.domain.media_types import BINARY, UNSPECIFIC, is_picture, media_type_of, stored_type
-from pipeline.domain.model import BatchRow
+from pipeline.domain.media_types import BINARY, UNSPECIFIC, is_picture, stored_type
 from pipeline.domain.s3_names import is_below
 from pipeline.ledger.ledger import Ledger
 from pipeline.storage.s3 import Storage, join
 from pipeline.storage.stored_images import sniff_head
-from pipeline.triggers.rule import Rule
+from pipeline.triggers.input_images import InputImages
 
-URL_TTL_S = 3600
-_REDIRECT_MAX_AGE_S = 1800
-"""How long a browser caches a redirect: half the URL's life, so that a video can be played to its end."""
+URL_TTL_S = 7200
+_PERIOD_S = 1800
+"""For so long an object keeps its URL, and then a browser may use a redirect to it: an hour is left to play a video."""
+_MAX_URLS = 10_000
 _SHOWN = ("image/", "video/", "audio/")
 """Outputs of other media types are only saved."""
 FILES = ("results.json", "results.csv", "results.jsonl", MANIFEST)
-
-
-@dataclass(frozen=True)
-class InputImages:
-    """Which images of items are shown from S3. `prefixes`: those that manifests may name. `rules`: of the triggers."""
-
-    prefixes: tuple[str, ...]
-    rules: Callable[[], Iterable[Rule]]
-
-    def allow(self, uri: str, batch: BatchRow) -> bool:
-        """Return whether `uri` has the name of an image or a video, and is where images of `batch` may be."""
-        watched = (rule.watch for rule in self.rules() if batch.trigger == f"trigger:{rule.name}")
-        return is_picture(media_type_of(uri)) and is_below(uri, (batch.output, *self.prefixes, *watched))
 
 
 def blueprint(ledger: Ledger, storage: Storage, images: InputImages) -> Blueprint:
@@ -51,6 +39,7 @@ def blueprint(ledger: Ledger, storage: Storage, images: InputImages) -> Blueprin
     `?save` makes the browser download an output.
     """
     routes = Blueprint("media", __name__)
+    redirect_to = _redirector(storage)
 
     @routes.get("/batches/<batch_id>/items/<item_id>/image")
     def image(batch_id: str, item_id: str) -> AnyResponse:
@@ -60,7 +49,7 @@ def blueprint(ledger: Ledger, storage: Storage, images: InputImages) -> Blueprin
         media_type = _picture_type(storage, uri) if images.allow(uri, ledger.batches.get(batch_id)) else None
         if media_type is None:
             raise NotFound("The image of this item is not an image below PIPELINE_OUTPUT or PIPELINE_BUCKETS.")
-        return _redirect(uri, media_type)
+        return redirect_to(uri, media_type)
 
     @routes.get("/batches/<batch_id>/items/<item_id>/outputs/<int:number>")
     def output(batch_id: str, item_id: str, number: int) -> AnyResponse:
@@ -74,7 +63,7 @@ def blueprint(ledger: Ledger, storage: Storage, images: InputImages) -> Blueprin
         # An older version stored outputs with the type that the vendor named.
         media_type = stored_type(outputs[number].content_type).media_type
         is_saved = "save" in request.args or not media_type.startswith(_SHOWN)
-        return _redirect(uri, media_type, save_as=name if is_saved else None)
+        return redirect_to(uri, media_type, save_as=name if is_saved else None)
 
     @routes.get("/batches/<batch_id>/files/<name>")
     def file(batch_id: str, name: str) -> AnyResponse:
@@ -83,15 +72,27 @@ def blueprint(ledger: Ledger, storage: Storage, images: InputImages) -> Blueprin
         uri = join(ledger.batches.get(batch_id).output, name)
         if storage.info(uri) is None:
             raise NotFound(f"{name} does not exist yet: it is written when the batch ends.")
-        return _redirect(uri, BINARY, save_as=f"{batch_id}-{name}")
-
-    def _redirect(uri: str, media_type: str, *, save_as: str | None = None) -> AnyResponse:
-        url = storage.presign(uri, expires_s=URL_TTL_S, content_type=media_type, save_as=save_as)
-        response = redirect(url, 302)
-        response.headers["Cache-Control"] = "no-store" if save_as else f"private, max-age={_REDIRECT_MAX_AGE_S}"
-        return response
+        return redirect_to(uri, BINARY, save_as=f"{batch_id}-{name}")
 
     return routes
+
+
+def _redirector(storage: Storage) -> Callable[..., AnyResponse]:
+    """Return the function that redirects to an object: (URI, media type, *, name to save it as or None)."""
+
+    @lru_cache(_MAX_URLS)
+    def presigned(uri: str, media_type: str, save_as: str | None, _period: int) -> str:
+        """Return one URL for an object in a period, whichever item it is of, so that a browser loads it once."""
+        return storage.presign(
+            uri, expires_s=URL_TTL_S, content_type=media_type, save_as=save_as, cache_s=0 if save_as else _PERIOD_S
+        )
+
+    def redirect_to(uri: str, media_type: str, *, save_as: str | None = None) -> AnyResponse:
+        response = redirect(presigned(uri, media_type, save_as, int(time.time() // _PERIOD_S)), 302)
+        response.headers["Cache-Control"] = "no-store" if save_as else f"private, max-age={_PERIOD_S}"
+        return response
+
+    return redirect_to
 
 
 def _picture_type(storage: Storage, uri: str) -> str | None:

@@ -6,6 +6,7 @@ token only views with `@open_to_all` are served: there is no access without a to
 
 from __future__ import annotations
 
+import base64
 import hmac
 import secrets
 from collections.abc import Callable
@@ -131,10 +132,20 @@ class Authenticator:
 
 
 def csrf_token() -> str:
-    """Return the CSRF token of the session: forms send it in the field `csrf`, scripts in `X-CSRF-Token`."""
-    if "csrf" not in session:
-        session["csrf"] = secrets.token_urlsafe(24)
-    return str(session["csrf"])
+    """Return the CSRF token of the session: forms send it in the field `csrf`, scripts in `X-CSRF-Token`.
+
+    It has another mask in each response: the size of a compressed page reveals what the page repeats.
+    """
+    if "csrf" not in g:
+        secret = _csrf_secret()
+        mask = secrets.token_bytes(len(secret))
+        g.csrf = base64.urlsafe_b64encode(mask + _xor(secret, mask)).decode()
+    return str(g.csrf)
+
+
+def without_csrf_mask(page: bytes) -> bytes:
+    """Return a page of this request with what the mask hides: equal for equal pages of a session, never to be sent."""
+    return page.replace(g.csrf.encode(), _csrf_secret()) if "csrf" in g else page
 
 
 def check_csrf() -> None:
@@ -145,8 +156,28 @@ def check_csrf() -> None:
     token = request.headers.get(CSRF_HEADER, "")
     if not token and request.mimetype in _FORMS:
         token = request.form.get(CSRF_FIELD, "")
-    if not hmac.compare_digest(token.encode("utf-8", "replace"), csrf_token().encode()):
+    secret = _csrf_secret()
+    # A page that the version before has sent has the token without a mask.
+    if not any(hmac.compare_digest(sent, secret) for sent in (_unmasked(token), token.encode("utf-8", "replace"))):
         raise Forbidden("The form is too old, or from another site. Load the page again and repeat.")
+
+
+def _csrf_secret() -> bytes:
+    if "csrf" not in session:
+        session["csrf"] = secrets.token_urlsafe(24)
+    return str(session["csrf"]).encode()
+
+
+def _unmasked(token: str) -> bytes:
+    try:
+        data = base64.b64decode(token.encode(), altchars=b"-_", validate=True)
+    except ValueError:
+        return b""
+    return _xor(data[len(data) // 2 :], data)
+
+
+def _xor(data: bytes, mask: bytes) -> bytes:
+    return bytes(one ^ other for one, other in zip(data, mask, strict=False))
 
 
 class _Sessions(SecureCookieSessionInterface):

@@ -1,21 +1,25 @@
 "use strict";
 /* Live status of a batch. The server renders it; this script fetches it again on each server-sent event, and every few
-   seconds: events do not cover the account, and are not always available. */
+   seconds: events do not cover the account, and are not always available. Nothing is sent for a batch that has ended,
+   until the page is used again: what changes in this browser is announced, and other changes are found then. */
 (() => {
   const live = document.getElementById("live");
   const { id, api } = document.getElementById("batch").dataset;
   const url = `/batches/${encodeURIComponent(id)}/live${location.search}`;
-  const POLL_MS = 3000, POLL_WITH_EVENTS_MS = 5000, POLL_ENDED_MS = 10000, RETRY_EVENTS_MS = 30000;
-  let source = null, timer, isLoading = false, isStale = false, noEventsUntil = 0;
+  const POLL_MS = 3000, POLL_WITH_EVENTS_MS = 10000, RETRY_EVENTS_MS = 30000;
+  const FIRST_PREVIEW_WAIT_MS = 2000, LAST_PREVIEW_WAIT_MS = 128000;
+  let source = null, timer, previewTimer, isLoading = false, isStale = false, noEventsUntil = 0;
 
   const isOver = () => live.dataset.over === "true";
   const hasEvents = () => source !== null && source.readyState !== EventSource.CLOSED;
+  const awaitsPreviews = () => document.querySelector("[data-awaits-previews]") !== null;
+  const announceProgress = () => document.dispatchEvent(new Event("progressed"));
 
   function show(fresh) {
     const { version } = live.dataset;
     ui.patch(live, fresh);
     document.title = live.dataset.title;
-    if (live.dataset.version !== version) document.dispatchEvent(new Event("progressed"));
+    if (live.dataset.version !== version || awaitsPreviews()) announceProgress();
   }
 
   async function refresh() {
@@ -33,12 +37,25 @@
     schedule();
   }
 
-  /* An ended batch can be opened again in another tab, so it is polled too. */
   function schedule() {
     clearTimeout(timer);
-    if (!isOver() && !hasEvents() && Date.now() >= noEventsUntil) listen();
-    const delay = isOver() ? POLL_ENDED_MS : hasEvents() ? POLL_WITH_EVENTS_MS : POLL_MS;
+    if (isOver()) {
+      waitForPreviews(FIRST_PREVIEW_WAIT_MS);
+      return;
+    }
+    if (!hasEvents() && Date.now() >= noEventsUntil) listen();
+    const delay = hasEvents() ? POLL_WITH_EVENTS_MS : POLL_MS;
     timer = setTimeout(() => (document.hidden ? schedule() : refresh()), delay);
+  }
+
+  /* Previews are made after the items have ended: look for those that are awaited, a few times, less and less often. */
+  function waitForPreviews(delay) {
+    clearTimeout(previewTimer);
+    if (delay > LAST_PREVIEW_WAIT_MS || !isOver()) return;
+    previewTimer = setTimeout(() => {
+      if (awaitsPreviews()) announceProgress();
+      waitForPreviews(2 * delay);
+    }, delay);
   }
 
   function listen() {
@@ -55,5 +72,6 @@
 
   document.addEventListener("changed", refresh);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+  window.addEventListener("focus", () => { refresh(); announceProgress(); });
   schedule();
 })();

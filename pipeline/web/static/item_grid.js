@@ -6,7 +6,7 @@ const itemGrid = (() => {
   const { id, api } = document.getElementById("batch").dataset;
   const base = `/batches/${encodeURIComponent(id)}`;
   const isBatchPage = "query" in grid.dataset;
-  const PAGE_SIZE = 48, MIN_INTERVAL_MS = 2000, INTERVAL_MS = 5000, MAX_SINGLE_CARDS = 4;
+  const PAGE_SIZE = 48, MIN_INTERVAL_MS = 2000, MAX_SINGLE_CARDS = 4;
   const chosenTakes = new Map();
   const servedMedia = new WeakMap();
   let isLoading = false, isStale = false, loadedAt = 0, isExtended = false, marked = null;
@@ -143,7 +143,9 @@ const itemGrid = (() => {
       for (const card of Array.from(freshList.children)) {
         const old = known.get(card.dataset.card);
         known.delete(card.dataset.card);
-        if (old) patchCard(old, card);
+        // The service sends a card that this page has as an empty element.
+        if (!card.childElementCount) previous = old ?? previous;
+        else if (old) patchCard(old, card);
         else if (previous) previous.after(card);
         else list.prepend(card);
         previous = old ?? card;
@@ -171,7 +173,9 @@ const itemGrid = (() => {
     isLoading = true;
     await new Promise((done) => setTimeout(done, Math.max(0, loadedAt + MIN_INTERVAL_MS - Date.now())));
     const { query } = grid.dataset;
-    const fresh = await ui.fetchPage(`${base}/item-grid${query ? `?${query}` : ""}`);
+    const versions = Array.from(grid.querySelectorAll("[data-version]"), (card) => card.dataset.version);
+    const headers = { "X-Known-Cards": versions.join() };
+    const fresh = await ui.fetchPage(`${base}/item-grid${query ? `?${query}` : ""}`, headers);
     if (fresh) merge(fresh);
     loadedAt = Date.now();
     isLoading = false;
@@ -235,7 +239,6 @@ const itemGrid = (() => {
   document.addEventListener("progressed", refresh);
   document.addEventListener("changed", refresh);
   document.addEventListener("visibilitychange", refresh);
-  setInterval(refresh, INTERVAL_MS);
   attach(grid);
   mark(cards()[0] ?? null);
   continueSearch();

@@ -39,9 +39,9 @@ const ui = (() => {
   }
 
   /* Fetch a page, or a part of one, as a document; null if it is unavailable. */
-  async function fetchPage(url) {
+  async function fetchPage(url, headers = {}) {
     try {
-      const response = await fetch(url, { headers: { Accept: "text/html" } });
+      const response = await fetch(url, { headers: { Accept: "text/html", ...headers } });
       if (response.redirected && new URL(response.url).pathname === "/login") location.assign(response.url);
       return response.ok ? new DOMParser().parseFromString(await response.text(), "text/html") : null;
     } catch {

@@ -4,15 +4,6 @@ const videoPreview = (() => {
   const attached = new WeakSet();
   const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
-  // A video loads its first frame when it is near the visible area.
-  const nearby = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      target.preload = "metadata";
-      nearby.unobserve(target);
-    }
-  }, { rootMargin: "400px" });
-
   /* Show an error in the frame if the media cannot be loaded. */
   function reportErrors(media, kind, loadedEvent) {
     const frame = media.closest(".frame");
@@ -28,7 +19,6 @@ const videoPreview = (() => {
     for (const image of Array.from(root.querySelectorAll("img")).filter(isNew)) reportErrors(image, "image", "load");
     for (const video of Array.from(root.querySelectorAll("video")).filter(isNew)) {
       reportErrors(video, "video", "loadedmetadata");
-      nearby.observe(video);
       video.controls = false;
       video.tabIndex = 0;
       let playsOnHover = false;
