@@ -51,6 +51,7 @@ def blueprint(ledger: Ledger, storage: Storage, images: InputImages) -> Blueprin
     `?save` makes the browser download an output.
     """
     routes = Blueprint("media", __name__)
+    redirect_to = _redirector(storage)
 
     @routes.get("/batches/<batch_id>/items/<item_id>/image")
     def image(batch_id: str, item_id: str) -> AnyResponse:
@@ -60,7 +61,7 @@ def blueprint(ledger: Ledger, storage: Storage, images: InputImages) -> Blueprin
         media_type = _picture_type(storage, uri) if images.allow(uri, ledger.batches.get(batch_id)) else None
         if media_type is None:
             raise NotFound("The image of this item is not an image below PIPELINE_OUTPUT or PIPELINE_BUCKETS.")
-        return _redirect(uri, media_type)
+        return redirect_to(uri, media_type)
 
     @routes.get("/batches/<batch_id>/items/<item_id>/outputs/<int:number>")
     def output(batch_id: str, item_id: str, number: int) -> AnyResponse:
@@ -74,7 +75,7 @@ def blueprint(ledger: Ledger, storage: Storage, images: InputImages) -> Blueprin
         # An older version stored outputs with the type that the vendor named.
         media_type = stored_type(outputs[number].content_type).media_type
         is_saved = "save" in request.args or not media_type.startswith(_SHOWN)
-        return _redirect(uri, media_type, save_as=name if is_saved else None)
+        return redirect_to(uri, media_type, save_as=name if is_saved else None)
 
     @routes.get("/batches/<batch_id>/files/<name>")
     def file(batch_id: str, name: str) -> AnyResponse:
@@ -83,15 +84,21 @@ def blueprint(ledger: Ledger, storage: Storage, images: InputImages) -> Blueprin
         uri = join(ledger.batches.get(batch_id).output, name)
         if storage.info(uri) is None:
             raise NotFound(f"{name} does not exist yet: it is written when the batch ends.")
-        return _redirect(uri, BINARY, save_as=f"{batch_id}-{name}")
+        return redirect_to(uri, BINARY, save_as=f"{batch_id}-{name}")
 
-    def _redirect(uri: str, media_type: str, *, save_as: str | None = None) -> AnyResponse:
+    return routes
+
+
+def _redirector(storage: Storage) -> Callable[..., AnyResponse]:
+    """Return the function that redirects to an object: (URI, media type, *, name to save it as or None)."""
+
+    def redirect_to(uri: str, media_type: str, *, save_as: str | None = None) -> AnyResponse:
         url = storage.presign(uri, expires_s=URL_TTL_S, content_type=media_type, save_as=save_as)
         response = redirect(url, 302)
         response.headers["Cache-Control"] = "no-store" if save_as else f"private, max-age={_REDIRECT_MAX_AGE_S}"
         return response
 
-    return routes
+    return redirect_to
 
 
 def _picture_type(storage: Storage, uri: str) -> str | None:
