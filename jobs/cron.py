@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from types import FrameType
 
+import structlog
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import ConnectionError, TimeoutError
@@ -25,6 +26,8 @@ from pipeline.batches.job_queue import QUEUE
 from pipeline.ledger.redis_client import NO_RETRY, RQRedis
 from pipeline.observability import logging
 from pipeline.settings import load
+
+log = structlog.get_logger()
 
 _MIN_TTL_S = 120
 """Without a worker, jobs expire and do not pile up. A busy worker still finds one when it is free."""
@@ -41,7 +44,7 @@ class JSONCronScheduler(CronScheduler):
         for job in due:
             queue.enqueue(job.func_name, **job.job_options)
             job.set_enqueue_time(enqueue_time)
-            self.log.info("Enqueued job %s", job.func_name)
+            log.info("job_enqueued", job=job.func_name)
         return due
 
     def start(self) -> None:

@@ -74,6 +74,10 @@ class StoredJob(Job):
         fields = {b"data": b"", **{name: value for name, value in raw_data.items() if _is_readable(name, value)}}
         super().restore(fields)
 
+    def dependencies_are_met(self, *_args: object, **_options: object) -> bool:
+        """Return False: no job of this service depends on another one, so a dependent is never started."""
+        return False
+
 
 def _is_readable(name: bytes, value: bytes) -> bool:
     read = _FIELDS.get(name.decode("ascii", "replace"))

@@ -56,7 +56,8 @@ class NotInstalled(DailiesError):
 
     def __init__(self, package: str, setting: str) -> None:
         super().__init__(
-            f"{package} is not installed: `pip install -r requirements-local.txt`, or set {setting} to use your own."
+            f"{package} is not installed: `pip install --require-hashes -r locks/requirements-local.txt`, or set "
+            f"{setting} to use your own."
         )
 
 

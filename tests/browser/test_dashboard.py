@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, StorageState, expect
-from support.browser_app import SAMPLES, BrowserApp, drop, plays, sign_in
+from support.browser_app import SAMPLES, BrowserApp, PageErrors, drop, plays, sign_in
 
 END_MS = 180_000
 HOSTILE = '<script>alert(1)</script> "it\'s" & <img src=x onerror=alert(2)> 🎬 مرحبا'
@@ -193,12 +193,14 @@ def test_the_timeline_updates_and_a_paused_account_is_shown(page: Page, up: Brow
     expect(status(page)).to_have_text("finished, 1 failed", timeout=END_MS)
 
 
-def test_a_missing_image_is_an_error_in_its_frame(page: Page, up: BrowserApp) -> None:
+def test_a_missing_image_is_an_error_in_its_frame(page: Page, up: BrowserApp, seen: PageErrors) -> None:
     items = [{"id": "gone", "image": "s3://dailies/batches/inputs/gone.jpg", "prompt": "She smiles"}]
     manifest = {"version": 1, "name": "gone", "limits": {"attempts": 1}, "items": items}
     batch_id = up.request("POST", "/api/v1/batches", json.dumps(manifest).encode())["id"]
     page.goto(f"/batches/{batch_id}")
     expect(page.locator("[data-error='The image cannot be loaded.']")).to_be_visible()
+    assert all("/items/gone/image" in error for error in seen.errors)
+    seen.errors.clear()
 
 
 def test_without_events_the_page_polls(browser: Browser, up: BrowserApp, cookies: StorageState) -> None:

@@ -116,7 +116,7 @@ def test_workers_with_different_clocks_and_two_schedulers_run_every_item_once(up
     for skew_s in SKEWS_S:
         log = up.state / f"worker{skew_s}.log"
         until(lambda log=log: b"Job OK" in log.read_bytes(), f"{log} to show a finished job")  # type: ignore[misc]
-    assert b"Enqueued job" in (up.state / f"cron{SKEWS_S[0]}.log").read_bytes()
+    assert b'"job_enqueued"' in (up.state / f"cron{SKEWS_S[0]}.log").read_bytes()
 
 
 def test_without_callbacks_polls_finish_the_batch_and_a_lost_run_is_resubmitted_if_configured(

