@@ -87,9 +87,12 @@ class Dispatcher:
         """Submit the images of a rule's closed gather windows. Raises the same errors as `handle`."""
         for number in self.store.closed_windows(rule.name, rule.gather_s):
             gathered = self.store.window(rule.name, number)
-            if gathered and self._submit_images(rule, gathered) is EventOutcome.DEFERRED:
+            if gathered and self._submit_gathered(rule, gathered) is EventOutcome.DEFERRED:
                 return
             self.store.forget_window(rule.name, number)
+
+    def _submit_gathered(self, rule: Rule, versions: Sequence[ObjectVersion]) -> EventOutcome:
+        return EventOutcome.DEFERRED if self._is_deferred(rule, versions) else self._submit_images(rule, versions)
 
     def _handle(self, event: ObjectEvent, rule: Rule) -> EventOutcome:
         version = ObjectVersion(event.bucket, event.key, version_of(event.version_id, event.etag))
@@ -202,8 +205,6 @@ class Dispatcher:
         return batch_id is not None and batch_id.startswith(f"{rule.name}-")
 
     def _submit_images(self, rule: Rule, versions: Sequence[ObjectVersion]) -> EventOutcome:
-        if self._is_deferred(rule, versions):
-            return EventOutcome.DEFERRED
         uris = sorted(version.uri for version in versions)
         try:
             manifest = images_manifest(rule, uris, self.models.for_checks())

@@ -1,4 +1,4 @@
-"""The ceiling of a batch at every door: the CLI, the API, schedules, S3 objects and `recover`."""
+"""The ceiling of a batch, wherever it comes from: the CLI, the API, schedules, S3 objects and `recover`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 from pydantic import SecretStr
+from support.access import BEARER, TOKEN
 from support.images import a_jpeg
 from support.inbox import Inbox
 from support.schedule_folder import BEFORE, MIDNIGHT, ScheduleFolder
@@ -35,7 +36,6 @@ from pipeline.triggers.dispatch import EventOutcome
 from pipeline.web import create_app
 
 WorkUntil = Callable[[Callable[[], object], str], None]
-TOKEN = "a-token-of-the-tests"
 REFUSED = "estimated $1.08 for 12 runs; the ceiling PIPELINE_MAX_BATCH_USD is $1.00."
 """The sandbox charges 0.09 USD for a run."""
 MATRIX = 'matrix: {images: ["https://example.com/1.jpg", "https://example.com/2.jpg"], prompts: [a, b, c, d, e, f]}\n'
@@ -74,7 +74,7 @@ def nothing_is_stored(ledger: Ledger, storage: Storage, bucket: str) -> bool:
     return not ledger.queries.recent_batches() and not list(storage.list(f"{bucket}out/"))
 
 
-# The doors
+# From everywhere
 
 
 @pytest.mark.parametrize("budget", ["", 'limits: {budget_usd: "5000"}\n'])
@@ -98,7 +98,7 @@ def test_a_dry_run_shows_the_refusal(tmp_path: Path) -> None:
 def test_the_api_refuses_a_batch_above_the_ceiling(ledger: Ledger, storage: Storage, bucket: str) -> None:
     settings = load().model_copy(update={"api_token": SecretStr(TOKEN), "secret": SecretStr("s" * 32)})
     client: FlaskClient = create_app(settings).test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {TOKEN}"
+    client.environ_base["HTTP_AUTHORIZATION"] = BEARER["Authorization"]
     response = client.post("/api/v1/batches", data=TWELVE, content_type="application/yaml")
     assert (response.status_code, response.mimetype) == (422, "application/problem+json")
     assert REFUSED in response.get_json()["detail"]

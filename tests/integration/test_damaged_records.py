@@ -9,6 +9,7 @@ import pytest
 from support.ledger_fixtures import RUNNING, SUBMITTING, a_batch, claims, counts, dues, running, succeed
 
 from pipeline.domain.callback_tokens import RunId
+from pipeline.errors import InvalidBatchId, InvalidItemId
 from pipeline.ledger.keys import PREFIX, item_key, order_key, specs_key
 from pipeline.ledger.ledger import Ledger
 
@@ -191,8 +192,6 @@ def test_a_stale_callback_of_a_damaged_item_is_harmless(ledger: Ledger) -> None:
 
 
 def test_an_id_that_is_not_valid_is_refused_by_the_ledger(ledger: Ledger) -> None:
-    from pipeline.errors import InvalidBatchId, InvalidItemId
-
     spec: dict[str, Any] = {"image": None, "prompt": "p", "params": {}}
     a_batch(ledger)
     restored = {

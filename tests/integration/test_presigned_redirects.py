@@ -11,6 +11,7 @@ import pytest
 import urllib3
 from flask.testing import FlaskClient
 from pydantic import SecretStr
+from support.access import BEARER, TOKEN
 from support.images import HTML, JPEG, PNG
 from support.ledger_fixtures import COLLECTING, SUCCEEDED, a_batch_config, a_row, dues, running
 
@@ -19,7 +20,6 @@ from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
 from pipeline.web import create_app
 
-TOKEN = "a-token-of-the-tests"
 IMAGE = "/batches/b/items/i0/image"
 OUTPUT = "/batches/b/items/i0/outputs/0"
 
@@ -39,7 +39,7 @@ def client(redis_url: str, storage: Storage, bucket: str, tmp_path: Path) -> Fla
         triggers=tmp_path / "triggers.yaml",
     )
     client = create_app(settings).test_client()
-    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {TOKEN}"
+    client.environ_base["HTTP_AUTHORIZATION"] = BEARER["Authorization"]
     return client
 
 

@@ -74,17 +74,18 @@ end
 -- record_wait(): store until when runs wait for the ceiling; return the ms until then, -1 if none does.
 local function read_day(now, max_day)
   local day = math.floor(now / MS_PER_DAY)
-  local left, is_any_unpriced, is_waiting = math.huge, false, false
-  if max_day > 0 then
-    local reserved, unpriced = active_reservations()
-    left = max_day - tonumber(redis.call('HGET', SPEND, day) or 0) - reserved
-    is_any_unpriced = unpriced
-  end
+  local left, is_any_unpriced, is_waiting
   local limit = string.format('%.0f', max_day)
   if (redis.call('HGET', ACCOUNT, 'day_limit') or '0') ~= limit then redis.call('HSET', ACCOUNT, 'day_limit', limit) end
 
   local function allows(price)
     if max_day == 0 then return true end
+    if not left then
+      -- Only if a run may start, because every active run is read.
+      local reserved
+      reserved, is_any_unpriced = active_reservations()
+      left = max_day - tonumber(redis.call('HGET', SPEND, day) or 0) - reserved
+    end
     if left <= 0 or price > left then
       is_waiting = true
       return false
