@@ -19,8 +19,10 @@ from pipeline.sandbox.process_handle import Sandbox, running_sandbox
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
 
-# A loaded machine is slow: no example has a time limit.
-settings.register_profile("dailies", deadline=None)
+# A loaded machine is slow: no example has a time limit. Every run tries the same examples, so that tests are
+# deterministic; `--hypothesis-profile=search` looks for new ones.
+settings.register_profile("dailies", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=2000)
 settings.load_profile("dailies")
 
 

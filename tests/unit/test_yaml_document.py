@@ -15,7 +15,7 @@ from pipeline.manifest.yaml.decoder import MAX_DEPTH
 from pipeline.manifest.yaml.document import Document, PathProblem, in_order
 from pipeline.manifest.yaml.positions import Path
 
-TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff\ufdd0"), max_size=20)
+TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff"), max_size=20)
 PLAIN = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
     PLAIN | TEXT, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4), max_leaves=12
@@ -228,6 +228,22 @@ def test_positions_in_json_are_right_after_surrogate_pairs() -> None:
     document = load(text)
     assert document.value == {"a": "😀\\", "b": 1}
     assert document.position(("b",)) == (1, text.index("1}") + 1)
+
+
+@pytest.mark.parametrize("value", ["\ufdd0", "\ufdd0\ufdd0", "😀\ufdd0\ufdd0"])
+@pytest.mark.parametrize("as_ascii", [True, False])
+def test_no_character_of_a_text_is_lost(value: str, as_ascii: bool) -> None:
+    # The list is a problem for JSON, so that the YAML decoder reads all of it.
+    text = json.dumps({"a": value, "b": ["😀", math.inf]}, ensure_ascii=as_ascii)
+    assert load(text).value["a"] == value
+    assert load(f"a: {json.dumps(value, ensure_ascii=False)}\n").value == {"a": value}
+
+
+@pytest.mark.parametrize("text", ['{"a": "\\ud83d\\ude00\\u0007"}', '{"a": "😀\\u0007"}', 'a: "😀\\a"\n'])
+def test_a_control_character_behind_an_emoji_is_a_problem(text: str) -> None:
+    assert problems(text) == [
+        f"f.yaml:1:{text.index(':') + 3}: control characters and unpaired surrogates are not allowed"
+    ]
 
 
 def test_problems_are_located_in_their_order() -> None:

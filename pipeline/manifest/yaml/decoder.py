@@ -28,8 +28,8 @@ MAX_PROBLEMS = 1000
 
 BAD_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 """Control characters other than tabs and line ends, unpaired surrogates, non-characters."""
-PAD = "\ufdd0\ufdd0"
-"""Non-characters that pad a text so that positions stay the same. They are not part of a value."""
+PAD = r"\a"
+"""An escape that `document.load` puts behind characters above U+FFFF, so that positions stay the same."""
 
 _FIRST_CHARACTERS = frozenset([*"0123456789+-.~nNtTfFyYoOI", ""])
 """The first characters of unquoted scalars that may be something else than text."""
@@ -45,6 +45,7 @@ _MAX_DIGITS = 300
 _TAGS = {"tag:yaml.org,2002:str": "text", "tag:yaml.org,2002:seq": "list", "tag:yaml.org,2002:map": "mapping"}
 _MERGE = "<<"
 _NO_KEY: Any = object()
+_PADDED = re.compile("([\U00010000-\U0010ffff])\a")
 
 
 class _Stop(Exception):
@@ -52,18 +53,21 @@ class _Stop(Exception):
 
 
 class Decoder:
-    """Decodes one text; `text_keys` and `free_keys` are those of `document.load`.
+    """Decodes one text; `text_keys` and `free_keys` are those of `document.load`, `padded` says that it has a `PAD`.
 
     After `decode`, `problems` has what is wrong; `readable` is False if there is no value at all.
     """
 
-    def __init__(self, file: str, text: bytes, text_keys: frozenset[str], free_keys: frozenset[str]) -> None:
+    def __init__(
+        self, file: str, text: bytes, text_keys: frozenset[str], free_keys: frozenset[str], *, padded: bool
+    ) -> None:
         self.problems: list[Problem] = []
         self.readable = True
         self._file = file
         self._text = text
         self._text_keys = text_keys
         self._free_keys = free_keys
+        self._padded = padded
         self._values_left = MAX_VALUES
         self._anchors: dict[str, Any] = {}
         self._sizes: dict[int, tuple[int, int]] = {}
@@ -170,8 +174,8 @@ class Decoder:
             self._add_anchor(anchor, node)
 
     def _check_text(self, event: Any) -> None:
-        if PAD in event.value:
-            event.value = event.value.replace(PAD, "")
+        if self._padded:
+            event.value = _PADDED.sub(r"\1", event.value)
         if BAD_TEXT.search(event.value):
             self._note(event, "control characters and unpaired surrogates are not allowed")
 

@@ -109,13 +109,15 @@ def load(
     except UnicodeDecodeError as error:
         position = line_and_column(text, error.start)
         return _unreadable(document, *position, f"byte {error.start:,} is not UTF-8: save the file as UTF-8")
+    padded = False
     if characters.lstrip()[:1] == "{":
         # YAML rejects surrogate pairs, which JSON writes for characters above U+FFFF.
         joined = _SURROGATE_PAIR.sub(_join_pair, characters)
         document.text = joined.encode()
+        padded = joined != characters
         if not BAD_TEXT.search(characters) and not _BAD_ESCAPE.search(joined) and _load_json(document, characters):
             return document
-    decoder = Decoder(file, document.text, text_keys, free_keys)
+    decoder = Decoder(file, document.text, text_keys, free_keys, padded=padded)
     document.value, document.problems, document.readable = decoder.decode(), decoder.problems, decoder.readable
     if not document.readable:
         document.problems = document.odd_spaces() or document.problems
