@@ -17,13 +17,13 @@ _LIMIT = 100
 _READ_S = 5.0
 _FRESH_S = 600.0
 _RETRY_AFTER_S = 30.0
-"""After a failed request the vendor is not asked for so long."""
+"""No request is sent for so long after one that failed."""
 _MAX_CACHED = 256
 
 
 @dataclass(frozen=True)
 class FoundModels:
-    """Models that match. `reason`: why there are none, '' if the vendor was asked."""
+    """Models that match. `reason`: why there are none, '' if the vendor answered."""
 
     models: tuple[ModelName, ...]
     reason: str = ""

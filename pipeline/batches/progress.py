@@ -58,7 +58,7 @@ def open_work(batch: BatchRow, timeline: Timeline, elapsed_s: float, account: Ac
 def usual_run_s(ledger: Ledger, model: str) -> float | None:
     """Return how long a run of a model usually takes: as our own runs, else as the vendor says; None if unknown.
 
-    The vendor is not asked: its description is in Redis since the batch was submitted.
+    No request is sent: the vendor's description is in Redis since the batch was submitted.
     """
     usual_s = ledger.run_times.usual_s(model)
     if usual_s is not None:

@@ -1,4 +1,4 @@
-"""What further runs of a batch cost, by the prices that the ledger knows. Pure."""
+"""What further runs of a batch cost, by the prices in the ledger. Pure."""
 
 from __future__ import annotations
 

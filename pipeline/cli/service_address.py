@@ -8,7 +8,7 @@ from pipeline.settings import Settings
 
 
 def dashboard_url(settings: Settings, batch_id: str | None = None) -> str | None:
-    """Return the address of the dashboard, or of the page of a batch. None if no setting tells it."""
+    """Return the address of the dashboard, or of the page of a batch. None if no setting names it."""
     base = settings.dashboard_url or settings.public_url
     if base is None:
         return None

@@ -19,7 +19,7 @@ _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?=\.|$)", re.I)
 class BatchFile:
     """A file in the folder of a batch. `path` is relative to the folder, without `..`, safe to create on a disk.
 
-    `size` is in bytes, None if only S3 knows it. `sha256` and `etag` (of S3) are '' where they are not known.
+    `size` is in bytes, None if only S3 has it. `sha256` and `etag` (of S3) are '' where they are not known.
     """
 
     path: str

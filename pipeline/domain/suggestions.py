@@ -20,6 +20,6 @@ def most_similar(name: str, known: Iterable[str]) -> str | None:
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """Return the sentence that asks whether one of `known` is meant, after a space; '' if none is similar."""
+    """Return the question whether one of `known` is meant, after a space; '' if none is similar."""
     similar = most_similar(name, known)
     return "" if similar is None else f" Did you mean {similar!r}?"

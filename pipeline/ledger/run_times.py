@@ -1,4 +1,4 @@
-"""How long runs of each model take. `record_success.lua` learns it from each run that succeeds."""
+"""How long runs of each model take. `record_success.lua` records it for each run that succeeds."""
 
 from __future__ import annotations
 

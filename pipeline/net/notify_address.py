@@ -1,4 +1,4 @@
-"""Whether the service sends notifications to an address, as far as the address itself tells. Pure.
+"""Whether the service sends notifications to an address, as far as the address itself shows. Pure.
 
 A name may still resolve to a private address: `guarded_http.py` refuses that when the connection opens.
 """

@@ -10,7 +10,7 @@ local function observe_duration(step, ms)
   redis.call('HINCRBY', COUNTERS, step .. ':sum', ms)
 end
 
--- Learn how long a run of the batch's model takes: the mean of about its last RUN_TIME_RUNS successful runs.
+-- Record how long a run of the batch's model takes: the mean of about its last RUN_TIME_RUNS successful runs.
 local RUN_TIME_RUNS, RUN_TIME_LIFETIME_S = 20, 90 * 86400
 local function observe_run_time(batch, ms)
   local is_read, config = pcall(cjson.decode, redis.call('HGET', batch_key(batch), 'plan') or '')

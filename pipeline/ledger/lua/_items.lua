@@ -6,7 +6,7 @@ local function count_early_reviews(batch, number)
   if redis.call('HINCRBY', key, 'marked_early', number) < 0 then redis.call('HSET', key, 'marked_early', 0) end
 end
 
--- Record that an item is another take of `original`: its first take knows all takes. An unknown `original` is ignored.
+-- Record that an item is another take of `original`: its first take lists all takes. An unknown `original` is ignored.
 local function link_take(batch, item, original)
   if original == item or redis.call('HEXISTS', specs_key(batch), original) == 0 then return end
   local first = redis.call('HGET', item_key(batch, original), 'first') or original

@@ -44,7 +44,7 @@ const itemGrid = (() => {
     return marked;
   }
 
-  /* Whether a person knows which card is the current one. */
+  /* Whether a person can see which card is the current one. */
   const isCurrentSeen = () =>
     Boolean(cardOf(document.activeElement)) || !marked || isInView(marked) || !cardsInView().length;
 
@@ -81,7 +81,7 @@ const itemGrid = (() => {
     if (wasPlaying) play(card);
   }
 
-  /* Remember the media as the server sent them, then add what scripts add. */
+  /* Keep the media as the server sent them, then add what scripts add. */
   function attach(root) {
     for (const media of root.querySelectorAll(".card-media")) if (!servedMedia.has(media)) servedMedia.set(media, media.outerHTML);
     videoPreview.attach(root);

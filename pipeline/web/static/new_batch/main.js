@@ -158,7 +158,7 @@ function store() {
   if (!storeDraft(draft)) document.getElementById("draft-help").textContent = "This batch is too large to outlive a reload.";
 }
 
-/* What is sent of the form: items without what only this page knows. */
+/* What is sent of the form: items without what only this page uses. */
 function sentForm() {
   const items = draft.form.items.map(({ row, ...item }) => item);
   return { ...draft.form, takes: Number(draft.form.takes) || 1, items };
