@@ -124,7 +124,7 @@ def test_results_are_downloaded(page: Page, ended: str) -> None:
     document = json.loads(download.value.path().read_text())
     assert (document["id"], document["total"]) == (ended, 3)
     with page.expect_download() as download:
-        card(page, "take-1").get_by_role("link", name="Download", exact=True).click()
+        card(page, "take-1").get_by_role("link", name="Save", exact=True).click()
     assert download.value.suggested_filename == f"{ended}-take-1-0.mp4"
     assert b"ftyp" in download.value.path().read_bytes()[:16]
 

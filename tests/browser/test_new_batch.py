@@ -157,7 +157,7 @@ def test_a_new_batch_is_made_from_another_one(page: Page, up: BrowserApp) -> Non
     estimate(page, "1 item of")
     start(page)
     expect(page).to_have_url(re.compile("/batches/second-"))
-    expect(page.locator(".prompt")).to_have_text("She laughs")
+    expect(page.locator(".item-card .prompt")).to_have_text("She laughs")
 
 
 def test_the_cost_is_shown_before_the_start_and_asked_about(page: Page) -> None:

@@ -110,7 +110,9 @@ async function addFiles(files) {
 
 function addPicture(file) {
   const named = draft.form.items.find(({ image }) => isFile(image) && fileKey(image) === fileKey(file.name));
-  const isExpected = draft.text !== null || (named && !pictures.find(file.name)?.uri);
+  const other = pictures.find(file.name);
+  // An image of the same name that is here already is another image: both are kept.
+  const isExpected = draft.text !== null || (named && (!other || other.error));
   const name = isExpected ? file.name : pictures.freeName(file.name);
   if (!isExpected) showItems([...draft.form.items, { image: name, prompt: "" }]);
   pictures.add(file, name);
