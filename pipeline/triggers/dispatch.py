@@ -167,7 +167,8 @@ class Dispatcher:
         """Return whether the batch of these objects waits for the next day; their status files say why, once a day."""
         batch_id = object_version.batch_id(rule.name, versions)
         day = self.store.full_day(rule.name, rule.batches_per_day)
-        if day is None or self.store.output_of(batch_id) is not None:
+        # A counted batch may be about to start, or its listener was killed before it did.
+        if day is None or self.store.is_counted(rule.name, batch_id, day) or self.store.output_of(batch_id) is not None:
             return False
         if self.store.deferred(rule.name, [batch_id], day) == [False]:
             reason = _reason_to_wait(rule)

@@ -78,6 +78,10 @@ class TriggerStore:
         day, has_room = self._scripts.run("count_batch", trigger, "", limit, ms(_DAY_REMEMBERED_S))
         return None if has_room else int(day)
 
+    def is_counted(self, trigger: str, batch_id: str, day: int) -> bool:
+        """Return whether a batch is among those of a UTC day."""
+        return bool(self._redis.sismember(trigger_key(trigger, f"day:{day}"), batch_id))
+
     def withdraw_batch(self, trigger: str, batch_id: str, day: int) -> None:
         """Forget a batch that was counted and is refused, and its object versions."""
         self._redis.srem(trigger_key(trigger, f"day:{day}"), batch_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from pydantic import SecretStr
@@ -12,6 +13,7 @@ from support.images import a_jpeg
 from support.inbox import Inbox
 from support.sqs_queues import Sqs
 
+from pipeline.batches.submission import Submission
 from pipeline.triggers import sqs
 from pipeline.triggers.dispatch import EventOutcome
 from pipeline.triggers.prefix_poller import PrefixPoller
@@ -87,6 +89,18 @@ def test_an_event_that_is_repeated_or_refused_is_not_counted(inbox: Inbox) -> No
     assert inbox.handle(inbox.put("b.yaml"), rule) is EventOutcome.STARTED
     assert inbox.handle(inbox.put("c.yaml"), rule) is EventOutcome.DEFERRED
     assert inbox.handle(first, rule) is EventOutcome.KNOWN
+
+
+def test_a_batch_whose_listener_was_killed_before_it_was_created_starts_on_a_full_day(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule, event = inbox.parsed_rule("batches_per_day: 1"), inbox.put("a.yaml")
+    with monkeypatch.context() as killed:
+        killed.setattr(Submission, "submit", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            inbox.handle(event, rule)
+    assert inbox.handle(event, rule) is EventOutcome.STARTED
+    assert statuses(inbox, "a.yaml") == ["accepted"]
 
 
 def test_another_rule_for_the_same_object_starts_its_batch(inbox: Inbox) -> None:
