@@ -11,11 +11,12 @@ from rq import Queue, Worker
 from rq.cron import CronScheduler
 from rq.exceptions import DeserializationError, InvalidJobOperation, NoSuchJobError
 from rq.job import Job
+from rq.registry import FailedJobRegistry
 from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
-from pipeline.batches.job_queue import QUEUE
+from pipeline.batches.job_queue import PREVIEWS_QUEUE, QUEUE
 from pipeline.batches.stored_job import StoredJob
 from pipeline.domain.ids import is_job_id
 from pipeline.ledger import redis_client
@@ -37,7 +38,7 @@ class WorkerRow:
 
 
 @dataclass(frozen=True)
-class DeadLetter:
+class FailedJob:
     """A job that raised an error: a fault of the service. The sweep has enqueued its work again."""
 
     id: str
@@ -62,15 +63,20 @@ class QueueMonitor:
 
     def __init__(self, redis_url: str) -> None:
         self._redis = redis_client.connect(redis_url, decode=False)
-        self._queue = Queue(QUEUE, connection=self._redis, serializer=JSONSerializer, job_class=StoredJob)
+        queues = [
+            Queue(name, connection=self._redis, serializer=JSONSerializer, job_class=StoredJob)
+            for name in (QUEUE, PREVIEWS_QUEUE)
+        ]
+        self._queue = queues[0]
+        self._failed = [queue.failed_job_registry for queue in queues]
 
     def figures(self) -> QueueStats:
-        """Return the numbers of jobs and workers."""
+        """Return the numbers of jobs and workers: those of the previews' queue count only if they failed."""
         return QueueStats(
             waiting=self._queue.count,
             oldest_s=self._oldest_s(),
             delayed=self._queue.scheduled_job_registry.count,
-            failed=self._queue.failed_job_registry.count,
+            failed=sum(registry.count for registry in self._failed),
             workers=Worker.count(queue=self._queue),
         )
 
@@ -97,24 +103,27 @@ class QueueMonitor:
         """Return whether a worker enqueues delayed jobs."""
         return bool(self._redis.exists(RQScheduler.get_locking_key(QUEUE)))
 
-    def dead_letters(self, limit: int = 50) -> Sequence[DeadLetter]:
-        """Return the jobs that failed in the last day, newest first."""
-        ids = self._queue.failed_job_registry.get_job_ids(0, limit - 1, desc=True)
+    def failed_jobs(self, limit: int = 50) -> Sequence[FailedJob]:
+        """Return the jobs that failed in the last day, those of each queue newest first."""
+        ids = [job_id for registry in self._failed for job_id in registry.get_job_ids(0, limit - 1, desc=True)]
         jobs = StoredJob.fetch_many(filter(is_job_id, ids), connection=self._redis, serializer=JSONSerializer)
         return [
-            DeadLetter(job.id, _job_name(job) or "", _aware(job.ended_at), _last_error_line(job)) for job in jobs if job
+            FailedJob(job.id, _job_name(job) or "", _aware(job.ended_at), _last_error_line(job)) for job in jobs if job
         ]
 
     def requeue(self, job_id: str) -> None:
-        """Enqueue a dead letter again. Do nothing if it is gone."""
-        if is_job_id(job_id):
+        """Enqueue a failed job again. Do nothing if it is gone."""
+        for registry in self._failed_with(job_id):
             with suppress(NoSuchJobError, InvalidJobOperation):
-                self._queue.failed_job_registry.requeue(job_id)
+                registry.requeue(job_id)
 
     def forget(self, job_id: str) -> None:
-        """Delete a dead letter. Do nothing if it is gone."""
-        if is_job_id(job_id):
-            self._queue.failed_job_registry.remove(job_id, delete_job=True)
+        """Delete a failed job. Do nothing if it is gone."""
+        for registry in self._failed_with(job_id):
+            registry.remove(job_id, delete_job=True)
+
+    def _failed_with(self, job_id: str) -> list[FailedJobRegistry]:
+        return [registry for registry in self._failed if is_job_id(job_id) and job_id in registry]
 
     def _oldest_s(self) -> float:
         ids = self._queue.get_job_ids(0, 1)

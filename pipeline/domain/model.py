@@ -125,6 +125,8 @@ class BatchRow:
     """Seconds between an end and the moment at which the batch was opened again, for all its revisions."""
     reopened: datetime | None = None
     """When the batch was opened again after an end, None if it never was."""
+    takes: int = 0
+    """How many of the items are further takes of other items: those that the first takes list."""
     found: Mapping[str, int] = field(default_factory=dict)
     """{how it was found: number of runs} of the runs whose response was lost, without zeros."""
 

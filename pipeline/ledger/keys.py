@@ -45,8 +45,8 @@ Batches
                                     them again), `notice` (revision to notify about), `notice_tries`, `overrun` (how
                                     much the vendor charged at most above the price of an item), `overcharge` (the last
                                     warning about a charge), `found:{how}` (lost runs that were found), `price_max`
-                                    (highest price of an item), `idle` (time for which it had ended before it was
-                                    opened again), `reopened` (when it was)
+                                    (highest price of an item), `takes` (further takes of items), `idle`
+                                    (time for which it had ended before it was opened again), `reopened` (when it was)
     batch:{id}:order        list    item ids in manifest order
     batch:{id}:specs        hash    item id → JSON {image, prompt, params}
     batch:{id}:prices       hash    item id → price of a run; an item without one has the price of the batch

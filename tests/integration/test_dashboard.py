@@ -18,7 +18,7 @@ from support.access import BEARER, TOKEN
 from support.images import PNG
 from support.ledger_fixtures import COLLECTING, FAILED, RUNNING, SUCCEEDED, a_batch, dues, running, succeed
 
-from pipeline.batches.job_queue import QUEUE, Job
+from pipeline.batches.job_queue import PREVIEWS_QUEUE, QUEUE, Job
 from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.domain.model import Review
 from pipeline.ledger import redis_client
@@ -246,21 +246,24 @@ def test_pages_need_a_token(redis_url: str) -> None:
         assert (response.status_code, response.headers["Location"].partition("?")[0]) == (303, "/login")
 
 
-def test_a_failed_background_job_is_shown_run_again_and_deleted(client: FlaskClient, redis_url: str) -> None:
-    queue = Queue(QUEUE, connection=redis_client.connect(redis_url, decode=False), serializer=JSONSerializer)
-    job = queue.enqueue(Job.COLLECT.value)
+@pytest.mark.parametrize(("name", "enqueued"), [(QUEUE, Job.COLLECT), (PREVIEWS_QUEUE, Job.MAKE_PREVIEWS)])
+def test_a_failed_background_job_is_shown_run_again_and_deleted(
+    client: FlaskClient, redis_url: str, name: str, enqueued: Job
+) -> None:
+    queue = Queue(name, connection=redis_client.connect(redis_url, decode=False), serializer=JSONSerializer)
+    job = queue.enqueue(enqueued.value)
     queue.remove(job)
     queue.failed_job_registry.add(job, ttl=60)
     text = page(client, "/")
     assert "Failed background jobs" in text
-    assert "Delete collect" in text
+    assert f"Delete {enqueued.value.rpartition('.')[2]}" in text
     queue_monitor = QueueMonitor(redis_url)
-    assert client.post(f"/dead-letters/{job.id}/again").status_code == 303
-    assert (queue_monitor.figures().failed, queue_monitor.figures().waiting) == (0, 1)
+    assert client.post(f"/failed-jobs/{job.id}/again").status_code == 303
+    assert (queue_monitor.figures().failed, queue.count) == (0, 1)
     queue.failed_job_registry.add(job, ttl=60)
-    assert client.post(f"/dead-letters/{job.id}/forget").status_code == 303
+    assert client.post(f"/failed-jobs/{job.id}/forget").status_code == 303
     assert queue_monitor.figures().failed == 0
-    assert client.post("/dead-letters/missing/again").status_code == 303
+    assert client.post("/failed-jobs/missing/again").status_code == 303
 
 
 def test_a_worker_whose_job_has_just_ended_is_still_shown(client: FlaskClient, redis_url: str) -> None:
@@ -383,7 +386,9 @@ def test_every_button_that_buys_runs_shows_the_price_and_asks(client: FlaskClien
         buttons = re.findall(r"<button[^>]*>Retry[^<]*</button>", page(client, path))
         shown = [button for button in buttons if " hidden" not in button]
         assert shown
-        assert all("up to $0.09</button>" in button and "data-confirm=" in button for button in shown)
+        # reviews.js asks for the buttons of items.
+        asks = re.compile('data-confirm=|data-action="retry"')
+        assert all("up to $0.09</button>" in button and asks.search(button) for button in shown)
 
 
 def test_states_read_in_words(client: FlaskClient, ledger: Ledger) -> None:

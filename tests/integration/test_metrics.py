@@ -165,4 +165,4 @@ def test_waiting_jobs_are_counted_with_their_age(client: FlaskClient, redis_url:
     assert values["dailies_workers", ""] == 0
     wait_for(lambda: samples(client)["dailies_queue_age_seconds", ""] > 0, "a job that waits")
     assert QueueMonitor(redis_url).workers() == []
-    assert QueueMonitor(redis_url).dead_letters() == []
+    assert QueueMonitor(redis_url).failed_jobs() == []

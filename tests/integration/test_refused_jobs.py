@@ -100,9 +100,9 @@ def test_a_job_that_is_not_in_the_table_is_refused_logged_and_counted(
     log = run_worker()
     assert is_done(last)
     assert not (tmp_path / "ran").exists()
-    letters = {letter.job: letter.why for letter in QueueMonitor(redis_url).dead_letters()}
-    assert letters.keys() == {"getoutput", "tick"}
-    assert "'subprocess.getoutput', which is not in jobs.registry" in letters["getoutput"]
+    reasons = {job.job: job.why for job in QueueMonitor(redis_url).failed_jobs()}
+    assert reasons.keys() == {"getoutput", "tick"}
+    assert "'subprocess.getoutput', which is not in jobs.registry" in reasons["getoutput"]
     assert log.count('"event": "job_refused"') == 2
     assert QueueMonitor(redis_url).figures().failed == 2
     assert Ledger.connect(redis_url).counters.read().refused_jobs == 2
@@ -152,7 +152,7 @@ def test_a_pickled_job_is_not_loaded(redis_url: str, queue: Queue, tmp_path: Pat
     assert is_done(last)
     assert not (tmp_path / "ran").exists()
     assert Ledger.connect(redis_url).counters.read().refused_jobs == 5
-    assert len(QueueMonitor(redis_url).dead_letters()) == 5
+    assert len(QueueMonitor(redis_url).failed_jobs()) == 5
 
 
 def test_an_attribute_of_an_object_in_a_job_is_not_called(queue: Queue, hostile: Path) -> None:

@@ -13,6 +13,7 @@ local function link_take(batch, item, original)
   local takes = redis.call('HGET', item_key(batch, first), 'takes')
   redis.call('HSET', item_key(batch, first), 'takes', takes and takes .. ' ' .. item or item)
   redis.call('HSET', item_key(batch, item), 'first', first)
+  redis.call('HINCRBY', batch_key(batch), 'takes', 1)
 end
 
 -- Change the state of an item and the counts of its batch. No other function changes a state.

@@ -156,7 +156,9 @@ def _item_grid(ledger: Ledger, previews: PreviewLinks, batch: BatchRow, filter_:
         next=None if page.next is None else filter_.query(page.next),
         previous=filter_.query(max(0, filter_.first - PAGE_SIZE)) if has_previous else None,
         scanned=batch.total if page.next is None else page.next,
-        pages=None if filter_.is_active else PageLinks.at(filter_.first // PAGE_SIZE, batch.total, PAGE_SIZE),
+        pages=None
+        if filter_.is_active
+        else PageLinks.at(filter_.first // PAGE_SIZE, batch.total - batch.takes, PAGE_SIZE),
         awaits_previews=ledger.previews.are_due(batch.id, [take.id for card in cards for take in card.takes]),
     )
 

@@ -110,12 +110,12 @@ def _home(ledger: Ledger, queue_monitor: QueueMonitor, automation_views: Automat
             triggers=automation_views.triggers(),
             workers=queue_monitor.workers(),
             queue=queue_monitor.figures(),
-            dead_letters=queue_monitor.dead_letters(),
+            failed_jobs=queue_monitor.failed_jobs(),
             now=datetime.now(UTC),
         )
 
-    @routes.post("/dead-letters/<job_id>/<action>")
-    def dead_letter(job_id: str, action: str) -> AnyResponse:
+    @routes.post("/failed-jobs/<job_id>/<action>")
+    def failed_job(job_id: str, action: str) -> AnyResponse:
         if action == "again":
             queue_monitor.requeue(job_id)
         elif action == "forget":
