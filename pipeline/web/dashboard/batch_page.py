@@ -150,15 +150,14 @@ def _item_grid(ledger: Ledger, previews: PreviewLinks, batch: BatchRow, filter_:
         batch.id, PAGE_SIZE, first=filter_.first, states=states, text=filter_.text, mark=filter_.mark, grouped=True
     )
     has_previous = filter_.first and not filter_.is_active
+    firsts = batch.total - batch.takes
     cards = _cards(ledger, previews, batch, page.items, None if filter_.is_active else filter_.first + 1)
     return ItemGrid(
         cards=cards,
         next=None if page.next is None else filter_.query(page.next),
         previous=filter_.query(max(0, filter_.first - PAGE_SIZE)) if has_previous else None,
         scanned=batch.total if page.next is None else page.next,
-        pages=None
-        if filter_.is_active
-        else PageLinks.at(filter_.first // PAGE_SIZE, batch.total - batch.takes, PAGE_SIZE),
+        pages=None if filter_.is_active else PageLinks.at(filter_.first // PAGE_SIZE, firsts, PAGE_SIZE),
         awaits_previews=ledger.previews.are_due(batch.id, [take.id for card in cards for take in card.takes]),
     )
 
