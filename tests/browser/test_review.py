@@ -181,7 +181,7 @@ def test_selected_items_are_downloaded_and_retried_together(page: Page, batch: s
     assert [name.rpartition("/")[2] for name in names] == ["take-1.mp4", "take-2.mp4"]
     questions: list[str] = []
     page.on("dialog", lambda dialog: questions.append(dialog.message))
-    bar.get_by_role("button", name="Retry").click()
+    bar.get_by_role("button", name="Retry 1, up to $0.09", exact=True).click()
     expect(take(page, "take-4").locator(".facts")).to_contain_text("attempts", timeout=END_MS)
     expect(page.locator("#batch-status")).to_have_text("finished, 1 failed", timeout=END_MS)
     assert questions == ["Retry take-4? It costs at most $0.09."]

@@ -96,10 +96,24 @@ const reviews = (() => {
     if (!await sendAll([change], send, `${change.item}: the note is stored.`)) input.defaultValue = before;
   }
 
+  const retryable = (chosen) => chosen.filter((take) => ["failed", "unknown", "cancelled"].includes(take.dataset.state));
+
+  /* What a retry costs at most, as text; '' if a price is not known. */
+  function retryCost(ended) {
+    const usd = ended.reduce((sum, take) => sum + Number(take.dataset.price || NaN), 0);
+    return Number.isNaN(usd) ? "" : `$${usd.toFixed(2)}`;
+  }
+
+  /* The text of a button that retries these takes; '' if none can be. */
+  function retryLabel(chosen) {
+    const ended = retryable(chosen);
+    const cost = retryCost(ended);
+    return ended.length ? `Retry ${ended.length}, ${cost ? `up to ${cost}` : "price unknown"}` : "";
+  }
+
   function retryQuestion(ended) {
-    const prices = ended.map((take) => Number(take.dataset.price || NaN));
-    const usd = prices.reduce((sum, price) => sum + price, 0);
-    const cost = Number.isNaN(usd) ? "The price is not known." : `It costs at most $${usd.toFixed(2)}.`;
+    const usd = retryCost(ended);
+    const cost = usd ? `It costs at most ${usd}.` : "The price is not known.";
     const isBilled = ended.some((take) => take.dataset.state === "unknown");
     const warning = isBilled ? " The vendor may have billed the runs already whose result is unknown." : "";
     return `Retry ${ended.length === 1 ? ended[0].dataset.item : `${ended.length} items`}? ${cost}${warning}`;
@@ -107,12 +121,8 @@ const reviews = (() => {
 
   /* Retry those of the takes that have ended without an output, after a question. */
   function retry(chosen) {
-    const ended = chosen.filter((take) => ["failed", "unknown", "cancelled"].includes(take.dataset.state));
-    if (!ended.length) {
-      ui.notify("None of these items can be retried.");
-      return;
-    }
-    if (!confirm(retryQuestion(ended))) return;
+    const ended = retryable(chosen);
+    if (!ended.length || !confirm(retryQuestion(ended))) return;
     const items = ended.map((take) => ({ item: take.dataset.item, state: take.dataset.state }));
     const request = ({ item, state }) => ui.request(`${itemUrl(item)}/retry`, { body: JSON.stringify({ status: [state] }) });
     const message = (results) => {
@@ -176,5 +186,5 @@ const reviews = (() => {
   grid.addEventListener("focusout", (event) => { if (isNote(event.target)) saveNote(event.target); });
   window.addEventListener("pagehide", () => { if (isNote(document.activeElement)) saveNote(document.activeElement); });
 
-  return { mark, pick, undo, retry, toggleTakeForm };
+  return { mark, pick, undo, retry, retryLabel, toggleTakeForm };
 })();

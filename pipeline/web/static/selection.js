@@ -14,6 +14,9 @@ const selection = (() => {
     const number = selected().length;
     bar.hidden = number === 0;
     bar.querySelector("[data-selected]").textContent = `${number} selected`;
+    const retry = bar.querySelector("[data-selection=retry]");
+    retry.textContent = reviews.retryLabel(takes());
+    retry.hidden = !retry.textContent;
     for (const card of cards()) card.classList.toggle("is-selected", box(card).checked);
   }
 
