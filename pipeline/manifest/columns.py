@@ -163,7 +163,7 @@ class ColumnRules:
 
     def _unknown(self, header: str) -> str:
         parameters = [one for one in self.parameters or () if one not in _EXACT]
-        known = f"its parameters are {listed(parameters)}." if parameters else "it has none."
+        known = f"its parameters are {listed(parameters)}." if parameters else "it has none besides image and prompt."
         hint = did_you_mean(header, [*_EXACT, *parameters]) or known
         return f"the model {self.model} has no parameter {shown(header)}: {hint} {self._advice(header)}"
 

@@ -157,6 +157,8 @@ def test_a_second_visit_loads_no_picture_again(page: Page, heavy: str, transfer:
 def test_an_idle_page_of_an_ended_batch_sends_nothing(page: Page, heavy: str, transfer: Transfer) -> None:
     page.clock.install()
     page.goto("/batches/heavy", wait_until="networkidle")
+    scroll_to_the_end(page)
+    page.wait_for_load_state("networkidle")
     transfer.requests = 0
     page.clock.run_for(10 * MINUTE_MS)
     page.wait_for_load_state("networkidle")

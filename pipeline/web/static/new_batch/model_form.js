@@ -69,6 +69,7 @@ export class ModelForm {
     const fields = [...(this.fields ?? []), ...others.map((name) => ({ name, label: name, kind: "text", options: [] }))];
     this.region.replaceChildren(...fields.map((field) => this.#field(field)));
     this.adder.hidden = this.fields !== null;
+    this.region.closest("details").hidden = this.adder.hidden && fields.length === 0;
   }
 
   #field(field) {
