@@ -51,7 +51,7 @@ def serve(app: Flask, shutdown: Event, *, threads: int, listen: Mapping[str, obj
         max_request_header_size=MAX_HEADER_BYTES,
         max_request_body_size=MAX_BODY_BYTES,
         asyncore_use_poll=True,
-        # The app reads the headers of PIPELINE_TRUSTED_PROXIES: waitress knows one address of a proxy, not networks.
+        # The app reads the headers of PIPELINE_TRUSTED_PROXIES: waitress takes one address of a proxy, and no networks.
         clear_untrusted_proxy_headers=False,
         log_socket_errors=False,
         ident=None,

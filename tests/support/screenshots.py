@@ -40,10 +40,6 @@ def main() -> None:
             batch_id = demo.submit(stack, service)
             until(lambda: service.ledger.batches.get(batch_id).status in BATCH_TERMINAL, "the end of the demo")
             batch = service.ledger.batches.get(batch_id)
-            local = BatchFolder(service.storage, service.ledger.items, batch, state / "home")
-            local.pull(local.files())
-            page.goto(local.gallery.as_uri())
-            save(page, "gallery")
             first, second = [row.id for row in service.ledger.items.stream(batch_id) if row.outputs][:2]
             service.reviews.review(batch_id, first, Review("approved"))
             service.reviews.review(
@@ -57,13 +53,18 @@ def main() -> None:
             page.goto(home)
             expect(page.get_by_role("heading", name="Batches", exact=True)).to_be_visible()
             save(page, "dashboard")
+            local = BatchFolder(service.storage, service.ledger.items, batch, state / "home")
+            local.pull(local.files())
+            page.goto(local.gallery.as_uri())
+            save(page, "gallery")
         browser.close()
 
 
 def save(page: Page, name: str) -> None:
-    """Save a screenshot of the page after its first videos have loaded."""
-    loaded = "() => [...document.querySelectorAll('video')].slice(0, 4).every((video) => video.readyState >= 2)"
-    until(lambda: page.evaluate(loaded), "the videos to load")
+    """Save a screenshot of the page after the posters of its videos have loaded."""
+    shown = "() => [...document.querySelectorAll('video')].every((video) => video.poster)"
+    until(lambda: page.evaluate(shown), "the posters of the videos")
+    page.wait_for_load_state("networkidle")
     page.wait_for_timeout(500)
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(_COLOURS, kmeans=2)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
