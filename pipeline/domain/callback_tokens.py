@@ -6,12 +6,12 @@ item and attempt. A token only triggers a status check of that one run.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData
 
 from pipeline.domain.ids import is_batch_id, is_item_id
+from pipeline.domain.signing import token_serializer
 
 LIVE_CHECK_BATCH = "-live-check"
 """The batch in the tokens of `doctor --live`. No batch can have this id."""
@@ -35,13 +35,7 @@ class CallbackSigner:
     """
 
     def __init__(self, secret: str) -> None:
-        keys = [key.strip() for key in secret.split(",") if key.strip()]
-        if not keys:
-            raise ValueError("The callback secret is empty. Set PIPELINE_SECRET.")
-        # itsdangerous signs with the last key of its list.
-        self._serializer = URLSafeSerializer(
-            list(reversed(keys)), salt="dailies.callback", signer_kwargs={"digest_method": hashlib.sha256}
-        )
+        self._serializer = token_serializer(secret, "callback")
 
     def url(self, public_url: str, run: RunId) -> str:
         """Return the callback URL of `run`. `public_url` has no slash at its end."""

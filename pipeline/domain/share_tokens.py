@@ -5,11 +5,10 @@ The ledger has the links, and nobody can make a token from what it has.
 
 from __future__ import annotations
 
-import hashlib
-
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData
 
 from pipeline.domain.ids import is_batch_id
+from pipeline.domain.signing import token_serializer
 
 _MAX_TOKEN_CHARS = 512
 
@@ -21,13 +20,7 @@ class ShareSigner:
     """
 
     def __init__(self, secret: str) -> None:
-        keys = [key.strip() for key in secret.split(",") if key.strip()]
-        if not keys:
-            raise ValueError("The secret of share links is empty. Set PIPELINE_SECRET.")
-        # itsdangerous signs with the last key of its list.
-        self._serializer = URLSafeSerializer(
-            list(reversed(keys)), salt="dailies.share", signer_kwargs={"digest_method": hashlib.sha256}
-        )
+        self._serializer = token_serializer(secret, "share")
 
     def token(self, batch_id: str, link_id: str) -> str:
         """Return the token of a link."""

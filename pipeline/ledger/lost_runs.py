@@ -10,7 +10,7 @@ from pipeline.ledger.decoding import lost_run
 from pipeline.ledger.records import LostRun, LostRuns
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.set_aside import decode_runs
-from pipeline.ledger.times import ms, seconds
+from pipeline.ledger.times import moment_ms, ms, seconds, server_time
 
 
 class LostRunStore:
@@ -22,8 +22,7 @@ class LostRunStore:
 
     def has_due(self) -> bool:
         """Return whether a run is due for a search."""
-        second, microsecond = self._redis.time()
-        return bool(self._redis.zcount(keys.SEARCH, "-inf", second * 1000 + microsecond // 1000))
+        return bool(self._redis.zcount(keys.SEARCH, "-inf", moment_ms(server_time(self._redis))))
 
     def claim(self, limit: int, *, lease_s: float, max_wait_s: float) -> LostRuns:
         """Lease the search for up to `limit` runs that are due. No runs: none is due, or another process searches.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pipeline.domain.chunks import chunked
 from pipeline.ledger import keys
 from pipeline.ledger.scripts import ScriptRunner
-from pipeline.ledger.times import ms
+from pipeline.ledger.times import moment_ms, ms, server_time
 
 MAX_REQUESTS = 500_000
 """About 50 MB of Redis. Further requests are dropped: a deployment may have no worker that makes previews."""
@@ -48,8 +48,7 @@ class PreviewStore:
     def has_due(self) -> bool:
         """Return whether a request is due."""
         first = self._redis.zrange(keys.PREVIEWS, 0, 0, withscores=True)
-        seconds, microseconds = self._redis.time()
-        return bool(first) and first[0][1] <= 1000 * seconds + microseconds / 1000
+        return bool(first) and first[0][1] <= moment_ms(server_time(self._redis))
 
     def claim(self, *, lease_s: float) -> PreviewRequest | None:
         """Lease the request that has been due for the longest time; None if none is due."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pipeline.ledger.keys import share_links_key
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.set_aside import NOT_DECODED
+from pipeline.ledger.times import server_time
 
 MAX_LIFETIME = timedelta(days=90)
 MAX_LINKS = 20
@@ -37,7 +38,7 @@ class ShareLinkStore:
         """Create a link for at most MAX_LIFETIME; None if the batch has MAX_LINKS active ones."""
         if len(self.active(batch_id)) >= MAX_LINKS:
             return None
-        expires = self._now() + min(lifetime, MAX_LIFETIME)
+        expires = server_time(self._redis) + min(lifetime, MAX_LIFETIME)
         link = ShareLink(secrets.token_hex(16), batch_id, approved_only, who, expires)
         text = json.dumps({"approved": approved_only, "who": who, "expires": int(expires.timestamp() * 1000)})
         with self._redis.pipeline(transaction=True) as pipe:
@@ -48,7 +49,7 @@ class ShareLinkStore:
 
     def active(self, batch_id: str) -> list[ShareLink]:
         """Return the links of a batch that have not expired, the first to expire first. Those that have are deleted."""
-        stored, now = self._redis.hgetall(share_links_key(batch_id)), self._now()
+        stored, now = self._redis.hgetall(share_links_key(batch_id)), server_time(self._redis)
         links = [link for link_id, text in stored.items() if (link := _decoded(batch_id, link_id, text))]
         active = [link for link in links if link.expires > now]
         if expired := stored.keys() - {link.id for link in active}:
@@ -59,16 +60,11 @@ class ShareLinkStore:
         """Return a link; None if it has expired, was revoked, or never was."""
         text = self._redis.hget(share_links_key(batch_id), link_id)
         link = _decoded(batch_id, link_id, text) if text else None
-        return link if link and link.expires > self._now() else None
+        return link if link and link.expires > server_time(self._redis) else None
 
     def revoke(self, batch_id: str, link_id: str) -> bool:
         """Delete a link. Return whether there was one."""
         return bool(self._redis.hdel(share_links_key(batch_id), link_id))
-
-    def _now(self) -> datetime:
-        """Return the time of the server's clock."""
-        second, microsecond = self._redis.time()
-        return datetime.fromtimestamp(second + microsecond / 1e6, UTC)
 
 
 def _decoded(batch_id: str, link_id: str, text: str) -> ShareLink | None:

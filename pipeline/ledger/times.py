@@ -1,8 +1,15 @@
-"""Times and durations in the milliseconds that Redis stores. Pure."""
+"""Times and durations in the milliseconds that Redis stores, and the time of its clock."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
+
+
+def server_time(redis: Any) -> datetime:
+    """Return the time of the server's clock. The clocks of workers do not matter. Raises Unreachable."""
+    second, microsecond = redis.time()
+    return datetime.fromtimestamp(second, UTC).replace(microsecond=microsecond)
 
 
 def ms(seconds: float) -> int:

@@ -19,6 +19,7 @@ import av
 from PIL import Image, ImageOps
 
 from pipeline.domain.preview_names import MAX_BYTES, MAX_SIDE
+from pipeline.previews.renderer import NO_PREVIEW
 
 MAX_PIXELS = 50_000_000
 """Of an image, and of a frame of a video. 8K video has 33 million."""
@@ -32,7 +33,6 @@ MAX_PACKETS = 300
 """How many packets of a video are read until its first frame is complete."""
 MAX_OUTPUT_BYTES = 64 * 1024
 """Of each file that the process writes, also of stdout and stderr."""
-NO_PREVIEW = 3
 _NICENESS = 19
 _IMAGES = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF", "HEIF")
 _VIDEOS = {"video/mp4": "mp4", "video/quicktime": "mov", "video/webm": "webm"}

@@ -22,6 +22,7 @@ TIMEOUT_S = 180.0
 """The process has a stricter limit for the time that it computes: what takes so long waits for a loaded machine."""
 STOP_CHECK_S = 0.2
 NO_PREVIEW = 3
+"""Exit code of the process if the file has no preview."""
 _FAULTS = frozenset(
     (signal.SIGXCPU, signal.SIGALRM, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 )

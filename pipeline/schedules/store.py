@@ -17,7 +17,7 @@ from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.ledger import redis_client
 from pipeline.ledger.keys import SCHEDULES_FILE, batch_key, schedule_key
 from pipeline.ledger.scripts import ScriptRunner
-from pipeline.ledger.times import moment, moment_ms, ms
+from pipeline.ledger.times import moment, moment_ms, ms, server_time
 from pipeline.schedules.occurrences import Occurrence, occurrence_from_text, occurrence_text
 
 MAX_RECORDS = 50
@@ -88,8 +88,7 @@ class ScheduleStore:
 
     def now(self) -> datetime:
         """Return the time of the server's clock. The clocks of workers do not matter."""
-        second, microsecond = self._redis.time()
-        return datetime.fromtimestamp(second, UTC).replace(microsecond=microsecond)
+        return server_time(self._redis)
 
     # The file
 

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from support.access import BEARER
 from support.api_client import a_manifest, api_client, api_settings, body, send, start
-from support.ledger_fixtures import CANCELLED, FAILED, RUNNING, SUBMITTING, claims, dues, running
+from support.ledger_fixtures import CANCELLED, FAILED, RUNNING, SUBMITTING, claims, dues, fail, running
 
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
@@ -182,8 +182,7 @@ def test_failed_items_are_retried(client: FlaskClient, ledger: Ledger) -> None:
 def test_failed_items_of_one_cause_are_retried(client: FlaskClient, ledger: Ledger) -> None:
     at = start(client, ledger)
     running(ledger)
-    for due, error in zip(dues(ledger), ("http://a/1: gone", "face not found", "http://a/2: gone"), strict=True):
-        ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": error})
+    fail(ledger, "http://a/1: gone", "face not found", "http://a/2: gone")
     failures = body(client.get(at))["failures"]
     assert failures == [{"cause": "…: gone", "count": 2}, {"cause": "face not found", "count": 1}]
     assert body(client.post(f"{at}/retry", json={"cause": "nothing"})) == {"reopened": 0}

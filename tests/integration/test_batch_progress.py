@@ -16,6 +16,7 @@ from support.ledger_fixtures import (
     a_batch,
     claims,
     dues,
+    fail,
     running,
     succeed,
 )
@@ -33,12 +34,6 @@ def progress(ledger: Ledger, *, after_s: float = 0) -> Progress:
     """Return the progress of batch b, as seen later."""
     now = datetime.now(UTC) + timedelta(seconds=after_s)
     return read_progress(ledger, ledger.batches.get("b"), ledger.account.get(), now)
-
-
-def fail(ledger: Ledger, *errors: str) -> None:
-    """End running items as failed."""
-    for due, error in zip(dues(ledger), errors, strict=False):
-        assert ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": error}).ours
 
 
 def end_ago(ledger: Ledger, seconds: float, status: BatchState = BatchState.SUCCEEDED) -> None:

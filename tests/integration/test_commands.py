@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from support.ledger_fixtures import FAILED, SUBMITTING, SUCCEEDED, a_batch, claims, dues, running, succeed
+from support.ledger_fixtures import FAILED, SUBMITTING, SUCCEEDED, a_batch, claims, dues, fail, running, succeed
 
 from pipeline.batches.json_documents import Account
 from pipeline.cli.main import main
@@ -104,8 +104,8 @@ def test_status_shows_the_commands_for_the_state_of_the_batch(ledger: Ledger) ->
 
 def test_status_groups_failures_by_their_cause(ledger: Ledger) -> None:
     a_batch(ledger, items=3)
-    for claim, error in zip(claims(ledger), ("http://a/1: gone", "face not found", "http://a/2: gone"), strict=True):
-        ledger.runs.end(claim.run, claim.lease, SUBMITTING, FAILED, {"error": error})
+    running(ledger)
+    fail(ledger, "http://a/1: gone", "face not found", "http://a/2: gone")
     lines = [line.strip() for line in dailies("status", "b").stdout.splitlines()]
     first = next(number for number, line in enumerate(lines) if line.startswith("failures"))
     assert lines[first].endswith("2 × …: gone")

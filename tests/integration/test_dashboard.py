@@ -16,7 +16,7 @@ from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 from support.access import BEARER, TOKEN
 from support.images import PNG
-from support.ledger_fixtures import COLLECTING, FAILED, RUNNING, SUCCEEDED, a_batch, dues, running, succeed
+from support.ledger_fixtures import COLLECTING, FAILED, RUNNING, SUCCEEDED, a_batch, dues, fail, running, succeed
 
 from pipeline.batches.job_queue import PREVIEWS_QUEUE, QUEUE, Job
 from pipeline.batches.queue_monitor import QueueMonitor
@@ -359,8 +359,7 @@ def test_a_broken_edit_of_the_triggers_is_shown_beside_those_in_force(client: Fl
 def a_failed_batch(ledger: Ledger, *errors: str) -> None:
     a_batch(ledger, items=len(errors), price_usd=Decimal("0.09"))
     running(ledger)
-    for due, error in zip(dues(ledger), errors, strict=True):
-        ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": error})
+    fail(ledger, *errors)
 
 
 def test_failures_are_grouped_by_cause_each_with_a_retry_that_shows_its_price(

@@ -75,6 +75,12 @@ def counts(ledger: Ledger, batch_id: str = "b") -> dict[str, int]:
     return dict(ledger.batches.get(batch_id).counts)
 
 
+def fail(ledger: Ledger, *errors: str) -> None:
+    """End running items as failed, one with each error."""
+    for due, error in zip(dues(ledger, len(errors)), errors, strict=True):
+        assert ledger.runs.end(due.run, due.lease, RUNNING, FAILED, {"error": error}).ours
+
+
 def succeed(ledger: Ledger, due: PollLease, cost: str = "0.09") -> None:
     assert ledger.runs.record_success(due, Decimal(cost))
     assert ledger.runs.end(due.run, due.lease, COLLECTING, SUCCEEDED, {}).ours

@@ -22,7 +22,7 @@ from pipeline.domain.states import BATCH_TERMINAL, BatchState, ItemState
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.queries import MARKS, ItemCount
 from pipeline.web.dashboard.charts import timeline_chart
-from pipeline.web.dashboard.page_links import PageLinks
+from pipeline.web.dashboard.page_links import PageLinks, query_number
 from pipeline.web.dashboard.presigned_redirects import FILES
 from pipeline.web.dashboard.previews import PreviewLinks
 
@@ -134,10 +134,9 @@ def blueprint(ledger: Ledger, max_batch_usd: Decimal | None, previews: PreviewLi
 
 def _filter() -> ItemFilter:
     """Return the filter of the request's query. Invalid values are ignored."""
-    first = request.args.get("from", "")
     state, mark = request.args.get("state", ""), request.args.get("mark", "")
     return ItemFilter(
-        first=int(first) if first.isascii() and first.isdecimal() and len(first) < 10 else 0,
+        first=query_number(request.args.get("from", "")),
         state=state if state in set(ItemState) else "",
         mark=mark if mark in (*MARKS, "none") else "",
         text=request.args.get("find", "")[:MAX_FIND_CHARS].strip(),

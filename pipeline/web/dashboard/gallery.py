@@ -17,6 +17,7 @@ from pipeline.domain.preview_names import previews_of
 from pipeline.errors import NoSuchBatch, NoSuchItem
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.share_links import ShareLink
+from pipeline.web.dashboard.page_links import query_number
 from pipeline.web.dashboard.previews import PreviewLinks
 from pipeline.web.dashboard.share_links import ShareLinks
 from pipeline.web.security.authentication import checks_access_itself
@@ -116,8 +117,7 @@ def _view(endpoint: str, **values: object) -> AnyResponse:
 def _render(
     ledger: Ledger, previews: PreviewLinks, batch: BatchRow, root: str, *, approved_only: bool, is_shared: bool
 ) -> str:
-    first = request.args.get("from", "")
-    position = int(first) if first.isascii() and first.isdecimal() and len(first) < 10 else 0
+    position = query_number(request.args.get("from", ""))
     page = gallery_page(ledger, batch.id, position, approved_only=approved_only)
     review = "approved" if approved_only and not is_shared else None
     return render_template(

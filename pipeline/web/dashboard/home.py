@@ -27,7 +27,7 @@ from pipeline.triggers.store import TriggerStore
 from pipeline.web.dashboard import batch_page, gallery, new_batch, presigned_redirects, previews, share_links
 from pipeline.web.dashboard.automation_views import AutomationViews
 from pipeline.web.dashboard.charts import HEIGHT, WIDTH, progress_parts, spend_bars
-from pipeline.web.dashboard.page_links import PageLinks
+from pipeline.web.dashboard.page_links import PageLinks, query_number
 from pipeline.web.security.headers import image_origins
 
 MAX_BATCHES = 25
@@ -127,8 +127,7 @@ def _home(ledger: Ledger, queue_monitor: QueueMonitor, automation_views: Automat
 
 def _batches(queries: QueryStore) -> BatchList:
     """Return the page of batches that the query selects. Invalid values are ignored; the last page is the limit."""
-    number, sort = request.args.get("page", ""), request.args.get("sort", "")
-    index = max(0, int(number) - 1) if number.isascii() and number.isdecimal() and len(number) < 10 else 0
+    index, sort = max(0, query_number(request.args.get("page", "")) - 1), request.args.get("sort", "")
     order = BatchOrder(sort) if sort in set(BatchOrder) else BatchOrder.NEWEST
     rows, total = queries.sorted_batches(index * MAX_BATCHES, MAX_BATCHES, order)
     pages = PageLinks.at(index, total, MAX_BATCHES)

@@ -1,10 +1,15 @@
-"""The numbers of the pages of a list. Pure."""
+"""The numbers of the pages of a list, and those of its queries. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 _NEIGHBOURS = 2
+
+
+def query_number(text: str) -> int:
+    """Return a number of a query: a page or a position. 0 for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
 
 
 @dataclass(frozen=True)

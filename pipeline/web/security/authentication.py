@@ -20,6 +20,7 @@ from werkzeug.exceptions import Forbidden, ServiceUnavailable, Unauthorized
 from werkzeug.wrappers import Response as AnyResponse
 
 from pipeline.domain.api_tokens import Tokens
+from pipeline.domain.signing import signing_keys
 from pipeline.ledger.sessions import LIFETIME, SessionStore
 from pipeline.settings import Settings
 from pipeline.web.error_responses import error_page, wants_html
@@ -193,5 +194,4 @@ class _Sessions(SecureCookieSessionInterface):
 
 def _session_keys(secret: str) -> list[str]:
     """Return the keys in PIPELINE_SECRET. Without one, sessions end when this process exits."""
-    keys = [key.strip() for key in secret.split(",") if key.strip()]
-    return keys or [secrets.token_hex(32)]
+    return signing_keys(secret) or [secrets.token_hex(32)]
