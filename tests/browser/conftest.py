@@ -12,6 +12,9 @@ from support.browser import NoBrowser, launch
 from support.browser_app import BrowserApp, PageErrors
 from support.processes import QUICK
 
+from pipeline.ledger.ledger import Ledger
+from pipeline.local import state_file
+
 MAX_WAIT_MS = 60_000
 AXE_SHA256 = "84494fec757e4710dc751c8d7a636e457f4532f08f85c86dc9070133fbff53bc"
 expect.set_options(timeout=MAX_WAIT_MS)
@@ -28,6 +31,12 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserApp]:
         yield app
     finally:
         app.stop()
+
+
+@pytest.fixture(scope="session")
+def ledger(up: BrowserApp) -> Ledger:
+    """The ledger of the service that runs."""
+    return Ledger.connect(state_file.environment(up.state)["REDIS_URL"])
 
 
 @pytest.fixture(scope="session")

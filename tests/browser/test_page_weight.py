@@ -55,11 +55,6 @@ def transfer(context: BrowserContext, page: Page) -> Transfer:
 
 
 @pytest.fixture(scope="module")
-def ledger(up: BrowserApp) -> Ledger:
-    return Ledger.connect(state_file.environment(up.state)["REDIS_URL"])
-
-
-@pytest.fixture(scope="module")
 def storage(up: BrowserApp) -> Iterator[Storage]:
     environment = state_file.environment(up.state)
     with pytest.MonkeyPatch.context() as patch:

@@ -7,8 +7,14 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 from support.browser_app import BrowserApp
+from support.ledger_fixtures import MODEL, a_batch, running
+
+from pipeline.ledger.keys import run_time_key
+from pipeline.ledger.ledger import Ledger
 
 END_MS = 180_000
+NEVER_S = 3600
+USUAL_MS = 30_000
 
 
 @pytest.fixture(scope="module")
@@ -58,19 +64,27 @@ def test_times_are_in_the_zone_of_the_viewer_with_utc_on_hover(
     context.close()
 
 
-def test_items_at_work_are_pale_and_the_time_left_counts_down(page: Page, up: BrowserApp) -> None:
+def test_no_time_is_promised_while_nothing_is_submitted(page: Page, up: BrowserApp) -> None:
     up.request("POST", "/api/v1/account/pause")
-    batch_id = up.submit("pale", ["She smiles"] * 40)
+    batch_id = up.submit("waiting", ["She smiles"])
     page.goto(f"/batches/{batch_id}")
     expect(page.locator("#batch-status")).to_have_text("running", timeout=END_MS)
-    # Nothing is submitted, so no time is promised.
     expect(page.locator("[data-left-s]")).to_have_count(0)
+    up.request("POST", f"/api/v1/batches/{batch_id}/cancel")
     up.request("POST", "/api/v1/account/resume")
+
+
+def test_items_at_work_are_pale_and_the_time_left_counts_down(page: Page, up: BrowserApp, ledger: Ledger) -> None:
+    ledger.redis.hset(run_time_key(MODEL), mapping={"mean": USUAL_MS, "runs": 1})
+    # Runs that do not end: nobody looks at them within the hour.
+    a_batch(ledger, "pale", items=4)
+    running(ledger, poll_after_s=NEVER_S)
+    page.goto("/batches/pale")
     pale = page.locator(".bar rect.pale:not(.pending)").first
-    expect(pale).to_be_attached(timeout=END_MS)
+    expect(pale).to_be_attached()
     assert float(pale.evaluate("(part) => getComputedStyle(part).fillOpacity")) < 0.5
     left = page.locator("[data-left-s]")
     expect(left).to_have_text(re.compile("^about |longer than usual$"))
     before = left.inner_text()
     expect(left).not_to_have_text(before)
-    up.request("POST", f"/api/v1/batches/{batch_id}/cancel")
+    up.request("POST", "/api/v1/batches/pale/cancel")
