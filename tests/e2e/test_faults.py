@@ -151,7 +151,7 @@ def test_an_account_without_funds_pauses_and_resumes_by_itself(up: Up, sandbox: 
     sandbox.change(balance="0.01")
     batch = submit(up, a_manifest(tmp_path, items(sandbox, 3)))
     until(lambda: json.loads(up.run("status", "--json"))["account"]["paused_reason"], "the account to pause")
-    assert up.status(batch)["counts"] == {"pending": 3}
+    until(lambda: up.status(batch)["counts"] == {"pending": 3}, "all items to wait")
     sandbox.change(balance="1000")
     up.run("watch", batch)
     assert up.status(batch)["counts"] == {"succeeded": 3}
@@ -165,7 +165,7 @@ def test_an_account_that_may_not_run_pauses_after_a_handful_of_calls_and_spends_
     batch = submit(up, a_manifest(tmp_path, items(sandbox, 40)))
     until(lambda: json.loads(up.run("status", "--json"))["account"]["paused_reason"], "the account to pause")
     assert sandbox.stats()["requests"]["Run"] <= 8
-    assert up.status(batch)["counts"] == {"pending": 40}
+    until(lambda: up.status(batch)["counts"] == {"pending": 40}, "all items to wait")
     sandbox.change(account_refusal="")
     up.run("watch", batch)
     status = up.status(batch)
