@@ -147,10 +147,13 @@ def test_a_batch_with_too_many_failures_is_stopped(up: Up, sandbox: Sandbox, sto
 
 
 def test_a_paused_batch_submits_nothing_until_it_is_resumed(up: Up, sandbox: Sandbox) -> None:
+    # Two at a time: the twelve take much longer than the command that pauses them, on a loaded machine too.
+    sandbox.change(task_s=3)
     ledger = submit(up, sandbox, "halt", 12, max_active=2)
     until(lambda: ledger.batches.get("halt").counts.get("succeeded", 0) >= 2, "some items")
     up.run("pause", "halt")
     until(lambda: up.status("halt")["counts"].keys() == {"pending", "succeeded"}, "active runs to end")
+    sandbox.change(task_s=0.3)
     posted = sum(task["prompt"].startswith("halt") for task in sandbox.tasks())
     submit(up, sandbox, "other", 3)
     up.run("watch", "other")
