@@ -210,6 +210,10 @@ class Unreachable(DailiesError):
     exit_code = 3
 
 
+class ServiceRefuses(Unreachable):
+    """A required service answers, but refuses to serve: it is full, a replica, or does not permit the request."""
+
+
 class OperationFailed(DailiesError):
     """An operation on another service failed. `retryable` is set for each failure."""
 

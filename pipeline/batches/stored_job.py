@@ -15,6 +15,7 @@ from rq.job import Job, JobStatus
 from rq.utils import str_to_date
 
 from pipeline.ledger.redis_client import CommandRefused
+from pipeline.ledger.redis_refusals import ServerRefused
 
 MAX_DATA_BYTES = 64 * 1024
 _MAX_TEXT_BYTES = 1024
@@ -66,6 +67,8 @@ class StoredJob(Job):
         """Return the job with this id. Raises NoSuchJobError, and UnreadableJob if it is no job."""
         try:
             return super().fetch(id, connection=connection, serializer=serializer)
+        except ServerRefused:
+            raise
         except _UNREADABLE as error:
             raise UnreadableJob(f"It cannot be read: {error}") from None
 

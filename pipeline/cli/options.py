@@ -14,7 +14,7 @@ import click
 from pipeline.cli.batch_ids import BatchId
 from pipeline.domain.ids import is_item_id
 from pipeline.domain.suggestions import hint
-from pipeline.errors import NoSuchItem, Unreachable
+from pipeline.errors import NoSuchItem, ServiceRefuses, Unreachable
 from pipeline.local.state_file import completed, environment, find_state
 
 if TYPE_CHECKING:
@@ -190,6 +190,8 @@ def redis_of_up(state: Path) -> Iterator[None]:
     """Raise NoRunningUp in place of Unreachable if nothing but a running `up` could have named the Redis."""
     try:
         yield
+    except ServiceRefuses:
+        raise
     except Unreachable as error:
         named = os.environ.get("REDIS_URL")
         saved = environment(state).get("REDIS_URL")

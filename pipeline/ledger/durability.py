@@ -7,6 +7,8 @@ from typing import Any
 from redis.exceptions import NoScriptError, ResponseError
 
 from pipeline.errors import Unreachable
+from pipeline.ledger import redis_client
+from pipeline.ledger.redis_refusals import ServerRefused, refusal_of
 
 _DISK_TIMEOUT_S = 5.0
 
@@ -26,6 +28,8 @@ def run_durably(redis: Any, script: Any, key: str, *args: object) -> Any:
         return run_durably(redis, script, key, *args)
     if isinstance(result, ResponseError):
         raise result
+    if isinstance(fsynced, ResponseError) and (refusal := refusal_of(fsynced)):
+        raise redis_client.unreachable(redis, ServerRefused(refusal))
     if not isinstance(fsynced, ResponseError) and fsynced[0] < 1:
         raise Unreachable(
             f"Redis did not write to its disk within {_DISK_TIMEOUT_S:.0f} s. Check the disk of the Redis server."

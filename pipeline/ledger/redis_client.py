@@ -13,10 +13,11 @@ from redis.client import Pipeline
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 from redis.retry import Retry
 
-from pipeline.errors import Unreachable
+from pipeline.errors import ServiceRefuses, Unreachable
+from pipeline.ledger.redis_refusals import ServerRefused, translate
+from pipeline.ledger.redis_url import check_url
 
 SOCKET_TIMEOUT_S = 10.0
-NO_RETRY = Retry(NoBackoff(), retries=0)
 CommandRefused = ResponseError
 """Redis refused a command, for example because a key has another type."""
 _CONNECT_TIMEOUT_S = 5.0
@@ -25,16 +26,32 @@ _RQ_RETRY_TIMEOUT_S = 60.0
 _MIN_BACKOFF_S = 0.05
 _MAX_BACKOFF_S = 2.0
 _LOG_AFTER_S = 1.0
-_NOT_A_URL = (
-    "REDIS_URL is not a Redis URL. Write redis://:PASSWORD@HOST:PORT/0, rediss://… or unix:///PATH?password=…, "
-    "with % and two hexadecimal digits for each special character of the password."
-)
-"""Without the error of the parser, which may quote a part of the password."""
 
 log = structlog.get_logger()
 
 
-class TimeLimitedRetry(Retry):
+class _TranslatingRetry(Retry):
+    """Raises ServerRefused, a ConnectionError, if the server refuses to serve.
+
+    redis-py makes every request through its `Retry`: a refused one closes its connection as a lost one does, and the
+    next one resolves the address again.
+    """
+
+    def call_with_retry(
+        self,
+        do: Callable[[], Any],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,
+    ) -> Any:
+        """Call `do` until it succeeds or the attempts are over. Raise its error then."""
+        return super().call_with_retry(lambda: translate(do), fail, is_retryable, with_failure_count)
+
+
+NO_RETRY = _TranslatingRetry(NoBackoff(), retries=0)
+
+
+class TimeLimitedRetry(_TranslatingRetry):
     """Retries with exponential backoff for at most `timeout_s` seconds after a call began.
 
     redis-py retries the connect, the health check and the command, one inside the other: a limit on the count would
@@ -72,36 +89,37 @@ class TimeLimitedRetry(Retry):
                 self._started = None
 
     def _is_in_time(self, started: float, error: Exception) -> bool:
+        if isinstance(error, ServerRefused) and not error.refusal.is_transient:
+            return False
         elapsed_s = time.monotonic() - started
         if elapsed_s > _LOG_AFTER_S and not self._logged:
             self._logged = True
-            log.warning("redis_retried", server=self._server, error=type(error).__name__)
+            log.warning("redis_retried", server=self._server, error=_in_words(error))
         return elapsed_s < self._timeout_s
 
 
 def connect(
     redis_url: str, *, decode: bool = True, retry_timeout_s: float = 0, socket_timeout_s: float = SOCKET_TIMEOUT_S
 ) -> Any:
-    """Return a client that raises Unreachable if Redis does not respond.
+    """Return a client that raises Unreachable if Redis does not respond, and ServiceRefuses if it refuses to serve.
 
     decode: False returns bytes, as RQ needs them. retry_timeout_s: how many seconds a command is retried while the
     server is away; 0 fails at once. A retried command may reach the server twice: the ledger's scripts allow that.
     socket_timeout_s: how long a client without retries waits for a response.
+    Raises InvalidSettings if `redis_url` cannot be used.
     """
-    try:
-        client: Any = _Client.from_url(
-            redis_url,
-            decode_responses=decode,
-            # Bytes that are not UTF-8 can be read. To write them back, encode them: hiredis packs valid text only.
-            encoding_errors="surrogateescape",
-            retry=NO_RETRY,
-            socket_connect_timeout=_CONNECT_TIMEOUT_S,
-            socket_timeout=_RETRYING_SOCKET_TIMEOUT_S if retry_timeout_s else socket_timeout_s,
-            health_check_interval=30,
-            max_connections=128,
-        )
-    except ValueError:
-        raise Unreachable(_NOT_A_URL) from None
+    check_url(redis_url)
+    client: Any = _Client.from_url(
+        redis_url,
+        decode_responses=decode,
+        # Bytes that are not UTF-8 can be read. To write them back, encode them: hiredis packs valid text only.
+        encoding_errors="surrogateescape",
+        retry=NO_RETRY,
+        socket_connect_timeout=_CONNECT_TIMEOUT_S,
+        socket_timeout=_RETRYING_SOCKET_TIMEOUT_S if retry_timeout_s else socket_timeout_s,
+        health_check_interval=30,
+        max_connections=128,
+    )
     if retry_timeout_s:
         client.set_retry(TimeLimitedRetry(retry_timeout_s, _server(client)))
     return client
@@ -114,13 +132,11 @@ class RQRedis(Redis):
     def from_url(cls, url: str, **options: Any) -> Any:
         """Return a client. RQ gives no options; a worker later raises the socket timeout to what BLPOP needs.
 
-        Raises Unreachable if `url` is not a Redis URL.
+        Raises InvalidSettings if `url` cannot be used.
         """
+        check_url(url)
         limits = {"socket_connect_timeout": _CONNECT_TIMEOUT_S, "socket_timeout": _RETRYING_SOCKET_TIMEOUT_S}
-        try:
-            client: Any = super().from_url(url, **(limits | options))
-        except ValueError:
-            raise Unreachable(_NOT_A_URL) from None
+        client: Any = super().from_url(url, **(limits | options))
         client.set_retry(TimeLimitedRetry(_RQ_RETRY_TIMEOUT_S, _server(client)))
         return client
 
@@ -130,7 +146,7 @@ class _Client(Redis):
         try:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         except (ConnectionError, TimeoutError) as error:
-            raise _unreachable(self, error) from error
+            raise unreachable(self, error) from error
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
         return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
@@ -141,14 +157,22 @@ class _Pipeline(Pipeline):
         try:
             return super().execute(raise_on_error)
         except (ConnectionError, TimeoutError) as error:
-            raise _unreachable(self, error) from error
+            raise unreachable(self, error) from error
 
 
-def _unreachable(client: Redis, error: Exception) -> Unreachable:
+def unreachable(client: Redis, error: Exception) -> Unreachable:
+    """Return the error for people. After a failover the server is another one: idle connections are closed."""
+    if isinstance(error, ServerRefused):
+        client.connection_pool.disconnect(inuse_connections=False)
+        return ServiceRefuses(error.refusal.message(_server(client)))
     return Unreachable(
         f"Redis at {_server(client)} does not respond ({type(error).__name__}). "
         "Start the service with `dailies up`, or set REDIS_URL."
     )
+
+
+def _in_words(error: Exception) -> str:
+    return str(error) if isinstance(error, ServerRefused) else type(error).__name__
 
 
 def _server(client: Redis) -> str:

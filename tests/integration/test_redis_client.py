@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError
 from structlog.testing import capture_logs
 from support.processes import OwnRedis
 
-from pipeline.errors import Unreachable
+from pipeline.errors import InvalidSettings, Unreachable
 from pipeline.ledger.redis_client import NO_RETRY, RQRedis, TimeLimitedRetry, connect
 
 
@@ -100,7 +100,7 @@ def test_the_error_names_the_server_without_its_password(url: str) -> None:
 
 @pytest.mark.parametrize("client", [connect, RQRedis.from_url])
 def test_a_url_that_cannot_be_read_is_refused_without_its_password(client: Callable[[str], Any]) -> None:
-    with pytest.raises(Unreachable, match="REDIS_URL") as caught:
+    with pytest.raises(InvalidSettings, match="REDIS_URL") as caught:
         client("redis://:planted/secret@127.0.0.1:1/0")
     assert "planted" not in str(caught.value)
 

@@ -23,11 +23,29 @@ local function set_aside(queue, member, reason)
   count('set_aside')
 end
 
+-- Whether the server refused a command, as it would for every other member: its memory is full, it is a replica, or the
+-- user may not run the command. `WRONGTYPE` and `ERR` are replies to what is stored, or to a mistake.
+local function is_refusal(text)
+  local code = text:match('^%-?(%u+) ')
+  return code and code ~= 'ERR' and code ~= 'WRONGTYPE' or text:find('ACL failure in script', 1, true)
+    or text:find('access a non local key', 1, true)
+end
+
+-- Run `work(...)`. Returns true and up to two values, or false and why it failed. Raises what the server refuses: nothing
+-- is wrong with the member.
+local function try(work, ...)
+  local is_done, first, second = pcall(work, ...)
+  if is_done then return true, first, second end
+  local reason = tostring(type(first) == 'table' and first.err or first)
+  if is_refusal(reason) then error(first, 0) end
+  return false, reason
+end
+
 -- Return what `work(...)` returns, up to two values. If it fails, set the member aside and return nil.
 local function try_member(queue, member, work, ...)
-  local is_done, first, second = pcall(work, ...)
+  local is_done, first, second = try(work, ...)
   if is_done then return first, second end
-  set_aside(queue, member, type(first) == 'table' and first.err or first)
+  set_aside(queue, member, first)
 end
 
 -- As `try_member`, for a member that stands for an item: `work(batch, item)`.

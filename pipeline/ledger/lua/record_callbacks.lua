@@ -37,7 +37,7 @@ end
 
 local result = {redis.call('EXISTS', COLLECT_ENQUEUED)}
 for _, callback in ipairs(argv_rows(1, 'batch', 'item', 'attempt', 'task', 'token', 'found_by')) do
-  local is_done, due = pcall(record, callback)
+  local is_done, due = try(record, callback)
   if not is_done then count('set_aside') end
   result[#result + 1] = is_done and due or 0
 end
