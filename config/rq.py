@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pipeline.errors import exit_in_words
+from pipeline.ledger.redis_url import check_url
 from pipeline.observability import logging
 from pipeline.settings import load
 
 # Before RQ adds handlers of its own: its lines become events of ours.
 logging.configure()
-REDIS_URL = load().redis_url
+with exit_in_words():
+    REDIS_URL = load().redis_url
+    check_url(REDIS_URL)

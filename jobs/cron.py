@@ -23,7 +23,8 @@ from rq.serializers import JSONSerializer
 from jobs.run_schedules import run_schedules
 from jobs.sweep import sweep
 from pipeline.batches.job_queue import QUEUE
-from pipeline.ledger.redis_client import NO_RETRY, RQRedis
+from pipeline.errors import exit_in_words
+from pipeline.ledger.redis_client import NO_RETRY, RQRedis, unreachable
 from pipeline.observability import logging
 from pipeline.settings import load
 
@@ -88,7 +89,17 @@ def scheduler(connection: Redis, *, sweep_every_s: int) -> JSONCronScheduler:
     return cron
 
 
+def main() -> None:
+    """Run the scheduler until SIGTERM or SIGINT, or until Redis has been unavailable for a minute."""
+    with exit_in_words():
+        settings = load()
+        connection = RQRedis.from_url(settings.redis_url)
+        try:
+            scheduler(connection, sweep_every_s=settings.sweep_every_s).start()
+        except (ConnectionError, TimeoutError) as error:
+            raise unreachable(connection, error) from error
+
+
 if __name__ == "__main__":
     logging.configure()
-    settings = load()
-    scheduler(RQRedis.from_url(settings.redis_url), sweep_every_s=settings.sweep_every_s).start()
+    main()

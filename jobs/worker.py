@@ -18,7 +18,7 @@ from rq.worker import WorkerStatus
 from jobs import make_previews, worker_slots
 from jobs.context import context, stopping
 from jobs.registry import ListedJob, report_refusal
-from pipeline.errors import IncompatibleSchema, StorageError
+from pipeline.errors import DailiesError, StorageError
 from pipeline.ledger.redis_client import NO_RETRY
 from pipeline.shutdown import signal_safe_setter
 
@@ -51,7 +51,7 @@ class NonForkingWorker(SimpleWorker):
         """Run jobs until a stop signal. Create every client before the first job."""
         try:
             context().service.storage.connect()
-        except IncompatibleSchema as error:
+        except DailiesError as error:
             log.error("worker_not_started", error=str(error))
             raise SystemExit(error.exit_code) from None
         threading.Thread(target=_exit_after_grace, name="exit-after-grace", daemon=True).start()

@@ -6,6 +6,9 @@ succeed later.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -22,6 +25,16 @@ class DailiesError(Exception):
 
     def __str__(self) -> str:
         return super().__str__() or (type(self).__doc__ or "").strip()
+
+
+@contextmanager
+def exit_in_words() -> Iterator[None]:
+    """End the process if the block raises a DailiesError: its message on stderr, its exit code."""
+    try:
+        yield
+    except DailiesError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 @dataclass(frozen=True)

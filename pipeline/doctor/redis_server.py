@@ -1,4 +1,4 @@
-"""Redis: connection, durability, eviction and clock."""
+"""Redis: connection, role, writes, permissions, durability, memory, connections and clock."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from pipeline.doctor.findings import Finding, note, ok, wrong
-from pipeline.errors import Unreachable
+from pipeline.doctor.findings import Finding, note, ok, one_line, wrong
+from pipeline.doctor.redis_permissions import check_permissions
+from pipeline.errors import IncompatibleSchema, ServiceRefuses, Unreachable
 from pipeline.ledger import redis_client
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.set_aside import SetAsideStore
@@ -17,6 +18,8 @@ from pipeline.settings import Settings
 
 _MAX_SKEW_S = 5
 _MAX_WRITE_MS = 2000
+_NEARLY_FULL = 0.8
+"""Share of the memory or of the connections from which on it is reported."""
 _LOSS = (
     "If Redis crashes and loses its last second, a run posted in that second may be posted again. "
     "The journal on S3 restores the rest (`dailies recover`)."
@@ -24,9 +27,12 @@ _LOSS = (
 
 
 def check_redis(settings: Settings) -> Iterator[Finding]:
-    """Check that Redis answers, writes to its disk and evicts no keys."""
+    """Check that Redis serves all that the service needs, writes to its disk and evicts no keys.
+
+    Raises InvalidSettings if REDIS_URL cannot be used.
+    """
+    client = redis_client.connect(settings.redis_url)
     try:
-        client = redis_client.connect(settings.redis_url)
         started = time.monotonic()
         client.ping()
         latency_ms = 1000 * (time.monotonic() - started)
@@ -34,15 +40,19 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
     except Unreachable as error:
         yield wrong("Redis", str(error))
         return
-    except ResponseError as error:
-        fix = "Allow the user of REDIS_URL to run INFO and to write keys under dailies: and rq:."
-        yield wrong("Redis", f"Redis refused a command: {error}.", fix)
-        return
     yield ok("Redis", f"{_server(info)}, latency {latency_ms:.1f} ms")
+    if wrong_server := _check_role(info):
+        yield wrong_server
+        return
+    ledger = Ledger.on(client)
+    yield from _check_writes(ledger)
+    yield from check_permissions(client)
     yield _check_durability(client, info)
     yield _check_eviction(info)
+    yield from _check_memory(info)
+    yield from _check_connections(info)
     yield _check_clock(client)
-    yield from _check_records(Ledger.connect(settings.redis_url).set_aside)
+    yield from _check_records(ledger.set_aside)
 
 
 def _server(info: dict[str, Any]) -> str:
@@ -51,12 +61,33 @@ def _server(info: dict[str, Any]) -> str:
     return f"Redis {info.get('redis_version', 'of unknown version')}"
 
 
+def _check_role(info: dict[str, Any]) -> Finding | None:
+    """Return what is wrong if this server is not the one to use."""
+    if info.get("cluster_enabled"):
+        message = "The server is a node of a cluster. The service needs all its keys on one server."
+        return wrong("Redis role", message, "Use a server without cluster mode: docs/deploy.md.")
+    if info.get("role") != "master":
+        primary = f"{info.get('master_host', 'another server')}:{info.get('master_port', '?')}"
+        message = f"The server is a replica of {primary}: it refuses writes, or loses them."
+        return wrong("Redis role", message, "Set REDIS_URL to the primary, or to a name that follows a failover.")
+    return None
+
+
+def _check_writes(ledger: Ledger) -> Iterator[Finding]:
+    try:
+        ledger.check_ready()
+    except (ServiceRefuses, IncompatibleSchema) as error:
+        yield wrong("Redis writes", one_line(error))
+
+
 def _check_durability(client: Any, info: dict[str, Any]) -> Finding:
     subject = "Redis disk"
     if not info.get("aof_enabled"):
         return note(subject, f"The append-only file is off. {_LOSS}", "Start the server with --appendonly yes.")
     try:
         fsynced = client.execute_command("WAITAOF", 1, 0, _MAX_WRITE_MS)
+    except ServiceRefuses as error:
+        return wrong(subject, one_line(error))
     except ResponseError:
         message = f"The append-only file is on, but the server has no WAITAOF. {_LOSS}"
         return note(subject, message, "Use Valkey, or Redis 7.2 or newer.")
@@ -73,6 +104,20 @@ def _check_eviction(info: dict[str, Any]) -> Finding:
         return ok(subject, "maxmemory-policy noeviction")
     message = f"maxmemory-policy is {policy}: if memory is short, the server deletes batches."
     return wrong(subject, message, "Start the server with --maxmemory-policy noeviction.")
+
+
+def _check_memory(info: dict[str, Any]) -> Iterator[Finding]:
+    limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+    if limit and used > _NEARLY_FULL * limit:
+        message = f"{used / 1e6:,.0f} MB of {limit / 1e6:,.0f} MB are used. A full server refuses all writes."
+        yield note("Redis memory", message, "Raise maxmemory.")
+
+
+def _check_connections(info: dict[str, Any]) -> Iterator[Finding]:
+    limit, used = int(info.get("maxclients", 0)), int(info.get("connected_clients", 0))
+    if limit and used > _NEARLY_FULL * limit:
+        message = f"{used:,} of {limit:,} connections are used. A further one is refused."
+        yield note("Redis connections", message, "Raise maxclients, or stop other clients.")
 
 
 def _check_records(records: SetAsideStore) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ Some keys and fields keep the name of an earlier version, so that stored data st
 Service
 
     schema                  string  version of the stored data (`schema_version.py`); absent: 1
+    writable                string  /readyz and `doctor` write it to see whether the server takes writes; it expires
     figures                 hash    counters for /metrics (`counters.py`)
     set_aside               list    JSON {queue, member, reason, at} of members of queues that cannot be read; the
                                     newest 1,000 (`set_aside.py`)
@@ -124,6 +125,7 @@ SEARCH = f"{PREFIX}search"
 SET_ASIDE = f"{PREFIX}set_aside"
 SPEND = f"{PREFIX}spend"
 TASKS = f"{PREFIX}tasks"
+WRITABLE = f"{PREFIX}writable"
 
 
 def batch_key(batch_id: str) -> str:

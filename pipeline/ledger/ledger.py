@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.ledger import redis_client, schema_version
+from pipeline.ledger import keys, redis_client, schema_version
 from pipeline.ledger.account import AccountStore
 from pipeline.ledger.batches import BatchStore
 from pipeline.ledger.constants import lua_constants
@@ -33,6 +33,7 @@ from pipeline.ledger.shared_images import SharedImageStore
 from pipeline.ledger.sign_in_codes import SignInCodeStore
 from pipeline.ledger.timeline import TimelineStore
 
+_WRITABLE_S = 60
 _LUA = Path(__file__).with_name("lua")
 _LIBRARIES = ("_keys", "_counters", "_money", "_account", "_batches", "_items", "_set_aside")
 
@@ -109,3 +110,8 @@ class Ledger:
     def check_schema(self) -> None:
         """Raise IncompatibleSchema if the server has data that this program cannot continue."""
         schema_version.check(self.scripts)
+
+    def check_ready(self) -> None:
+        """Raise IncompatibleSchema as `check_schema`, and ServiceRefuses if the server takes no writes."""
+        self.check_schema()
+        self.redis.set(keys.WRITABLE, 1, ex=_WRITABLE_S)

@@ -64,6 +64,7 @@ _NOT_REDIS = Refusal("does not speak the protocol of Redis", "Correct the addres
 _CODES = {
     "OOM": Refusal("has no memory left and refuses writes", "Raise its maxmemory."),
     "READONLY": _REPLICA,
+    "UNBLOCKED": Refusal("has become a replica, or lost data", _USE_PRIMARY),
     "MASTERDOWN": Refusal("is a replica that has lost its primary", _USE_PRIMARY),
     "LOADING": Refusal("is loading its data", "Wait until it has started."),
     "BUSY": Refusal("is busy with a script", "Wait, or end the script of another program with SCRIPT KILL."),

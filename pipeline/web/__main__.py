@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 
-from pipeline.errors import DailiesError
+from pipeline.errors import exit_in_words
 from pipeline.settings import load
 from pipeline.shutdown import shutdown_requested
 from pipeline.web import create_app
@@ -14,13 +13,11 @@ from pipeline.web.server import listen_address, serve
 
 def main() -> None:
     """Serve the app until SIGTERM or SIGINT."""
-    try:
+    with exit_in_words():
         settings = load()
         with shutdown_requested() as shutdown:
             app = create_app(settings, shutdown)
             serve(app, shutdown, threads=settings.web_threads, listen=listen_address(os.environ))
-    except DailiesError as error:
-        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def _health(settings: Settings) -> Blueprint:
     """Return the routes of health, with clients of their own: short time limits, no retries."""
     ledger = Ledger.connect(settings.redis_url, socket_timeout_s=health.CHECK_TIMEOUT_S)
     storage = Storage(settings.s3_endpoint, timeout_s=health.CHECK_TIMEOUT_S)
-    return health.blueprint({"redis": ledger.check_schema, "s3": partial(_check_s3, storage, settings.output)})
+    return health.blueprint({"redis": ledger.check_ready, "s3": partial(_check_s3, storage, settings.output)})
 
 
 def _check_s3(storage: Storage, output: str | None) -> None:

@@ -1,4 +1,4 @@
-"""`GET /healthz`: the process serves requests. `GET /readyz`: Redis and S3 respond.
+"""`GET /healthz`: the process serves requests. `GET /readyz`: Redis and S3 respond, and Redis takes writes.
 
 A dependency that hangs holds one thread of its own and no request thread: one check of it runs at a time, the request
 that started it waits at most CHECK_TIMEOUT_S, and all others get the last result.
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import structlog
 from flask import Blueprint, Response, jsonify
 
-from pipeline.errors import DailiesError, IncompatibleSchema
+from pipeline.errors import DailiesError, IncompatibleSchema, ServiceRefuses
 from pipeline.web.security.authentication import open_to_all
 
 MAX_AGE_S = 1.0
@@ -110,6 +110,8 @@ def _result(check: Callable[[], object]) -> str:
         check()
     except IncompatibleSchema:
         return "has data of an incompatible version"
+    except ServiceRefuses:
+        return "refuses requests"
     except DailiesError:
         return _NO_ANSWER
     except Exception as error:
