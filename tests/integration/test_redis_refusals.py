@@ -18,7 +18,14 @@ from support.access import BEARER, TOKEN
 from support.api_client import a_manifest, send
 from support.ledger_fixtures import a_batch, claims, fail, running
 from support.processes import OwnRedis, s3_environment
-from support.refusing_redis import PASSWORD, REFUSALS, WRITES_ONLY, RefusingRedis, a_server_that_replies
+from support.refusing_redis import (
+    PASSWORD,
+    REFUSALS,
+    WRITES_ONLY,
+    RefusingRedis,
+    a_cluster_node,
+    a_server_that_replies,
+)
 from support.waiting import WaitFor
 
 from pipeline.cli.main import main
@@ -27,6 +34,7 @@ from pipeline.errors import ServiceRefuses
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.redis_client import RQRedis, connect
 from pipeline.local.servers import S3Env
+from pipeline.local.state_file import write_environment
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
 from pipeline.web import create_app
@@ -201,6 +209,29 @@ def test_every_refusal_is_told_in_words(error: str, words: str, monkeypatch: pyt
         response = client.get("/api/v1/batches", headers=BEARER)
         assert response.status_code == 503
         assert words in response.text
+
+
+def test_a_node_of_a_cluster_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with a_cluster_node(tmp_path) as url:
+        monkeypatch.setenv("REDIS_URL", url)
+        for args in (["list"], ["pause"], ["status", "b"]):
+            result = CliRunner().invoke(main, args)
+            assert result.exit_code == 3
+            assert "is a node of a cluster, which is not supported" in result.stderr
+        client = create_app(Settings(redis_url=url, api_token=SecretStr(TOKEN))).test_client()
+        assert client.get("/api/v1/batches", headers=BEARER).status_code == 503
+
+
+def test_the_redis_of_a_running_up_that_refuses_is_not_called_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    with a_server_that_replies("WRONGPASS invalid username-password pair or user is disabled.") as url:
+        write_environment(tmp_path, {"REDIS_URL": url})
+        result = CliRunner().invoke(main, ["list", "--state", str(tmp_path)])
+    assert result.exit_code == 3
+    assert "refuses the user or the password" in result.stderr
+    assert "no running" not in result.stderr
 
 
 def test_a_wrong_type_is_a_bug_and_no_refusal(redis_url: str) -> None:

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from support.processes import ROOT, OwnRedis, bare_environment, s3_environment
+from support.refusing_redis import RefusingRedis
 from support.waiting import WaitFor
 
+from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.local.servers import S3Env
 from pipeline.local.supervisor import commands_of
@@ -76,6 +78,50 @@ def test_several_stop_signals_end_a_process_and_its_children(
         assert process.returncode == 0
         assert not QueueMonitor(redis.url).workers()
         assert QueueMonitor(redis.url).schedulers() == 0
+
+
+@pytest.mark.parametrize("how", ["full", "replica"])
+@pytest.mark.parametrize("name", ["worker", "cron"])
+def test_a_redis_that_refuses_ends_no_process_and_work_continues_afterwards(
+    redis: OwnRedis, s3_server: S3Env, tmp_path: Path, wait_for: WaitFor, name: str, how: str
+) -> None:
+    server = RefusingRedis(redis)
+    environment = {
+        **bare_environment(),
+        **s3_environment(s3_server),
+        "REDIS_URL": server.url,
+        "PIPELINE_OUTPUT": f"s3://{s3_server.bucket}/{tmp_path.name}/",
+        "PIPELINE_SWEEP_EVERY_S": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    log = tmp_path / "process.log"
+    monitor = QueueMonitor(redis.url)
+    with running(name, environment, log) as process:
+        wait_for(lambda: is_registered(name, monitor), f"the {name} to start", 60)
+        JobQueue(redis.url).enqueue_once(Job.SWEEP)
+        server.refuse(how)
+        wait_for(lambda: '"event": "redis_retried"' in log.read_text(), "a retry")
+        server.serve()
+        queue = JobQueue(redis.url)
+        if name == "worker":
+            queue.enqueue_once(Job.FINISH, "none")
+            wait_for(lambda: monitor.figures().waiting == 0, "the worker to run jobs")
+        else:
+            enqueued = monitor.figures().waiting
+            wait_for(lambda: monitor.figures().waiting > enqueued, "cron to enqueue jobs")
+        assert process.poll() is None
+
+
+@pytest.mark.parametrize("name", ["web", "worker", "cron"])
+def test_a_redis_url_that_cannot_be_used_ends_a_process_in_words(tmp_path: Path, name: str) -> None:
+    url = "redis://:planted@127.0.0.1:1/zero"
+    environment = {**bare_environment(), "REDIS_URL": url, "PORT": "0", "PYTHONPATH": str(ROOT)}
+    log = tmp_path / "process.log"
+    with running(name, environment, log) as process:
+        assert process.wait(60) == 2
+    assert "REDIS_URL" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert "planted" not in log.read_text()
 
 
 SIGNALS_AT_EVERY_LINE = """

