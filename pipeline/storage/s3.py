@@ -266,10 +266,18 @@ class Storage:
                 if not is_html(error):
                     raise
                 # Only a GET has a body, which tells an object that S3 lacks from a page of a proxy.
-                return self._first_byte_info(uri)
+                return self._info_by_get(uri)
         return None if response is None else self._info(uri, response)
 
-    def _first_byte_info(self, uri: str) -> ObjectInfo | None:
+    def confirmed_info(self, uri: str) -> ObjectInfo | None:
+        """Return what `info` returns. That an object is missing must be the result of a GET, too.
+
+        Use it where work would be dropped or paid because an object is not there: a HEAD has no body, so any server or
+        proxy on the way may have answered it.
+        """
+        return self.info(uri) or self._info_by_get(uri)
+
+    def _info_by_get(self, uri: str) -> ObjectInfo | None:
         response = self._get_object(uri)
         if response is None:
             return None

@@ -89,17 +89,23 @@ class QuirkyS3:
     before: Before = field(default=lambda request: None)
     after: After = field(default=lambda request, response: response)
     url: str = ""
-    requests: list[Request] = field(default_factory=list)
 
-    def set(self, quirk: str) -> None:
-        """Make the server differ in this way; '' for no quirk. The names are those of QUIRKS."""
-        before, after = QUIRKS[quirk]
-        self.before = before or (lambda request: None)
-        self.after = after or (lambda request, response: response)
-        self.requests.clear()
+    def set(self, *quirks: str) -> None:
+        """Make the server differ in these ways; '' for no quirk. The names are those of QUIRKS."""
+        changes = [QUIRKS[quirk] for quirk in quirks]
+
+        def before(request: Request) -> Response | None:
+            answers = (change(request) for change, _ in changes if change)
+            return next((answer for answer in answers if answer), None)
+
+        def after(request: Request, response: Response) -> Response:
+            for _, change in changes:
+                response = change(request, response) if change else response
+            return response
+
+        self.before, self.after = before, after
 
     def respond(self, request: Request) -> Response:
-        self.requests.append(request)
         response = self.before(request) or self._forward(request)
         return self.after(request, response)
 
