@@ -151,7 +151,7 @@ class Storage:
         """
         start = 0 if isinstance(data, bytes) else data.tell()
         if etag != "":
-            is_written = self._put_on_condition(uri, data, content_type, etag)
+            is_written = self.try_put_if(uri, data, content_type, etag)
             if is_written is not None:
                 return is_written
         before = self.info(uri)
@@ -162,8 +162,11 @@ class Storage:
         self.put(uri, data, content_type)
         return True
 
-    def _put_on_condition(self, uri: str, data: bytes | BinaryIO, content_type: str, etag: str | None) -> bool | None:
-        """Write an object with a condition. Return whether it was met, None if the server cannot say."""
+    def try_put_if(self, uri: str, data: bytes | BinaryIO, content_type: str, etag: str | None) -> bool | None:
+        """Write an object with the condition of `put_if_match`, by the server alone. Return whether it was met.
+
+        None: the server has no conditional writes, or compares `etag` with something else than it states.
+        """
         bucket, key = split(uri)
         condition: Any = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         with translate_errors(uri):
@@ -348,14 +351,6 @@ class Storage:
         bucket, key = split(uri)
         with translate_errors(uri):
             self._s3.delete_object(Bucket=bucket, Key=key)
-
-    def check(self, prefix: str) -> None:
-        """Write, read and delete an object under `prefix`."""
-        uri = join(prefix, ".dailies-check")
-        self.put(uri, b"check", "text/plain")
-        if self.get(uri) != b"check":
-            raise StorageError(f"{uri} does not return the bytes that were written.", retryable=False)
-        self.delete(uri)
 
 
 def _skip(source: BinaryIO, count: int) -> None:

@@ -25,7 +25,7 @@ COPES_WITH = [
     if quirk
     not in {
         "missing is 403", "listing refused", "listing empty", "busy", "clock", "checksum demanded", "no multipart",
-        "no copy", "region", "errors as HTML", "busy at first",
+        "no copy", "region", "no bucket", "errors as HTML", "busy at first",
     }
 ]  # fmt: skip
 
@@ -178,6 +178,7 @@ def test_a_setting_in_the_configuration_file_of_aws_is_obeyed(
         ("missing is 403", ["AccessDenied|HTTP 403", "s3:ListBucket", "does not exist"]),
         ("busy", ["SlowDown|HTTP 503", "limits requests"]),
         ("clock", ["RequestTimeTooSkewed|HTTP 403", "clock|policy"]),
+        ("no bucket", ["NoSuchBucket", "Create the bucket"]),
         ("region", ["AuthorizationHeaderMalformed|HTTP 400", "AWS_DEFAULT_REGION|400"]),
         ("errors as HTML", ["HTML|HTTP 404", "not an answer of S3", "AWS_ENDPOINT_URL_S3"]),
     ],

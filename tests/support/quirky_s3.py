@@ -333,6 +333,7 @@ QUIRKS: dict[str, tuple[Before | None, After | None]] = {
     "missing is 403": (None, _missing_is_forbidden),
     "listing refused": (_when(lambda request: request.is_listing, 403, "AccessDenied", "Access Denied"), None),
     "listing empty": (lambda request: request.with_query(prefix="/none/") if request.is_listing else None, None),
+    "no bucket": (_when(lambda request: True, 404, "NoSuchBucket"), None),
     "busy": (_when(lambda request: True, 503, "SlowDown", "Please reduce your request rate."), None),
     "clock": (_when(lambda request: True, 403, "RequestTimeTooSkewed", _SKEWED), None),
     "checksum demanded": (
