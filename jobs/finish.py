@@ -18,11 +18,13 @@ from pipeline.domain.states import BatchState, batch_outcome
 from pipeline.errors import StorageError
 from pipeline.gallery import gallery_page
 from pipeline.ledger.records import FinalizationResult
-from pipeline.storage.s3 import join
+from pipeline.storage.s3 import ObjectInfo, Storage, join
 
 log = structlog.get_logger()
 
 _STATUS_FILES_DELAY_S = 30.0
+_MAX_WRITES = 3
+"""Attempts to replace a results.json that changes meanwhile. The sweep repeats them after the lease has expired."""
 
 
 def finish(batch_id: str) -> None:
@@ -47,11 +49,11 @@ def finish(batch_id: str) -> None:
 
 
 def _write_results(ctx: Context, batch: BatchRow, lease: str) -> bool:
-    """Write all four files. Return False if the lease was lost or another worker has written results.json."""
+    """Write all four files. Return False if the lease was lost, or results.json changed during each write of it."""
     storage, items = ctx.service.storage, ctx.service.ledger.items
     uri = join(batch.output, results.RESULTS)
     before = storage.info(uri)
-    if before and results.revision_of(storage.read_prefix(uri, results.HEAD_BYTES) or b"") >= batch.revision:
+    if before and _is_written(storage, uri, batch):
         return True
     page = gallery_page.encoded(batch, items.stream(batch.id), ctx.service.ledger.previews.all_made(batch.id))
     files: list[tuple[str, str, Iterable[bytes]]] = [
@@ -67,9 +69,29 @@ def _write_results(ctx: Context, batch: BatchRow, lease: str) -> bool:
             storage.put(join(batch.output, name), file, content_type)
     with tempfile.TemporaryFile() as file:
         _fill(file, results.as_json(batch, items.stream(batch.id)))
+        return _replace(ctx, batch, lease, file, before)
+
+
+def _replace(ctx: Context, batch: BatchRow, lease: str, file: BinaryIO, before: ObjectInfo | None) -> bool:
+    """Write results.json, unless it has this revision by now. Return False if it is not written."""
+    storage, uri = ctx.service.storage, join(batch.output, results.RESULTS)
+    for _ in range(_MAX_WRITES):
+        file.seek(0)
         if not _renew(ctx, batch, lease):
             return False
-        return storage.put_if_match(uri, file, "application/json", before.etag if before else None)
+        if storage.put_if_match(uri, file, "application/json", before.etag if before else None):
+            return True
+        # Another worker, or a person, has written it; or the first of two requests did, whose response was lost.
+        before = storage.confirmed_info(uri)
+        if before and _is_written(storage, uri, batch):
+            return True
+    error = f"{uri} changed during each of {_MAX_WRITES} writes, or S3 refuses the condition If-Match."
+    log.warning("results_not_written", batch=batch.id, error=error)
+    return False
+
+
+def _is_written(storage: Storage, uri: str, batch: BatchRow) -> bool:
+    return results.revision_of(storage.read_prefix(uri, results.HEAD_BYTES) or b"") >= batch.revision
 
 
 def _fill(file: BinaryIO, pieces: Iterable[bytes]) -> None:
@@ -78,7 +100,10 @@ def _fill(file: BinaryIO, pieces: Iterable[bytes]) -> None:
 
 
 def _renew(ctx: Context, batch: BatchRow, lease: str) -> bool:
-    return ctx.service.ledger.finalization.renew(batch.id, lease, lease_s=ctx.service.settings.lease_s)
+    is_ours = ctx.service.ledger.finalization.renew(batch.id, lease, lease_s=ctx.service.settings.lease_s)
+    if not is_ours:
+        log.warning("finish_lease_lost", batch=batch.id)
+    return is_ours
 
 
 def _abort_uploads(ctx: Context, batch: BatchRow) -> None:

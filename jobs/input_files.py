@@ -16,7 +16,7 @@ def stored_image(storage: Storage, uri: str) -> FileSource:
     Its bytes decide the content type. If they are of no known image, the model may take other files: the object's own
     content type is sent.
     """
-    info = storage.info(uri)
+    info = storage.confirmed_info(uri)
     if info is None:
         raise StorageError(f"There is no image at {uri}.", retryable=False)
     if info.size == 0:

@@ -108,7 +108,7 @@ def check_url(url: str, fetch: Callable[[str], ImageResponse]) -> Finding | None
 def check_object(storage: Storage, uri: str) -> Finding | None:
     """Return what is wrong with an image on S3."""
     try:
-        info = storage.info(uri)
+        info = storage.confirmed_info(uri)
         if info is None:
             return Finding("does not exist on S3")
         found = sniff_head(storage, info)

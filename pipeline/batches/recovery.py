@@ -14,11 +14,11 @@ from pydantic import BaseModel, Field, ValidationError
 from pipeline.batches.history import read_history
 from pipeline.batches.pricing import BatchEstimate
 from pipeline.batches.service import Service
-from pipeline.batches.submission import MANIFEST
+from pipeline.batches.submission import MANIFEST, refuse_rows
 from pipeline.domain.ids import is_batch_id
 from pipeline.domain.results import RESULTS
 from pipeline.domain.s3_names import is_object_uri
-from pipeline.errors import DailiesError, DamagedRecord, InvalidArguments, InvalidBatchId, NoBatchOnS3
+from pipeline.errors import DamagedRecord, InvalidArguments, InvalidBatchId, NoBatchOnS3, StorageError
 from pipeline.manifest import parser as manifests
 from pipeline.storage import journal
 from pipeline.storage.s3 import Storage, join
@@ -58,8 +58,9 @@ def recover(service: Service, uri: str) -> str:
         raise NoBatchOnS3(folder)
     if service.ledger.batches.is_loaded(batch_id):
         return batch_id
-    manifest = manifests.parse(text, file=join(folder, MANIFEST), read_rows=_refuse_rows, local_files=None)
+    manifest = manifests.parse(text, file=join(folder, MANIFEST), read_rows=refuse_rows, local_files=None)
     results = _read_results(service.storage, folder)
+    _check_journal(service.storage, folder, results)
     history = read_history(manifest, results.items, journal.entries(service.storage, folder))
     if history.ignored:
         log.warning("history_entries_ignored", batch=batch_id, number=history.ignored)
@@ -84,8 +85,26 @@ def recover(service: Service, uri: str) -> str:
     return batch_id
 
 
-def _refuse_rows(reference: str) -> bytes:
-    raise DailiesError(f"{reference}: An accepted manifest must not name a file of rows. Correct manifest.yaml on S3.")
+def _check_journal(storage: Storage, folder: str, results: _Results) -> None:
+    """Raise StorageError if S3 lists no journal but there must be one: its runs would be paid for again.
+
+    A batch of this version has an object in its journal from the start. That a listing is empty must fit the rest.
+    """
+    place = join(folder, journal.FOLDER)
+    if next(storage.list(place), None) is not None:
+        return
+    reason = ""
+    if any(item.get("attempts") for item in results.items):
+        reason = "results.json names runs"
+    elif next(storage.list(join(folder, MANIFEST)), None) is None:
+        reason = "manifest.yaml, which exists, is not listed either"
+    if reason:
+        raise StorageError(
+            f"S3 lists nothing below {place}, but {reason}. Runs that are paid may be missing, so nothing is "
+            "recovered. Try again later; `dailies doctor` tests the server. If somebody has deleted the journal and no "
+            f"run of the batch is active, put an empty object {place}opened.jsonl there.",
+            retryable=True,
+        )
 
 
 def _read_results(storage: Storage, folder: str) -> _Results:

@@ -19,13 +19,14 @@ from pipeline.domain.ids import is_batch_id
 from pipeline.domain.image_types import sniff_file
 from pipeline.domain.model import BatchRow, Item, Manifest
 from pipeline.domain.states import BatchState
-from pipeline.errors import BatchOnlyOnS3, CannotRead, InvalidBatchId, InvalidSettings
+from pipeline.errors import BatchOnlyOnS3, CannotRead, DailiesError, InvalidBatchId, InvalidSettings, StorageError
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import BatchConfig
 from pipeline.manifest import parser as manifests
 from pipeline.manifest.model_check import fit_to_schema, image_field_of
 from pipeline.manifest.validators import DEFAULT_IMAGE_FIELD
 from pipeline.settings import environment_name
+from pipeline.storage import journal
 from pipeline.storage.s3 import Storage, join
 from pipeline.wiro.model_schema import ModelSchema
 
@@ -99,7 +100,7 @@ class Submission:
         if self._ledger.batches.manifest_digest(batch_id) == manifest_digest:
             estimate = estimate or BatchEstimate.of(manifest, self._models)
             fitted = fit_to_schema(manifest, self._models.schema(manifest.model))
-            self._load_items(batch_id, self._store_manifest(fitted, output, folder), estimate)
+            self._load_items(batch_id, self._store_manifest(batch_id, fitted, output, folder), estimate)
             self.start_batch(batch_id)
         return Accepted(batch_id, created, output)
 
@@ -155,18 +156,29 @@ class Submission:
         return output
 
     def _check_absent_on_s3(self, batch_id: str, output: str) -> None:
-        if self._storage.info(join(output, MANIFEST)) and self._ledger.batches.manifest_digest(batch_id) is None:
-            raise BatchOnlyOnS3(
-                f"Batch {batch_id!r} exists at {output}, but not in the ledger. "
-                f"Rebuild it with `dailies recover {output}`, or choose another --batch-id."
-            )
+        """Raise BatchOnlyOnS3 if S3 has a batch with this id. Its manifest and its journal must both be missing."""
+        storage = self._storage
+        is_on_s3 = storage.confirmed_info(join(output, MANIFEST)) or journal.is_started(storage, output)
+        if is_on_s3 and self._ledger.batches.manifest_digest(batch_id) is None:
+            raise _only_on_s3(batch_id, output)
 
-    def _store_manifest(self, manifest: Manifest, output: str, folder: Path | None) -> Manifest:
-        """Store image files, then the manifest. Return it with the URIs of stored images. Idempotent."""
+    def _store_manifest(self, batch_id: str, manifest: Manifest, output: str, folder: Path | None) -> Manifest:
+        """Store image files, then the manifest. Return it with the URIs of stored images. Idempotent.
+
+        Raises BatchOnlyOnS3 if there is the manifest of other items: then S3 said before that there was none.
+        """
         uris: dict[str, str] = {}
         items = tuple(self._with_stored_image(item, output, folder, uris) for item in manifest.items)
         stored = replace(manifest, items=items)
-        self._storage.put_if_absent(join(output, MANIFEST), manifests.dump(stored), "application/yaml")
+        uri = join(output, MANIFEST)
+        if not self._storage.put_if_absent(uri, manifests.dump(stored), "application/yaml"):
+            text = self._storage.get(uri)
+            if text is None:
+                message = f"{uri} exists for a write, but not for a read. Try again; `dailies doctor` tests the server."
+                raise StorageError(message, retryable=True)
+            if not _has_items_of(stored, text, uri):
+                raise _only_on_s3(batch_id, output)
+        journal.open_journal(self._storage, output)
         return stored
 
     def _load_items(self, batch_id: str, manifest: Manifest, estimate: BatchEstimate) -> None:
@@ -217,6 +229,27 @@ class Submission:
 def item_spec(item: Item) -> dict[str, Any]:
     """Return the fields of an item that the ledger stores."""
     return {"image": item.image, "prompt": item.prompt, "params": item.params}
+
+
+def _only_on_s3(batch_id: str, output: str) -> BatchOnlyOnS3:
+    return BatchOnlyOnS3(
+        f"Batch {batch_id!r} exists at {output}, but not in the ledger. "
+        f"Rebuild it with `dailies recover {output}`, or choose another --batch-id."
+    )
+
+
+def _has_items_of(manifest: Manifest, text: bytes, uri: str) -> bool:
+    """Return whether the manifest in `text` has the items of `manifest`. Their params may be fitted differently."""
+    try:
+        other = manifests.parse(text, file=uri, read_rows=refuse_rows, local_files=None)
+    except DailiesError:
+        return False
+    return [(item.id, item.prompt) for item in other.items] == [(item.id, item.prompt) for item in manifest.items]
+
+
+def refuse_rows(reference: str) -> bytes:
+    """Raise DailiesError: an accepted manifest is expanded, so it names no file of rows."""
+    raise DailiesError(f"{reference}: An accepted manifest must not name a file of rows. Correct manifest.yaml on S3.")
 
 
 def _batch_config(manifest: Manifest, schema: ModelSchema | None, output: str) -> BatchConfig:

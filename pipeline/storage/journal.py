@@ -2,7 +2,8 @@
 
 `{batch}/journal/` contains small objects of JSON lines, each for several runs. Attempts are written before their runs
 are posted (`write` returns after S3 has stored them). Task tokens and ends follow within a second (`note`).
-`recovery.py` reads the journal. Each entry has `at` (RFC 3339 UTC) and `do`:
+`opened.jsonl` is empty and written when the batch is submitted. `recovery.py` reads the journal.
+Each entry has `at` (RFC 3339 UTC) and `do`:
 
     run     item, attempt                             the run is about to be posted
     task    item, attempt, task, token, found_by      the vendor accepted the run; `found_by` only if it had to be found
@@ -33,6 +34,8 @@ from pipeline.storage.s3 import Storage, join
 log = structlog.get_logger()
 
 FOLDER = "journal/"
+_OPENED = "opened.jsonl"
+"""An empty object of each journal: a listing without it is incomplete."""
 Entry = Mapping[str, Any]
 _BUFFER_WAIT_S = 0.5
 _MAX_WAIT_S = 30.0
@@ -113,11 +116,46 @@ class Journal:
         self._storage.put(join(folder, FOLDER, name), b"".join(lines), "application/x-ndjson")
 
 
+def open_journal(storage: Storage, folder: str) -> None:
+    """Create the journal of a new batch at `folder`. A second call changes nothing. Raises StorageError."""
+    storage.put(join(folder, FOLDER, _OPENED), b"", "application/x-ndjson")
+
+
+def is_started(storage: Storage, folder: str) -> bool:
+    """Return whether there is a journal at `folder`, by a listing and by a request for its first object.
+
+    Raises StorageError.
+    """
+    return next(storage.list(join(folder, FOLDER)), None) is not None or _is_opened(storage, folder)
+
+
 def entries(storage: Storage, folder: str) -> Iterator[dict[str, Any]]:
-    """Yield all entries of the batch at `folder`, the oldest object first. Raises DamagedRecord, StorageError."""
+    """Yield all entries of the batch at `folder`, the oldest object first. Raises DamagedRecord, StorageError.
+
+    StorageError also if S3 contradicts itself: a run that is missing here would be paid for again.
+    """
+    names = set()
     for info in storage.list(join(folder, FOLDER)):
-        for number, line in enumerate((storage.get(info.uri) or b"").splitlines(), 1):
+        names.add(info.uri.rpartition("/")[2])
+        data = storage.get(info.uri)
+        if data is None or len(data) < info.size:
+            raise StorageError(
+                f"{info.uri} is listed with {info.size:,} bytes, but S3 returns "
+                f"{'that it does not exist' if data is None else f'{len(data):,} bytes'}. Try again later.",
+                retryable=True,
+            )
+        for number, line in enumerate(data.splitlines(), 1):
             yield _entry(line, f"{info.uri}:{number}")
+    if _OPENED not in names and _is_opened(storage, folder):
+        raise StorageError(
+            f"S3 lists {len(names):,} objects below {join(folder, FOLDER)}, but not {_OPENED}, which exists: the "
+            "listing is incomplete, and runs may be missing. Try again later; `dailies doctor` tests the server.",
+            retryable=True,
+        )
+
+
+def _is_opened(storage: Storage, folder: str) -> bool:
+    return storage.confirmed_info(join(folder, FOLDER, _OPENED)) is not None
 
 
 def _entry(line: bytes, place: str) -> dict[str, Any]:

@@ -113,13 +113,22 @@ class MultipartUploader:
             response = self._client().upload_part(
                 Bucket=upload.bucket, Key=upload.key, UploadId=upload.id, PartNumber=number, Body=data
             )
-            return {"ETag": response["ETag"], "PartNumber": number}
+            # If boto3 sends checksums, S3 compares those of the parts at the end.
+            checksums = {name: value for name, value in response.items() if name.startswith("Checksum")}
+            checksums.pop("ChecksumType", None)
+            return {"ETag": strong_etag(response["ETag"]), "PartNumber": number, **checksums}
 
     def _complete(self, upload: _Upload, parts: Any) -> None:
         with translate_errors(upload.uri):
             self._client().complete_multipart_upload(
                 Bucket=upload.bucket, Key=upload.key, UploadId=upload.id, MultipartUpload={"Parts": parts}
             )
+
+
+def strong_etag(etag: str) -> str:
+    """Return an ETag in quotes, '' for none. A weak one (`W/"…"`) equals no other in a condition or a list of parts."""
+    value = etag.removeprefix("W/").strip('"')
+    return f'"{value}"' if value else ""
 
 
 def type_headers(content_type: str) -> dict[str, Any]:

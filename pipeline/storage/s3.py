@@ -5,22 +5,34 @@ A missing object is None, not an error. All requests have timeouts. All other fa
 
 from __future__ import annotations
 
-import io
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, BinaryIO
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from urllib.parse import quote
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline.domain.media_types import BINARY
 from pipeline.errors import StorageError
-from pipeline.storage.multipart_upload import MultipartUploader, Readable, read_fully, type_headers
-from pipeline.storage.s3_errors import is_precondition_failure, none_if_missing, translate_errors
+from pipeline.storage import listing
+from pipeline.storage.multipart_upload import MultipartUploader, Readable, read_fully, strong_etag, type_headers
+from pipeline.storage.object_body import open_body, read_decoded
+from pipeline.storage.s3_errors import (
+    is_conflict,
+    is_html,
+    is_invalid_range,
+    is_precondition_failure,
+    is_unsupported,
+    none_if_missing,
+    translate_errors,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -28,7 +40,7 @@ if TYPE_CHECKING:
 SMALL_BYTES = 1024 * 1024
 """Maximum size of a stream that is stored with one request, from memory."""
 _MAX_BUFFERED_BYTES = 64 * 1024 * 1024
-_READ_BUFFER_BYTES = 64 * 1024
+_SKIP_BYTES = 64 * 1024
 
 _CONFIG = Config(
     # Presigned URLs need this too: the default is a signature of version 2.
@@ -37,10 +49,17 @@ _CONFIG = Config(
     read_timeout=60,
     max_pool_connections=64,
     retries={"mode": "standard", "total_max_attempts": 4},
-    # Not all S3 servers support the newer default checksums.
-    request_checksum_calculation="when_required",
-    response_checksum_validation="when_required",
 )
+Checksums = Literal["when_required", "when_supported"]
+_CHECKSUM_SETTINGS = ("request_checksum_calculation", "response_checksum_validation")
+
+
+def _checksum_config(session: botocore.session.Session) -> Config:
+    """Return when checksums are sent and validated, unless boto3's own settings say so: some S3 servers refuse them."""
+    file = session.get_scoped_config()
+    unset = [name for name in _CHECKSUM_SETTINGS if name not in file and f"AWS_{name.upper()}" not in os.environ]
+    options: dict[str, Any] = dict.fromkeys(unset, "when_required")
+    return Config(**options)
 
 
 def _once(timeout_s: float) -> Config:
@@ -56,6 +75,7 @@ class ObjectInfo:
     """Size in bytes."""
     content_type: str
     etag: str
+    """In quotes and strong, however the server writes it; '' if it states none."""
     version: str = ""
     """Version id, '' in a bucket without versioning."""
     modified: datetime | None = None
@@ -77,13 +97,18 @@ def join(prefix: str, *parts: str) -> str:
 class Storage:
     """An S3 server. Thread-safe; connections are reused.
 
-    `endpoint`: the URL of the server, None for AWS. boto3 reads region and credentials. `timeout_s`: the time limit of
-    each request, which is then not repeated; None: a minute, and three retries. All methods raise StorageError.
+    `endpoint`: the URL of the server, None for AWS. boto3 reads region, credentials and when to send checksums; where
+    `checksums` is given, it decides (`when_required`, `when_supported`). `timeout_s`: the time limit of each request,
+    which is then not repeated; None: a minute, and three retries. All methods raise StorageError.
     """
 
-    def __init__(self, endpoint: str | None, *, timeout_s: float | None = None) -> None:
+    def __init__(
+        self, endpoint: str | None, *, timeout_s: float | None = None, checksums: Checksums | None = None
+    ) -> None:
         self._endpoint = endpoint
         self._config = _CONFIG if timeout_s is None else _CONFIG.merge(_once(timeout_s))
+        if checksums:
+            self._config = self._config.merge(Config(request_checksum_calculation=checksums))
         self._client: S3Client | None = None
         self._client_lock = threading.Lock()
         self._multipart = MultipartUploader(lambda: self._s3)
@@ -94,8 +119,10 @@ class Storage:
         with self._client_lock:
             if self._client is None:
                 try:
-                    self._client = boto3.session.Session().client(
-                        "s3", endpoint_url=self._endpoint, config=self._config
+                    session = botocore.session.get_session()
+                    config = _checksum_config(session).merge(self._config)
+                    self._client = boto3.session.Session(botocore_session=session).client(
+                        "s3", endpoint_url=self._endpoint, config=config
                     )
                 except (BotoCoreError, ValueError) as error:
                     raise StorageError(f"The S3 client is not configured: {error}", retryable=False) from None
@@ -113,21 +140,42 @@ class Storage:
             self._s3.put_object(Bucket=bucket, Key=key, Body=body, **type_headers(content_type))
 
     def put_if_absent(self, uri: str, data: bytes | BinaryIO, content_type: str) -> bool:
-        """Write an object if there is none. Return False if there is one."""
-        return self._put_if(uri, data, content_type, IfNoneMatch="*")
+        """Write an object if there is none. Return False if there is one. See `put_if_match`."""
+        return self.put_if_match(uri, data, content_type, None)
 
     def put_if_match(self, uri: str, data: bytes | BinaryIO, content_type: str, etag: str | None) -> bool:
-        """Replace the object with this `etag`, None: write an object if there is none. Return False if not."""
-        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
-        return self._put_if(uri, data, content_type, **condition)
+        """Replace the object with this `etag`, None: write an object if there is none. Return False if not.
 
-    def _put_if(self, uri: str, data: bytes | BinaryIO, content_type: str, **condition: Any) -> bool:
+        If the server has no conditional writes, or compares other ETags than it states, the ETag is compared here,
+        right before the write: of two writers at the same moment, both may write then.
+        """
+        start = 0 if isinstance(data, bytes) else data.tell()
+        if etag != "":
+            is_written = self.try_put_if(uri, data, content_type, etag)
+            if is_written is not None:
+                return is_written
+        before = self.info(uri)
+        if (before.etag if before else None) != etag:
+            return False
+        if not isinstance(data, bytes):
+            data.seek(start)
+        self.put(uri, data, content_type)
+        return True
+
+    def try_put_if(self, uri: str, data: bytes | BinaryIO, content_type: str, etag: str | None) -> bool | None:
+        """Write an object with the condition of `put_if_match`, by the server alone. Return whether it was met.
+
+        None: the server has no conditional writes, or compares `etag` with something else than it states.
+        """
         bucket, key = split(uri)
+        condition: Any = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         with translate_errors(uri):
             try:
                 self._s3.put_object(Bucket=bucket, Key=key, Body=data, **type_headers(content_type), **condition)
             except ClientError as error:
-                if is_precondition_failure(error):
+                if is_unsupported(error) or (is_precondition_failure(error) and etag):
+                    return None
+                if is_precondition_failure(error) or is_conflict(error):
                     return False
                 raise
         return True
@@ -156,12 +204,16 @@ class Storage:
         return None if result is None else result[1]
 
     def get_with_info(self, uri: str, count: int) -> tuple[ObjectInfo, bytes] | None:
-        """Return the info and the first `count` bytes of the same version of an object, None if there is none."""
+        """Return the info and the first `count` bytes of the same version of an object, None if there is none.
+
+        An object that is stored as `Content-Encoding: gzip` is decoded; the info is of the stored bytes.
+        """
         response = self._get_object(uri)
         if response is None:
             return None
-        with _open_body(uri, response) as source:
-            return _info(uri, response), source.read(count)
+        with open_body(uri, response) as source:
+            data = read_decoded(uri, response, source, count)
+        return self._info(uri, response), data
 
     def read_range(self, info: ObjectInfo, start: int, count: int) -> bytes:
         """Return at most `count` bytes from `start` on of an object that exists. Raises StorageError."""
@@ -170,7 +222,10 @@ class Storage:
         bucket, key = split(info.uri)
         with translate_errors(info.uri):
             response = self._s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{start + count - 1}")
-        with _open_body(info.uri, response) as source:
+        with open_body(info.uri, response) as source:
+            if response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.OK:
+                # The server has ignored the range and sends the object from its start.
+                _skip(source, start)
             return source.read(count)
 
     def open(self, uri: str) -> BinaryIO:
@@ -178,7 +233,7 @@ class Storage:
         response = self._get_object(uri)
         if response is None:
             raise StorageError(f"There is no object {uri}.", retryable=False)
-        return _open_body(uri, response)
+        return open_body(uri, response)
 
     def _get_object(self, uri: str) -> Mapping[str, Any] | None:
         bucket, key = split(uri)
@@ -208,21 +263,69 @@ class Storage:
         """Return the info of an object, None if there is none."""
         bucket, key = split(uri)
         with translate_errors(uri):
-            response = none_if_missing(lambda: self._s3.head_object(Bucket=bucket, Key=key))
-        return None if response is None else _info(uri, response)
+            try:
+                response = none_if_missing(lambda: self._s3.head_object(Bucket=bucket, Key=key))
+            except ClientError as error:
+                if not is_html(error):
+                    raise
+                # Only a GET has a body, which tells an object that S3 lacks from a page of a proxy.
+                return self._info_by_get(uri)
+        return None if response is None else self._info(uri, response)
+
+    def confirmed_info(self, uri: str) -> ObjectInfo | None:
+        """Return what `info` returns. That an object is missing must be the result of a GET, too.
+
+        Use it where work would be dropped or paid because an object is not there: a HEAD has no body, so any server or
+        proxy on the way may have answered it.
+        """
+        return self.info(uri) or self._info_by_get(uri)
+
+    def _info_by_get(self, uri: str) -> ObjectInfo | None:
+        response = self._get_object(uri)
+        if response is None:
+            return None
+        response["Body"].close()
+        return self._info(uri, response)
+
+    def _info(self, uri: str, response: Mapping[str, Any]) -> ObjectInfo:
+        version = response.get("VersionId", "")
+        return ObjectInfo(
+            uri,
+            response["ContentLength"] if "ContentLength" in response else self._size(uri),
+            response.get("ContentType", ""),
+            strong_etag(response.get("ETag", "")),
+            "" if version == "null" else version,
+        )
+
+    def _size(self, uri: str) -> int:
+        """Return the size in bytes of an object whose HEAD or GET has no Content-Length, by a request for one byte."""
+        bucket, key = split(uri)
+        with translate_errors(uri):
+            try:
+                response = self._s3.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")
+            except ClientError as error:
+                if is_invalid_range(error):
+                    return 0
+                raise
+            response["Body"].close()
+        total = response.get("ContentRange", "").rpartition("/")[2]
+        if not total.isdecimal():
+            raise StorageError(
+                f"S3 does not state the size of {uri}: its response has no Content-Length and no Content-Range. If a "
+                "proxy is before the server, let it pass these headers on; `dailies doctor` tests it.",
+                retryable=False,
+            )
+        return int(total)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield all objects under `prefix` (`s3://bucket/folder/`)."""
         bucket, key_prefix = split(prefix)
-        pages = iter(self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key_prefix))
-        while True:
-            with translate_errors(prefix):
-                page = next(pages, None)
-            if page is None:
-                return
-            for entry in page.get("Contents", []):
-                uri = f"s3://{bucket}/{entry['Key']}"
-                yield ObjectInfo(uri, entry["Size"], "", entry["ETag"], modified=entry["LastModified"])
+        for entry in listing.entries(self._s3, bucket, key_prefix):
+            uri = f"s3://{bucket}/{entry['Key']}"
+            with translate_errors(uri):
+                etag = strong_etag(entry.get("ETag", ""))
+                info = ObjectInfo(uri, entry["Size"], "", etag, modified=entry.get("LastModified"))
+            yield info
 
     def abort_uploads(self, prefix: str) -> int:
         """Abort all incomplete multipart uploads under `prefix`; return their number.
@@ -249,46 +352,7 @@ class Storage:
         with translate_errors(uri):
             self._s3.delete_object(Bucket=bucket, Key=key)
 
-    def check(self, prefix: str) -> None:
-        """Write, read and delete an object under `prefix`."""
-        uri = join(prefix, ".dailies-check")
-        self.put(uri, b"check", "text/plain")
-        if self.get(uri) != b"check":
-            raise StorageError(f"{uri} does not return the bytes that were written.", retryable=False)
-        self.delete(uri)
 
-
-class _Body(io.RawIOBase):
-    """The bytes of an object as a stream. A broken connection raises StorageError."""
-
-    def __init__(self, uri: str, body: Any) -> None:
-        self._uri = uri
-        self._body = body
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        with translate_errors(self._uri):
-            data: bytes = self._body.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._body.close()
-        super().close()
-
-
-def _open_body(uri: str, response: Mapping[str, Any]) -> BinaryIO:
-    return io.BufferedReader(_Body(uri, response["Body"]), _READ_BUFFER_BYTES)
-
-
-def _info(uri: str, response: Mapping[str, Any]) -> ObjectInfo:
-    version = response.get("VersionId", "")
-    return ObjectInfo(
-        uri,
-        response["ContentLength"],
-        response.get("ContentType", ""),
-        response["ETag"],
-        "" if version == "null" else version,
-    )
+def _skip(source: BinaryIO, count: int) -> None:
+    while count > 0 and (piece := source.read(min(count, _SKIP_BYTES))):
+        count -= len(piece)

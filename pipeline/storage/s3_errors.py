@@ -1,34 +1,90 @@
-"""boto3's exceptions as StorageError, whose `retryable` is whether the same call may succeed later."""
+"""boto3's exceptions as StorageError: what S3 refused, where, and what to do. The only place with these words.
+
+`retryable` is whether the same call may succeed later. Codes: AWS "S3 API Reference, Error Responses". Other servers
+use the same ones. If a response has no body, or one that is not XML, boto3 takes the HTTP status as the code.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError, NoCredentialsError
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
 
 from pipeline.errors import StorageError
 
 T = TypeVar("T")
 
+CHECKSUM_SETTING = "AWS_REQUEST_CHECKSUM_CALCULATION"
+"""boto3's own setting: `when_required`, the default of this service, or `when_supported`."""
+
 _MISSING_CODES = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
-_PRECONDITION_CODES = {"PreconditionFailed", "412", "ConditionalRequestConflict"}
-_CREDENTIAL_CODES = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
-_RETRYABLE_CODES = {
-    "SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "RequestTimeTooSkewed", "OperationAborted",
-    "ThrottlingException", "Throttling", "500", "502", "503", "504",
+_PRECONDITION_CODES = {"PreconditionFailed", "412"}
+_CONFLICT_CODES = {"ConditionalRequestConflict", "409", "OperationAborted"}
+_UNSUPPORTED_CODES = {"NotImplemented", "501", "MethodNotAllowed", "405"}
+_BUSY_CODES = {"SlowDown", "ServiceUnavailable", "503", "ThrottlingException", "Throttling", "429", "TooManyRequests"}
+_RETRYABLE_CODES = _BUSY_CODES | {
+    "InternalError", "RequestTimeout", "RequestTimeTooSkewed", "OperationAborted", "500", "502", "504", "408",
 }  # fmt: skip
+_MAX_MESSAGE_CHARS = 300
+
+_CREDENTIALS = "Check the AWS_… credentials and the policy of the bucket. `dailies doctor` tests them."
+_KEYS = (
+    "Check the AWS_… credentials. A wrong endpoint, or a proxy that changes the Host header, gives this error as well."
+)
+_REGION = "Set AWS_DEFAULT_REGION to the region of the bucket, and AWS_ENDPOINT_URL_S3 to an endpoint of that region."
+_CLOCK = "The clock of this machine and the server's differ by too much: synchronize them (NTP)."
+_SESSION = "Get new temporary credentials and set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_SESSION."
+_UNSUPPORTED = "This S3 server does not support the request. `dailies doctor` shows what it lacks."
+_BUSY = "The server is busy or limits requests. Try again later."
+_LIST_ADVICE = "Without the permission s3:ListBucket, S3 answers so for an object that does not exist, too."
+_NOT_S3 = "That is not an answer of S3, but of a proxy or another server: check AWS_ENDPOINT_URL_S3."
+_INCOMPLETE = "The server, or a proxy before it, leaves it out. `dailies doctor` tests the server."
+
+_ADVICE = {
+    "AccessDenied": f"{_CREDENTIALS} {_LIST_ADVICE}",
+    "403": f"{_CREDENTIALS} {_LIST_ADVICE}",
+    "401": _CREDENTIALS,
+    "InvalidAccessKeyId": _CREDENTIALS,
+    "SignatureDoesNotMatch": _KEYS,
+    "ExpiredToken": _SESSION,
+    "InvalidToken": _SESSION,
+    "RequestTimeTooSkewed": _CLOCK,
+    "NoSuchBucket": "Create the bucket, or correct the URI.",
+    "AuthorizationHeaderMalformed": _REGION,
+    "PermanentRedirect": _REGION,
+    "TemporaryRedirect": _REGION,
+    "IllegalLocationConstraintException": _REGION,
+    "InvalidRegion": _REGION,
+    "301": _REGION,
+    "307": _REGION,
+    **dict.fromkeys(_UNSUPPORTED_CODES, _UNSUPPORTED),
+    **dict.fromkeys(_BUSY_CODES, _BUSY),
+}
+_CHECKSUM_WORDS = re.compile(r"content-md5|checksum|x-amz-trailer|trailing header|aws-chunked", re.IGNORECASE)
+_DEMAND_WORDS = re.compile(r"require|must|missing|need", re.IGNORECASE)
+_CHECKSUM_CODES = {"XAmzContentSHA256Mismatch", "InvalidTrailer"}
 
 
 @contextmanager
 def translate_errors(uri: str) -> Iterator[None]:
-    """Raise boto3's exceptions as StorageError about `uri`."""
+    """Raise boto3's exceptions, and KeyError for a response that lacks a field, as StorageError about `uri`."""
     try:
         yield
     except ClientError as error:
         raise _refusal(uri, error) from None
+    except ResponseParserError:
+        raise StorageError(f"The response for {uri} is no S3 document. {_NOT_S3}", retryable=True) from None
+    except KeyError as error:
+        raise StorageError(f"The response of S3 for {uri} lacks {error}. {_INCOMPLETE}", retryable=False) from None
+    except NoCredentialsError:
+        raise StorageError(
+            f"There are no credentials for {uri}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.", retryable=False
+        ) from None
     except BotoConnectionError as error:
         raise StorageError(f"S3 does not answer for {uri}: {error}", retryable=True) from None
     except BotoCoreError as error:
@@ -37,11 +93,14 @@ def translate_errors(uri: str) -> Iterator[None]:
 
 
 def none_if_missing(call: Callable[[], T]) -> T | None:
-    """Return the result of `call`, None if the object or the upload does not exist. A missing bucket is an error."""
+    """Return the result of `call`, None if the object or the upload does not exist. A missing bucket is an error.
+
+    So is a 404 with an HTML page: a proxy says nothing about what S3 stores.
+    """
     try:
         return call()
     except ClientError as error:
-        if _code(error) in _MISSING_CODES:
+        if _code(error) in _MISSING_CODES and not is_html(error):
             return None
         raise
 
@@ -51,18 +110,45 @@ def is_precondition_failure(error: ClientError) -> bool:
     return _code(error) in _PRECONDITION_CODES
 
 
+def is_conflict(error: ClientError) -> bool:
+    """Return whether a conditional write met another write, or an object that was deleted meanwhile."""
+    return _code(error) in _CONFLICT_CODES | _MISSING_CODES
+
+
+def is_unsupported(error: ClientError) -> bool:
+    """Return whether the server does not implement the request or one of its headers."""
+    return _code(error) in _UNSUPPORTED_CODES
+
+
+def is_invalid_range(error: ClientError) -> bool:
+    """Return whether an object has no byte in the range that was requested."""
+    return _code(error) in {"InvalidRange", "416"}
+
+
+def is_html(error: ClientError) -> bool:
+    """Return whether the error came with an HTML page."""
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return "html" in str(headers.get("content-type", "")).lower()
+
+
 def _refusal(uri: str, error: ClientError) -> StorageError:
     code = _code(error)
-    message = error.response.get("Error", {}).get("Message") or "no message"
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    advice = ""
-    if code in _CREDENTIAL_CODES:
-        advice = " Check the AWS_… credentials and the policy of the bucket. `dailies doctor` tests them."
-    elif code == "NoSuchBucket":
-        advice = " Create the bucket, or correct the URI."
-    retryable = code in _RETRYABLE_CODES or int(status) >= 500
-    return StorageError(f"S3 refused {uri}: {code}: {message}.{advice}", retryable=retryable)
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    message = str(error.response.get("Error", {}).get("Message") or "no message")[:_MAX_MESSAGE_CHARS]
+    advice = _NOT_S3 if is_html(error) and code.isdecimal() else _advice(code, message)
+    retryable = code in _RETRYABLE_CODES or (status >= 500 and code not in _UNSUPPORTED_CODES)
+    name = f"HTTP {code}" if code.isdecimal() else code
+    return StorageError(f"S3 refused {uri}: {name}: {message.rstrip('.')}. {advice}".rstrip(), retryable=retryable)
+
+
+def _advice(code: str, message: str) -> str:
+    if code in _CHECKSUM_CODES or _CHECKSUM_WORDS.search(message):
+        is_demanded = code not in _CHECKSUM_CODES and _DEMAND_WORDS.search(message)
+        return f"Set {CHECKSUM_SETTING}={'when_supported' if is_demanded else 'when_required'}."
+    return _ADVICE.get(code, "")
 
 
 def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", "unknown"))
+    """Return the code of an error. A body that is XML but not of S3 has none: then it is the HTTP status."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "unknown")
+    return str(error.response.get("Error", {}).get("Code") or status)

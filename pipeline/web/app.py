@@ -120,9 +120,12 @@ def _health(settings: Settings) -> Blueprint:
 
 
 def _check_s3(storage: Storage, output: str | None) -> None:
-    """Raise StorageError if the bucket of PIPELINE_OUTPUT does not respond."""
+    """Raise StorageError if the bucket of PIPELINE_OUTPUT cannot be read.
+
+    One GET of an object that does not exist: unlike a HEAD, it shows a missing bucket and a missing s3:ListBucket.
+    """
     if output:
-        storage.info(f"{output}.dailies-check")
+        storage.get(f"{output}.dailies-check")
 
 
 def _endpoints(service: Service, shutdown: Event) -> Endpoints:

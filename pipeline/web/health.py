@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import structlog
 from flask import Blueprint, Response, jsonify
 
-from pipeline.errors import DailiesError, IncompatibleSchema, ServiceRefuses
+from pipeline.errors import DailiesError, IncompatibleSchema, ServiceRefuses, StorageError
 from pipeline.web.security.authentication import open_to_all
 
 MAX_AGE_S = 1.0
@@ -25,6 +25,7 @@ _MARGIN_S = 0.2
 """A request waits a little less than CHECK_TIMEOUT_S for the check that it started."""
 _OK = "ok"
 _NO_ANSWER = "does not answer"
+_REFUSES = "refuses what the service needs; `dailies doctor` says why"
 
 Checks = Mapping[str, Callable[[], object]]
 """{name of a dependency: a call that raises DailiesError if it does not respond}"""
@@ -111,7 +112,9 @@ def _result(check: Callable[[], object]) -> str:
     except IncompatibleSchema:
         return "has data of an incompatible version"
     except ServiceRefuses:
-        return "refuses requests"
+        return _REFUSES
+    except StorageError as error:
+        return _NO_ANSWER if error.retryable else _REFUSES
     except DailiesError:
         return _NO_ANSWER
     except Exception as error:

@@ -91,11 +91,6 @@ def test_objects_are_listed_by_prefix(storage: Storage, bucket: str) -> None:
     assert [info.uri for info in storage.list(f"{bucket}x/")] == [f"{bucket}x/2"]
 
 
-def test_the_check_leaves_no_object(storage: Storage, bucket: str) -> None:
-    storage.check(bucket)
-    assert list(storage.list(bucket)) == []
-
-
 def test_a_wrong_key_is_reported_with_advice(storage: Storage, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sesame")
     with pytest.raises(StorageError, match=r"Check the AWS_") as caught:

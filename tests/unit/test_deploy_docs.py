@@ -18,7 +18,11 @@ DEPLOY, TRIGGERS = ROOT / "docs/deploy.md", ROOT / "docs/triggers.md"
 STORAGE = sorted((ROOT / "pipeline/storage").glob("*.py"))
 SQS = [ROOT / "pipeline/triggers/sqs.py"]
 
-BUCKET_ACTIONS = {"list_objects_v2": ["s3:ListBucket"], "list_multipart_uploads": ["s3:ListBucketMultipartUploads"]}
+BUCKET_ACTIONS = {
+    "list_objects": ["s3:ListBucket"],
+    "list_objects_v2": ["s3:ListBucket"],
+    "list_multipart_uploads": ["s3:ListBucketMultipartUploads"],
+}
 OBJECT_ACTIONS = {
     "get_object": ["s3:GetObject"],
     "head_object": ["s3:GetObject"],
