@@ -85,9 +85,13 @@ class InvalidArguments(DailiesError):
 
 
 class InvalidSettings(DailiesError):
-    """A setting is missing or invalid."""
+    """A setting is missing or invalid. `fields`: the names of those that can be left out to load the others."""
 
     exit_code = 2
+
+    def __init__(self, message: str = "", fields: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.fields = fields
 
 
 class IncompatibleSchema(DailiesError):

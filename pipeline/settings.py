@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -193,10 +193,12 @@ def environment_name(field: str) -> str:
     return _UNPREFIXED_NAMES.get(field, f"PIPELINE_{field.upper()}")
 
 
-def load(environ: Mapping[str, str] | None = None, file: Path | None = None) -> Settings:
+def load(
+    environ: Mapping[str, str] | None = None, file: Path | None = None, *, without: Collection[str] = ()
+) -> Settings:
     """Load the settings from `environ` (default: os.environ) and `file` (default: PIPELINE_CONFIG, else CONFIG).
 
-    The file may be missing. An empty environment variable counts as not set.
+    The file may be missing. An empty environment variable counts as not set. Settings named in `without` are not read.
     Raises InvalidSettings, which names each invalid setting and its source, but never a value.
     """
     environ = os.environ if environ is None else environ
@@ -209,10 +211,10 @@ def load(environ: Mapping[str, str] | None = None, file: Path | None = None) -> 
             values[name] = environ[variable]
             sources[name] = variable
     try:
-        return Settings.model_validate(values)
+        return Settings.model_validate({name: value for name, value in values.items() if name not in without})
     except ValidationError as error:
         lines = [f"{sources.get(str(e['loc'][0]), file)}: {e['loc'][0]}: {e['msg']}" for e in error.errors()]
-        raise InvalidSettings("\n".join(lines)) from None
+        raise InvalidSettings("\n".join(lines), tuple(str(e["loc"][0]) for e in error.errors())) from None
 
 
 def _from_file(file: Path) -> dict[str, Any]:
@@ -220,6 +222,9 @@ def _from_file(file: Path) -> dict[str, Any]:
         return {}
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InvalidSettings(f"{file}: The file cannot be read: {reason}.") from None
     except yaml.YAMLError as error:
         # The message of PyYAML quotes the file, which may hold a secret.
         mark = getattr(error, "problem_mark", None)
@@ -229,4 +234,4 @@ def _from_file(file: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise InvalidSettings(f"{file}: The file must contain `name: value` lines.")
-    return values
+    return {str(name): value for name, value in values.items()}

@@ -34,6 +34,8 @@ from pipeline.wiro.model_schema import URL_KIND
 
 MAX_TASK_S = 900.0
 SEARCH_S = 60.0
+REFUSED_ATTEMPTS = 2
+"""Wiro makes three attempts (API doc): the third one is accepted."""
 CALLBACK_WAIT_S = 60.0
 """Seconds after the end of the task in which the first callback must come."""
 QUIET_S = 30.0
@@ -156,7 +158,7 @@ class _LiveRun:
             self._no_callback = note(subject, f"not tested: no {missing}", fix)
             return None
         try:
-            self._ledger.live_checks.open(self._check_id)
+            self._ledger.live_checks.open(self._check_id, refusals=REFUSED_ATTEMPTS)
         except Unreachable as error:
             self._no_callback = note(subject, f"not tested: {error}", "Set REDIS_URL to the server of the service.")
             return None

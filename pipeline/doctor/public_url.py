@@ -1,77 +1,108 @@
-"""The public URL for callbacks, requested as the vendor requests it."""
+"""The public URL for callbacks: a signed callback is sent to it, as the vendor sends one.
+
+The callback is for a run that does not exist. The receiver records its arrival in Redis under the id of the check, so
+no other server can be taken for it.
+"""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from secrets import token_hex
 from urllib.parse import urlsplit
 
-import urllib3
+from urllib3.exceptions import HTTPError
 
+from pipeline.doctor.callback_request import CallbackResponse, Cause, cause_of, send_callback
+from pipeline.doctor.callback_response import cause_of_other_server, cause_of_refusal
 from pipeline.doctor.findings import Finding, note, ok, wrong
+from pipeline.domain.callback_tokens import LIVE_CHECK_BATCH, UNKNOWN_RUN, CallbackSigner, RunId
+from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.live_checks import LiveCheckStore
 from pipeline.net.allowlist import is_public
 from pipeline.settings import Settings
 
 _SUBJECT = "callbacks"
-_TIMEOUT = urllib3.Timeout(connect=5, read=10)
+_CALLBACKS = 3
+"""Each on a connection of its own: a balancer passes them to different web processes."""
 
 
 def check_public_url(settings: Settings) -> Iterator[Finding]:
-    """Check that callbacks would arrive."""
-    url = settings.public_url
+    """Check that callbacks arrive. Raises Unreachable."""
+    url, secret = settings.public_url, settings.secret.get_secret_value()
     if url is None:
         yield note(_SUBJECT, "PIPELINE_PUBLIC_URL is not set: there are no callbacks, runs are polled.")
         return
-    if not settings.secret.get_secret_value():
+    if not secret.strip(" ,"):
         yield wrong(
             _SUBJECT,
             "PIPELINE_PUBLIC_URL is set, but PIPELINE_SECRET is not: callback URLs cannot be signed.",
             "Set PIPELINE_SECRET to a long random text, the same for web and workers.",
         )
-    yield _check_receiver(url)
-    if _is_wiro(settings.wiro_api_url) and not _may_be_public(url):
-        yield wrong(
-            _SUBJECT,
-            "PIPELINE_PUBLIC_URL has a private address: Wiro cannot call it.",
-            "Use a public address, or unset PIPELINE_PUBLIC_URL to poll runs.",
-        )
-
-
-def _check_receiver(url: str) -> Finding:
+        return
     try:
-        health = _status("GET", f"{url}/healthz")
-        invalid_token = _status("POST", f"{url}/callbacks/wiro/x")
-    except (urllib3.exceptions.HTTPError, ValueError) as error:
-        return wrong(
-            _SUBJECT,
-            f"PIPELINE_PUBLIC_URL does not answer from this machine ({type(error).__name__}).",
-            "Start the web process. Let its proxy pass /callbacks/ and /healthz.",
-        )
-    if health != 200:
-        message = f"/healthz under PIPELINE_PUBLIC_URL returns {health}, not 200."
-        return wrong(_SUBJECT, message, "Correct the URL: another service answers there.")
-    if invalid_token != 404:
-        return wrong(
-            _SUBJECT,
-            f"/callbacks/wiro/x under PIPELINE_PUBLIC_URL returns {invalid_token}, not 404.",
-            "Let the proxy pass /callbacks/ unchanged and without a login. Set PIPELINE_SECRET for the web process.",
-        )
-    return ok(_SUBJECT, f"the receiver answers at {urlsplit(url).hostname}")
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
+    except ValueError:
+        is_address = False
+    if not is_address:
+        message = "PIPELINE_PUBLIC_URL is not a web address that the vendor can call."
+        yield wrong(_SUBJECT, message, "Write it like https://dailies.example.com, without a user name.")
+        return
+    yield _check_arrival(url, secret, Ledger.connect(settings.redis_url).live_checks)
+    if (urlsplit(settings.wiro_api_url).hostname or "").endswith("wiro.ai"):
+        yield from _check_address(url)
 
 
-def _status(method: str, url: str) -> int:
-    with urllib3.PoolManager(timeout=_TIMEOUT, retries=False) as pool:
-        return pool.request(method, url, redirect=False).status
-
-
-def _is_wiro(url: str) -> bool:
-    return (urlsplit(url).hostname or "").endswith("wiro.ai")
-
-
-def _may_be_public(url: str) -> bool:
-    """Return whether the host has a public address, or is unknown on this machine."""
+def _check_arrival(url: str, secret: str, checks: LiveCheckStore) -> Finding:
+    host, check_id = urlsplit(url).hostname, token_hex(8)
+    signed_url = CallbackSigner(secret).url(url, RunId(LIVE_CHECK_BATCH, check_id, 1))
+    forged_url = CallbackSigner(token_hex(16)).url(url, RunId(LIVE_CHECK_BATCH, check_id, 1))
+    checks.open(check_id, refusals=0)
     try:
-        resolved = socket.getaddrinfo(urlsplit(url).hostname, None)
+        for number in range(1, _CALLBACKS + 1):
+            response = send_callback(signed_url)
+            is_recorded = len(checks.callbacks(check_id)) == number
+            if not is_recorded or response.status != 200:
+                return _wrong(host, _cause(response, signed_url, forged_url, is_recorded=is_recorded))
+        forged = send_callback(forged_url)
+    except (HTTPError, ValueError) as error:
+        return _wrong(host, cause_of(error, url))
+    finally:
+        checks.close(check_id)
+    if forged.status != 404:
+        message = f"A callback with a forged token gets HTTP {forged.status}, not 404."
+        return _wrong(host, (message, "Let the proxy pass the responses of /callbacks/ on as they are."))
+    return ok(_SUBJECT, f"the receiver answers at {host}, and refuses a forged token")
+
+
+def _cause(response: CallbackResponse, signed_url: str, forged_url: str, *, is_recorded: bool) -> Cause:
+    if is_recorded:
+        message = f"The receiver takes the callback, but the vendor gets HTTP {response.status}, not 200."
+        return message, "Let the proxy pass the responses of /callbacks/ on as they are."
+    if not 200 <= response.status < 300:
+        return cause_of_refusal(response, signed_url)
+    return cause_of_other_server(response, is_dailies=send_callback(forged_url).detail == UNKNOWN_RUN)
+
+
+def _wrong(host: str | None, cause: Cause) -> Finding:
+    message, fix = cause
+    return wrong(_SUBJECT, f"A callback to PIPELINE_PUBLIC_URL ({host}) does not arrive. {message}", fix)
+
+
+def _check_address(url: str) -> Iterator[Finding]:
+    """Check that Wiro may reach the address of the host, as far as this machine knows it."""
+    host = urlsplit(url).hostname or ""
+    try:
+        resolved = {str(address[0]) for *_, address in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):
-        return True
-    return any(is_public(str(address[0])) for *_, address in resolved)
+        return
+    if any(map(is_public, resolved)):
+        return
+    message = "PIPELINE_PUBLIC_URL has a private address: Wiro cannot call it."
+    fix = "Use a public address, or unset PIPELINE_PUBLIC_URL to poll runs."
+    if host == "localhost" or host in resolved:
+        yield wrong(_SUBJECT, message, fix)
+    else:
+        # The DNS of this network may differ from the public one.
+        yield note(_SUBJECT, f"{message} That is so if its public DNS record is the same as here.", fix)

@@ -10,7 +10,7 @@ Service
     figures                 hash    counters for /metrics (`counters.py`)
     set_aside               list    JSON {queue, member, reason, at} of members of queues that cannot be read; the
                                     newest 1,000 (`set_aside.py`)
-    live_check:{id}         list    JSON of the callbacks of a run of `doctor --live`, after a first element
+    live_check:{id}         list    number of refusals, then JSON of the callbacks of a check of `doctor`
     login_attempts:{hash}   string  wrong tokens in the current minute: of an address, or this token from anywhere
     session:{digest}        string  mark of the token that signed a browser in
     sign_in_code:{digest}   string  mark of the token that a one-time code signs in for
@@ -199,7 +199,7 @@ def item_key(batch_id: str, item_id: str) -> str:
 
 
 def live_check_key(check_id: str) -> str:
-    """Return the key of the callbacks of a run of `doctor --live`."""
+    """Return the key of the callbacks of a check of `doctor`."""
     return f"{PREFIX}live_check:{check_id}"
 
 

@@ -1,4 +1,4 @@
-"""The callbacks of a run of `doctor --live`: how they came, never what they contain."""
+"""The callbacks that `doctor` waits for: how they came, never what they contain. They belong to no batch."""
 
 from __future__ import annotations
 
@@ -35,18 +35,26 @@ class LiveCheckStore:
     def __init__(self, scripts: ScriptRunner) -> None:
         self._redis = scripts.redis
 
-    def open(self, check_id: str) -> None:
-        """Begin a check."""
+    def open(self, check_id: str, *, refusals: int) -> None:
+        """Begin a check. Its first `refusals` callbacks are to be refused."""
         key = live_check_key(check_id)
         with self._redis.pipeline(transaction=True) as pipe:
-            pipe.rpush(key, "opened")
+            pipe.rpush(key, refusals)
             pipe.expire(key, LIFETIME_S)
             pipe.execute()
 
-    def count(self, check_id: str) -> int | None:
-        """Return the number of stored callbacks, None if the check is not open."""
-        length = int(self._redis.llen(live_check_key(check_id)))
-        return length - 1 if length else None
+    def close(self, check_id: str) -> None:
+        """End a check and delete its callbacks."""
+        self._redis.delete(live_check_key(check_id))
+
+    def refuses_next(self, check_id: str) -> bool:
+        """Return whether the next callback is to be refused. False if the check is not open."""
+        key = live_check_key(check_id)
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.lindex(key, 0)
+            pipe.llen(key)
+            refusals, length = pipe.execute()
+        return bool(refusals is not None and length <= int(refusals))
 
     def add(self, check_id: str, callback: ReceivedCallback) -> None:
         """Store a callback."""

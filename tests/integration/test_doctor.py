@@ -131,14 +131,14 @@ def test_a_missing_vendor_key_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> N
     assert "WIRO_API_KEY" in problems(1)["Wiro"]
 
 
-def test_a_public_url_that_does_not_result_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_public_url_that_does_not_answer_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPELINE_PUBLIC_URL", "http://127.0.0.1:1")
     assert "does not answer" in problems(1)["callbacks"]
 
 
 def test_a_public_url_of_another_service_is_a_problem(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPELINE_PUBLIC_URL", f"http://{sandbox.address}")
-    assert "/healthz" in problems(1)["callbacks"]
+    assert "no such path (HTTP 404)" in problems(1)["callbacks"]
 
 
 def test_a_public_url_without_a_secret_is_a_problem(receiver: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,7 +168,7 @@ def test_callbacks_of_a_live_check_are_refused_twice_and_recorded_without_values
     client: FlaskClient, ledger: Ledger
 ) -> None:
     url = address(RunId(LIVE_CHECK_BATCH, "check-1", 1))
-    ledger.live_checks.open("check-1")
+    ledger.live_checks.open("check-1", refusals=2)
     statuses = [client.post(url, json=TASK, headers={"X-Trace": "a-value"}).status_code for _ in range(4)]
     assert statuses == [503, 503, 200, 200]
     received = ledger.live_checks.callbacks("check-1")
@@ -187,7 +187,7 @@ def test_callbacks_of_a_live_check_are_bounded_and_a_late_one_leaves_nothing(
     assert client.post(url).status_code == 200
     assert ledger.live_checks.callbacks("check-2") == []
     assert list(ledger.redis.scan_iter("dailies:live_check:*")) == []
-    ledger.live_checks.open("check-2")
+    ledger.live_checks.open("check-2", refusals=0)
     for _ in range(MAX_CALLBACKS + 5):
         client.post(url)
     assert len(ledger.live_checks.callbacks("check-2")) == MAX_CALLBACKS

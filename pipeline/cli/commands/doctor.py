@@ -38,24 +38,36 @@ def command(live: bool, budget: Decimal | None, yes: bool, state: Path) -> None:
     """
     from pipeline.doctor.run import run_checks
     from pipeline.domain.formatting import pluralize
-    from pipeline.errors import InvalidSettings
 
     if live != (budget is not None) or (yes and not live):
         raise click.UsageError("--live and --budget USD belong together, and --yes to both.")
-    try:
-        checked = settings(state)
-    except InvalidSettings as error:
-        from pipeline.doctor.findings import wrong
-
-        _print(wrong("settings", line) for line in str(error).splitlines())
-        raise SystemExit(1) from None
-    problems = _print(run_checks(checked))
-    if budget is not None:
+    checked, findings = _settings(state)
+    problems = _print(findings) + _print(run_checks(checked) if checked else [])
+    if budget is not None and not findings and checked:
         problems += _run_live(checked, budget, yes)
     if problems:
         click.echo(f"{pluralize(problems, 'problem')} found.")
         raise SystemExit(1)
     click.echo("All checks passed.")
+
+
+def _settings(state: Path) -> tuple[Settings | None, list[Finding]]:
+    """Return the settings without those that are invalid, and a finding for each invalid one. None: none can be read.
+
+    The other settings are checked, too: all problems are reported at once.
+    """
+    from pipeline.doctor.findings import wrong
+    from pipeline.errors import InvalidSettings
+    from pipeline.settings import load
+
+    try:
+        return settings(state), []
+    except InvalidSettings as error:
+        lines, fix = str(error).splitlines(), "Correct it."
+        if not error.fields:
+            return None, [wrong("settings", line, f"{fix} Then run `dailies doctor` again.") for line in lines]
+        fix = f"{fix} What follows was checked with its default."
+        return load(without=error.fields), [wrong("settings", line, fix) for line in lines]
 
 
 def _print(findings: Iterable[Finding]) -> int:

@@ -1,4 +1,4 @@
-"""Callbacks of `doctor --live`: the first ones are refused, to see whether the vendor repeats them."""
+"""Callbacks of `doctor`: those of its own request, and those of the run of `doctor --live`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from pipeline.wiro.callbacks import parse_callback
 
 log = structlog.get_logger()
 
-REFUSED_ATTEMPTS = 2
-"""Wiro makes three attempts (API doc): the third one is accepted."""
 _MAX_HEADERS = 64
 _MAX_NAME_CHARS = 64
 _MAX_TYPE_CHARS = 100
@@ -26,8 +24,7 @@ def record(store: LiveCheckStore, check_id: str, body: bytes) -> int:
     received = datetime.now(UTC)
     hint = parse_callback(body)
     try:
-        earlier = store.count(check_id)
-        status = 503 if earlier is not None and earlier < REFUSED_ATTEMPTS else 200
+        status = 503 if store.refuses_next(check_id) else 200
         callback = ReceivedCallback(
             received=received,
             status=status,

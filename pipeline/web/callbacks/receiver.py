@@ -12,7 +12,7 @@ import structlog
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from pipeline.domain.callback_tokens import LIVE_CHECK_BATCH, CallbackSigner, RunId
+from pipeline.domain.callback_tokens import LIVE_CHECK_BATCH, NOT_STORED, UNKNOWN_RUN, CallbackSigner, RunId
 from pipeline.errors import DailiesError
 from pipeline.observability.tracing import span
 from pipeline.web.error_responses import problem
@@ -41,7 +41,7 @@ def blueprint(
 ) -> Blueprint:
     """Return the route: 200 for a valid token, 404 for any other, 503 if `record` fails.
 
-    `signer`: None refuses every token. `record_check` answers the callbacks of `doctor --live`. `count` takes the
+    `signer`: None refuses every token. `record_check` answers the callbacks of `doctor`. `count` takes the
     outcome of a callback that was not recorded.
     """
     routes = Blueprint(NAME, __name__)
@@ -53,9 +53,10 @@ def blueprint(
         run = signer.verify(token) if signer else None
         if run is None:
             count("rejected")
-            return _refuse(404, "No run has this token.")
+            return _refuse(404, UNKNOWN_RUN)
         if run.batch == LIVE_CHECK_BATCH:
-            return Response(status=record_check(run.item, _body()), headers=_HEADERS)
+            status = record_check(run.item, _body())
+            return Response(status=200, headers=_HEADERS) if status == 200 else _refuse(status, NOT_STORED)
         if not _record(record, run, _body()):
             count("unavailable")
             return _refuse(503, "The callback was not stored: Redis is unavailable. Send it again.")
