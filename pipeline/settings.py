@@ -9,12 +9,13 @@ from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from pipeline.domain.api_tokens import check_tokens
+from pipeline.domain.s3_names import lower_scheme
 from pipeline.errors import InvalidSettings
 
 CONFIG = Path("config/pipeline.yaml")
@@ -28,6 +29,8 @@ _UNPREFIXED_NAMES = {
     "s3_endpoint": "AWS_ENDPOINT_URL_S3",
 }
 _MIN_NOTIFY_KEY_BYTES = 24
+_MAX_SECRET_BYTES = 65_536
+_BASE_URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
 _PREFIX = re.compile(r"(?!.*/\.\.?/)[A-Za-z0-9][A-Za-z0-9._-]{2,62}/([^/\\*?\x00-\x1f\x7f]+/)*")
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -134,7 +137,7 @@ class Settings(BaseModel):
     @field_validator("buckets")
     @classmethod
     def _check_buckets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        prefixes = tuple(f"{entry.removeprefix('s3://').rstrip('/')}/" for entry in value)
+        prefixes = tuple(f"{lower_scheme(entry).removeprefix('s3://').rstrip('/')}/" for entry in value)
         if not all(map(_PREFIX.fullmatch, prefixes)):
             raise ValueError("must be names of buckets, or bucket/prefix/")
         return prefixes
@@ -156,6 +159,7 @@ class Settings(BaseModel):
     def _check_output(cls, value: str | None) -> str | None:
         if not value:
             return None
+        value = lower_scheme(value)
         if not value.startswith("s3://") or not value.removeprefix("s3://").strip("/"):
             raise ValueError("must look like s3://bucket/prefix/")
         return value if value.endswith("/") else value + "/"
@@ -163,7 +167,19 @@ class Settings(BaseModel):
     @field_validator("public_url", "dashboard_url", "wiro_api_url", "wiro_socket_url")
     @classmethod
     def _strip_slash(cls, value: str | None) -> str | None:
-        return value.rstrip("/") if value else None
+        return lower_scheme(value).rstrip("/") if value else None
+
+    @field_validator("redis_url", "s3_endpoint")
+    @classmethod
+    def _lower_scheme(cls, value: str | None) -> str | None:
+        return lower_scheme(value) if value else value
+
+    @field_validator("public_url", "dashboard_url")
+    @classmethod
+    def _check_base_url(cls, value: str | None) -> str | None:
+        if value and not _BASE_URL.fullmatch(value):
+            raise ValueError("must look like https://dailies.example.com, perhaps with a path")
+        return value
 
     @property
     def is_https(self) -> bool:
@@ -193,15 +209,40 @@ def environment_name(field: str) -> str:
     return _UNPREFIXED_NAMES.get(field, f"PIPELINE_{field.upper()}")
 
 
+def with_secret_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return `environ` with the text of each file that a NAME_FILE names as NAME, and without NAME_FILE.
+
+    NAME is a setting that holds a secret. One line end at the end of the file is not part of the secret.
+    Raises InvalidSettings with all problems, never with a secret.
+    """
+    found, problems = dict(environ), []
+    for name in _SECRETS:
+        file = found.pop(f"{name}_FILE", "")
+        if not file:
+            continue
+        if found.get(name):
+            problems.append(f"{name} and {name}_FILE are both set. Unset one of them.")
+            continue
+        try:
+            found[name] = _read_secret(Path(file))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            problems.append(f"{name}_FILE: {file} cannot be used: {reason}. Write the secret into it, as one line.")
+    if problems:
+        raise InvalidSettings("\n".join(problems))
+    return found
+
+
 def load(
     environ: Mapping[str, str] | None = None, file: Path | None = None, *, without: Collection[str] = ()
 ) -> Settings:
     """Load the settings from `environ` (default: os.environ) and `file` (default: PIPELINE_CONFIG, else CONFIG).
 
     The file may be missing. An empty environment variable counts as not set. Settings named in `without` are not read.
+    Secrets may be in files, see `with_secret_files`.
     Raises InvalidSettings, which names each invalid setting and its source, but never a value.
     """
-    environ = os.environ if environ is None else environ
+    environ = with_secret_files(os.environ if environ is None else environ)
     file = file or Path(environ.get("PIPELINE_CONFIG") or CONFIG)
     values = _from_file(file)
     sources = dict.fromkeys(values, str(file))
@@ -215,6 +256,33 @@ def load(
     except ValidationError as error:
         lines = [f"{sources.get(str(e['loc'][0]), file)}: {e['loc'][0]}: {e['msg']}" for e in error.errors()]
         raise InvalidSettings("\n".join(lines), tuple(str(e["loc"][0]) for e in error.errors())) from None
+
+
+_SECRETS = tuple(
+    environment_name(name)
+    for name, field in Settings.model_fields.items()
+    # The URL of Redis may hold a password.
+    if name == "redis_url" or SecretStr in (field.annotation, *get_args(field.annotation))
+)
+
+
+def _read_secret(file: Path) -> str:
+    """Return the secret in a file. Raises OSError, ValueError with the reason."""
+    # Reading a pipe would wait for its writer.
+    if file.exists() and not file.is_file():
+        raise ValueError("it is not a file")
+    with file.open("rb") as stream:
+        data = stream.read(_MAX_SECRET_BYTES + 1)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
+    secret = text.removesuffix("\n").removesuffix("\r")
+    if not secret.strip():
+        raise ValueError("it is empty")
+    if len(data) > _MAX_SECRET_BYTES or not secret.isprintable():
+        raise ValueError("it is not one line of text")
+    return secret
 
 
 def _from_file(file: Path) -> dict[str, Any]:

@@ -153,12 +153,12 @@ def data_folder_option(default: str) -> Callable[[_Function], _Function]:
 def settings(state: Path) -> Settings:
     """Return the settings. The environment of a running `up` supplies what is not set. Raises InvalidSettings."""
     from pipeline.observability import logging
-    from pipeline.settings import load
+    from pipeline.settings import load, with_secret_files
 
     # Warnings go to stderr: stdout has only the command's result.
     logging.configure()
     # boto3 reads its AWS_… variables from the process environment.
-    environ = completed(os.environ, state)
+    environ = completed(with_secret_files(os.environ), state)
     for name in os.environ.keys() - environ.keys():
         del os.environ[name]
     os.environ.update(environ)

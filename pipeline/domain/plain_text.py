@@ -9,6 +9,16 @@ _JOINERS = {"\u200d", "\u200c"}
 """Joiners that emoji and some scripts need."""
 
 
+_SPACES = "".join(map(chr, range(0x2000, 0x200E)))
+_BLANKS = " \t\r\n\v\f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u2060\u3000\ufeff" + _SPACES
+"""White space, and characters that show nothing, which copied text brings along."""
+
+
+def strip_blanks(text: str) -> str:
+    """Return `text` without white space and characters of no width around it."""
+    return text.strip(_BLANKS)
+
+
 def escape_control_chars(text: str) -> str:
     """Return `text` on one line, with control, direction and invalid characters escaped."""
     return text if text.isprintable() else "".join(map(_escape, text))

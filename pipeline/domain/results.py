@@ -6,6 +6,7 @@ items are iterators of bytes.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -114,8 +115,11 @@ def as_jsonl(rows: Iterable[ItemRow]) -> Iterator[bytes]:
 
 
 def as_csv(rows: Iterable[ItemRow]) -> Iterator[bytes]:
-    """Yield results.csv, with a header line. `params` is JSON; `outputs` are URIs separated by spaces."""
-    yield _csv_line(_COLUMNS)
+    """Yield results.csv, with a header line. `params` is JSON; `outputs` are URIs separated by spaces.
+
+    It begins with a byte order mark: without one, Excel takes UTF-8 for Windows-1252. Python reads it as `utf-8-sig`.
+    """
+    yield codecs.BOM_UTF8 + _csv_line(_COLUMNS)
     for row in rows:
         document = item_document(row)
         document["params"] = _json(document["params"]).decode()

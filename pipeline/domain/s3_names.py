@@ -13,7 +13,7 @@ _PREFIX = re.compile(_BUCKET + r"[^\x00-\x1f\x7f]*/?")
 # Some stores resolve '..' in a key, which would lead out of the bucket.
 _OBJECT = re.compile(r"(?!.*/\.\.?(/|$))" + _BUCKET + r"[^\x00-\x1f\x7f]{1,1024}")
 
-_SCHEME = re.compile(r"(?:s3|https?)://", re.I)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.I)
 
 
 def lower_scheme(text: str) -> str:

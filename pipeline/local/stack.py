@@ -21,7 +21,7 @@ from pipeline.local.server_process import exclusive_lock
 from pipeline.local.servers import HOST, free_ports, running_s3, running_valkey, running_vendor
 from pipeline.local.state_file import SETTINGS, USER_S3, read_or_create, write_environment, write_shell_file
 from pipeline.local.supervisor import Supervisor, commands_of
-from pipeline.settings import CONFIG, Settings, load
+from pipeline.settings import CONFIG, Settings, load, with_secret_files
 
 PORT = 8000
 BUCKET = "dailies"
@@ -82,7 +82,7 @@ def running(state: Path, *, port: int | None, workers: int, environ: Mapping[str
     with ExitStack() as stack:
         stack.callback(os.umask, os.umask(0o077))
         stack.enter_context(_state_lock(state))
-        env = _with_programs({name: value for name, value in environ.items() if value})
+        env = _with_programs({name: value for name, value in with_secret_files(environ).items() if value})
         servers = _Servers(stack, state, load(env), env, [])
         listener = servers.listen(port)
         servers.set_paths()

@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import cached_property, lru_cache
 from itertools import product, zip_longest
 
+from pipeline.domain.plain_text import strip_blanks
 from pipeline.manifest.messages import did_you_mean, listed
 from pipeline.manifest.validators import param_name_error
 from pipeline.manifest.yaml.decoder import shown
@@ -114,7 +115,7 @@ class ColumnRules:
 
     def columns(self, headers: Iterable[str], positions: Iterable[Position] = ()) -> list[Column]:
         """Return what each column means. `positions`: those of the headers."""
-        found = [replace(self._column(header.strip()), at=at) for header, at in zip_longest(headers, positions)]
+        found = [replace(self._column(strip_blanks(header)), at=at) for header, at in zip_longest(headers, positions)]
         if self.parameters is None:
             used = {column.use for column in found}
             found = [self._without_typo(column, used) for column in found]
@@ -181,7 +182,7 @@ class ColumnRules:
         first: dict[str, Column] = {}
         for column in columns:
             if column.use in VALUES:
-                other = first.setdefault(column.key, column)
+                other = first.setdefault(column.key.casefold(), column)
                 if other is not column:
                     column = replace(column, use=Use.WRONG, param="", error=self._duplicate(column, other))
             yield column
@@ -189,7 +190,7 @@ class ColumnRules:
     def _duplicate(self, column: Column, other: Column) -> str:
         if column.header == other.header:
             return f"the column {shown(column.header)} is a duplicate: keep one"
-        both = f"the columns {shown(other.header)} and {shown(column.header)} both are the {column.key}"
+        both = f"the columns {shown(other.header)} and {shown(column.header)} both are the {other.key}"
         return f"{both}: keep one. {self._advice(column.header)}"
 
     def _advice(self, header: str) -> str:

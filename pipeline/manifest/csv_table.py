@@ -1,27 +1,28 @@
-"""Tables with commas, semicolons or tabs, as spreadsheets export them: records with their lines. Pure."""
+"""Tables with commas, semicolons, tabs or bars, as spreadsheets export them: records with their lines. Pure."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
+from pipeline.domain.plain_text import strip_blanks
 from pipeline.manifest.columns import MAX_COLUMNS
 from pipeline.manifest.yaml.positions import Position
 
-_SEP = re.compile(r'"?sep=([,;|\t])"?[,;|\t]*', re.I)
-"""Excel's line before the header that names the separator."""
-DELIMITERS = ",;\t"
+_SEP = re.compile(r'"?sep=([^\w"]?)"?[,;|\t]*', re.I)
+"""Excel's line before the header that names the separator, which may be any character."""
+DELIMITERS = ",;\t|"
 
 
 class CsvError(ValueError):
-    """The text is not CSV. `line`: where the record begins."""
+    """The text is not CSV. `at`: where the cell begins that is wrong."""
 
-    def __init__(self, line: int, message: str) -> None:
+    def __init__(self, at: Position, message: str) -> None:
         super().__init__(message)
-        self.line = line
+        self.at = at
 
 
 class CsvTable:
@@ -36,9 +37,10 @@ class CsvTable:
     ) -> None:
         self._data = data
         self._encoding = encoding
-        separator = _SEP.fullmatch(next(self._lines(), "").strip())
+        separator = _SEP.fullmatch(next(self._lines(), "").rstrip("\r\n"))
         self._first_line = 2 if separator else 1
-        self.delimiter = separator[1] if separator else max(delimiters, key=lambda one: self._rate(one, rate))
+        named = separator[1] if separator else ""
+        self.delimiter = named or max(delimiters, key=lambda one: self._rate(one, rate))
 
     def records(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the records that are not blank, each with its line. Raises CsvError."""
@@ -46,11 +48,12 @@ class CsvTable:
         reader = csv.reader(islice(self._lines(), line - 1, None), delimiter=self.delimiter, strict=True)
         try:
             for cells in reader:
-                if any(cell and not cell.isspace() for cell in cells):
+                if any(map(strip_blanks, cells)):
                     yield line, cells
                 line = self._first_line + reader.line_num
         except csv.Error as error:
-            raise CsvError(line, _message(error)) from None
+            at = _wrong_cell(islice(self._lines(), line - 1, None), line, self.delimiter)
+            raise CsvError(at, _message(error)) from None
 
     def positions(self, line: int, header: list[str]) -> list[Position]:
         """Return the position of each name of the header, which is in this line."""
@@ -66,9 +69,9 @@ class CsvTable:
         return io.TextIOWrapper(io.BytesIO(self._data), self._encoding, newline="")
 
     def _rate(self, delimiter: str, rate: Callable[[list[str]], int]) -> tuple[int, int]:
-        reader = csv.reader(self._lines(), delimiter=delimiter)
+        reader = csv.reader(islice(self._lines(), self._first_line - 1, None), delimiter=delimiter)
         try:
-            header = next((cells for cells in reader if any(map(str.strip, cells))), [])
+            header = next((cells for cells in reader if any(map(strip_blanks, cells))), [])
         except csv.Error:
             return 0, 0
         return rate(header[:MAX_COLUMNS]), len(header)
@@ -85,10 +88,34 @@ def _cell_starts(line: str, delimiter: str) -> Iterator[int]:
             yield number + 1
 
 
+def _wrong_cell(lines: Iterable[str], line: int, delimiter: str) -> Position:
+    """Return where the first cell begins that is too long, or whose quotes are wrong. `line`: of the first line."""
+    start, length, quotes, is_quoted = (line, 1), 0, 0, False
+    for number, text in enumerate(lines, line):
+        for column, character in enumerate(text.rstrip("\r\n"), 1):
+            is_open = is_quoted and quotes % 2 == 1
+            if character == delimiter and not is_open:
+                start, length, quotes, is_quoted = (number, column + 1), 0, 0, False
+                continue
+            is_quoted = is_quoted or (character == '"' and not length)
+            # A quote within a cell is one of two, or the last character of the cell.
+            is_wrong = is_quoted and length > 0 and not is_open and (character != '"' or text[column - 2] != '"')
+            quotes += character == '"'
+            length += 1
+            if is_wrong or length > csv.field_size_limit():
+                return start
+        if not (is_quoted and quotes % 2 == 1):
+            start, length, quotes, is_quoted = (number + 1, 1), 0, 0, False
+        else:
+            length += 1
+    return start
+
+
 def _message(error: csv.Error) -> str:
     reason = str(error)
     if "field limit" in reason:
         return f"a cell has more than {csv.field_size_limit():,} characters: shorten it, or close its quote"
-    if "end of data" in reason:
-        return 'not CSV: a cell that begins with a quote (") here has none at its end'
-    return 'not CSV: within quotes, a quote (") must be written twice ("")'
+    return (
+        'not CSV: the quotes (") of the cell that begins here do not match: '
+        'close it with a quote, and write a quote within it twice ("")'
+    )

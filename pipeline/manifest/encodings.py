@@ -5,11 +5,15 @@ from __future__ import annotations
 import codecs
 import re
 
+_UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_SAMPLE = 4096
 _MULTIBYTE = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _HIGH = re.compile(rb"[\x80-\xff]")
 _NOT_WESTERN = re.compile(rb"[\x80-\xff]{4}")
 """Languages that are written in Windows-1252 have no four such letters in a row."""
+_MAC = re.compile(rb"[a-z][\x80\x86-\x8a\x8c\x8e\x9f][a-z]")
+"""ü, ä and others of old programs for the Mac, as capitals and signs within words of Windows-1252."""
 WINDOWS = "cp1252"
 
 
@@ -22,12 +26,15 @@ class UnknownEncoding(ValueError):
 
 
 def detect_encoding(data: bytes) -> str:
-    """Return the name of Python's codec for a text: UTF-8 or UTF-16 with or without a byte order mark, Windows-1252.
+    """Return the name of Python's codec for a text: UTF-8 or UTF-16 with or without a byte order mark, UTF-32
+    with one, Windows-1252.
 
     Raises UnknownEncoding rather than guess: wrong letters in a prompt are paid for.
     """
-    if data.startswith(_UTF_16) or b"\0" in data[:2]:
-        return _utf_16(data)
+    if data.startswith(_UTF_32):
+        return _checked(data, "utf-32")
+    if codec := _utf_16(data):
+        return _checked(data, codec)
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -36,11 +43,23 @@ def detect_encoding(data: bytes) -> str:
 
 
 def _utf_16(data: bytes) -> str:
-    codec = "utf-16" if data.startswith(_UTF_16) else "utf-16-be" if data[:1] == b"\0" else "utf-16-le"
+    """Return the codec of UTF-16, '' if the text is not UTF-16. Each of its ASCII characters has a zero byte."""
+    if data.startswith(_UTF_16):
+        return "utf-16"
+    sample = data[:_SAMPLE]
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    # A text has commas and line ends at least; zero bytes for other reasons are few, or at both places.
+    if max(even, odd) * 16 < len(sample) or min(even, odd):
+        return ""
+    return "utf-16-be" if even else "utf-16-le" if odd else ""
+
+
+def _checked(data: bytes, codec: str) -> str:
     try:
         data.decode(codec)
     except UnicodeDecodeError as error:
-        raise UnknownEncoding(0, f"byte {error.start:,} is not UTF-16: save the file as UTF-8") from None
+        name = codec[:6].upper()
+        raise UnknownEncoding(0, f"byte {error.start:,} is not {name}: save the file as UTF-8") from None
     return codec
 
 
@@ -53,7 +72,7 @@ def _windows(data: bytes, offset: int) -> str:
     except UnicodeDecodeError:
         is_windows = False
     else:
-        is_windows = _NOT_WESTERN.search(data) is None
+        is_windows = not (_NOT_WESTERN.search(data) or _MAC.search(data))
     if not is_windows:
         raise UnknownEncoding(offset, f"byte {offset:,} is not UTF-8, nor Windows-1252: save the file as UTF-8")
     return WINDOWS

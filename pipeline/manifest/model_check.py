@@ -30,7 +30,9 @@ _NUMBER = "range"
 _CHOICE = "select"
 _WITH_URL_TWIN = frozenset({"fileinput", "multifileinput"})
 _FILLED_BY_US = frozenset({"callbackUrl", "projectid"})
-_NUMBER_TEXT = re.compile(r"\s*[-+]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})\s*")
+_NUMBER_TEXT = re.compile(r"[-+]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})")
+_DECIMAL_COMMA = re.compile(r"[-+]?(0,[0-9]{1,18}|[0-9]{1,18},([0-9]{1,2}|[0-9]{4,18}))")
+"""As tables of many countries have it. `1,500` may be either: it is refused."""
 
 
 def image_field_of(given: str | None, schema: ModelSchema | None) -> ImageField | None:
@@ -230,7 +232,8 @@ def _choice_error(options: Collection[str], value: Any) -> str:
 def _number_error(least: Decimal | None, most: Decimal | None, value: Any) -> str:
     number = _number(value)
     if number is None:
-        return f"must be a number, not {shown(value)}"
+        advice = ", written with a decimal point and without other separators" if "," in str(value) else ""
+        return f"must be a number{advice}, not {shown(value)}"
     if (least is None or number >= least) and (most is None or number <= most):
         return ""
     if least is not None and most is not None:
@@ -246,13 +249,22 @@ def _is_choice(value: Any, options: Collection[str]) -> bool:
 
 
 def _number(value: Any) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    return Decimal(str(value).strip()) if not isinstance(value, str) or _NUMBER_TEXT.fullmatch(value) else None
+    if isinstance(value, str):
+        text = _number_text(value)
+        return Decimal(text) if text else None
+    return None if isinstance(value, bool) or not isinstance(value, int | float) else Decimal(str(value))
+
+
+def _number_text(text: str) -> str:
+    """Return the text of a number with a decimal point, '' if it is no number."""
+    text = text.strip()
+    if _DECIMAL_COMMA.fullmatch(text):
+        return text.replace(",", ".")
+    return text if _NUMBER_TEXT.fullmatch(text) else ""
 
 
 def _with_numbers(params: Mapping[str, Any], numbers: Collection[str]) -> Mapping[str, Any]:
     """Return params with the text of these numbers as numbers."""
-    found = {name: value for name in numbers if isinstance(value := params.get(name), str)}
-    found = {name: text.strip() for name, text in found.items() if _NUMBER_TEXT.fullmatch(text)}
-    return {**params, **{name: float(text) if "." in text else int(text) for name, text in found.items()}}
+    texts = {name: _number_text(value) for name in numbers if isinstance(value := params.get(name), str)}
+    found = {name: float(text) if "." in text else int(text) for name, text in texts.items() if text}
+    return {**params, **found}

@@ -6,12 +6,18 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pipeline.domain.plain_text import strip_blanks
 from pipeline.manifest.columns import VALUES, Column, Use
 from pipeline.manifest.readable_names import NumberedIds, slug
 from pipeline.manifest.yaml.decoder import shown
 
 _ATTACHMENT = re.compile(r"\((https?://[^\s]+?)\)\s*(?:,|$)", re.I)
 """An image in Airtable's exports: `name (https://…)`, several with commas between them."""
+_TEXT_FORMULA = re.compile(r'="((?:[^"]|"")*)"')
+"""How programs keep a spreadsheet from changing a text: `="007"`."""
+_FORMULA = re.compile(r"=\s*(?:[A-Z][A-Z0-9.]*\(|\$?[A-Z]{1,3}\$?[0-9]).*", re.S)
+_FORMULA_ERROR = re.compile(r"#(?:N/A|NV|REF!|BEZUG!|VALUE!|WERT!|NAME\?|DIV/0!|NULL!|NUM!|ZAHL!|SPILL!|CALC!|ERROR!)")
+"""What a spreadsheet shows, and exports, where a formula failed; also in German."""
 _ADDRESS = re.compile(r"(https?|s3)://", re.I)
 
 
@@ -31,18 +37,35 @@ class RowItems:
         """Return the values of a row as an item; {} if no column that counts has a value."""
         item: dict[str, Any] = {}
         params: dict[str, Any] = {}
-        for column, cell in zip(columns, cells, strict=False):
-            if cell is None or cell == "" or (isinstance(cell, str) and cell.isspace()):
+        values = self._without_formulas(line, columns, cells)
+        for column, cell in zip(columns, values, strict=False):
+            if cell is None or (isinstance(cell, str) and not strip_blanks(cell)):
                 continue
             if column.use is Use.PARAM:
-                params[column.key] = cell.strip() if isinstance(cell, str) else cell
+                params[column.key] = strip_blanks(cell) if isinstance(cell, str) else cell
             elif column.use is Use.PROMPT or (column.use in VALUES and not isinstance(cell, str)):
                 item[column.key] = cell
             elif column.use is not Use.IGNORED:
-                self._add_text(item, line, column, str(cell).strip())
+                self._add_text(item, line, column, strip_blanks(str(cell)))
         if params:
             item["params"] = params
         return item
+
+    def _without_formulas(self, line: int, columns: Sequence[Column], cells: Sequence[Any]) -> list[Any]:
+        """Return cells with the text of `="text"`; none if formulas that failed are all that the row has."""
+        values = [_plain_text(cell) if isinstance(cell, str) and cell[:1] in "=#" else cell for cell in cells]
+        wrong = [
+            (column, value)
+            for column, value in zip(columns, values, strict=False)
+            if column.use in VALUES and isinstance(value, str) and _is_formula(value)
+        ]
+        if not wrong:
+            return values
+        if all(_is_left_over(value) for value in values):
+            return []
+        for column, value in wrong:
+            self._add_problem(line, f"{column.header} has {shown(value)}, a formula or its error: write its value", 1)
+        return values
 
     def _add_text(self, item: dict[str, Any], line: int, column: Column, text: str) -> None:
         if column.use is Use.ID:
@@ -65,3 +88,19 @@ class RowItems:
         if len(attachments) > 1:
             self._add_problem(line, f"the cell has {len(attachments)} images: give each a row", 1)
         return attachments[0] if attachments else text
+
+
+def _plain_text(cell: str) -> str:
+    text = _TEXT_FORMULA.fullmatch(strip_blanks(cell))
+    return text[1].replace('""', '"') if text else cell
+
+
+def _is_formula(value: str) -> bool:
+    text = strip_blanks(value)
+    return text[:1] in ("=", "#") and bool(_FORMULA.fullmatch(text) or _FORMULA_ERROR.fullmatch(text))
+
+
+def _is_left_over(value: Any) -> bool:
+    """Return whether a cell is blank, or a formula that failed: rows of such cells are left below a table."""
+    text = "" if value is None else strip_blanks(str(value))
+    return not text or _FORMULA_ERROR.fullmatch(text) is not None

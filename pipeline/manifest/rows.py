@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
+from pipeline.domain.plain_text import strip_blanks
 from pipeline.errors import Problem
 from pipeline.manifest.columns import MAX_COLUMNS, VALUES, Column, ColumnRules, Use
 from pipeline.manifest.csv_table import DELIMITERS, CsvError, CsvTable
 from pipeline.manifest.encodings import WINDOWS, UnknownEncoding, detect_encoding
+from pipeline.manifest.file_formats import foreign_format
 from pipeline.manifest.row_items import RowItems
 from pipeline.manifest.yaml.decoder import BAD_TEXT, MAX_PROBLEMS, shown
 from pipeline.manifest.yaml.document import MAX_BYTES, Document, PathProblem, line_and_column, load
 from pipeline.manifest.yaml.positions import Position
 
 _PARAMS = "params"
+_MAX_TITLES = 10
+"""How many records are searched for the header if the first one is none."""
+_ODD_QUOTE = re.compile(r"""\s*['\u2018-\u201f\u00ab]|\s+\"""")
+"""The beginning of a cell whose quotes are no quotes of CSV."""
 _NON_ASCII = re.compile(r"[^\r\n]{0,20}[^\x00-\x7f][^\r\n]{0,20}")
 
 
@@ -65,6 +72,9 @@ def read_rows(text: bytes, *, file: str, rules: ColumnRules, max_items: int) -> 
     if len(text) > MAX_BYTES:
         rows.add_problem(1, f"the file has {len(text):,} bytes: the maximum is {MAX_BYTES:,}")
         return rows
+    if message := foreign_format(text):
+        rows.add_problem(1, f"this {message}")
+        return rows
     try:
         encoding = detect_encoding(text)
     except UnknownEncoding as error:
@@ -104,20 +114,22 @@ def _csv(
                     rows.add_problem(line, f"there are {len(cells):,} columns: the maximum is {MAX_COLUMNS}")
                     return
                 columns = rules.columns(cells, table.positions(line, cells))
-                if not _check_header(rows, line, columns, rules):
+                if not _check_header(rows, line, columns, rules, table.records()):
                     return
             elif message := _length_error(columns, cells, table.delimiter):
                 rows.add_problem(line, message)
             elif item := to_item(line, columns, cells):
                 yield line, item
     except CsvError as error:
-        rows.add_problem(error.line, str(error))
-    if not columns:
+        rows.add_problem(error.at[0], str(error), error.at[1])
+    if not columns and not rows.problems:
         rows.add_problem(1, "the file is empty: the first line names the columns, such as id,image,prompt")
 
 
-def _check_header(rows: Rows, line: int, columns: list[Column], rules: ColumnRules) -> bool:
-    """Add the columns and their problems to `rows`. Return whether rows can be read."""
+def _check_header(
+    rows: Rows, line: int, columns: list[Column], rules: ColumnRules, records: Iterable[tuple[int, list[str]]]
+) -> bool:
+    """Add the columns and their problems to `rows`. Return whether rows can be read. `records`: those of the table."""
     rows.mapping = columns
     rows.columns = {column.key: column.at for column in columns if column.at and column.use in VALUES}
     for message in rules.unknown_ignored(column.header for column in columns):
@@ -126,9 +138,17 @@ def _check_header(rows: Rows, line: int, columns: list[Column], rules: ColumnRul
         wrong = [column for column in columns if column.use is Use.WRONG]
         for column in wrong:
             rows.add_problem(line, column.error, column.at[1] if column.at else 1)
-        rows.add_problem(line, "there is no column image or prompt: the first line names them, such as id,image,prompt")
+        rows.add_problem(line, f"there is no column image or prompt: {_header_advice(records, rules)}")
         return False
     return True
+
+
+def _header_advice(records: Iterable[tuple[int, list[str]]], rules: ColumnRules) -> str:
+    """Return what to do about a table whose first line does not name its columns."""
+    below = next((line for line, cells in islice(records, _MAX_TITLES) if rules.count_known(cells)), None)
+    if below is None:
+        return "the first line names them, such as id,image,prompt"
+    return f"the first line names them. Line {below} does: delete what is above it"
 
 
 def _length_error(columns: list[Column], cells: list[str], delimiter: str) -> str:
@@ -139,10 +159,13 @@ def _length_error(columns: list[Column], cells: list[str], delimiter: str) -> st
     if len(cells) == len(columns):
         return ""
     missing, more = columns[len(cells) :], cells[len(columns) :]
-    if not any(map(str.strip, more)) and not any(column.use in (Use.IMAGE, Use.PROMPT) for column in missing):
+    if not any(map(strip_blanks, more)) and not any(column.use in (Use.IMAGE, Use.PROMPT) for column in missing):
         return ""
     name = {",": "a comma", ";": "a semicolon", "\t": "a tab"}.get(delimiter, repr(delimiter))
-    return f"the row has {len(cells)} cells, the header has {len(columns)}: put cells with {name} in quotes"
+    advice = f"put cells with {name} in quotes"
+    if any(map(_ODD_QUOTE.match, cells)):
+        advice += ': straight ones ("), without a blank before them'
+    return f"the row has {len(cells)} cells, the header has {len(columns)}: {advice}"
 
 
 def _jsonl(rows: Rows, data: bytes, encoding: str, rules: ColumnRules) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -150,8 +173,15 @@ def _jsonl(rows: Rows, data: bytes, encoding: str, rules: ColumnRules) -> Iterat
     to_item = RowItems(rows.add_problem).item
     layouts: dict[tuple[str, ...], list[Column]] = {}
     for line, text in enumerate(io.TextIOWrapper(io.BytesIO(data), encoding, newline=""), 1):
-        if not text.strip():
+        whole = strip_blanks(text)
+        if not whole:
             continue
+        if whole in ("[", "]", "{", "[{"):
+            rows.add_problem(line, "a line must be a whole object: write each on one line, without [ ] around all")
+            return
+        if whole.endswith("},"):
+            # A line out of a JSON list.
+            text = text[: text.rindex(",")]
         document = load(text.encode(), file=rows.file)
         for problem in document.problems:
             rows.add_problem(line, problem.message.replace("not YAML", "not JSON"), problem.column)

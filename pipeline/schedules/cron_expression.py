@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+from pipeline.schedules.cron_fields import field_error
+
 MACROS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -46,7 +48,9 @@ class Cron:
     def __init__(self, line: str, zone: ZoneInfo) -> None:
         """Raises ValueError with what is right."""
         self._zone = zone
-        minute, hour, *days = _fields(line)
+        minute, hour, *days = fields = _fields(line)
+        if error := field_error(fields):
+            raise ValueError(f"must be a cron line, not {line!r}: {error}")
         # A range has the same meaning as a star; with ranges cronsim always follows local time.
         self._line = " ".join((minute.replace("*", "0-59"), hour.replace("*", "0-23"), *days))
         try:

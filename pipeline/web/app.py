@@ -27,6 +27,7 @@ from pipeline.web.api.endpoints import Endpoints
 from pipeline.web.callbacks import live_check, receiver, s3_events
 from pipeline.web.callbacks.buffered_counter import BufferedCounter
 from pipeline.web.callbacks.callback_writer import CallbackWriter
+from pipeline.web.callbacks.request_paths import RequestPaths
 from pipeline.web.dashboard import home
 from pipeline.web.security import headers, login
 from pipeline.web.security.authentication import Authenticator
@@ -52,6 +53,7 @@ def create_app(settings: Settings | None = None, shutdown: Event | None = None) 
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]  # as Flask's docs
+    app.wsgi_app = RequestPaths(app.wsgi_app, settings.public_url)  # type: ignore[method-assign]
     request_log.log_requests(app)
     headers.add_security_headers(app, settings, skip=receiver.NAME)
     page_transfer.compress_and_revalidate(app)

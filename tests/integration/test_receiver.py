@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import unquote
 
 import pytest
 from flask.testing import FlaskClient
@@ -41,6 +42,11 @@ def client(redis_url: str) -> FlaskClient:
 
 def address(run: RunId, secret: str = SECRET) -> str:
     return CallbackSigner(secret).url("", run)
+
+
+def path_info(path: str) -> dict[str, str]:
+    """Return what a WSGI server sets for this path. The test client takes the first step of `//a/b` for a host."""
+    return {"PATH_INFO": unquote(path).encode().decode("latin-1")}
 
 
 def some_running(ledger: Ledger, items: int = 1) -> list[RunId]:
@@ -94,12 +100,46 @@ def test_any_other_token_returns_404(client: FlaskClient, ledger: Ledger) -> Non
         address(run, "another-secret"),
         "/callbacks/wiro/",
         "/callbacks/wiro/%ff",
-        good + "/",
+        good + "/x",
     ):
         answer = client.post(path, json=TASK)
         assert answer.status_code == 404
         assert answer.content_type == "application/problem+json"
     assert dues(ledger) == []
+
+
+@pytest.mark.parametrize(
+    ("public_url", "before"),
+    [
+        (None, ""),
+        (None, "/"),
+        ("https://example.com/", "//"),
+        ("https://example.com/dailies/", ""),
+        ("https://example.com/dailies", "/dailies"),
+        ("https://example.com/a//b/", "/a/b"),
+        ("https://example.com/%C3%A4", "/%C3%A4"),
+    ],
+)
+@pytest.mark.parametrize("change", [("", ""), ("/callbacks", "//callbacks"), ("/wiro/", "//wiro///"), ("$", "//")])
+def test_a_callback_arrives_with_slashes_too_many_and_behind_a_prefix(
+    redis_url: str, ledger: Ledger, public_url: str | None, before: str, change: tuple[str, str]
+) -> None:
+    [run] = some_running(ledger)
+    settings = Settings(redis_url=redis_url, secret=SecretStr(SECRET), public_url=public_url)
+    path = before + (address(run) + "$").replace(*change).removesuffix("$")
+    answer = create_app(settings).test_client().post(json=TASK, environ_overrides=path_info(path))
+    assert answer.status_code == 200
+    assert [due.run for due in dues(ledger)] == [run]
+
+
+@pytest.mark.parametrize("path", ["//events/s3", "/events/s3/", "/events//s3", "/dailies/events/s3"])
+def test_an_s3_event_is_not_redirected_either(redis_url: str, path: str) -> None:
+    settings = Settings(redis_url=redis_url, public_url="https://example.com/dailies", api_token=SecretStr(TOKEN))
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    client = create_app(settings).test_client()
+    test_event = {"Event": "s3:TestEvent", "Bucket": "bucket"}
+    answer = client.post(json=test_event, headers=headers, environ_overrides=path_info(path))
+    assert answer.status_code == 200
 
 
 def test_other_methods_record_nothing(client: FlaskClient, ledger: Ledger) -> None:

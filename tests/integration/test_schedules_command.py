@@ -111,6 +111,13 @@ def test_errors_of_the_schedules_file_name_their_lines(folder: Path) -> None:
     assert document["schedules"] == []
 
 
+def test_a_step_above_its_field_is_refused_with_its_line_and_the_lines_to_write(folder: Path) -> None:
+    (folder / "schedules.yaml").write_text('schedules:\n- {name: often, cron: "*/90 * * * *", manifest: m.yaml}\n')
+    message = dailies().stderr
+    assert "schedules.yaml:2:23: cron must be a cron line" in message
+    assert 'write "0 */3 * * *" and "30 1-23/3 * * *"' in " ".join(message.split())
+
+
 def test_without_a_file_there_are_no_schedules(folder: Path) -> None:
     (folder / "schedules.yaml").unlink()
     result = dailies()

@@ -65,7 +65,7 @@ def test_rows_of_jsonl_are_items() -> None:
         ("r.csv", "prompt,params\nx,y\n", "r.csv:1:8: the column 'params' cannot be one"),
         ("r.csv", 'a,prompt\n1,"x\ny"\nz\n', "r.csv:4:1: the row has 1 cells, the header has 2"),
         ("r.csv", "prompt,a\nx, y,1\n", "r.csv:2:1: the row has 3 cells, the header has 2: put cells with a comma in"),
-        ("r.csv", 'prompt\nx\n"y\n', "r.csv:3:1: not CSV: a cell that begins with a quote"),
+        ("r.csv", 'prompt\nx\n"y\n', "r.csv:3:1: not CSV: the quotes"),
         ("r.csv", "prompt\nx\n\x07\n", "r.csv:3:1: control characters are not allowed"),
         ("r.csv", b"prompt\nx\n\x81\n", "r.csv:3:1: byte 9 is not UTF-8, nor Windows-1252"),
         ("r.csv", "prompt,image\nx,\n,\n,ftp://e\n", "r.csv:4:1: image must be an https:// or s3:// address"),
@@ -180,7 +180,7 @@ def test_empty_cells_at_the_end_of_a_row_may_be_left_out() -> None:
 def test_a_cell_that_is_too_long_is_an_error_with_its_line() -> None:
     long = b"x" * 131_073
     _, problems, _ = table_rows(b"id,prompt\na,x\nb," + long + b"\nc,x\n")
-    assert problems == ["r.csv:3:1: a cell has more than 131,072 characters: shorten it, or close its quote"]
+    assert problems == ["r.csv:3:3: a cell has more than 131,072 characters: shorten it, or close its quote"]
 
 
 def test_ids_are_made_of_names_and_are_unique() -> None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -77,9 +78,19 @@ def test_jsonl_has_a_line_for_each_item_in_order(rows: list[ItemRow]) -> None:
     assert [json.loads(line)["id"] for line in lines if line] == [row.id for row in rows]
 
 
+def test_the_table_has_a_byte_order_mark_for_excel_and_python_reads_its_columns(tmp_path: Path) -> None:
+    file = tmp_path / "results.csv"
+    file.write_bytes(b"".join(results.as_csv([ItemRow("i", "failed", None, "Sie lächelt")])))
+    # Excel takes a file without a byte order mark for the code page of the system.
+    assert file.read_bytes().startswith(b"\xef\xbb\xbfid,status,")
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert (row["id"], row["prompt"]) == ("i", "Sie lächelt")
+
+
 def test_csv_cells_are_not_formulas() -> None:
     row = ItemRow("i", "failed", None, '=cmd|"/c calc"!A1', error='a "quoted", broken\nline')
-    text = b"".join(results.as_csv([row])).decode()
+    text = b"".join(results.as_csv([row])).decode("utf-8-sig")
     header, cells = list(csv.reader(io.StringIO(text)))
     row_cells = dict(zip(header, cells, strict=True))
     assert row_cells["prompt"] == "'" + '=cmd|"/c calc"!A1'
@@ -91,7 +102,7 @@ def test_csv_cells_are_not_formulas() -> None:
 def test_a_cell_that_a_spreadsheet_takes_for_a_formula_begins_with_a_quote(before: str, sign: str) -> None:
     text = f"{before}{sign}cmd|' /C calc'!A0"
     row = ItemRow("i", "failed", text, text, error=text, review=Review("approved", text))
-    header, cells = list(csv.reader(io.StringIO(b"".join(results.as_csv([row])).decode(), newline="")))
+    header, cells = list(csv.reader(io.StringIO(b"".join(results.as_csv([row])).decode("utf-8-sig"), newline="")))
     row_cells = dict(zip(header, cells, strict=True))
     for column in ("image", "prompt", "error", "note"):
         assert row_cells[column] == f"'{text}"
@@ -99,7 +110,9 @@ def test_a_cell_that_a_spreadsheet_takes_for_a_formula_begins_with_a_quote(befor
 
 @pytest.mark.parametrize("text", ["", "smile", " smile", "5 - 3", "(x)", "\u201csmile\u201d", "s3://b/1.jpg", "\u5fae"])
 def test_other_cells_are_as_they_were_written(text: str) -> None:
-    _, cells = list(csv.reader(io.StringIO(b"".join(results.as_csv([ItemRow("i", "failed", None, text)])).decode())))
+    _, cells = list(
+        csv.reader(io.StringIO(b"".join(results.as_csv([ItemRow("i", "failed", None, text)])).decode("utf-8-sig")))
+    )
     assert cells[3] == text
 
 

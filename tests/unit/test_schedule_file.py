@@ -92,7 +92,7 @@ every: day
         "schedules.yaml:16:1",
     ]
     messages = "\n".join(reported)
-    for part in ("not 'Nightly!'", "bad hour", "IANA", "s3://bucket/key", "'skip', 'queue' or 'allow'", "24h"):
+    for part in ("not 'Nightly!'", "'25' is no hour", "IANA", "s3://bucket/key", "'skip', 'queue' or 'allow'", "24h"):
         assert part in messages
     for part in ("'none', 'last' or 'all'", "at least 0", "true or false", "unknown key 'retries'", "name is missing"):
         assert part in messages

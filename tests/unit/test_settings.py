@@ -108,3 +108,34 @@ def test_buckets_are_prefixes_with_a_slash_at_their_end() -> None:
 def test_other_texts_are_no_buckets(buckets: str) -> None:
     with pytest.raises(InvalidSettings, match="bucket/prefix/"):
         load({"PIPELINE_BUCKETS": buckets}, NOWHERE)
+
+
+def test_schemes_of_addresses_are_compared_without_case() -> None:
+    environ = {
+        "REDIS_URL": "REDISS://:Pa55@Redis.example.com/0",
+        "AWS_ENDPOINT_URL_S3": "HTTPS://s3.example.com",
+        "WIRO_API_URL": "HTTPS://api.wiro.ai/v1/",
+        "WIRO_SOCKET_URL": "Wss://socket.wiro.ai/v1",
+        "PIPELINE_OUTPUT": "S3://bucket/Out",
+        "PIPELINE_PUBLIC_URL": "HTTPS://dailies.example.com/",
+        "PIPELINE_DASHBOARD_URL": "Http://127.0.0.1:8000",
+        "PIPELINE_BUCKETS": "S3://more/Pre/,Other",
+    }
+    settings = load(environ, NOWHERE)
+    assert settings.redis_url == "rediss://:Pa55@Redis.example.com/0"
+    assert settings.s3_endpoint == "https://s3.example.com"
+    assert (settings.wiro_api_url, settings.wiro_socket_url) == ("https://api.wiro.ai/v1", "wss://socket.wiro.ai/v1")
+    assert settings.prefixes == ("s3://more/Pre/", "s3://Other/", "s3://bucket/Out/")
+    assert (settings.public_url, settings.is_https) == ("https://dailies.example.com", True)
+    assert settings.dashboard_url == "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize("url", ["https://example.com", "https://example.com///", "http://[::1]:8000/a/b/"])
+def test_the_public_url_has_no_slash_at_its_end(url: str) -> None:
+    assert load({"PIPELINE_PUBLIC_URL": url}, NOWHERE).public_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize("url", ["dailies.example.com", "ftp://example.com", "https://", "https://a/?b", "https://a b"])
+def test_a_public_url_that_no_callback_can_use_is_an_error(url: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"PIPELINE_PUBLIC_URL: .*must look like https://dailies\.example\.com"):
+        load({"PIPELINE_PUBLIC_URL": url}, NOWHERE)

@@ -16,9 +16,14 @@ from pipeline.sandbox.options import Options, explain
 
 
 def _run(host: str, port: int, state: Path | None, **flags: str | bool | None) -> None:
+    from pipeline.settings import with_secret_files
+
     try:
         options = Options.model_validate(
-            {**_credentials(os.environ), **{name: value for name, value in flags.items() if value is not None}}
+            {
+                **_credentials(with_secret_files(os.environ)),
+                **{name: value for name, value in flags.items() if value is not None},
+            }
         )
     except ValidationError as error:
         raise click.UsageError(explain(error)) from None

@@ -293,6 +293,10 @@ def _message(error: yaml.MarkedYAMLError) -> str:
         return "not YAML: text cannot begin with this character. Indent with spaces, not tabs; put '@' in quotes"
     if problem == "found unknown escape character":
         return "not YAML: a \\ in \"…\" begins an escape. Write paths with /, or put the text in '…'"
+    if problem == "found invalid Unicode character escape code":
+        return "not YAML: a \\u escape is half of a character (an unpaired surrogate). Write the character itself"
+    if problem == "did not find expected <document start>":
+        return "not YAML: there is text behind the end of the value. Delete it"
     if problem.startswith("mapping values are not allowed"):
         return "not YAML: there is a second ': ' in this value. Put text that contains ': ' in quotes"
     return f"not YAML: {problem}" + (f", {error.context}" if error.context else "")

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import Problem
+from pipeline.manifest.file_formats import foreign_format
 from pipeline.manifest.yaml.decoder import BAD_TEXT, MAX_DEPTH, MAX_ENTRIES, MAX_KEYS, PAD, Decoder
 from pipeline.manifest.yaml.odd_spaces import odd_spaces
 from pipeline.manifest.yaml.positions import Path, Position, PositionTree, find_positions
@@ -104,6 +105,8 @@ def load(
     document = Document(file, text)
     if len(text) > max_bytes:
         return _unreadable(document, 1, 1, f"the file has {len(text):,} bytes: the maximum is {max_bytes:,}")
+    if message := foreign_format(text):
+        return _unreadable(document, 1, 1, f"this {message}")
     try:
         characters = text.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
