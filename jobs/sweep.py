@@ -11,6 +11,9 @@ from pipeline.errors import NoSuchBatch, Unreachable
 
 log = structlog.get_logger()
 
+SUBMISSION_WAIT_S = 86_400.0
+"""How long an interrupted submission may be completed, from the last attempt on: longer than any retry of ours."""
+
 
 def sweep() -> None:
     """Expire leases and waits that are over, check every open batch and enqueue each kind of work that may be due."""
@@ -39,6 +42,11 @@ def sweep() -> None:
 
 def _sweep_batch(ctx: Context, batch_id: str) -> None:
     batches, control, job_queue = ctx.service.ledger.batches, ctx.service.control, ctx.service.job_queue
+    if not batches.is_accepted(batch_id):
+        # Whoever submits it can go on with it until then.
+        if control.cancel_submission(batch_id, Stop.SUBMISSION, min_age_s=SUBMISSION_WAIT_S):
+            log.warning("submission_cancelled", batch=batch_id)
+        return
     if not batches.is_loaded(batch_id):
         job_queue.enqueue_once(Job.START, batch_id)
         return

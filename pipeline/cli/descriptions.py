@@ -19,7 +19,7 @@ from pipeline.domain.states import BATCH_TERMINAL, BatchState, ItemState, ended_
 from pipeline.domain.wording import PARALLEL_RUNS
 from pipeline.ledger.items import ItemStore
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import AccountRow
+from pipeline.ledger.records import AccountRow, SubmissionRow
 
 _MAX_UNKNOWN_SHOWN = 5
 _MAX_CAUSES_SHOWN = 10
@@ -81,12 +81,23 @@ def print_batch(out: Console, ledger: Ledger, row: BatchRow) -> None:
     print_fields(out, _batch_fields(row, datetime.now(UTC)))
     if failed := row.counts.get(ItemState.FAILED):
         print_fields(out, _failure_fields(failure_groups(ledger.queries.failure_causes(row.id), failed)))
+    if not row.is_accepted and row.status not in BATCH_TERMINAL:
+        out.print(Text(_submission_notice(row, ledger.batches.submission(row.id)), "yellow"))
     if row.status == BatchState.PAUSED:
         out.print(f"The batch is paused. Resume it: `dailies resume {row.id}`.")
     if row.counts.get(ItemState.FAILED):
         out.print(f"Show the errors: `dailies items {row.id} --status failed`. Retry: `dailies retry {row.id}`.")
     if row.counts.get(ItemState.UNKNOWN):
         _print_unknown(out, ledger.items, row)
+
+
+def _submission_notice(row: BatchRow, submission: SubmissionRow | None) -> str:
+    if submission and not submission.manifest_digest:
+        return f"Its recovery is going on, or was interrupted. If nothing changes: `dailies recover {row.output}`."
+    return (
+        "Its submission is going on, or was interrupted: nothing is started. If nothing changes, submit it again with "
+        f"`--batch-id {row.id}`, or cancel it: `dailies cancel {row.id}`."
+    )
 
 
 def _batch_fields(row: BatchRow, now: datetime) -> list[tuple[str, str | Text]]:
@@ -108,6 +119,8 @@ def _batch_fields(row: BatchRow, now: datetime) -> list[tuple[str, str | Text]]:
     if row.found:
         found = ", ".join(f"{number:,} by {by}" for by, number in row.found.items())
         fields.append(("found", f"{found} (runs whose response was lost)"))
+    if not row.is_accepted:
+        return fields
     has_ended = row.status in BATCH_TERMINAL
     fields.append(("results", f"{row.output}{RESULTS}" if has_ended else f"{row.output} (written at the end)"))
     return fields

@@ -32,14 +32,23 @@ class ItemStore:
         self._scripts = scripts
         self._redis = scripts.redis
 
-    def load(self, batch_id: str, rows: Iterable[tuple[str, Mapping[str, Any], Decimal | None]]) -> None:
+    def load(
+        self,
+        batch_id: str,
+        rows: Iterable[tuple[str, Mapping[str, Any], Decimal | None]],
+        *,
+        manifest_digest: str = "",
+    ) -> bool:
         """Add items to a batch: (id, {image, prompt, params}, price). Items that exist stay as they are.
 
-        The price in USD is reserved for each run of the item; None: the price of the batch. Raises InvalidItemId.
+        The price in USD is reserved for each run of the item; None: the price of the batch. Returns False if the batch
+        has another digest than `manifest_digest` ('': any), or its submission was cancelled. Raises InvalidItemId.
         """
         for chunk in chunked(rows, _CHUNK):
             args = [part for row in chunk for part in _load_args(*row)]
-            self._scripts.run("load_items", batch_id, *args)
+            if self._scripts.run("load_items", batch_id, manifest_digest, *args) < 0:
+                return False
+        return True
 
     def restore(
         self,

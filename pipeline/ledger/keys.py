@@ -37,7 +37,8 @@ Batches
     previews                zset    "batch item" → when its previews are due, or the lease of the request ends; "batch "
                                     for a search of the whole batch
     batch:{id}              hash    name, status, reason, output, trigger, revision, created, finished, `plan` (JSON of
-                                    BatchConfig), `asked` (digest of the manifest), accepted, loaded, `expected` and
+                                    BatchConfig), `asked` (digest of the manifest; '' of a recovered
+                                    batch), `submitted` (last attempt to submit it), accepted, loaded, `expected` and
                                     `total` (items), `open` (items that have not ended), `n:{state}`, `marked:{mark}`,
                                     `marked_early` (reviewed items that have not succeeded),
                                     max_active, active, budget, cost, reserved, price, `tolerated` (failures),
