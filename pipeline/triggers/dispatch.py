@@ -26,7 +26,7 @@ from pipeline.storage.stored_images import sniff_object
 from pipeline.triggers import object_version
 from pipeline.triggers.events import Kind, ObjectEvent
 from pipeline.triggers.object_manifest import MAX_MANIFEST_BYTES, ObjectManifestReader, images_manifest
-from pipeline.triggers.object_version import ObjectVersion, version_of
+from pipeline.triggers.object_version import ObjectVersion
 from pipeline.triggers.rule import Rule, Source, Start
 from pipeline.triggers.status_files import StatusFiles
 from pipeline.triggers.store import TriggerStore
@@ -95,7 +95,7 @@ class Dispatcher:
         return EventOutcome.DEFERRED if self._is_deferred(rule, versions) else self._submit_images(rule, versions)
 
     def _handle(self, event: ObjectEvent, rule: Rule) -> EventOutcome:
-        version = ObjectVersion(event.bucket, event.key, version_of(event.version_id, event.etag))
+        version = ObjectVersion(event.bucket, event.key, rule.version_of(event.version_id, event.etag))
         outputs = [rule.output, self.settings.output]
         reason = rule.reason_to_ignore(version, [output for output in outputs if output])
         if reason or self._is_in_batch_folder(version, rule):
@@ -251,7 +251,7 @@ def _current_version(event: ObjectEvent, info: ObjectInfo, rule: Rule) -> Object
     notified, current = (event.version_id, info.version) if event.version_id else (event.etag, info.etag.strip('"'))
     if notified and notified != current:
         log.info("object_superseded", trigger=rule.name, object=event.uri, notified=notified, current=current)
-    return ObjectVersion(event.bucket, event.key, version_of(info.version, info.etag))
+    return ObjectVersion(event.bucket, event.key, rule.version_of(info.version, info.etag))
 
 
 def _already_processed(version: ObjectVersion, rule: Rule) -> EventOutcome:

@@ -39,7 +39,7 @@ def service(inbox: Inbox) -> Service:
 
 def a_manifest(prompt: str = "smiles", image: str = "https://example.com/1.jpg") -> Manifest:
     text = f'{{"version": 1, "name": "n", "items": [{{"image": "{image}", "prompt": "{prompt}"}}, {{"prompt": "x"}}]}}'
-    return manifests.parse(text.encode(), file="m", read_rows=lambda _: b"", local_files=lambda _: None)
+    return manifests.parse(text.encode(), file="m", read_rows=lambda _: b"", local_files=None)
 
 
 def submit(service: Service, manifest: Manifest | None = None, *, trigger: str = "cli") -> bool:
