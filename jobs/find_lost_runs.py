@@ -19,6 +19,7 @@ from pipeline.batches.job_queue import Job
 from pipeline.domain.callback_tokens import RunId
 from pipeline.errors import DamagedRecord, NoSuchBatch
 from pipeline.ledger.records import FoundBy, LostRun, LostRuns
+from pipeline.ledger.redis_client import CommandRefused
 from pipeline.wiro.client import Task
 from pipeline.wiro.errors import WiroError
 
@@ -139,7 +140,7 @@ def sent_runs(ctx: Context, runs: Sequence[LostRun]) -> list[SentRun]:
     for run in runs:
         try:
             sent.append(_sent_run(ctx, run))
-        except (NoSuchBatch, DamagedRecord):
+        except (NoSuchBatch, DamagedRecord, CommandRefused):
             log.warning("open_batch_missing", batch=run.run.batch)
     return sent
 

@@ -50,4 +50,7 @@ def _write(storage: Storage, version: ObjectVersion, batch: BatchRow) -> bool:
     except StorageError as error:
         log.warning("trigger_status_not_written", batch=batch.id, object=version.uri, error=str(error))
         return not error.retryable
+    except Exception:
+        # The other files are written.
+        log.exception("trigger_status_crashed", batch=batch.id, object=version.uri)
     return True

@@ -12,6 +12,7 @@ from pipeline.domain.failure_groups import cause_of
 from pipeline.domain.states import BatchState, ItemState, Stop
 from pipeline.errors import DamagedRecord, NoSuchBatch
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.redis_client import CommandRefused
 
 _PAUSED_BY_HAND = "Paused by hand."
 _CHUNK = 500
@@ -94,7 +95,8 @@ class BatchControl:
         batches = self._ledger.batches
         paused = []
         for batch_id in batches.open_ids():
-            with suppress(NoSuchBatch, DamagedRecord):
+            # The sweep reports a batch that cannot be read.
+            with suppress(NoSuchBatch, DamagedRecord, CommandRefused):
                 if batches.get(batch_id).model.lower() == model.lower() and batches.set_status(
                     batch_id, BatchState.PAUSED, among=[BatchState.RUNNING], reason=reason
                 ):

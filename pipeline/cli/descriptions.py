@@ -20,9 +20,11 @@ from pipeline.domain.wording import PARALLEL_RUNS
 from pipeline.ledger.items import ItemStore
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import AccountRow, SubmissionRow
+from pipeline.ledger.set_aside import SetAside
 
 _MAX_UNKNOWN_SHOWN = 5
 _MAX_CAUSES_SHOWN = 10
+_MAX_SET_ASIDE_SHOWN = 5
 
 
 def print_account(out: Console, account: AccountRow) -> None:
@@ -83,6 +85,7 @@ def print_batch(out: Console, ledger: Ledger, row: BatchRow) -> None:
         print_fields(out, _failure_fields(failure_groups(ledger.queries.failure_causes(row.id), failed)))
     if not row.is_accepted and row.status not in BATCH_TERMINAL:
         out.print(Text(_submission_notice(row, ledger.batches.submission(row.id)), "yellow"))
+    _print_set_aside_of(out, ledger.set_aside.of_batch(row.id))
     if row.status == BatchState.PAUSED:
         out.print(f"The batch is paused. Resume it: `dailies resume {row.id}`.")
     if row.counts.get(ItemState.FAILED):
@@ -98,6 +101,16 @@ def _submission_notice(row: BatchRow, submission: SubmissionRow | None) -> str:
         "Its submission is going on, or was interrupted: nothing is started. If nothing changes, submit it again with "
         f"`--batch-id {row.id}`, or cancel it: `dailies cancel {row.id}`."
     )
+
+
+def _print_set_aside_of(out: Console, records: Sequence[SetAside]) -> None:
+    """Print which records of a batch could not be read."""
+    if records:
+        names = list(dict.fromkeys(one.member for one in records))
+        more = ", …" if len(names) > _MAX_SET_ASIDE_SHOWN else ""
+        shown = ", ".join(map(repr, names[:_MAX_SET_ASIDE_SHOWN]))
+        text = f"{pluralize(len(names), 'record')} of this batch could not be read and was set aside: {shown}{more}."
+        out.print(Text(f"{text} The rest goes on. `dailies doctor` says what to do.", "yellow"))
 
 
 def _batch_fields(row: BatchRow, now: datetime) -> list[tuple[str, str | Text]]:

@@ -99,6 +99,7 @@ Triggers
     trigger:{name}:last        string  id of the batch that the trigger started last
     trigger:{name}:day:{n}       set   ids of the batches that were started on a day since 1970
     trigger:{name}:deferred:{n}  set   ids of the batches that wait for the day after it
+    trigger:{name}:missing     zset    digest of an event whose object is missing → since when
     trigger:{name}:taken       zset    digest of a gathered object version → when
     trigger:{name}:window      hash    `n` (number of the open window), `since` (when it was opened)
     trigger:{name}:window:{n}  hash    digest → JSON of an object version

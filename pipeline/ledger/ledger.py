@@ -67,7 +67,7 @@ class Ledger:
     @classmethod
     def on(cls, redis: Any) -> Ledger:
         """Return the ledger on a client of `redis_client.connect`."""
-        scripts = ScriptRunner(redis, _LUA, libraries=_LIBRARIES, constants=lua_constants())
+        scripts = ledger_scripts(redis)
         return cls(
             redis=redis,
             scripts=scripts,
@@ -109,3 +109,8 @@ class Ledger:
     def check_schema(self) -> None:
         """Raise IncompatibleSchema if the server has data that this program cannot continue."""
         schema_version.check(self.scripts)
+
+
+def ledger_scripts(redis: Any) -> ScriptRunner:
+    """Return the scripts of the ledger on a client of `redis_client.connect`."""
+    return ScriptRunner(redis, _LUA, libraries=_LIBRARIES, constants=lua_constants())
