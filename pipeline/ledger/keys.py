@@ -70,7 +70,8 @@ Items and their runs
                                     posted, task, token, `rung` (a callback came while the item was leased),
                                     `hint_task` and `hint_token` (what a callback or the search named), `hint_by` (which
                                     of them), `found_by` (the same, of an adopted run), `searches` and `search_until`
-                                    (of an unknown run), `looks` (failed polls in a row), `copies` (failed copies),
+                                    (of an unknown run), `searched` (attempt that a whole list of tasks lacks),
+                                    `looks` (failed polls in a row), `copies` (failed copies),
                                     reserved, paid (USD text: the run that succeeded), `charged` (runs that did not),
                                     `paid_at`, `takes` (ids of its other takes, with blanks between them), `first`
                                     (of a take: the item whose `takes` names it)
