@@ -15,6 +15,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from rq import Queue, Worker
+from rq.job import JobStatus
+from rq.serializers import JSONSerializer
 from support.images import a_jpeg
 from support.inbox import Inbox
 from support.ledger_fixtures import a_batch, claims, counts, dues, running
@@ -22,7 +25,9 @@ from support.schedule_folder import BEFORE, MIDNIGHT, ScheduleFolder
 
 from jobs import deliver_notifications, find_lost_runs, make_previews, start, sweep, write_status_files
 from jobs.context import Context
+from pipeline.batches.job_queue import QUEUE
 from pipeline.batches.output_zip import zip_entries, zip_pieces
+from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.batches.service import Service
 from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.results import as_jsonl
@@ -324,6 +329,21 @@ def _triggered(on: Servers, name: str) -> str:
     return batch_id
 
 
+def workers_and_failed_jobs(on: Servers) -> None:
+    """queue_monitor.py: workers and failed jobs, on the home page and in `doctor`."""
+    monitor = QueueMonitor(on.service.settings.redis_url)
+    queue = Queue(QUEUE, connection=monitor._redis, serializer=JSONSerializer)
+    job = queue.create_job("jobs.sweep.sweep", status=JobStatus.FAILED)
+    job.save()
+    Worker([queue], connection=monitor._redis, name="good").register_birth()  # type: ignore[no-untyped-call]
+    on.redis.zadd("rq:failed:dailies", {"bad": 9e9, job.id: 9e9})
+    on.wrong_type("rq:job:bad")
+    on.redis.sadd("rq:workers:dailies", "rq:worker:bad")
+    on.wrong_type("rq:worker:bad")
+    assert [failed.id for failed in monitor.failed_jobs()] == [job.id]
+    assert [worker.name for worker in monitor.workers()] == ["good"]
+
+
 # Triggers and schedules
 
 
@@ -443,6 +463,7 @@ LOOPS: list[Callable[[Servers], None]] = [
     claim_batches, sum_reservations, renew_leases, mark_posting, record_searches, claim_previews, poll_runs,
     read_counters, read_days, read_causes, read_timeline, read_prices, read_set_aside, write_rows,
     sweep_batches, pause_a_model, search_lost_runs, deliver, upload_shared_images, serve_previews, status_files,
+    workers_and_failed_jobs,
     rules_of_an_event, records_of_a_message, listed_objects, gather_windows, schedules, batches_of_a_schedule,
     callbacks,
 ]  # fmt: skip
