@@ -139,7 +139,7 @@ class Submission:
         if before and before.cancelled is None:
             self._ledger.batches.record_attempt(batch_id)
         fitted = fit_to_schema(manifest, self._models.schema(manifest.model))
-        stored = self._store_manifest(fitted, output, folder)
+        stored = self._store_manifest(fitted, output, folder, is_repeated=before is not None)
         if before and before.cancelled is not None:
             # For `recover`, which finds the cancellation in the journal.
             self._journal.write(output, [{"do": "reopen", "states": []}])
@@ -212,13 +212,17 @@ class Submission:
                 f"Rebuild it with `dailies recover {output}`, or choose another --batch-id."
             )
 
-    def _store_manifest(self, manifest: Manifest, output: str, folder: Path | None) -> Manifest:
+    def _store_manifest(self, manifest: Manifest, output: str, folder: Path | None, *, is_repeated: bool) -> Manifest:
         """Store image files, then the manifest. Return it with the URIs of stored images. Idempotent."""
         uris: dict[str, str] = {}
         items = tuple(self._with_stored_image(item, output, folder, uris) for item in manifest.items)
         stored = replace(manifest, items=items)
-        # Also if there is one: it is of an attempt that was not completed, perhaps with another manifest.
-        self._storage.put(join(output, MANIFEST), manifests.dump(stored), "application/yaml")
+        uri, text = join(output, MANIFEST), manifests.dump(stored)
+        if is_repeated:
+            # What is there is of an attempt that was not completed, perhaps with another manifest.
+            self._storage.put(uri, text, "application/yaml")
+        else:
+            self._storage.put_if_absent(uri, text, "application/yaml")
         return stored
 
     def _load_items(self, batch_id: str, manifest: Manifest, estimate: BatchEstimate, digest: str) -> bool:

@@ -65,6 +65,8 @@ def break_off(service: Service, monkeypatch: pytest.MonkeyPatch, step: str) -> N
         "at the job": (service.job_queue, "enqueue_once", AWAY),
     }[step]
     monkeypatch.setattr(owner, name, raising(error))
+    if owner is service.storage:
+        monkeypatch.setattr(owner, "put_if_absent", raising(error))
 
 
 AFTER_THE_ROW = ["at manifest.yaml", "after manifest.yaml", "at the items", "at the acceptance"]
@@ -251,10 +253,10 @@ def test_an_event_completes_it_also_after_the_sweep_has_cancelled_it(
 ) -> None:
     event = inbox.put("a.yaml")
     with monkeypatch.context() as patch:
-        put = inbox.storage.put
+        put = inbox.storage.put_if_absent
         patch.setattr(
             inbox.storage,
-            "put",
+            "put_if_absent",
             lambda uri, *args: raising(REFUSED)() if uri.endswith("manifest.yaml") else put(uri, *args),
         )
         with pytest.raises(StorageError):
@@ -293,7 +295,9 @@ def test_a_schedule_completes_it_with_its_next_attempt(
     scheduler = schedule_folder.scheduler()
     scheduler.start_due(BEFORE)
     with monkeypatch.context() as patch:
-        patch.setattr(scheduler.submission.storage, "put", raising(StorageError("S3 is away.", retryable=True)))
+        patch.setattr(
+            scheduler.submission.storage, "put_if_absent", raising(StorageError("S3 is away.", retryable=True))
+        )
         scheduler.start_due(MIDNIGHT)
     batch_id = "nightly-20260727T0000Z"
     assert not schedule_folder.service.ledger.batches.is_accepted(batch_id)
@@ -317,7 +321,7 @@ def test_the_commands_say_what_can_be_done(
     file.write_bytes(MANIFEST)
     runner = CliRunner()
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.storage.s3.Storage.put", raising(REFUSED))
+        patch.setattr("pipeline.storage.s3.Storage.put_if_absent", raising(REFUSED))
         failed = runner.invoke(main, ["submit", str(file), "--batch-id", "b"])
     assert failed.exit_code == 3
     assert "dailies cancel b" in failed.output
