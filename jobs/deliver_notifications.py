@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 
 import structlog
@@ -33,11 +33,20 @@ def deliver_notifications() -> None:
     if running:
         # A receiver may send its response byte by byte. The lease expires, and the next claim counts as an attempt.
         log.warning("notifications_timed_out", number=len(running))
-    failures = [failure for future in ended if (failure := future.result())]
+    failures = [failure for future in ended if (failure := _result(future))]
     if deliveries.next_in_s is not None:
         job_queue.enqueue_in(Job.DELIVER_NOTIFICATIONS, deliveries.next_in_s)
     if failures:
         raise failures[0]
+
+
+def _result(future: Future[NotificationFailed | None]) -> NotificationFailed | None:
+    """Return the failure of a notification for good. After any other error its lease expires: it is attempted again."""
+    error = future.exception()
+    if error is not None:
+        log.error("notification_crashed", exc_info=error)
+        return None
+    return future.result()
 
 
 def _deliver(ctx: Context, delivery: Delivery) -> NotificationFailed | None:

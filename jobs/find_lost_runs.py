@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import pairwise
 
 import structlog
 
@@ -19,6 +20,7 @@ from pipeline.batches.job_queue import Job
 from pipeline.domain.callback_tokens import RunId
 from pipeline.errors import DamagedRecord, NoSuchBatch
 from pipeline.ledger.records import FoundBy, LostRun, LostRuns
+from pipeline.ledger.redis_client import CommandRefused
 from pipeline.wiro.client import Task
 from pipeline.wiro.errors import WiroError
 
@@ -30,6 +32,7 @@ _MAX_LISTING_S = 60.0
 _LEASE_S = 30.0
 """Longer than a page takes. Short, because a worker that is killed during a search holds it until the end."""
 _MAX_RUNS = 1000
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_OTHER_RUNS = 2000
 """With more runs whose task is not known, only callback URLs identify tasks."""
 
@@ -71,6 +74,7 @@ def _search(ctx: Context, claimed: LostRuns) -> None:
             raise SearchLeaseLost("Another process searches for lost runs now.")
         return ctx.wiro.list_tasks(start=start, limit=PAGE_SIZE)
 
+    began = ctx.service.ledger.lost_runs.now()
     listing = list_tasks(
         list_page,
         since=min(run.posted for run in runs) - CLOCK_MARGIN,
@@ -84,6 +88,8 @@ def _search(ctx: Context, claimed: LostRuns) -> None:
     else:
         found |= _match_rest(ctx, [run for run in lost if run.run not in found], tasks, found)
     log.info("lost_runs_searched", runs=len(runs), tasks=len(tasks), found=len(found))
+    if not listing.problem:
+        _record_search(ctx, [run for run in runs if run.run not in found], tasks, began)
     due = [_record(ctx, run, task) for run, task in found.items()]
     if any(due):
         ctx.service.job_queue.enqueue_once(Job.COLLECT)
@@ -106,13 +112,23 @@ def list_tasks(
             return Listing(list(tasks.values()), str(error))
         new = {task.id or task.token: task for task in page if (task.id or task.token) not in tasks}
         tasks |= new
-        is_old = any(task.created and task.created < since for task in page)
+        is_old = _is_past(page, since)
         is_complete = None not in callback_urls and {task.callback_url for task in tasks.values()} >= set(callback_urls)
         if not new or is_old or is_complete:
             return Listing(list(tasks.values()))
         if time.monotonic() > ends:
             break
     return Listing(list(tasks.values()), f"There are more than {len(tasks)} tasks since then.")
+
+
+def _is_past(page: Sequence[Task], since: datetime) -> bool:
+    """Return whether no later page can have a task that was created after `since`: the page is as old, newest first.
+
+    In another order the listing is read to its end.
+    """
+    created = [task.created for task in page if task.created]
+    is_newest_first = all(first >= second for first, second in pairwise(created))
+    return bool(created) and is_newest_first and created[-1] < since
 
 
 def _match_rest(
@@ -139,7 +155,7 @@ def sent_runs(ctx: Context, runs: Sequence[LostRun]) -> list[SentRun]:
     for run in runs:
         try:
             sent.append(_sent_run(ctx, run))
-        except (NoSuchBatch, DamagedRecord):
+        except (NoSuchBatch, DamagedRecord, CommandRefused):
             log.warning("open_batch_missing", batch=run.run.batch)
     return sent
 
@@ -158,6 +174,24 @@ def _sent_run(ctx: Context, run: LostRun) -> SentRun:
         image_field=config.image_field,
         callback_url=ctx.callback_url(run.run),
     )
+
+
+def _record_search(ctx: Context, missing: Sequence[LostRun], tasks: Sequence[Task], began: datetime) -> None:
+    """Record that runs are not in a whole listing. One without a task that the vendor has accepted is not whole."""
+    if not missing:
+        return
+    lost_runs = ctx.service.ledger.lost_runs
+    listed = {name for task in tasks for name in (task.id, task.token)}
+    since = min(run.posted for run in missing) - CLOCK_MARGIN if tasks else _EVER
+    if lacking := lost_runs.accepted_tasks(since, began) - listed:
+        log.warning(
+            "tasks_not_listed",
+            runs=len(missing),
+            tasks=len(tasks),
+            error=f"{len(lacking)} tasks that the vendor accepted are not listed.",
+        )
+        return
+    lost_runs.record_search([run.run for run in missing])
 
 
 def _record(ctx: Context, run: RunId, task: Task) -> bool:

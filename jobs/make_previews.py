@@ -19,7 +19,7 @@ from pipeline.batches.preview_maker import MAX_SOURCE_BYTES, PreviewMaker
 from pipeline.domain.chunks import chunked
 from pipeline.domain.model import BatchRow
 from pipeline.domain.states import BATCH_TERMINAL
-from pipeline.errors import DailiesError, DamagedRecord, NoSuchBatch, NoSuchItem, OperationFailed
+from pipeline.errors import DailiesError, DamagedRecord, NoSuchBatch, NoSuchItem, OperationFailed, Unreachable
 from pipeline.gallery import gallery_page
 from pipeline.ledger.previews import MAX_ATTEMPTS, PreviewRequest
 from pipeline.net.download import Downloader
@@ -105,6 +105,12 @@ def _serve(ctx: Context, maker: PreviewMaker, request: PreviewRequest) -> None:
         previews.reschedule(request, _FIRST_RETRY_S * 4 ** (request.attempt - 1))
     except (NoSuchBatch, NoSuchItem, DamagedRecord):
         previews.complete(request)
+    except Unreachable:
+        raise
+    except Exception:
+        # The other requests go on.
+        log.exception("preview_crashed", batch=request.batch_id, item=request.item_id)
+        previews.reschedule(request, _FIRST_RETRY_S * 4 ** (request.attempt - 1))
     else:
         previews.complete(request)
 

@@ -56,12 +56,18 @@ def _upload_shared_images(ctx: Context, batch_id: str) -> None:
         return
     try:
         folder = ctx.wiro.create_folder(batch_id.replace(".", "-"))
-        with ThreadPoolExecutor(_MAX_CONCURRENT_UPLOADS) as pool:
-            urls = pool.map(lambda image: ctx.wiro.upload(stored_image(ctx.service.storage, image), folder), missing)
-            for image, url in zip(missing, urls, strict=True):
-                shared_images.record_url(batch_id, image, url)
-    except (WiroError, StorageError) as error:
+    except WiroError as error:
         log.warning("shared_images_not_uploaded", batch=batch_id, error=str(error))
+        return
+
+    def upload(image: str) -> None:
+        try:
+            shared_images.record_url(batch_id, image, ctx.wiro.upload(stored_image(ctx.service.storage, image), folder))
+        except (WiroError, StorageError) as error:
+            log.warning("shared_images_not_uploaded", batch=batch_id, error=str(error))
+
+    with ThreadPoolExecutor(_MAX_CONCURRENT_UPLOADS) as pool:
+        list(pool.map(upload, missing))
 
 
 def _price(ctx: Context, config: BatchConfig) -> Decimal:

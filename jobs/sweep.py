@@ -8,8 +8,12 @@ from jobs.context import Context, context
 from pipeline.batches.job_queue import Job
 from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import NoSuchBatch, Unreachable
+from pipeline.ledger.keys import OPEN_BATCHES
 
 log = structlog.get_logger()
+
+SUBMISSION_WAIT_S = 86_400.0
+"""How long an interrupted submission may be completed, from the last attempt on: longer than any retry of ours."""
 
 
 def sweep() -> None:
@@ -22,6 +26,7 @@ def sweep() -> None:
             _sweep_batch(ctx, batch_id)
         except NoSuchBatch:
             log.warning("open_batch_missing", batch=batch_id)
+            service.ledger.set_aside.add(OPEN_BATCHES, batch_id, "Redis has no record of this batch.")
         except Unreachable:
             raise
         except Exception:
@@ -39,6 +44,14 @@ def sweep() -> None:
 
 def _sweep_batch(ctx: Context, batch_id: str) -> None:
     batches, control, job_queue = ctx.service.ledger.batches, ctx.service.control, ctx.service.job_queue
+    submission = batches.submission(batch_id)
+    if submission is None:
+        raise NoSuchBatch(batch_id)
+    if not submission.is_accepted:
+        # Whoever submits it can go on with it until then.
+        if control.cancel_submission(batch_id, Stop.SUBMISSION, min_age_s=SUBMISSION_WAIT_S):
+            log.warning("submission_cancelled", batch=batch_id)
+        return
     if not batches.is_loaded(batch_id):
         job_queue.enqueue_once(Job.START, batch_id)
         return

@@ -9,7 +9,6 @@ import structlog
 from jobs.context import context
 from pipeline.batches.job_queue import Job
 from pipeline.domain.model import BatchRow
-from pipeline.domain.results import results_uri
 from pipeline.errors import StorageError
 from pipeline.storage.s3 import Storage
 from pipeline.triggers.object_version import ObjectVersion
@@ -47,8 +46,11 @@ def write_status_files(batch_id: str, retries: str = "0") -> None:
 def _write(storage: Storage, version: ObjectVersion, batch: BatchRow) -> bool:
     """Write one status file. Return False if a retry may succeed."""
     try:
-        StatusFiles(storage).ended(version, batch, results_uri(batch))
+        StatusFiles(storage).ended(version, batch)
     except StorageError as error:
         log.warning("trigger_status_not_written", batch=batch.id, object=version.uri, error=str(error))
         return not error.retryable
+    except Exception:
+        # The other files are written.
+        log.exception("trigger_status_crashed", batch=batch.id, object=version.uri)
     return True

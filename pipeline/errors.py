@@ -158,10 +158,24 @@ class BatchOnlyOnS3(DailiesError):
 class SubmissionInterrupted(DailiesError):
     """The submission of this batch with another manifest has not finished."""
 
+    exit_code = 2
+
     def __init__(self, batch_id: str) -> None:
         super().__init__(
             f"Another submission of batch {batch_id!r}, with another manifest, is running or was interrupted. "
             f"If it does not finish, run `dailies cancel {batch_id}`."
+        )
+
+
+class SubmissionReplaced(DailiesError):
+    """The submission of this batch was cancelled, or replaced by another one, while it went on."""
+
+    exit_code = 2
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(
+            f"Batch {batch_id!r} was cancelled, or submitted with another manifest, while it was being submitted: this "
+            f"submission has started nothing. `dailies status {batch_id}` shows the batch."
         )
 
 

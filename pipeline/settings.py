@@ -98,7 +98,8 @@ class Settings(BaseModel):
     lease_s: Seconds = 120
     """Seconds after which the items of a crashed worker are due again."""
     on_unknown: Literal["hold", "resubmit"] = "hold"
-    """After `adopt_wait_s`: `hold` the item for a person, or `resubmit` it, which may buy it twice."""
+    """After `adopt_wait_s`: `hold` the item for a person, or `resubmit` it, which may buy it twice, if the
+    vendor's whole list of tasks does not have it."""
     max_active: Annotated[int, Field(ge=0)] = 0
     """Maximum active runs of the account. 0: as many as the account allows."""
     max_batch_usd: Ceiling | None = None

@@ -12,6 +12,7 @@ from pipeline.domain.failure_groups import cause_of
 from pipeline.domain.states import BatchState, ItemState, Stop
 from pipeline.errors import DamagedRecord, NoSuchBatch
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.redis_client import CommandRefused
 
 _PAUSED_BY_HAND = "Paused by hand."
 _CHUNK = 500
@@ -26,8 +27,19 @@ class BatchControl:
         self._job_queue = job_queue
 
     def cancel(self, batch_id: str) -> None:
-        """Cancel a batch: its pending items at once, its active runs at the vendor."""
+        """Cancel a batch: its pending items at once, its active runs at the vendor; a half-done submission whole."""
+        if self.cancel_submission(batch_id, Stop.BY_HAND):
+            return
         self.stop(batch_id, Stop.BY_HAND, [BatchState.QUEUED, BatchState.RUNNING, BatchState.PAUSED])
+
+    def cancel_submission(self, batch_id: str, reason: Stop, *, min_age_s: float = 0) -> bool:
+        """Cancel a batch whose submission was not completed. Return False if it was, or is younger."""
+        if not self._ledger.batches.cancel_submission(batch_id, reason, min_age_s=min_age_s):
+            return False
+        self._decisions.write(batch_id, {"do": "stop", "reason": reason})
+        if self._ledger.batches.get(batch_id).trigger.startswith("trigger:"):
+            self._job_queue.enqueue_once(Job.WRITE_STATUS_FILES, batch_id)
+        return True
 
     def stop(self, batch_id: str, reason: Stop, among: list[BatchState]) -> None:
         """Cancel a batch for `reason` if its status is one of `among`."""
@@ -83,7 +95,8 @@ class BatchControl:
         batches = self._ledger.batches
         paused = []
         for batch_id in batches.open_ids():
-            with suppress(NoSuchBatch, DamagedRecord):
+            # The sweep reports a batch that cannot be read.
+            with suppress(NoSuchBatch, DamagedRecord, CommandRefused):
                 if batches.get(batch_id).model.lower() == model.lower() and batches.set_status(
                     batch_id, BatchState.PAUSED, among=[BatchState.RUNNING], reason=reason
                 ):

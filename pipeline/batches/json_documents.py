@@ -61,6 +61,10 @@ class BatchStatus(Document):
     created: datetime
     finished: datetime | None
     output: Uri = Field(description="Folder of the batch.")
+    accepted: bool | None = Field(
+        None,
+        description="False if its submission was not completed: nothing was started, there are no results.",
+    )
     found: dict[str, int] | None = Field(
         None, description="Runs whose response was lost and that were found, by how: `callback`, `task list`."
     )
@@ -91,7 +95,9 @@ class Batch(BatchStatus):
     trigger: str = Field(description="What started the batch: `cli`, `api`, `schedule:NAME`, `trigger:NAME`.")
     revision: int
     reason: str | None = Field(description="Why the batch was stopped or is paused.")
-    results: Uri | None = Field(description="URI of results.json; null until the batch has ended.")
+    results: Uri | None = Field(
+        description="URI of results.json; null until the batch has ended, and if nothing of it was started."
+    )
 
     @classmethod
     def of(cls, row: BatchRow, account: AccountRow | None = None, causes: Mapping[str, int] | None = None) -> Batch:
@@ -103,7 +109,7 @@ class Batch(BatchStatus):
                 "trigger": row.trigger,
                 "revision": row.revision,
                 "reason": row.reason,
-                "results": results_uri(row) if row.finished else None,
+                "results": results_uri(row) if row.finished and row.is_accepted else None,
             }
         )
 
@@ -122,6 +128,7 @@ def _status_fields(row: BatchRow, account: AccountRow | None, causes: Mapping[st
         "created": row.created,
         "finished": row.finished,
         "output": row.output,
+        **({} if row.is_accepted else {"accepted": False}),
         **({"found": dict(row.found)} if row.found else {}),
         **({"overcharge": row.overcharge} if row.overcharge else {}),
         **({"waits_until": waits_until} if waits_until else {}),

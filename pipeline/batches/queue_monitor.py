@@ -20,6 +20,7 @@ from pipeline.batches.job_queue import PREVIEWS_QUEUE, QUEUE
 from pipeline.batches.stored_job import StoredJob
 from pipeline.domain.ids import is_job_id
 from pipeline.ledger import redis_client
+from pipeline.ledger.redis_client import CommandRefused
 
 _MAX_NAME = 100
 
@@ -81,19 +82,13 @@ class QueueMonitor:
         )
 
     def workers(self) -> Sequence[WorkerRow]:
-        """Return every registered worker."""
-        return [
-            WorkerRow(
-                name=worker.name,
-                host=worker.hostname or "",
-                state=str(worker.get_state()),
-                job=_current_job(worker),
-                heartbeat=_aware(worker.last_heartbeat),
-                done=worker.successful_job_count,
-                failed=worker.failed_job_count,
-            )
-            for worker in Worker.all(queue=self._queue, job_class=StoredJob, serializer=JSONSerializer)
-        ]
+        """Return every registered worker whose record can be read."""
+        rows = []
+        for key in Worker.all_keys(queue=self._queue):
+            with suppress(CommandRefused, ValueError, TypeError):
+                worker = Worker.find_by_key(key, connection=self._redis, job_class=StoredJob, serializer=JSONSerializer)
+                rows += [_worker_row(worker)] if worker else []
+        return rows
 
     def schedulers(self) -> int:
         """Return the number of cron schedulers."""
@@ -106,10 +101,12 @@ class QueueMonitor:
     def failed_jobs(self, limit: int = 50) -> Sequence[FailedJob]:
         """Return the jobs that failed in the last day, those of each queue newest first."""
         ids = [job_id for registry in self._failed for job_id in registry.get_job_ids(0, limit - 1, desc=True)]
-        jobs = StoredJob.fetch_many(filter(is_job_id, ids), connection=self._redis, serializer=JSONSerializer)
-        return [
-            FailedJob(job.id, _job_name(job) or "", _aware(job.ended_at), _last_error_line(job)) for job in jobs if job
-        ]
+        failed = []
+        for job_id in filter(is_job_id, ids):
+            with suppress(NoSuchJobError, CommandRefused):
+                job = StoredJob.fetch(job_id, connection=self._redis, serializer=JSONSerializer)
+                failed.append(FailedJob(job.id, _job_name(job) or "", _aware(job.ended_at), _last_error_line(job)))
+        return failed
 
     def requeue(self, job_id: str) -> None:
         """Enqueue a failed job again. Do nothing if it is gone."""
@@ -133,6 +130,18 @@ class QueueMonitor:
             return 0.0
         enqueued = _aware(job.enqueued_at) if job else None
         return max(0.0, (datetime.now(UTC) - enqueued).total_seconds()) if enqueued else 0.0
+
+
+def _worker_row(worker: BaseWorker) -> WorkerRow:
+    return WorkerRow(
+        name=worker.name,
+        host=worker.hostname or "",
+        state=str(worker.get_state()),
+        job=_current_job(worker),
+        heartbeat=_aware(worker.last_heartbeat),
+        done=worker.successful_job_count,
+        failed=worker.failed_job_count,
+    )
 
 
 def _current_job(worker: BaseWorker) -> str | None:

@@ -54,7 +54,7 @@ class Service:
             journal=journal,
             job_queue=job_queue,
             models=models,
-            submission=Submission(ledger, storage, job_queue, models, settings.output, settings.max_batch_usd),
+            submission=Submission(ledger, storage, journal, job_queue, models, settings.output, settings.max_batch_usd),
             control=BatchControl(ledger, decisions, job_queue),
             reviews=Reviews(ledger, decisions, job_queue),
             previews=PreviewRequests(ledger.previews, job_queue, is_enabled=is_available()),

@@ -18,19 +18,30 @@ from pipeline.batches.pricing import BatchEstimate, Ceiling, check_ceilings
 from pipeline.domain.ids import is_batch_id
 from pipeline.domain.image_types import sniff_file
 from pipeline.domain.model import BatchRow, Item, Manifest
-from pipeline.domain.states import BatchState
-from pipeline.errors import BatchOnlyOnS3, CannotRead, DailiesError, InvalidBatchId, InvalidSettings, StorageError
+from pipeline.domain.states import BatchState, Stop
+from pipeline.errors import (
+    BatchOnlyOnS3,
+    CannotRead,
+    DailiesError,
+    InvalidBatchId,
+    InvalidSettings,
+    StorageError,
+    SubmissionInterrupted,
+    SubmissionReplaced,
+)
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import BatchConfig
+from pipeline.ledger.records import BatchConfig, SubmissionRow
 from pipeline.manifest import parser as manifests
 from pipeline.manifest.model_check import fit_to_schema, image_field_of
 from pipeline.manifest.validators import DEFAULT_IMAGE_FIELD
 from pipeline.settings import environment_name
 from pipeline.storage import journal
+from pipeline.storage.journal import Journal
 from pipeline.storage.s3 import Storage, join
 from pipeline.wiro.model_schema import ModelSchema
 
 MANIFEST = "manifest.yaml"
+_AUTOMATIC = ("schedule:", "trigger:")
 INPUTS = "inputs/"
 """Folder of uploaded images: one in each batch, and one beside the batches for images uploaded before."""
 
@@ -54,6 +65,7 @@ class Submission:
         self,
         ledger: Ledger,
         storage: Storage,
+        journal: Journal,
         job_queue: JobQueue,
         models: ModelCatalog,
         output: str | None,
@@ -61,6 +73,7 @@ class Submission:
     ) -> None:
         self._ledger = ledger
         self._storage = storage
+        self._journal = journal
         self._job_queue = job_queue
         self._models = models
         self._output = output
@@ -82,34 +95,73 @@ class Submission:
         """Create a batch in the ledger, store its inputs and manifest on S3, and enqueue its `start` job.
 
         `batch_id`: None for a new one. The same id again returns the same batch, and continues a submission that was
-        interrupted. `folder`: the folder of image files. `trigger`: what started the batch. `ceilings`: of a rule,
+        interrupted, or cancelled before it was accepted; but what a person has cancelled, no schedule and no trigger
+        submits again. `folder`: the folder of image files. `trigger`: what started the batch. `ceilings`: of a rule,
         besides that of the service.
-        Raises CannotRead, InvalidBatchId, InvalidSettings, BatchAboveCeiling, BatchOnlyOnS3, StorageError, Unreachable.
+        Raises CannotRead, InvalidBatchId, InvalidSettings, BatchAboveCeiling, BatchOnlyOnS3, SubmissionInterrupted,
+        SubmissionReplaced, StorageError, Unreachable.
         """
         batch_id = _validate_id(batch_id) if batch_id else _new_id(manifest.name)
         output = join(self._output_prefix(manifest), f"{batch_id}/")
-        manifest_digest = _digest(manifest)
-        is_new = self._ledger.batches.manifest_digest(batch_id) is None
-        estimate = BatchEstimate.of(manifest, self._models) if is_new else None
-        if estimate:
-            self._check_absent_on_s3(batch_id, output)
-            self.check_cost(estimate, *ceilings)
-        created = is_new and self.create(manifest, batch_id, output, trigger=trigger, manifest_digest=manifest_digest)
-        if self._ledger.batches.is_accepted(batch_id):
+        known = self._ledger.batches.submission(batch_id)
+        if known and (known.is_accepted or _is_refused(known, trigger)):
             return Accepted(batch_id, created=False, output=self._ledger.batches.get(batch_id).output)
-        if self._ledger.batches.manifest_digest(batch_id) == manifest_digest:
-            estimate = estimate or BatchEstimate.of(manifest, self._models)
-            fitted = fit_to_schema(manifest, self._models.schema(manifest.model))
-            self._load_items(batch_id, self._store_manifest(batch_id, fitted, output, folder), estimate)
-            self.start_batch(batch_id)
+        estimate = BatchEstimate.of(manifest, self._models)
+        digest = _digest(manifest)
+        if known is None:
+            self._check_absent_on_s3(batch_id, output)
+        elif known.cancelled is None and known.manifest_digest != digest:
+            raise SubmissionInterrupted(batch_id)
+        if known is None or known.cancelled is not None:
+            self.check_cost(estimate, *ceilings)
+        created = self.create(manifest, batch_id, output, trigger=trigger, manifest_digest=digest)
+        try:
+            self._complete(manifest, batch_id, output, folder, estimate, known)
+        except StorageError as error:
+            raise StorageError(
+                f"{error} Batch {batch_id!r} is not started. Submit it again with the same id, or cancel it: "
+                f"`dailies cancel {batch_id}`.",
+                retryable=error.retryable,
+            ) from None
         return Accepted(batch_id, created, output)
 
-    def start_batch(self, batch_id: str, *, stopped: str | None = None) -> None:
-        """Accept a batch whose items are all in the ledger. `stopped`: the reason if the batch must be cancelled."""
+    def _complete(
+        self,
+        manifest: Manifest,
+        batch_id: str,
+        output: str,
+        folder: Path | None,
+        estimate: BatchEstimate,
+        before: SubmissionRow | None,
+    ) -> None:
+        """Store the inputs of a created batch and its items, and accept it. Repeating it is harmless.
+
+        `before`: its submission before this attempt.
+        """
+        if before and before.cancelled is None:
+            self._ledger.batches.record_attempt(batch_id)
+        fitted = fit_to_schema(manifest, self._models.schema(manifest.model))
+        stored = self._store_manifest(batch_id, fitted, output, folder, is_repeated=before is not None)
+        if before and before.cancelled is not None:
+            # For `recover`, which finds the cancellation in the journal.
+            self._journal.write(output, [{"do": "reopen", "states": []}])
+        digest = _digest(manifest)
+        if not self._load_items(batch_id, stored, estimate, digest):
+            raise SubmissionReplaced(batch_id)
+        if not self.start_batch(batch_id, manifest_digest=digest):
+            raise SubmissionReplaced(batch_id)
+
+    def start_batch(self, batch_id: str, *, manifest_digest: str = "", stopped: str | None = None) -> bool:
+        """Accept a batch whose items are all in the ledger. `stopped`: the reason if the batch must be cancelled.
+
+        Return False if its submission was cancelled, or it has another digest than `manifest_digest` ('': any).
+        """
         if stopped:
             self._ledger.batches.set_status(batch_id, BatchState.CANCELLING, among=[BatchState.QUEUED], reason=stopped)
-        self._ledger.batches.accept(batch_id)
+        if not self._ledger.batches.accept(batch_id, manifest_digest):
+            return False
         self._job_queue.enqueue_once(Job.START, batch_id)
+        return True
 
     def create(
         self,
@@ -159,10 +211,12 @@ class Submission:
         """Raise BatchOnlyOnS3 if S3 has a batch with this id. Its manifest and its journal must both be missing."""
         storage = self._storage
         is_on_s3 = storage.confirmed_info(join(output, MANIFEST)) or journal.is_started(storage, output)
-        if is_on_s3 and self._ledger.batches.manifest_digest(batch_id) is None:
+        if is_on_s3 and self._ledger.batches.submission(batch_id) is None:
             raise _only_on_s3(batch_id, output)
 
-    def _store_manifest(self, batch_id: str, manifest: Manifest, output: str, folder: Path | None) -> Manifest:
+    def _store_manifest(
+        self, batch_id: str, manifest: Manifest, output: str, folder: Path | None, *, is_repeated: bool
+    ) -> Manifest:
         """Store image files, then the manifest. Return it with the URIs of stored images. Idempotent.
 
         Raises BatchOnlyOnS3 if there is the manifest of other items: then S3 said before that there was none.
@@ -170,8 +224,11 @@ class Submission:
         uris: dict[str, str] = {}
         items = tuple(self._with_stored_image(item, output, folder, uris) for item in manifest.items)
         stored = replace(manifest, items=items)
-        uri = join(output, MANIFEST)
-        if not self._storage.put_if_absent(uri, manifests.dump(stored), "application/yaml"):
+        uri, content = join(output, MANIFEST), manifests.dump(stored)
+        if is_repeated:
+            # What is there is of an attempt that was not completed, perhaps with another manifest.
+            self._storage.put(uri, content, "application/yaml")
+        elif not self._storage.put_if_absent(uri, content, "application/yaml"):
             text = self._storage.get(uri)
             if text is None:
                 message = f"{uri} exists for a write, but not for a read. Try again; `dailies doctor` tests the server."
@@ -181,14 +238,13 @@ class Submission:
         journal.open_journal(self._storage, output)
         return stored
 
-    def _load_items(self, batch_id: str, manifest: Manifest, estimate: BatchEstimate) -> None:
+    def _load_items(self, batch_id: str, manifest: Manifest, estimate: BatchEstimate, digest: str) -> bool:
         items = manifest.items
         counts = Counter(item.image for item in items if item.image and item.image.startswith("s3://"))
         self._ledger.shared_images.add(batch_id, (image for image, count in counts.items() if count > 1))
         rows = zip(items, estimate.items, strict=True)
-        self._ledger.items.load(
-            batch_id, ((item.id, item_spec(item), price.high_usd if price else None) for item, price in rows)
-        )
+        specs = ((item.id, item_spec(item), price.high_usd if price else None) for item, price in rows)
+        return self._ledger.items.load(batch_id, specs, manifest_digest=digest)
 
     def _with_stored_image(self, item: Item, output: str, folder: Path | None, uris: dict[str, str]) -> Item:
         if item.image is None:
@@ -274,6 +330,11 @@ def _digest(manifest: Manifest) -> str:
     # The version before wrote the default into each manifest, and the digest must stay the same.
     given = replace(manifest, image_field=manifest.image_field or DEFAULT_IMAGE_FIELD)
     return hashlib.sha256(manifests.dump(given)).hexdigest()
+
+
+def _is_refused(known: SubmissionRow, trigger: str) -> bool:
+    """Return whether a person has cancelled a submission that a schedule or a trigger would start again."""
+    return known.cancelled == Stop.BY_HAND and trigger.startswith(_AUTOMATIC)
 
 
 def _validate_id(batch_id: str) -> str:

@@ -19,10 +19,12 @@ from pipeline.domain.states import BATCH_TERMINAL, BatchState, ItemState, ended_
 from pipeline.domain.wording import PARALLEL_RUNS
 from pipeline.ledger.items import ItemStore
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import AccountRow
+from pipeline.ledger.records import AccountRow, SubmissionRow
+from pipeline.ledger.set_aside import SetAside
 
 _MAX_UNKNOWN_SHOWN = 5
 _MAX_CAUSES_SHOWN = 10
+_MAX_SET_ASIDE_SHOWN = 5
 
 
 def print_account(out: Console, account: AccountRow) -> None:
@@ -81,12 +83,34 @@ def print_batch(out: Console, ledger: Ledger, row: BatchRow) -> None:
     print_fields(out, _batch_fields(row, datetime.now(UTC)))
     if failed := row.counts.get(ItemState.FAILED):
         print_fields(out, _failure_fields(failure_groups(ledger.queries.failure_causes(row.id), failed)))
+    if not row.is_accepted and row.status not in BATCH_TERMINAL:
+        out.print(Text(_submission_notice(row, ledger.batches.submission(row.id)), "yellow"))
+    _print_set_aside_of(out, ledger.set_aside.of_batch(row.id))
     if row.status == BatchState.PAUSED:
         out.print(f"The batch is paused. Resume it: `dailies resume {row.id}`.")
     if row.counts.get(ItemState.FAILED):
         out.print(f"Show the errors: `dailies items {row.id} --status failed`. Retry: `dailies retry {row.id}`.")
     if row.counts.get(ItemState.UNKNOWN):
         _print_unknown(out, ledger.items, row)
+
+
+def _submission_notice(row: BatchRow, submission: SubmissionRow | None) -> str:
+    if submission and not submission.manifest_digest:
+        return f"Its recovery is going on, or was interrupted. If nothing changes: `dailies recover {row.output}`."
+    return (
+        "Its submission is going on, or was interrupted: nothing is started. If nothing changes, submit it again with "
+        f"`--batch-id {row.id}`, or cancel it: `dailies cancel {row.id}`."
+    )
+
+
+def _print_set_aside_of(out: Console, records: Sequence[SetAside]) -> None:
+    """Print which records of a batch could not be read."""
+    if records:
+        names = list(dict.fromkeys(one.member for one in records))
+        more = ", …" if len(names) > _MAX_SET_ASIDE_SHOWN else ""
+        shown = ", ".join(map(repr, names[:_MAX_SET_ASIDE_SHOWN]))
+        text = f"{pluralize(len(names), 'record')} of this batch could not be read and was set aside: {shown}{more}."
+        out.print(Text(f"{text} The rest goes on. `dailies doctor` says what to do.", "yellow"))
 
 
 def _batch_fields(row: BatchRow, now: datetime) -> list[tuple[str, str | Text]]:
@@ -108,6 +132,8 @@ def _batch_fields(row: BatchRow, now: datetime) -> list[tuple[str, str | Text]]:
     if row.found:
         found = ", ".join(f"{number:,} by {by}" for by, number in row.found.items())
         fields.append(("found", f"{found} (runs whose response was lost)"))
+    if not row.is_accepted:
+        return fields
     has_ended = row.status in BATCH_TERMINAL
     fields.append(("results", f"{row.output}{RESULTS}" if has_ended else f"{row.output} (written at the end)"))
     return fields

@@ -18,4 +18,5 @@ def next_steps(settings: Settings, batch: BatchRow, state: Path) -> list[tuple[s
     """
     url = dashboard_url(settings, batch.id)
     option = "" if state == DEFAULT_STATE else f" --state {shlex.quote(str(state))}"
-    return [*([("page", url)] if url else []), ("pull", f"dailies pull {batch.id}{option}")]
+    pull = [("pull", f"dailies pull {batch.id}{option}")] if batch.is_accepted else []
+    return [*([("page", url)] if url else []), *pull]

@@ -160,6 +160,8 @@ def _notices(snapshot: Snapshot) -> list[Text]:
 
 def _notice(batch: BatchRow, account: AccountRow) -> str:
     """Return why nothing is submitted, or why the batch has stopped; '' if neither applies."""
+    if not batch.is_accepted and batch.status not in BATCH_TERMINAL:
+        return "Its submission is not complete."
     if batch.status not in BATCH_TERMINAL:
         if account.paused_reason:
             reason = escape_control_chars(account.paused_reason)

@@ -20,6 +20,8 @@ _MAX_SKEW_S = 5
 _MAX_WRITE_MS = 2000
 _NEARLY_FULL = 0.8
 """Share of the memory or of the connections from which on it is reported."""
+_MAX_SHOWN = 5
+"""Records that were set aside and are named."""
 _LOSS = (
     "If Redis crashes and loses its last second, a run posted in that second may be posted again. "
     "The journal on S3 restores the rest (`dailies recover`)."
@@ -122,11 +124,8 @@ def _check_connections(info: dict[str, Any]) -> Iterator[Finding]:
 
 def _check_records(records: SetAsideStore) -> Iterator[Finding]:
     if number := records.number():
-        newest = records.newest(1)[0]
-        message = (
-            f"Records in queues that cannot be read were set aside: {number:,}. "
-            f"The newest: {newest.member!r} in {newest.queue!r}: {newest.reason}"
-        )
+        newest = "; ".join(f"{one.member!r} in {one.queue!r}: {one.reason}" for one in records.newest(_MAX_SHOWN))
+        message = f"Records in queues that cannot be read were set aside: {number:,}. The newest: {newest}"
         fix = "Cancel their batches, or rebuild them: `dailies recover`. Then delete the key dailies:set_aside."
         yield wrong("Redis records", message, fix)
 

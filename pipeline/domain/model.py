@@ -127,6 +127,8 @@ class BatchRow:
     """When the batch was opened again after an end, None if it never was."""
     takes: int = 0
     """How many of the items are further takes of other items: those that the first takes list."""
+    is_accepted: bool = True
+    """Whether its submission was completed: manifest and images are on S3, the items in the ledger."""
     found: Mapping[str, int] = field(default_factory=dict)
     """{how it was found: number of runs} of the runs whose response was lost, without zeros."""
 

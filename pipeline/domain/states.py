@@ -68,6 +68,7 @@ class Stop(StrEnum):
     BUDGET = "Stopped: limits.budget_usd is spent."
     CEILING = "Stopped: PIPELINE_MAX_BATCH_USD, the ceiling of the service for a batch, is spent."
     DEADLINE = "Stopped: limits.deadline has passed."
+    SUBMISSION = "Its submission was not completed: nothing was started."
 
 
 def batch_outcome(counts: Mapping[str, int], stopped: str | None) -> BatchState:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from pipeline.domain.money import MAX_USD, from_pico, to_pico
 from pipeline.ledger import keys
+from pipeline.ledger.numbers import usd
 from pipeline.ledger.records import AccountRow
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.times import moment, ms
@@ -36,7 +37,7 @@ class AccountStore:
             backoff_until=moment(backoff_until or 0),
             backoff_reason=backoff_reason,
             day_limit_usd=from_pico(day_limit) if day_limit and day_limit != "0" else None,
-            day_spend_usd=from_pico(self._redis.hget(keys.SPEND, str(now_s // _S_PER_DAY)) or "0"),
+            day_spend_usd=usd(self._redis.hget(keys.SPEND, str(now_s // _S_PER_DAY))),
             waits_until=moment(day_wait) if day_wait and int(day_wait) > now_s * 1000 else None,
         )
 
@@ -45,13 +46,11 @@ class AccountStore:
         today = int(self._redis.time()[0]) // _S_PER_DAY
         numbers = range(today - days + 1, today + 1)
         costs = self._redis.hmget(keys.SPEND, numbers)
-        return [
-            (_EPOCH + timedelta(days=day), from_pico(cost or "0")) for day, cost in zip(numbers, costs, strict=True)
-        ]
+        return [(_EPOCH + timedelta(days=day), usd(cost)) for day, cost in zip(numbers, costs, strict=True)]
 
-    def add_spend(self, usd: Decimal) -> None:
+    def add_spend(self, cost_usd: Decimal) -> None:
         """Add the cost of a run that belongs to no batch to the cost of today."""
-        self._scripts.run("add_spend", to_pico(min(usd, MAX_USD)))
+        self._scripts.run("add_spend", to_pico(min(cost_usd, MAX_USD)))
 
     def limit_concurrency(self, allowed: int | None) -> None:
         """Set the concurrency limit: at most `allowed` active runs; None: one fewer than now."""

@@ -15,9 +15,10 @@ from pipeline.errors import DamagedRecord, InvalidBatchId, NoSuchBatch
 from pipeline.ledger import keys
 from pipeline.ledger.decoding import batch_row
 from pipeline.ledger.keys import batch_key
-from pipeline.ledger.records import BatchBudget, BatchConfig
+from pipeline.ledger.records import BatchBudget, BatchConfig, SubmissionRow
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.set_aside import NOT_DECODED, valid_batch_ids
+from pipeline.ledger.times import ms
 
 
 class BatchStore:
@@ -32,6 +33,7 @@ class BatchStore:
     ) -> bool:
         """Create a batch, once. `max_active` 0: no limit. Returns False if the id exists.
 
+        A submission that was cancelled before it was accepted makes room for this one.
         Raises InvalidBatchId, AmountTooLarge.
         """
         if not is_batch_id(row.id):
@@ -59,10 +61,34 @@ class BatchStore:
         digest: str | None = self._redis.hget(batch_key(batch_id), "asked")
         return digest
 
-    def accept(self, batch_id: str) -> None:
-        """Record that the manifest and all inputs are on S3."""
-        self._redis.hset(batch_key(batch_id), "accepted", 1)
-        self._redis.zadd(keys.OPEN_BATCHES, {batch_id: 0}, nx=True)
+    def submission(self, batch_id: str) -> SubmissionRow | None:
+        """Return how far the submission of a batch is; None if there is no such batch."""
+        digest, status, accepted, reason = self._redis.hmget(
+            batch_key(batch_id), "asked", "status", "accepted", "reason"
+        )
+        if status is None:
+            return None
+        is_cancelled = status == BatchState.CANCELLED and not accepted
+        return SubmissionRow(digest or "", bool(accepted), reason or "" if is_cancelled else None)
+
+    def record_attempt(self, batch_id: str) -> None:
+        """Record that a submission goes on that was interrupted: `cancel_submission` counts from now."""
+        second, microsecond = self._redis.time()
+        self._redis.hset(batch_key(batch_id), "submitted", int(second * 1000 + microsecond / 1000))
+
+    def accept(self, batch_id: str, manifest_digest: str = "") -> bool:
+        """Record that the manifest and all inputs are on S3.
+
+        Returns False if the batch has another digest than `manifest_digest` ('': any), or its submission was cancelled.
+        """
+        return bool(self._scripts.run("accept_batch", batch_id, manifest_digest) == 1)
+
+    def cancel_submission(self, batch_id: str, reason: str, *, min_age_s: float = 0) -> bool:
+        """End a batch as cancelled whose submission was not completed: nothing of it was posted.
+
+        `min_age_s`: only if nobody has tried to submit it for so long. Returns whether it was cancelled.
+        """
+        return bool(self._scripts.run("cancel_submission", batch_id, reason, ms(min_age_s)) == 1)
 
     def is_accepted(self, batch_id: str) -> bool:
         """Return whether `accept` was called."""

@@ -24,6 +24,7 @@ from pipeline.domain.money import from_pico
 from pipeline.domain.states import ItemState
 from pipeline.ledger import keys
 from pipeline.ledger.keys import batch_key
+from pipeline.ledger.numbers import whole
 from pipeline.ledger.records import FoundBy
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.set_aside import valid_batch_ids
@@ -94,19 +95,17 @@ class CounterStore:
         return ServiceCounters(
             open_batches=open_batches,
             items=self._items(ids),
-            ended={state: int(counted.get(f"ended:{state}", 0)) for state in ItemState if f"ended:{state}" in counted},
-            retried=int(counted.get("retried", 0)),
-            refused=int(counted.get("refused", 0)),
-            overcharged=int(counted.get("overcharged", 0)),
-            deferred=int(counted.get("deferred", 0)),
-            found={by.value: int(counted.get(f"found:{by}", 0)) for by in FoundBy},
-            callbacks={
-                outcome: int(counted.get(f"callbacks:{name}", 0)) for outcome, name in CALLBACK_OUTCOMES.items()
-            },
+            ended={state: whole(counted.get(f"ended:{state}")) for state in ItemState if f"ended:{state}" in counted},
+            retried=whole(counted.get("retried")),
+            refused=whole(counted.get("refused")),
+            overcharged=whole(counted.get("overcharged")),
+            deferred=whole(counted.get("deferred")),
+            found={by.value: whole(counted.get(f"found:{by}")) for by in FoundBy},
+            callbacks={outcome: whole(counted.get(f"callbacks:{name}")) for outcome, name in CALLBACK_OUTCOMES.items()},
             latencies={step: _latencies(step, counted) for step in STEPS},
-            spend_usd=from_pico(sum(map(int, spend))),
-            set_aside=int(counted.get("set_aside", 0)),
-            refused_jobs=int(counted.get("refused_jobs", 0)),
+            spend_usd=from_pico(sum(map(whole, spend))),
+            set_aside=whole(counted.get("set_aside")),
+            refused_jobs=whole(counted.get("refused_jobs")),
             due_lag_s=_lag_s(first_due, now),
         )
 
@@ -126,7 +125,7 @@ class CounterStore:
             rows = pipe.execute(raise_on_error=False)
         total: Counter[str] = Counter(dict.fromkeys(states, 0))
         for row in (row for row in rows if not isinstance(row, Exception)):
-            total.update({state: int(number or 0) for state, number in zip(states, row, strict=True)})
+            total.update({state: whole(number) for state, number in zip(states, row, strict=True)})
         return dict(total)
 
 
@@ -138,5 +137,5 @@ def _lag_s(first_due: list[tuple[Any, float]], now: tuple[int, int]) -> float:
 
 
 def _latencies(step: str, counted: Mapping[str, str]) -> Latencies:
-    counts = tuple(int(counted.get(f"{step}:{number + 1}", 0)) for number in range(len(BOUNDS_S) + 1))
-    return Latencies(counts, int(counted.get(f"{step}:sum", 0)) / 1000)
+    counts = tuple(whole(counted.get(f"{step}:{number + 1}")) for number in range(len(BOUNDS_S) + 1))
+    return Latencies(counts, whole(counted.get(f"{step}:sum")) / 1000)

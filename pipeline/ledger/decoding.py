@@ -58,6 +58,7 @@ def _batch_row(batch_id: str, fields: Mapping[str, str]) -> BatchRow:
         idle_s=int(fields.get("idle", 0)) / 1000,
         reopened=moment(fields.get("reopened", 0)),
         takes=int(fields.get("takes", 0)),
+        is_accepted="accepted" in fields,
         found={by.value: int(fields[f"found:{by}"]) for by in FoundBy if f"found:{by}" in fields},
     )
 

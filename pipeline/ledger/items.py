@@ -11,11 +11,12 @@ from typing import Any
 from pipeline.domain.chunks import chunked
 from pipeline.domain.ids import is_item_id
 from pipeline.domain.model import ItemRow, Review
-from pipeline.domain.money import MAX_USD, from_pico, to_pico
+from pipeline.domain.money import MAX_USD, to_pico
 from pipeline.domain.states import TERMINAL, ItemState
 from pipeline.errors import DamagedRecord, InvalidItemId, NoSuchBatch, NoSuchItem
 from pipeline.ledger.decoding import LIVE_FIELDS, item_row
 from pipeline.ledger.keys import batch_key, item_key, order_key, outcomes_key, prices_key, reviews_key, specs_key
+from pipeline.ledger.numbers import usd
 from pipeline.ledger.outcomes import outcome_text
 from pipeline.ledger.records import RunRef
 from pipeline.ledger.scripts import ScriptRunner
@@ -32,14 +33,23 @@ class ItemStore:
         self._scripts = scripts
         self._redis = scripts.redis
 
-    def load(self, batch_id: str, rows: Iterable[tuple[str, Mapping[str, Any], Decimal | None]]) -> None:
+    def load(
+        self,
+        batch_id: str,
+        rows: Iterable[tuple[str, Mapping[str, Any], Decimal | None]],
+        *,
+        manifest_digest: str = "",
+    ) -> bool:
         """Add items to a batch: (id, {image, prompt, params}, price). Items that exist stay as they are.
 
-        The price in USD is reserved for each run of the item; None: the price of the batch. Raises InvalidItemId.
+        The price in USD is reserved for each run of the item; None: the price of the batch. Returns False if the batch
+        has another digest than `manifest_digest` ('': any), or its submission was cancelled. Raises InvalidItemId.
         """
         for chunk in chunked(rows, _CHUNK):
             args = [part for row in chunk for part in _load_args(*row)]
-            self._scripts.run("load_items", batch_id, *args)
+            if self._scripts.run("load_items", batch_id, manifest_digest, *args) < 0:
+                return False
+        return True
 
     def restore(
         self,
@@ -67,9 +77,7 @@ class ItemStore:
             pipe.hget(batch_key(batch_id), "price").hmget(prices_key(batch_id), ids)
             of_batch, own = pipe.execute()
         texts = [price or of_batch for price in own]
-        return {
-            item_id: from_pico(text) if text and text != "0" else None for item_id, text in zip(ids, texts, strict=True)
-        }
+        return {item_id: usd(text) or None for item_id, text in zip(ids, texts, strict=True)}
 
     def add(self, batch_id: str, item_id: str, spec: Mapping[str, Any]) -> bool:
         """Add one item to a loaded batch, which runs again if it has ended. Returns False if the item exists.
@@ -194,8 +202,8 @@ def _valid(item_id: str) -> str:
     return item_id
 
 
-def _load_args(item_id: str, spec: Mapping[str, Any], usd: Decimal | None) -> tuple[str, str, str]:
-    return _valid(item_id), _spec_text(spec), _price_text(usd)
+def _load_args(item_id: str, spec: Mapping[str, Any], price: Decimal | None) -> tuple[str, str, str]:
+    return _valid(item_id), _spec_text(spec), _price_text(price)
 
 
 def _restore_args(item_id: str, item: Mapping[str, Any], prices: Mapping[str, Decimal]) -> tuple[object, ...]:
@@ -206,12 +214,12 @@ def _restore_args(item_id: str, item: Mapping[str, Any], prices: Mapping[str, De
     return (item_id, _spec_text(item["spec"]), *run, *cost, item["found_by"] or "", price, outcome)
 
 
-def _capped_pico(usd: str | Decimal | int) -> int:
-    return to_pico(min(Decimal(usd), MAX_USD))
+def _capped_pico(amount: str | Decimal | int) -> int:
+    return to_pico(min(Decimal(amount), MAX_USD))
 
 
-def _price_text(usd: Decimal | None) -> str:
-    return "" if usd is None else str(_capped_pico(usd))
+def _price_text(price: Decimal | None) -> str:
+    return "" if price is None else str(_capped_pico(price))
 
 
 def _spec_text(spec: Mapping[str, Any]) -> str:

@@ -38,7 +38,8 @@ Batches
     previews                zset    "batch item" → when its previews are due, or the lease of the request ends; "batch "
                                     for a search of the whole batch
     batch:{id}              hash    name, status, reason, output, trigger, revision, created, finished, `plan` (JSON of
-                                    BatchConfig), `asked` (digest of the manifest), accepted, loaded, `expected` and
+                                    BatchConfig), `asked` (digest of the manifest; '' of a recovered
+                                    batch), `submitted` (last attempt to submit it), accepted, loaded, `expected` and
                                     `total` (items), `open` (items that have not ended), `n:{state}`, `marked:{mark}`,
                                     `marked_early` (reviewed items that have not succeeded),
                                     max_active, active, budget, cost, reserved, price, `tolerated` (failures),
@@ -70,7 +71,8 @@ Items and their runs
                                     posted, task, token, `rung` (a callback came while the item was leased),
                                     `hint_task` and `hint_token` (what a callback or the search named), `hint_by` (which
                                     of them), `found_by` (the same, of an adopted run), `searches` and `search_until`
-                                    (of an unknown run), `looks` (failed polls in a row), `copies` (failed copies),
+                                    (of an unknown run), `searched` (attempt that a whole list of tasks lacks),
+                                    `looks` (failed polls in a row), `copies` (failed copies),
                                     reserved, paid (USD text: the run that succeeded), `charged` (runs that did not),
                                     `paid_at`, `takes` (ids of its other takes, with blanks between them), `first`
                                     (of a take: the item whose `takes` names it)
@@ -99,6 +101,7 @@ Triggers
     trigger:{name}:last        string  id of the batch that the trigger started last
     trigger:{name}:day:{n}       set   ids of the batches that were started on a day since 1970
     trigger:{name}:deferred:{n}  set   ids of the batches that wait for the day after it
+    trigger:{name}:missing     zset    digest of an event whose object is missing → since when
     trigger:{name}:taken       zset    digest of a gathered object version → when
     trigger:{name}:window      hash    `n` (number of the open window), `since` (when it was opened)
     trigger:{name}:window:{n}  hash    digest → JSON of an object version

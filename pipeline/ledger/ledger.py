@@ -68,7 +68,7 @@ class Ledger:
     @classmethod
     def on(cls, redis: Any) -> Ledger:
         """Return the ledger on a client of `redis_client.connect`."""
-        scripts = ScriptRunner(redis, _LUA, libraries=_LIBRARIES, constants=lua_constants())
+        scripts = ledger_scripts(redis)
         return cls(
             redis=redis,
             scripts=scripts,
@@ -115,3 +115,7 @@ class Ledger:
         """Raise IncompatibleSchema as `check_schema`, and ServiceRefuses if the server takes no writes."""
         self.check_schema()
         self.redis.set(keys.WRITABLE, 1, ex=_WRITABLE_S)
+
+def ledger_scripts(redis: Any) -> ScriptRunner:
+    """Return the scripts of the ledger on a client of `redis_client.connect`."""
+    return ScriptRunner(redis, _LUA, libraries=_LIBRARIES, constants=lua_constants())

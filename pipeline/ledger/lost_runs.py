@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import uuid4
 
+from pipeline.domain.callback_tokens import RunId
 from pipeline.ledger import keys
 from pipeline.ledger.decoding import lost_run
 from pipeline.ledger.records import LostRun, LostRuns
@@ -46,6 +48,19 @@ class LostRunStore:
         """Return the runs that are being posted, and all unknown ones. None if there are more than `limit`."""
         is_complete, rows = self._scripts.run("unanswered_runs", limit)
         return [run for run in decode_runs(self._scripts, keys.LOST, rows, lost_run) if run] if is_complete else None
+
+    def now(self) -> datetime:
+        """Return the server's time."""
+        return server_time(self._redis)
+
+    def accepted_tasks(self, since: datetime, before: datetime) -> set[str]:
+        """Return the tasks (ids, or tokens without an id) of runs that the vendor accepted between two times."""
+        return set(self._redis.zrangebyscore(keys.TASKS, moment_ms(since), moment_ms(before)))
+
+    def record_search(self, runs: Sequence[RunId]) -> None:
+        """Record that unknown runs are not in the vendor's list of tasks, which was read as a whole."""
+        if runs:
+            self._scripts.run("record_search", *(part for run in runs for part in (run.batch, run.item, run.attempt)))
 
     def known_tasks(self, ids: Sequence[str]) -> set[str]:
         """Return those of `ids` that are tasks (ids, or tokens without an id) of runs that the vendor accepted."""

@@ -16,6 +16,7 @@ from pipeline.ledger import keys
 from pipeline.ledger.decoding import batch_row
 from pipeline.ledger.items import read_items
 from pipeline.ledger.keys import batch_key, causes_key
+from pipeline.ledger.numbers import whole
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.set_aside import set_aside, valid_batch_ids
 
@@ -158,7 +159,7 @@ class QueryStore:
     def failure_causes(self, batch_id: str) -> dict[str, int]:
         """Return {cause: number of failed items} of a batch. The cause of an item may not be recorded."""
         counted = self._redis.hgetall(causes_key(batch_id))
-        return {cause: int(number) for cause, number in counted.items()}
+        return {cause: whole(number) for cause, number in counted.items()}
 
     def takes(self, batch_id: str, rows: Sequence[ItemRow]) -> list[tuple[ItemRow, ...]]:
         """Return the takes of each item of `rows`, the first take first. Items with the same first take come once."""
@@ -175,13 +176,13 @@ class QueryStore:
     def to_review_count(self, batch_id: str) -> int:
         """Return how many items of a batch have succeeded and have no review."""
         fields = (f"n:{ItemState.SUCCEEDED}", "marked_early", *(f"marked:{mark}" for mark in MARKS))
-        succeeded, early, *marked = (int(n or 0) for n in self._redis.hmget(batch_key(batch_id), fields))
+        succeeded, early, *marked = (whole(n) for n in self._redis.hmget(batch_key(batch_id), fields))
         return max(0, succeeded + early - sum(marked))
 
     def review_counts(self, batch_id: str) -> dict[str, int]:
         """Return {mark: number of items with it} of a batch."""
         numbers = self._redis.hmget(batch_key(batch_id), [f"marked:{mark}" for mark in MARKS])
-        return {mark: max(0, int(number or 0)) for mark, number in zip(MARKS, numbers, strict=True)}
+        return {mark: max(0, whole(number)) for mark, number in zip(MARKS, numbers, strict=True)}
 
 
 def _needle(text: str) -> str:

@@ -129,6 +129,19 @@ class BatchConfig:
 
 
 @dataclass(frozen=True)
+class SubmissionRow:
+    """How far the submission of a batch is.
+
+    `manifest_digest`: '' of a recovered batch. `cancelled`: why it was cancelled before it was accepted; None if it was
+    not.
+    """
+
+    manifest_digest: str
+    is_accepted: bool
+    cancelled: str | None
+
+
+@dataclass(frozen=True)
 class BatchBudget:
     """The budget of a batch (None: no limit) and the highest price of one run of its items (None: not known).
 

@@ -20,6 +20,9 @@ from pipeline.ledger.times import moment
 NOT_DECODED = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
 """What decoding damaged data raises."""
 
+_MAX_KEPT = 1000
+_MAX_SHOWN = 100
+
 RowT = TypeVar("RowT")
 
 
@@ -32,12 +35,21 @@ class SetAside:
     reason: str
     at: datetime | None
 
+    def is_of(self, batch_id: str) -> bool:
+        """Return whether it is a record of a batch."""
+        return self.member.split(" ")[0] == batch_id or self.queue.startswith(f"batch:{batch_id}:")
+
 
 class SetAsideStore:
     """Reads what was set aside. Thread-safe."""
 
     def __init__(self, scripts: ScriptRunner) -> None:
+        self._scripts = scripts
         self._redis = scripts.redis
+
+    def add(self, queue: str, member: str, reason: str) -> None:
+        """Remove a member from a queue and record it."""
+        set_aside(self._scripts, queue, member, reason)
 
     def number(self) -> int:
         """Return how many are kept: the newest 1,000."""
@@ -45,8 +57,19 @@ class SetAsideStore:
 
     def newest(self, limit: int) -> list[SetAside]:
         """Return the newest, newest first."""
-        documents = map(json.loads, self._redis.lrange(keys.SET_ASIDE, 0, limit - 1))
-        return [SetAside(one["queue"], one["member"], one["reason"], moment(one["at"])) for one in documents]
+        return [_decoded(text) for text in self._redis.lrange(keys.SET_ASIDE, 0, limit - 1)]
+
+    def of_batch(self, batch_id: str) -> list[SetAside]:
+        """Return those of one batch, newest first."""
+        return [one for one in self.newest(_MAX_KEPT) if one.is_of(batch_id)]
+
+
+def _decoded(text: str) -> SetAside:
+    try:
+        one = json.loads(text)
+        return SetAside(str(one["queue"]), str(one["member"]), str(one["reason"]), moment(one["at"]))
+    except NOT_DECODED:
+        return SetAside("set_aside", repr(text[:_MAX_SHOWN]), "This record cannot be read itself.", None)
 
 
 def set_aside(scripts: ScriptRunner, queue: str, member: str, reason: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.ledger.keys import timeline_key
+from pipeline.ledger.numbers import whole
 from pipeline.ledger.scripts import ScriptRunner
 
 MAX_SLICES = 64
@@ -45,14 +46,14 @@ class TimelineStore:
 
 def timeline_from(counted: Mapping[str, str], elapsed_s: float) -> Timeline:
     """Return the timeline from its hash, in slices that cover `elapsed_s` and all events."""
-    stored_s = step_s = int(counted.get("step", FIRST_STEP_S * 1000)) / 1000
+    stored_s = step_s = (whole(counted.get("step")) or FIRST_STEP_S * 1000) / 1000
     while elapsed_s > step_s * MAX_SLICES:
         step_s *= 2
     slices = [Counter[str]() for _ in range(min(MAX_SLICES, int(elapsed_s / step_s) + 1))]
     for field, number in counted.items():
         event, _, stored_slice = field.partition(":")
-        if stored_slice:
-            position = int(int(stored_slice) * stored_s / step_s)
+        position = int(whole(stored_slice) * stored_s / step_s)
+        if stored_slice.isascii() and stored_slice.isdecimal() and position < 2 * MAX_SLICES:
             slices += [Counter() for _ in range(len(slices), position + 1)]
-            slices[position][event] += int(number)
+            slices[position][event] += whole(number)
     return Timeline(step_s, tuple(slices))

@@ -11,6 +11,7 @@ import structlog
 
 from pipeline.batches.service import Service
 from pipeline.batches.submission import Accepted
+from pipeline.errors import Unreachable
 from pipeline.schedules.occurrences import ON_TIME, due, manual_batch_id, next_times
 from pipeline.schedules.runner import ScheduleRunner
 from pipeline.schedules.schedule import Schedule
@@ -49,8 +50,14 @@ class Scheduler:
         loaded = use_schedules(self.file, self.store)
         run_again: list[datetime] = []
         for schedule in loaded.schedules:
-            self._record_due(schedule, now, loaded, last_run)
-            run_again += self._start_waiting(schedule, now)
+            try:
+                self._record_due(schedule, now, loaded, last_run)
+                run_again += self._start_waiting(schedule, now)
+            except Unreachable:
+                raise
+            except Exception:
+                # The others go on.
+                log.exception("schedule_not_run", schedule=schedule.name)
         self.store.record_evaluation(now)
         return min(run_again, default=None)
 

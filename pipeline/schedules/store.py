@@ -6,19 +6,23 @@ Leases use the Redis server's clock. A schedule that is not in the file any more
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.ledger import redis_client
 from pipeline.ledger.keys import SCHEDULES_FILE, batch_key, schedule_key
+from pipeline.ledger.ledger import ledger_scripts
 from pipeline.ledger.scripts import ScriptRunner
+from pipeline.ledger.set_aside import NOT_DECODED, set_aside
 from pipeline.ledger.times import moment, moment_ms, ms, server_time
 from pipeline.schedules.occurrences import Occurrence, occurrence_from_text, occurrence_text
+
+T = TypeVar("T")
 
 MAX_RECORDS = 50
 _KEEP_S = 90 * 86_400
@@ -80,6 +84,7 @@ class ScheduleStore:
     def __init__(self, redis: Any) -> None:
         self._redis = redis
         self._scripts = ScriptRunner(redis, _LUA, libraries=("_schedules",))
+        self._ledger_scripts = ledger_scripts(redis)
 
     @classmethod
     def connect(cls, redis_url: str, *, retry_timeout_s: float = 0) -> ScheduleStore:
@@ -123,14 +128,34 @@ class ScheduleStore:
             pipe.hgetall(schedule_key(name, "tries"))
             pipe.lrange(schedule_key(name, "records"), 0, -1)
             (seen, paused), waiting, caught_up, attempts, records = pipe.execute()
-        occurrences = [_occurrence(text, score, text in caught_up) for text, score in waiting]
+        occurrences = self._readable(
+            name,
+            "waiting",
+            [text for text, _ in waiting],
+            lambda text: _occurrence(text, dict(waiting)[text], caught_up),
+        )
+        failed = self._readable(
+            name, "tries", list(attempts), lambda text: (occurrence_from_text(text), int(attempts[text]))
+        )
         return ScheduleRow(
             seen=moment(seen or 0),
             paused=paused is not None,
             waiting=tuple(sorted(occurrences, key=lambda occurrence: occurrence.moment)),
-            attempts={occurrence_from_text(text): int(number) for text, number in attempts.items()},
-            records=tuple(map(_decode_record, records)),
+            attempts=dict(failed),
+            records=tuple(self._readable(name, "records", records, _decode_record)),
         )
+
+    def _readable(self, name: str, part: str, texts: Sequence[str], decode: Callable[[str], T]) -> list[T]:
+        """Return what one part of a schedule's data holds. What cannot be read is set aside."""
+        decoded = []
+        for text in texts:
+            try:
+                decoded.append(decode(text))
+            except NOT_DECODED as error:
+                if part == "records":
+                    self._redis.lrem(schedule_key(name, part), 0, text)
+                set_aside(self._ledger_scripts, schedule_key(name, part), text, f"{type(error).__name__}: {error}")
+        return decoded
 
     def record_occurrences(
         self, name: str, seen: datetime | None, now: datetime, occurrences: Iterable[Occurrence], missed: Record | None
@@ -177,8 +202,11 @@ class ScheduleStore:
         with self._redis.pipeline(transaction=False) as pipe:
             for batch_id in ids:
                 pipe.hget(batch_key(batch_id), "status")
-            statuses = dict(zip(ids, pipe.execute(), strict=True))
-        if ended := [batch_id for batch_id, status in statuses.items() if status is None or status in BATCH_TERMINAL]:
+            statuses = dict(zip(ids, pipe.execute(raise_on_error=False), strict=True))
+        # A batch whose record is gone or cannot be read holds nothing up.
+        if ended := [
+            one for one, status in statuses.items() if not isinstance(status, str) or status in BATCH_TERMINAL
+        ]:
             self._redis.srem(key, *ended)
         return [batch_id for batch_id in ids if batch_id not in ended]
 
@@ -196,8 +224,8 @@ class ScheduleStore:
         self._redis.hdel(schedule_key(name), "paused")
 
 
-def _occurrence(text: str, start_ms: float, caught_up: bool) -> Occurrence:
-    return Occurrence(occurrence_from_text(text), datetime.fromtimestamp(start_ms / 1000, UTC), caught_up)
+def _occurrence(text: str, start_ms: float, caught_up: Collection[str]) -> Occurrence:
+    return Occurrence(occurrence_from_text(text), datetime.fromtimestamp(start_ms / 1000, UTC), text in caught_up)
 
 
 def _encode_record(record: Record) -> str:

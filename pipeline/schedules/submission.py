@@ -8,8 +8,6 @@ from datetime import datetime
 from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.service import Service
 from pipeline.batches.submission import Accepted, Submission
-from pipeline.errors import SubmissionInterrupted
-from pipeline.ledger.batches import BatchStore
 from pipeline.manifest.loader import LoadedManifest, load_manifest, read_object
 from pipeline.manifest.model_check import SchemaOf
 from pipeline.manifest.untrusted import UntrustedManifests
@@ -27,24 +25,20 @@ class ScheduleSubmission:
     storage: Storage
     models: ModelCatalog
     submission: Submission
-    batches: BatchStore
 
     @classmethod
     def of(cls, service: Service) -> ScheduleSubmission:
         """Return the submission on the servers of `service`."""
-        return cls(service.settings, service.storage, service.models, service.submission, service.ledger.batches)
+        return cls(service.settings, service.storage, service.models, service.submission)
 
     def submit(self, schedule: Schedule, batch_id: str, moment: datetime) -> Accepted:
         """Submit the schedule's manifest as it is now, with `moment` filled in. The same id is the same batch.
 
-        Raises CannotRead, InvalidManifest, SubmissionInterrupted, and what `Submission.submit` raises.
+        Raises CannotRead, InvalidManifest, and what `Submission.submit` raises.
         """
         loaded = read_manifest(self.settings, self.storage, schedule, moment, self.models.for_checks())
         trigger = f"schedule:{schedule.name}"
-        accepted = self.submission.submit(loaded.manifest, batch_id, trigger=trigger, folder=loaded.folder)
-        if not self.batches.is_accepted(batch_id):
-            raise SubmissionInterrupted(batch_id)
-        return accepted
+        return self.submission.submit(loaded.manifest, batch_id, trigger=trigger, folder=loaded.folder)
 
 
 def read_manifest(

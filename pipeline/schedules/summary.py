@@ -10,8 +10,9 @@ from typing import Any
 from pipeline.batches.json_documents import BatchStatus
 from pipeline.domain.model import BatchRow
 from pipeline.domain.results import timestamp
-from pipeline.errors import NoSuchBatch
+from pipeline.errors import DamagedRecord, NoSuchBatch
 from pipeline.ledger.batches import BatchStore
+from pipeline.ledger.redis_client import CommandRefused
 from pipeline.schedules.occurrences import next_times
 from pipeline.schedules.schedule import Schedule
 from pipeline.schedules.schedule_loader import load_schedules
@@ -78,7 +79,7 @@ def _existing(batches: BatchStore, ids: list[str]) -> list[BatchRow]:
     for batch_id in ids:
         try:
             rows.append(batches.get(batch_id))
-        except NoSuchBatch:
+        except (NoSuchBatch, DamagedRecord, CommandRefused):
             continue
     return rows
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import chain
 
 import structlog
 
@@ -25,8 +26,9 @@ from pipeline.storage.s3 import ObjectInfo, Storage
 from pipeline.storage.stored_images import sniff_object
 from pipeline.triggers import object_version
 from pipeline.triggers.events import Kind, ObjectEvent
+from pipeline.triggers.isolation import for_each
 from pipeline.triggers.object_manifest import MAX_MANIFEST_BYTES, ObjectManifestReader, images_manifest
-from pipeline.triggers.object_version import ObjectVersion, version_of
+from pipeline.triggers.object_version import ObjectVersion
 from pipeline.triggers.rule import Rule, Source, Start
 from pipeline.triggers.status_files import StatusFiles
 from pipeline.triggers.store import TriggerStore
@@ -35,12 +37,14 @@ log = structlog.get_logger()
 
 MAX_GATHERED = 1000
 """How many images a gather window holds; further images open the next window."""
+MISSING_WAIT_S = 120.0
+"""For how long an event's object may be missing before the event is dropped."""
 _MAX_CONCURRENT_STATUS_WRITES = 8
 _MAX_LOGGED_PROBLEMS = 10
 
 
 class EventOutcome(StrEnum):
-    """The result of an object event for one rule. All but DEFERRED are final: the event is not needed again."""
+    """The result of an object event for one rule. All but DEFERRED and MISSING are final."""
 
     STARTED = "started"
     GATHERED = "gathered"
@@ -49,6 +53,8 @@ class EventOutcome(StrEnum):
     IGNORED = "ignored"
     DEFERRED = "deferred"
     """The rule has started enough batches today: the event must be delivered again on the next UTC day."""
+    MISSING = "missing"
+    """The object is not there yet: the event must be delivered again soon."""
 
 
 @dataclass(frozen=True)
@@ -77,25 +83,58 @@ class Dispatcher:
         if event.kind is not Kind.CREATED:
             log.info("event_ignored", object=event.uri, reason=f"kind {event.kind}")
             return [EventOutcome.IGNORED]
-        covering = [rule for rule in rules if rule.covers(event.uri)]
+        events = [event, *(replace(event, key=key) for key in event.other_keys)]
+        covering = [rule for rule in rules if any(rule.covers(one.uri) for one in events)]
         if not covering:
             log.info("event_ignored", object=event.uri, reason="no rule watches this prefix")
             return [EventOutcome.IGNORED]
-        return [self._handle(event, rule) for rule in covering]
+        return for_each(covering, lambda rule: self._handle_existing(events, rule))
+
+    def handle_all(self, events: Iterable[ObjectEvent], rules: Sequence[Rule]) -> list[EventOutcome]:
+        """Process the events of a message. Raises the same errors as `handle`, after the last event."""
+        return list(chain.from_iterable(for_each(events, lambda event: self.handle(event, rules))))
 
     def submit_gathered(self, rule: Rule) -> None:
         """Submit the images of a rule's closed gather windows. Raises the same errors as `handle`."""
-        for number in self.store.closed_windows(rule.name, rule.gather_s):
-            gathered = self.store.window(rule.name, number)
-            if gathered and self._submit_gathered(rule, gathered) is EventOutcome.DEFERRED:
-                return
+        for_each(self.store.closed_windows(rule.name, rule.gather_s), lambda number: self._submit_window(rule, number))
+
+    def _submit_window(self, rule: Rule, number: str) -> None:
+        gathered = self.store.window(rule.name, number)
+        if not gathered or self._submit_gathered(rule, gathered) is not EventOutcome.DEFERRED:
             self.store.forget_window(rule.name, number)
 
     def _submit_gathered(self, rule: Rule, versions: Sequence[ObjectVersion]) -> EventOutcome:
         return EventOutcome.DEFERRED if self._is_deferred(rule, versions) else self._submit_images(rule, versions)
 
+    def _handle_existing(self, events: Sequence[ObjectEvent], rule: Rule) -> EventOutcome:
+        """Process the first of `events`, the readings of one key, whose object exists."""
+        covered = [event for event in events if rule.covers(event.uri)]
+        first, *others = covered
+        outcome = self._handle(first, rule)
+        for event in others if outcome is EventOutcome.MISSING else ():
+            found = self._handle(event, rule)
+            if found not in (EventOutcome.MISSING, EventOutcome.IGNORED):
+                log.info("object_key_decoded", trigger=rule.name, notified=first.uri, object=event.uri)
+                return found
+        return self._not_found(covered, rule) if outcome is EventOutcome.MISSING else outcome
+
+    def _not_found(self, events: Sequence[ObjectEvent], rule: Rule) -> EventOutcome:
+        """Return MISSING for a while after the first look: a listing or an event may be ahead of the object."""
+        first = events[0]
+        identity = "\0".join((first.uri, first.version_id, first.etag, first.sequencer))
+        is_dropped = self.store.missing_for_s(rule.name, identity) >= MISSING_WAIT_S
+        log.warning(
+            "object_not_found",
+            trigger=rule.name,
+            object=first.uri,
+            sequencer=first.sequencer,
+            also_tried=[event.uri for event in events[1:]],
+            is_dropped=is_dropped,
+        )
+        return EventOutcome.IGNORED if is_dropped else EventOutcome.MISSING
+
     def _handle(self, event: ObjectEvent, rule: Rule) -> EventOutcome:
-        version = ObjectVersion(event.bucket, event.key, version_of(event.version_id, event.etag))
+        version = ObjectVersion(event.bucket, event.key, rule.version_of(event.version_id, event.etag))
         outputs = [rule.output, self.settings.output]
         reason = rule.reason_to_ignore(version, [output for output in outputs if output])
         if reason or self._is_in_batch_folder(version, rule):
@@ -127,7 +166,7 @@ class Dispatcher:
     def _handle_manifest(self, event: ObjectEvent, rule: Rule) -> EventOutcome:
         stored = self.storage.get_with_info(event.uri, MAX_MANIFEST_BYTES + 1)
         if stored is None:
-            return _not_found(event, rule)
+            return EventOutcome.MISSING
         info, text = stored
         version = _current_version(event, info, rule)
         try:
@@ -188,7 +227,7 @@ class Dispatcher:
     def _handle_image(self, event: ObjectEvent, rule: Rule) -> EventOutcome:
         info = self.storage.info(event.uri)
         if info is None:
-            return _not_found(event, rule)
+            return EventOutcome.MISSING
         version = _current_version(event, info, rule)
         image = sniff_object(self.storage, info)
         if isinstance(image, str):
@@ -212,8 +251,8 @@ class Dispatcher:
             LoadedManifest(manifest, None).check_notify(self.settings.notify_hosts)
         except InvalidManifest as error:
             # The rule does not fit its model, or the settings.
-            for version in versions:
-                self._reject(rule, version, error.problems)
+            problems = error.problems
+            _for_each(versions, lambda version: self._reject(rule, version, problems))
             return EventOutcome.REJECTED
         return self._submit(rule, versions, manifest)
 
@@ -251,14 +290,9 @@ def _current_version(event: ObjectEvent, info: ObjectInfo, rule: Rule) -> Object
     notified, current = (event.version_id, info.version) if event.version_id else (event.etag, info.etag.strip('"'))
     if notified and notified != current:
         log.info("object_superseded", trigger=rule.name, object=event.uri, notified=notified, current=current)
-    return ObjectVersion(event.bucket, event.key, version_of(info.version, info.etag))
+    return ObjectVersion(event.bucket, event.key, rule.version_of(info.version, info.etag))
 
 
 def _already_processed(version: ObjectVersion, rule: Rule) -> EventOutcome:
     log.info("object_already_processed", trigger=rule.name, object=version.uri)
     return EventOutcome.KNOWN
-
-
-def _not_found(event: ObjectEvent, rule: Rule) -> EventOutcome:
-    log.warning("object_not_found", trigger=rule.name, object=event.uri, sequencer=event.sequencer)
-    return EventOutcome.IGNORED

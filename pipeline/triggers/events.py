@@ -7,11 +7,12 @@ are not encoded), S3's test event. Delivery is at least once and in any order, s
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 from pipeline.errors import DailiesError
 
@@ -22,6 +23,9 @@ _MAX_ENVELOPES = 3
 
 class NotAnEvent(DailiesError):
     """The message is not about an S3 object."""
+
+    events: Sequence[ObjectEvent] = ()
+    """Those of its records that can be read."""
 
 
 class Kind(StrEnum):
@@ -47,6 +51,8 @@ class ObjectEvent:
     size: int | None = None
     sequencer: str = ""
     """Grows from event to event of one key. Only for the log: the current version is read from S3."""
+    other_keys: tuple[str, ...] = field(default=(), compare=False)
+    """What the key may be as well: servers encode keys in different ways."""
 
     @property
     def uri(self) -> str:
@@ -71,13 +77,13 @@ def as_object(text: bytes | str) -> Mapping[str, Any]:
 
 
 def events_of(document: Mapping[str, Any]) -> list[ObjectEvent]:
-    """Return the events of a decoded message. Raises NotAnEvent."""
+    """Return the events of a decoded message. Raises NotAnEvent, also if only some of its records can be read."""
     for _ in range(_MAX_ENVELOPES):
         if document.get("Type") != "Notification":
             break
         document = as_object(_text(document, "Message"))
     if "Records" in document:
-        return [_record(record) for record in _records(document["Records"])]
+        return _read_all(_records(document["Records"]))
     if document.get("source") == "aws.s3":
         return [_from_eventbridge(document)]
     if document.get("Event") == "s3:TestEvent":
@@ -93,11 +99,37 @@ def _records(records: object) -> list[Any]:
     return records
 
 
+def _read_all(records: Sequence[object]) -> list[ObjectEvent]:
+    events, problem = [], None
+    for record in records:
+        try:
+            events.append(_record(record))
+        except NotAnEvent as error:
+            problem = problem or error
+    if problem:
+        problem.events = tuple(events)
+        raise problem
+    return events
+
+
+def _other_keys(written: str, key: str) -> tuple[str, ...]:
+    """Return what a key in a message may mean besides `key`: `+` as it stands, not or twice encoded, NFC or NFD."""
+    return tuple(dict.fromkeys(other for other in _readings(written) if other and other != key))
+
+
+def _readings(written: str) -> Iterator[str]:
+    once = unquote_plus(written)
+    for reading in (once, unquote(written), written, unquote_plus(once)):
+        for form in (None, "NFC", "NFD"):
+            yield unicodedata.normalize(form, reading) if form else reading
+
+
 def _record(record: object) -> ObjectEvent:
     s3 = _part(_mapping(record), "s3")
     s3_object = _part(s3, "object")
+    written = _text(s3_object, "key")
     try:
-        key = unquote_plus(_text(s3_object, "key"), errors="strict")
+        key = unquote_plus(written, errors="strict")
     except UnicodeDecodeError:
         raise NotAnEvent("The key of the object is not UTF-8.") from None
     return ObjectEvent(
@@ -108,6 +140,7 @@ def _record(record: object) -> ObjectEvent:
         etag=_optional(s3_object, "eTag").strip('"'),
         size=_size(s3_object),
         sequencer=_optional(s3_object, "sequencer"),
+        other_keys=_other_keys(written, key),
     )
 
 
@@ -128,10 +161,12 @@ def _from_eventbridge(document: Mapping[str, Any]) -> ObjectEvent:
     if "object" not in detail:
         return ObjectEvent(Kind.OTHER, bucket)
     s3_object = _part(detail, "object")
+    key = _text(s3_object, "key")
     return ObjectEvent(
         kind=_EVENTBRIDGE.get(str(document.get("detail-type")), Kind.OTHER),
         bucket=bucket,
-        key=_text(s3_object, "key"),
+        key=key,
+        other_keys=_other_keys(key, key),
         version_id=_optional(s3_object, "version-id"),
         etag=_optional(s3_object, "etag").strip('"'),
         size=_size(s3_object),

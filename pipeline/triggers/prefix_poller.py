@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from pipeline.domain.chunks import chunked
-from pipeline.errors import StorageError
+from pipeline.errors import DailiesError, InvalidSettings, Unreachable
 from pipeline.storage.s3 import ObjectInfo, split
 from pipeline.triggers.dispatch import Dispatcher, EventOutcome
 from pipeline.triggers.events import Kind, ObjectEvent
@@ -43,15 +43,18 @@ class PrefixPoller:
         rule, store = self._rule, dispatcher.store
         if not store.acquire_turn(rule.name, rule.every_s * _TURN_SHARE):
             return
-        began = time.time()
+        began, is_any_listed = time.time(), False
         for objects in chunked(dispatcher.storage.list(rule.watch), _CHUNK):
+            is_any_listed = True
             new = store.unlisted(rule.name, [info for info in objects if self._is_accepted(info)], began)
             new = self._without_deferred(new, store)
             # list() raises the first error of a call.
             list(self._executor.map(lambda info: self._process(info, dispatcher, stopping), new))
             if stopping.is_set():
                 return
-        store.forget_missing(rule.name, began)
+        if is_any_listed:
+            # An empty listing may be a fault.
+            store.forget_missing(rule.name, began)
 
     def close(self) -> None:
         """Release the threads."""
@@ -77,9 +80,14 @@ class PrefixPoller:
         event = ObjectEvent(Kind.CREATED, bucket, key, etag=info.etag.strip('"'), size=info.size)
         try:
             outcomes = dispatcher.handle(event, [self._rule])
-        except StorageError as error:
+        except (Unreachable, InvalidSettings):
+            raise
+        except DailiesError as error:
             # The next listing has it again.
             log.warning("object_deferred", trigger=self._rule.name, object=info.uri, error=str(error))
+        except Exception:
+            # The other objects go on.
+            log.exception("object_crashed", trigger=self._rule.name, object=info.uri)
         else:
-            if EventOutcome.DEFERRED not in outcomes:
+            if EventOutcome.DEFERRED not in outcomes and EventOutcome.MISSING not in outcomes:
                 dispatcher.store.record_listed(self._rule.name, info, time.time())

@@ -11,7 +11,7 @@ from pipeline.domain.model import Limits
 from pipeline.domain.s3_names import is_object_uri
 from pipeline.domain.system_files import is_system_file
 from pipeline.manifest.validators import ROWS_SUFFIXES
-from pipeline.triggers.object_version import DEFAULTS, MANIFEST_SUFFIXES, STATUS_SUFFIX, ObjectVersion
+from pipeline.triggers.object_version import DEFAULTS, MANIFEST_SUFFIXES, STATUS_SUFFIX, ObjectVersion, version_of
 
 
 class Source(StrEnum):
@@ -27,6 +27,15 @@ class Start(StrEnum):
 
     MANIFEST = "manifest"
     IMAGES = "images"
+
+
+class Dedupe(StrEnum):
+    """What makes two events of one key the same: then they start one batch."""
+
+    VERSION = "version"
+    """the version of the object; its ETag in a bucket without versions"""
+    CONTENT = "content"
+    """its ETag, also in a bucket with versions"""
 
 
 @dataclass(frozen=True)
@@ -51,11 +60,16 @@ class Rule:
     """Ceilings: the manifest of a batch can lower them, never raise them."""
     batches_per_day: int = 1000
     """How many batches it starts on a UTC day. Further objects wait for the next day."""
+    dedupe: Dedupe = Dedupe.VERSION
 
     @property
     def bucket(self) -> str:
         """The watched bucket."""
         return self.watch.removeprefix("s3://").partition("/")[0]
+
+    def version_of(self, version_id: str, etag: str) -> str:
+        """Return what identifies a version of an object for this rule. '' if the event has none."""
+        return version_of("" if self.dedupe is Dedupe.CONTENT else version_id, etag)
 
     def covers(self, uri: str) -> bool:
         """Return whether the object at `uri` is below the watched prefix, by a key without `..`."""

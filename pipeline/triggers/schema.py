@@ -38,7 +38,7 @@ from pipeline.manifest.schema import (
 from pipeline.manifest.yaml.decoder import shown
 from pipeline.manifest.yaml.document import PathProblem
 from pipeline.manifest.yaml.positions import Path
-from pipeline.triggers.rule import Rule, Source, Start
+from pipeline.triggers.rule import Dedupe, Rule, Source, Start
 
 MAX_PROMPTS = 100
 MIN_INTERVAL_S = 1
@@ -113,6 +113,7 @@ class TriggerEntry(BaseModel):
     params: Params | None = None
     limits: LimitsEntry | None = None
     batches_per_day: Annotated[Whole, Field(ge=1, le=MAX_BATCHES_PER_DAY)] = Rule.batches_per_day
+    dedupe: Dedupe = Rule.dedupe
     notify: Notify | None = None
 
 

@@ -38,6 +38,8 @@ VISIBILITY_TIMEOUT_S = 60
 """After this time a message that was not deleted is delivered again."""
 _MAX_DEFER_S = 11 * 3600
 """How long a message can stay invisible: a little less than the maximum of SQS."""
+_MISSING_RETRY_S = 45
+"""When to look again for an object: `MISSING_WAIT_S` is over before a redrive policy counts five deliveries."""
 _S_PER_DAY = 86_400
 _EXTEND_INTERVAL_S = 20.0
 _MAX_CONCURRENT = 10
@@ -59,6 +61,7 @@ class _Next(Enum):
     DELETE = auto()
     RETRY = auto()
     WAIT_FOR_NEXT_DAY = auto()
+    LOOK_AGAIN = auto()
 
 
 class _Entry(TypedDict):
@@ -137,6 +140,8 @@ class Queue:
             self._delete([message for following, message in finished if following is _Next.DELETE])
             waiting = [message for following, message in finished if following is _Next.WAIT_FOR_NEXT_DAY]
             self._set_visibility(waiting, min(_MAX_DEFER_S, _S_PER_DAY - int(time.time()) % _S_PER_DAY))
+            missing = [message for following, message in finished if following is _Next.LOOK_AGAIN]
+            self._set_visibility(missing, _MISSING_RETRY_S)
             self._set_visibility(list(running.values()), VISIBILITY_TIMEOUT_S)
 
     def _delete(self, messages: Sequence[MessageTypeDef]) -> None:
@@ -170,14 +175,22 @@ def _entries(messages: Sequence[MessageTypeDef]) -> list[_Entry]:
 
 def _handle(body: str, dispatcher: Dispatcher, rules: Sequence[Rule]) -> _Next:
     """Process a message."""
+    problem = None
     try:
-        outcomes = [outcome for event in parse(body) for outcome in dispatcher.handle(event, rules)]
+        events = parse(body)
     except NotAnEvent as error:
-        log.error("message_invalid", error=str(error), body_start=body[:200])
-        return _Next.RETRY
+        # The others of its records are processed. The message stays for the redrive policy.
+        events, problem = list(error.events), error
+    try:
+        outcomes = dispatcher.handle_all(events, rules)
     except DailiesError as error:
         log.warning("message_deferred", error=str(error), kind=type(error).__name__)
         return _Next.RETRY
+    if problem:
+        log.error("message_invalid", error=str(problem), body_start=body[:200])
+        return _Next.RETRY
+    if EventOutcome.MISSING in outcomes:
+        return _Next.LOOK_AGAIN
     return _Next.WAIT_FOR_NEXT_DAY if EventOutcome.DEFERRED in outcomes else _Next.DELETE
 
 

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.domain.model import BatchRow
-from pipeline.domain.results import timestamp
+from pipeline.domain.results import results_uri, timestamp
 from pipeline.errors import Problem, StorageError
 from pipeline.storage.s3 import Storage
 from pipeline.triggers.object_version import ObjectVersion, status_uri, version_of
@@ -56,8 +56,11 @@ class StatusFiles:
         fields = {"status": "waiting", "reason": reason}
         self._write(version, fields, unless=lambda before: _is_of(before, version) and before.get("reason") == reason)
 
-    def ended(self, version: ObjectVersion, batch: BatchRow, results: str) -> None:
-        """Write that the object's batch has ended, unless a newer version of the object has replaced it."""
+    def ended(self, version: ObjectVersion, batch: BatchRow) -> None:
+        """Write that the object's batch has ended, unless a newer version of the object has replaced it.
+
+        A batch of which nothing was started has no results.
+        """
         fields = {
             "status": "accepted",
             "batch_id": batch.id,
@@ -65,7 +68,7 @@ class StatusFiles:
             "batch_status": batch.status,
             "counts": dict(batch.counts),
             "revision": batch.revision,
-            "results": results,
+            **({"results": results_uri(batch)} if batch.is_accepted else {}),
         }
         self._write(version, fields, unless=lambda before: not _is_of(before, version) and self._is_replaced(version))
 
@@ -105,7 +108,8 @@ class StatusFiles:
 
     def _is_replaced(self, version: ObjectVersion) -> bool:
         info = self._storage.info(version.uri)
-        return info is not None and version_of(info.version, info.etag) != version.version
+        # A rule may tell versions by their ETag alone.
+        return info is not None and version.version not in (info.version, version_of("", info.etag))
 
 
 def _is_of(document: Document, version: ObjectVersion) -> bool:

@@ -14,8 +14,10 @@ from typing import Any
 
 from pipeline.ledger import redis_client
 from pipeline.ledger.keys import COUNTERS, batch_key, batch_objects_key, status_files_written_key, trigger_key
+from pipeline.ledger.ledger import ledger_scripts
 from pipeline.ledger.scripts import ScriptRunner
-from pipeline.ledger.times import ms
+from pipeline.ledger.set_aside import NOT_DECODED, set_aside
+from pipeline.ledger.times import moment_ms, ms, server_time
 from pipeline.storage.s3 import ObjectInfo
 from pipeline.triggers.object_version import ObjectVersion
 
@@ -33,6 +35,7 @@ class TriggerStore:
     def __init__(self, redis: Any) -> None:
         self._redis = redis
         self._scripts = ScriptRunner(redis, _LUA, libraries=("_triggers",))
+        self._ledger_scripts = ledger_scripts(redis)
 
     @classmethod
     def connect(cls, redis_url: str) -> TriggerStore:
@@ -107,6 +110,20 @@ class TriggerStore:
         folder: str | None = self._redis.hget(batch_key(batch_id), "output")
         return folder
 
+    # Missing objects
+
+    def missing_for_s(self, trigger: str, identity: str) -> float:
+        """Return the seconds since an event's object was missing for the first time. They are remembered for a day."""
+        key, now_ms = trigger_key(trigger, "missing"), moment_ms(server_time(self._redis))
+        member = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.zremrangebyscore(key, "-inf", now_ms - ms(_LISTED_S))
+            pipe.zadd(key, {member: now_ms}, nx=True)
+            pipe.zscore(key, member)
+            pipe.expire(key, int(_LISTED_S))
+            *_, first_ms, _ = pipe.execute()
+        return float(now_ms - first_ms) / 1000
+
     # Gather windows
 
     def gather(self, trigger: str, version: ObjectVersion, *, limit: int) -> bool:
@@ -142,6 +159,8 @@ class TriggerStore:
 
     def unlisted(self, trigger: str, objects: Sequence[ObjectInfo], now: float) -> list[ObjectInfo]:
         """Return the objects that were not recorded before; record for the others that they still exist."""
+        if not objects:
+            return []
         key, members = trigger_key(trigger, "listed"), [_listed_member(info) for info in objects]
         scores = self._redis.zmscore(key, members)
         known = {member: now * 1000 for member, score in zip(members, scores, strict=True) if score is not None}
@@ -154,11 +173,26 @@ class TriggerStore:
         self._redis.zadd(trigger_key(trigger, "listed"), {_listed_member(info): now * 1000})
 
     def forget_missing(self, trigger: str, now: float) -> None:
-        """Forget objects that were not listed for a day. Call it after the whole watched prefix was listed."""
+        """Forget objects that were not listed for a day. Call it after the whole watched prefix was listed.
+
+        One that is listed again later is the batch that it was.
+        """
         self._redis.zremrangebyscore(trigger_key(trigger, "listed"), "-inf", (now - _LISTED_S) * 1000)
 
     def _decode_all(self, key: str) -> list[ObjectVersion]:
-        return [ObjectVersion(**json.loads(text)) for text in self._redis.hvals(key)]
+        """Return the object versions of a hash. What cannot be read is set aside."""
+        versions = []
+        for digest, text in self._redis.hgetall(key).items():
+            try:
+                versions.append(_decode(text))
+            except NOT_DECODED as error:
+                set_aside(self._ledger_scripts, key, digest, f"{type(error).__name__}: {error}")
+        return versions
+
+
+def _decode(text: str) -> ObjectVersion:
+    fields = json.loads(text)
+    return ObjectVersion(*(fields[name] + "" for name in ("bucket", "key", "version")))
 
 
 def _encode(version: ObjectVersion) -> str:

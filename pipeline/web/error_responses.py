@@ -26,6 +26,8 @@ from pipeline.errors import (
     NoSuchSchedule,
     Problem,
     StorageError,
+    SubmissionInterrupted,
+    SubmissionReplaced,
     TooManyTakes,
     Unreachable,
 )
@@ -46,6 +48,8 @@ _STATUS: Sequence[tuple[type[DailiesError], int]] = (
     (InvalidItemId, 422),
     (BatchOnlyOnS3, 409),
     (TooManyTakes, 409),
+    (SubmissionInterrupted, 409),
+    (SubmissionReplaced, 409),
     (Unreachable, 503),
     (InvalidSettings, 503),
 )

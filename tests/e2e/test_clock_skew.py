@@ -119,13 +119,16 @@ def test_workers_with_different_clocks_and_two_schedulers_run_every_item_once(up
     assert b'"job_enqueued"' in (up.state / f"cron{SKEWS_S[0]}.log").read_bytes()
 
 
-def test_without_callbacks_polls_finish_the_batch_and_a_lost_run_is_resubmitted_if_configured(
+def test_without_callbacks_polls_finish_the_batch_and_while_the_list_is_refused_a_person_resubmits_lost_runs(
     up: Up, sandbox: Sandbox
 ) -> None:
     sandbox.change(lose_answers=1.0, list_refused=True)
-    ledger = submit(up, sandbox, "lost", 3)
-    until(lambda: ledger.batches.get("lost").counts.get("unknown") == 3, "all responses to be lost")
+    submit(up, sandbox, "lost", 3)
+    up.run("watch", "lost")
+    assert up.status("lost")["counts"] == {"unknown": 3}
+    assert sandbox.stats()["runs"] == 3
     sandbox.change(lose_answers=0)
+    up.run("retry", "lost", "--status", "unknown")
     up.run("watch", "lost")
     assert up.status("lost")["counts"] == {"succeeded": 3}
     assert sandbox.stats()["runs"] == 6

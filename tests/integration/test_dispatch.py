@@ -12,7 +12,7 @@ from support.inbox import MANIFEST, Inbox
 
 from pipeline.errors import InvalidSettings, StorageError
 from pipeline.storage.s3 import split
-from pipeline.triggers.dispatch import EventOutcome
+from pipeline.triggers.dispatch import MISSING_WAIT_S, EventOutcome
 from pipeline.triggers.events import Kind, ObjectEvent
 from pipeline.triggers.object_manifest import images_manifest
 from pipeline.triggers.rule import Rule, Source, Start
@@ -163,6 +163,10 @@ def test_a_truncated_object_is_rejected_and_its_complete_version_is_accepted(inb
 def test_a_deleted_object_starts_nothing(inbox: Inbox) -> None:
     event = inbox.put("a.yaml")
     inbox.storage.delete(event.uri)
+    assert inbox.handle(event) is EventOutcome.MISSING
+    redis = inbox.dispatcher.store._redis
+    (member,) = redis.zrange("dailies:trigger:inbox:missing", 0, -1)
+    redis.zincrby("dailies:trigger:inbox:missing", -1000 * MISSING_WAIT_S, member)
     assert inbox.handle(event) is EventOutcome.IGNORED
     assert inbox.batches() == []
 

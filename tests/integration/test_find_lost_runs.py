@@ -255,3 +255,41 @@ def test_the_charge_of_a_failed_run_is_in_the_journal(ctx: Context, ledger: Ledg
     (entry,) = cast(JournalNotes, ctx.service.journal).entries
     assert entry == {"do": "charge", "item": "i0", "attempt": 1, "cost_usd": "0.05"}
     assert ledger.items.get("b", "i0").cost_usd == Decimal("0.05")
+
+
+@pytest.mark.parametrize("listing", ["refused", "empty", "short", "oldest first", "whole"])
+def test_a_list_that_may_lack_a_task_lets_no_run_be_posted_again(
+    ctx: Context, ledger: Ledger, vendor: ListedTasks, listing: str
+) -> None:
+    (first,) = claims_of(ledger, "before")
+    assert ledger.runs.accept(first.run, first.lease, "1", "token-1", 60)
+    lost(ctx, ledger, 1)
+    known, old = (
+        a_task(1),
+        [a_task(1000 + n, created=datetime(2020, 1, 1, 0, n // 60, n % 60, tzinfo=UTC)) for n in range(150)],
+    )
+    match listing:
+        case "refused":
+            vendor.error = AccountRefused("not allowed")
+        case "short":
+            vendor.tasks = [a_task(2)]
+        case "oldest first":
+            # The task of the lost run is on the last page.
+            vendor.tasks = [*old, known, a_task(3, callback_url="https://we/i0/1")]
+        case "whole":
+            vendor.tasks = [known, *reversed(old)]
+    search(ledger)
+    if listing == "oldest first":
+        assert found(ledger) == {"i0": "3"}
+        return
+    assert found(ledger) == {}
+    member = "b i0"
+    ledger.redis.zadd(f"{PREFIX}adopt", {member: 1})
+    held = ledger.runs.expire_leases(adopt_wait_s=0, on_unknown="resubmit")
+    assert held == ([] if listing == "whole" else ["b"])
+    assert counts(ledger) == ({"pending": 1} if listing == "whole" else {"unknown": 1})
+
+
+def claims_of(ledger: Ledger, batch_id: str) -> list[SubmissionLease]:
+    a_batch(ledger, batch_id, items=1)
+    return ledger.runs.mark_posting(claims(ledger))

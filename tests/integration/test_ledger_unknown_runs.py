@@ -60,6 +60,7 @@ def test_an_unknown_run_can_be_resubmitted_automatically(ledger: Ledger) -> None
     a_batch(ledger, items=1)
     (claim,) = claims(ledger)
     ledger.runs.mark_unknown(claim.run, claim.lease, adopt_wait_s=0)
+    ledger.lost_runs.record_search([claim.run])
     assert ledger.runs.expire_leases(adopt_wait_s=0, on_unknown="resubmit") == []
     assert [again.run.attempt for again in claims(ledger)] == [2]
 

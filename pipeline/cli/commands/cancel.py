@@ -14,7 +14,7 @@ from pipeline.cli.options import batch_argument, service, state_option
 @state_option
 def command(batch_id: str, state: Path) -> None:
     """Cancel a batch: pending items are cancelled, active runs are cancelled or killed at the vendor."""
-    from pipeline.domain.states import BATCH_TERMINAL
+    from pipeline.domain.states import BATCH_TERMINAL, BatchState
 
     app = service(state)
     status = app.ledger.batches.get(batch_id).status
@@ -22,4 +22,8 @@ def command(batch_id: str, state: Path) -> None:
         click.echo(f"Batch {batch_id} has ended already ({status}).")
         return
     app.control.cancel(batch_id)
+    batch = app.ledger.batches.get(batch_id)
+    if batch.status == BatchState.CANCELLED and not batch.is_accepted:
+        click.echo(f"Batch {batch_id} is cancelled. Its submission was not completed: nothing was started.")
+        return
     click.echo(f"Batch {batch_id} is being cancelled. Runs that still succeed keep their output.")

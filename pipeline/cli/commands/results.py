@@ -29,6 +29,10 @@ def command(batch_id: str, state: Path) -> None:
 
     app = service(state)
     batch = app.ledger.batches.get(batch_id)
+    if not batch.is_accepted:
+        raise NotEnded(
+            f"Batch {batch_id!r} has no results: its submission was not completed. `dailies status {batch_id}`."
+        )
     uri = results_uri(batch)
     if app.storage.info(uri) is None:
         if batch.status in BATCH_TERMINAL:

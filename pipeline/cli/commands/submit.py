@@ -99,7 +99,8 @@ def _submit(
             follow(app.ledger, accepted.batch_id, messages)
     batch = app.ledger.batches.get(accepted.batch_id)
     if wait:
-        print_fields(messages, [("results", results_uri(batch)), *next_steps(app.settings, batch, state)])
+        results = [("results", results_uri(batch))] if batch.is_accepted else []
+        print_fields(messages, [*results, *next_steps(app.settings, batch, state)])
     if as_json:
         print_json({**BatchStatus.of(batch).as_json(), "new": accepted.created})
     else:

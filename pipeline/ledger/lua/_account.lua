@@ -62,7 +62,9 @@ local function active_reservations()
   local sum, is_any_unpriced = 0, false
   for _, member in ipairs(redis.call('SMEMBERS', ACTIVE)) do
     local batch, item = parse_member(member)
-    local reserved = batch and tonumber(redis.call('HGET', item_key(batch, item), 'reserved') or 0)
+    -- The sweep sets aside what cannot be read: until then its price is unknown.
+    local text = batch and redis.pcall('HGET', item_key(batch, item), 'reserved') or '0'
+    local reserved = batch and (type(text) == 'string' and tonumber(text) or 0)
     sum = sum + (reserved or 0)
     is_any_unpriced = is_any_unpriced or reserved == 0
   end
@@ -75,6 +77,8 @@ end
 local function read_day(now, max_day)
   local day = math.floor(now / MS_PER_DAY)
   local left, is_any_unpriced, is_waiting
+  -- Here, and not in `allows`: if it cannot be read, no batch is the reason.
+  local spent = max_day > 0 and tonumber(redis.call('HGET', SPEND, day) or 0) or 0
   local limit = string.format('%.0f', max_day)
   if (redis.call('HGET', ACCOUNT, 'day_limit') or '0') ~= limit then redis.call('HSET', ACCOUNT, 'day_limit', limit) end
 
@@ -84,7 +88,7 @@ local function read_day(now, max_day)
       -- Only if a run may start, because every active run is read.
       local reserved
       reserved, is_any_unpriced = active_reservations()
-      left = max_day - tonumber(redis.call('HGET', SPEND, day) or 0) - reserved
+      left = max_day - spent - reserved
     end
     if left <= 0 or price > left then
       is_waiting = true

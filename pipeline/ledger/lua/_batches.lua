@@ -18,3 +18,16 @@ local function reopen_batch(batch, stop_reason)
   if stop_reason then redis.call('HSET', key, 'reason', stop_reason) end
   redis.call('ZADD', OPEN_BATCHES, now_ms(), batch)
 end
+
+-- Return whether a batch has this digest of its manifest ('': whatever it has), and was not cancelled before it was accepted.
+local function is_submission_of(batch, digest)
+  local asked, accepted, status = read_fields(batch_key(batch), 'asked', 'accepted', 'status')
+  if not status or (digest ~= '' and asked ~= digest) then return false end
+  return accepted or status ~= 'cancelled'
+end
+
+-- Remove what a submission stores before the batch is accepted, but for the batch itself. None of its items can have a run.
+local function drop_submission(batch)
+  redis.call('DEL', order_key(batch), specs_key(batch), prices_key(batch), pending_key(batch), uploads_key(batch))
+  redis.call('ZREM', OPEN_BATCHES, batch)
+end

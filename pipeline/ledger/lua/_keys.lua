@@ -26,6 +26,7 @@ local function pending_key(batch) return batch_key(batch) .. ':pending' end
 local function outcomes_key(batch) return batch_key(batch) .. ':ended' end
 local function causes_key(batch) return batch_key(batch) .. ':causes' end
 local function reviews_key(batch) return batch_key(batch) .. ':reviews' end
+local function uploads_key(batch) return batch_key(batch) .. ':uploads' end
 local function timeline_key(batch) return batch_key(batch) .. ':life' end
 local function run_time_key(model) return PREFIX .. 'run_time:' .. model end
 local function previews_key(batch) return batch_key(batch) .. ':previews' end

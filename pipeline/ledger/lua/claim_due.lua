@@ -12,6 +12,7 @@ local function claim(batch, item)
   local state, attempt, attempts_spent, task, token, posted, failed_polls, failed_copies, hint_task, hint_token,
     hint_by, reserved = read_fields(key, 'state', 'attempt', 'tries', 'task', 'token', 'posted', 'looks', 'copies',
                                     'hint_task', 'hint_token', 'hint_by', 'reserved')
+  if not state and redis.call('EXISTS', batch_key(batch)) == 1 then error('Its record is missing.') end
   if state ~= 'running' and state ~= 'collecting' and state ~= 'unknown' then
     redis.call('ZREM', DUE, member_of(batch, item))
     return nil

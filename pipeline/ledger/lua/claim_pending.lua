@@ -156,7 +156,8 @@ local batches, out_of_budget = read_demand(free)
 for i, batch in ipairs(batches) do
   -- Batches with a small demand come first: the others share what these leave.
   local share = math.min(batch.demand, math.ceil((free - #rows) / (#batches - i + 1)))
-  next_due = earlier(next_due, claim_share(batch, share, #batches == MAX_BATCHES, rows))
+  local function claim() return claim_share(batch, share, #batches == MAX_BATCHES, rows) end
+  next_due = earlier(next_due, try_batch(FAIRNESS_QUEUE, batch.id, claim) or -1)
 end
 next_due = earlier(next_due, day.record_wait())
 if account.paused and #rows > 0 then

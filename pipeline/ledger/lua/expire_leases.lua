@@ -1,5 +1,6 @@
 -- Ends leases and waits whose time is over. A submission that was not marked as posting goes back to pending; one that
--- was marked is an unknown run. An unknown run that was not found in time is held as unknown, or submitted again.
+-- was marked is an unknown run. An unknown run that was not found in time is held as unknown, or
+-- submitted again if a search of the vendor's whole list did not find it.
 -- ARGV: max items of each kind, ms in which an unknown run may be found, 'hold' | 'resubmit', outcome of a held item (JSON).
 -- Returns {expired submissions, held, resubmitted, batches of held items {id …}}.
 local max_items, adopt_wait, on_unknown, held_outcome = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -38,7 +39,9 @@ local function expire_adoption(batch, item)
     return nil, batch
   end
   redis.call('HDEL', key, 'lease', 'rung')
-  if on_unknown ~= 'resubmit' then
+  -- Without a search of the whole list, that no task was found says nothing: a person decides.
+  local searched, attempt = read_fields(key, 'searched', 'attempt')
+  if on_unknown ~= 'resubmit' or searched ~= attempt then
     hold(batch, item)
     return 'held', batch
   end

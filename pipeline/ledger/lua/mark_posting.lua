@@ -4,7 +4,8 @@
 local held = {}
 for i, run in ipairs(argv_rows(1, 'batch', 'item', 'attempt', 'lease')) do
   held[i] = 0
-  if holds_lease(run.batch, run.item, 'submitting', run.attempt, run.lease) then
+  local is_read, is_held = pcall(holds_lease, run.batch, run.item, 'submitting', run.attempt, run.lease)
+  if is_read and is_held then
     redis.call('HSET', item_key(run.batch, run.item), 'posting', 1)
     held[i] = 1
   end

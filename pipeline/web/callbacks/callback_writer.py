@@ -47,14 +47,29 @@ class CallbackWriter:
                 while len(group) < MAX_GROUP:
                     group.append(self._waiting.get_nowait())
             try:
-                due = self._runs.record_callbacks([callback for callback, _ in group])
-                if due.collect:
-                    self._job_queue.enqueue_once(Job.COLLECT)
-                if due.search:
-                    self._job_queue.enqueue_once(Job.FIND_LOST_RUNS)
-            except Exception as error:  # every thread of the group gets it
+                self._record([callback for callback, _ in group])
+            except Unreachable as error:  # every thread of the group gets it
                 for _, recorded in group:
                     recorded.set_exception(error)
+            except Exception:
+                # One of them may be the reason: only its own thread gets the error.
+                for callback, recorded in group:
+                    self._record_one(callback, recorded)
             else:
                 for _, recorded in group:
                     recorded.set_result(None)
+
+    def _record_one(self, callback: _Callback, recorded: Future[None]) -> None:
+        try:
+            self._record([callback])
+        except Exception as error:
+            recorded.set_exception(error)
+        else:
+            recorded.set_result(None)
+
+    def _record(self, callbacks: list[_Callback]) -> None:
+        due = self._runs.record_callbacks(callbacks)
+        if due.collect:
+            self._job_queue.enqueue_once(Job.COLLECT)
+        if due.search:
+            self._job_queue.enqueue_once(Job.FIND_LOST_RUNS)

@@ -113,10 +113,16 @@ def _confirm(message: Mapping[str, Any], verifier: sns.Verifier) -> None:
 
 
 def _handle(message: Mapping[str, Any], rules: Sequence[Rule], dispatcher: Dispatcher) -> None:
+    problem = None
     try:
         events = events_of(message)
     except NotAnEvent as error:
-        raise BadRequest(str(error)) from None
-    outcomes = [outcome for event in events for outcome in dispatcher.handle(event, rules)]
+        # The others of its records are processed.
+        events, problem = list(error.events), error
+    outcomes = dispatcher.handle_all(events, rules)
+    if problem:
+        raise BadRequest(str(problem))
+    if EventOutcome.MISSING in outcomes:
+        raise ServiceUnavailable("An object of the message does not exist yet. Send the message again.", retry_after=30)
     if EventOutcome.DEFERRED in outcomes:
         raise ServiceUnavailable("A rule has started enough batches today. Send the message again on the next UTC day.")

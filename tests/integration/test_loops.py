@@ -1,0 +1,491 @@
+"""Every loop over keys, rows, messages, items and batches: one bad member, and the others go on.
+
+LOOPS is the list of them. `test_damaged_records.py` has further kinds of damage for the queues of the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from rq import Queue, Worker
+from rq.job import JobStatus
+from rq.serializers import JSONSerializer
+from support.images import a_jpeg
+from support.inbox import Inbox
+from support.ledger_fixtures import a_batch, claims, counts, dues, running
+from support.schedule_folder import BEFORE, MIDNIGHT, ScheduleFolder
+
+from jobs import deliver_notifications, find_lost_runs, make_previews, start, sweep, write_status_files
+from jobs.context import Context
+from pipeline.batches.job_queue import QUEUE
+from pipeline.batches.output_zip import zip_entries, zip_pieces
+from pipeline.batches.queue_monitor import QueueMonitor
+from pipeline.batches.service import Service
+from pipeline.domain.callback_tokens import RunId
+from pipeline.domain.results import as_jsonl
+from pipeline.domain.states import BatchState
+from pipeline.errors import StorageError
+from pipeline.ledger.keys import PREFIX, batch_key, item_key
+from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.records import LostRun
+from pipeline.ledger.set_aside import set_aside
+from pipeline.schedules.summary import summary
+from pipeline.triggers.dispatch import Dispatcher, EventOutcome
+from pipeline.triggers.prefix_poller import PrefixPoller
+from pipeline.triggers.rule import Rule, Source, Start
+from pipeline.triggers.sqs import _handle
+from pipeline.web.callbacks.callback_writer import CallbackWriter
+from pipeline.web.metrics import _Snapshot
+
+
+@dataclass
+class Servers:
+    """What a loop works on."""
+
+    inbox: Inbox
+    schedules: ScheduleFolder
+    patch: pytest.MonkeyPatch
+
+    @property
+    def service(self) -> Service:
+        return self.inbox.service
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.service.ledger
+
+    @property
+    def redis(self) -> Any:
+        return self.ledger.redis
+
+    def wrong_type(self, key: str) -> None:
+        """Put a value of another type at a key."""
+        self.redis.delete(key)
+        self.redis.set(key, "x")
+
+    def is_named(self, *members: str) -> bool:
+        """Return whether these members were set aside, and are named."""
+        return {one.member for one in self.ledger.set_aside.newest(100)} >= set(members)
+
+    def context(self, *modules: Any) -> Context:
+        """Let jobs run with these servers."""
+        ctx = Context(
+            self.service,
+            cast(Any, None),
+            cast(Any, None),
+            cast(Any, None),
+            lambda run: None,
+            self.ledger.batches.config,
+        )
+        for module in modules:
+            self.patch.setattr(module, "context", lambda: ctx)
+        return ctx
+
+    def failing_for(self, owner: Any, name: str, bad: str, error: Exception | None = None) -> None:
+        """Let a method fail if its arguments mention `bad`."""
+        work = getattr(owner, name)
+
+        def work_or_fail(*args: Any, **options: Any) -> Any:
+            if bad in repr((args, options)):
+                raise error or RuntimeError(f"{bad} is bad")
+            return work(*args, **options)
+
+        self.patch.setattr(owner, name, work_or_fail)
+
+
+# The ledger
+
+
+def claim_batches(on: Servers) -> None:
+    """claim_pending.lua: batches, also one that has no slot."""
+    for batch_id in ("a", "b"):
+        a_batch(on.ledger, batch_id)
+    on.ledger.batches.pause("a")
+    on.wrong_type(f"{batch_key('a')}:pending")
+    assert {claim.run.batch for claim in claims(on.ledger)} == {"b"}
+    assert on.is_named("a")
+
+
+def sum_reservations(on: Servers) -> None:
+    """_account.lua: the reservations of active runs, for the ceiling of the day."""
+    a_batch(on.ledger, items=3, price_usd=Decimal("0.1"))
+    claims(on.ledger, 1)
+    on.wrong_type(item_key("b", "i0"))
+    claimed = on.ledger.runs.claim_pending(9, lease_s=60, max_active=0, max_day_usd=Decimal(5)).runs
+    assert {claim.run.item for claim in claimed} == {"i1", "i2"}
+
+
+def renew_leases(on: Servers) -> None:
+    """renew_leases.lua: the leases of a worker."""
+    a_batch(on.ledger)
+    held = [(claim.run, claim.lease) for claim in claims(on.ledger)]
+    on.wrong_type(item_key("b", "i1"))
+    assert on.ledger.runs.renew(held, lease_s=60) == [True, False, True]
+
+
+def mark_posting(on: Servers) -> None:
+    """mark_posting.lua: runs that are about to be posted."""
+    a_batch(on.ledger)
+    claimed = claims(on.ledger)
+    on.wrong_type(item_key("b", "i1"))
+    assert [claim.run.item for claim in on.ledger.runs.mark_posting(claimed)] == ["i0", "i2"]
+
+
+def record_searches(on: Servers) -> None:
+    """record_search.lua: lost runs that are not in the list of tasks."""
+    a_batch(on.ledger)
+    for claim in on.ledger.runs.mark_posting(claims(on.ledger)):
+        assert on.ledger.runs.mark_unknown(claim.run, claim.lease, adopt_wait_s=0)
+    on.wrong_type(item_key("b", "i0"))
+    on.ledger.lost_runs.record_search([RunId("b", f"i{n}", 1) for n in range(3)])
+    on.ledger.runs.expire_leases(adopt_wait_s=0, on_unknown="resubmit")
+    assert counts(on.ledger)["pending"] == 2
+
+
+def claim_previews(on: Servers) -> None:
+    """claim_preview.lua: requests for previews."""
+    for batch_id in ("a", "b"):
+        a_batch(on.ledger, batch_id)
+        on.ledger.previews.request(batch_id, ["i0"])
+    on.wrong_type(f"{batch_key('a')}:previews")
+    request = on.ledger.previews.claim(lease_s=60)
+    assert request
+    assert request.batch_id == "b"
+    assert on.is_named("a i0")
+
+
+def poll_runs(on: Servers) -> None:
+    """claim_due.lua: runs to poll."""
+    a_batch(on.ledger)
+    running(on.ledger)
+    on.wrong_type(item_key("b", "i0"))
+    assert {due.run.item for due in dues(on.ledger)} == {"i1", "i2"}
+    assert on.is_named("b i0")
+
+
+def read_counters(on: Servers) -> None:
+    """counters.py and metrics.py: the fields of the counters, the days, the batches."""
+    a_batch(on.ledger)
+    on.redis.hset(f"{PREFIX}figures", mapping={"retried": "many", "refused": 7})
+    on.redis.hset(f"{PREFIX}spend", mapping={"1": "x", "2": 10**12})
+    on.redis.zadd(f"{PREFIX}open", {"bad": 0})
+    on.redis.hset(batch_key("bad"), "n:pending", "x")
+    read = on.ledger.counters.read()
+    assert (read.retried, read.refused, read.spend_usd, read.items["pending"]) == (0, 7, Decimal(1), 3)
+    queue = SimpleNamespace(waiting=0, oldest_s=0, delayed=0, failed=0, workers=0)
+    assert list(_Snapshot(read, on.ledger.account.get(), cast(Any, queue)).collect())
+
+
+def read_days(on: Servers) -> None:
+    """account.py: the days of the spend on the home page."""
+    on.ledger.account.add_spend(Decimal(2))
+    today = on.ledger.account.spend(1)[0][0]
+    on.redis.hset(f"{PREFIX}spend", str((today - datetime(1970, 1, 1, tzinfo=UTC).date()).days - 1), "x")
+    assert [usd for _, usd in on.ledger.account.spend(2)] == [0, 2]
+
+
+def read_causes(on: Servers) -> None:
+    """queries.py: the causes of failures."""
+    on.redis.hset(f"{batch_key('b')}:causes", mapping={"bad": "x", "good": 2})
+    assert on.ledger.queries.failure_causes("b") == {"bad": 0, "good": 2}
+
+
+def read_timeline(on: Servers) -> None:
+    """timeline.py: the slices of a batch."""
+    on.redis.hset(
+        f"{batch_key('b')}:life", mapping={"started:0": 2, "failed:x": 1, "failed:99999999": 1, "succeeded:1": "y"}
+    )
+    read = on.ledger.timeline.read("b", 5)
+    assert sum(slice_["started"] for slice_ in read.slices) == 2
+    assert len(read.slices) < 200
+
+
+def read_prices(on: Servers) -> None:
+    """items.py: the prices of items on a page."""
+    a_batch(on.ledger)
+    on.redis.hset(f"{batch_key('b')}:prices", mapping={"i0": "x", "i1": 10**12})
+    assert on.ledger.items.prices("b", ["i0", "i1"]) == {"i0": None, "i1": 1}
+
+
+def read_set_aside(on: Servers) -> None:
+    """set_aside.py: the records themselves."""
+    set_aside(on.ledger.scripts, f"{PREFIX}due", "good", "why")
+    on.redis.lpush(f"{PREFIX}set_aside", "{")
+    assert on.is_named("good")
+
+
+def write_rows(on: Servers) -> None:
+    """results.jsonl, gallery, archive, pull, `items`: the items of a batch."""
+    a_batch(on.ledger)
+    on.redis.hset(f"{batch_key('b')}:specs", "i1", "{")
+    on.redis.hset(f"{batch_key('b')}:reviews", "i2", "{")
+    rows = list(on.ledger.items.stream("b"))
+    lines = b"".join(as_jsonl(rows)).splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["i0", "i1", "i2"]
+    assert rows[0].prompt == "p0"
+    assert list(
+        zip_pieces(on.service.storage, on.ledger.batches.get("b"), zip_entries(on.ledger.batches.get("b"), rows))
+    )
+
+
+# Jobs
+
+
+def sweep_batches(on: Servers) -> None:
+    """sweep.py: open batches."""
+    on.context(sweep)
+    for batch_id in ("a", "b"):
+        a_batch(on.ledger, batch_id)
+        on.ledger.batches.set_status(batch_id, BatchState.CANCELLING, among=[BatchState.RUNNING])
+    on.wrong_type(batch_key("a"))
+    on.redis.zadd(f"{PREFIX}open", {"gone": 0})
+    sweep.sweep()
+    assert counts(on.ledger) == {"cancelled": 3}
+    assert on.is_named("gone")
+
+
+def pause_a_model(on: Servers) -> None:
+    """control.py: the batches of a model."""
+    for batch_id in ("a", "b"):
+        a_batch(on.ledger, batch_id)
+    on.wrong_type(batch_key("a"))
+    assert on.service.control.pause_model(on.ledger.batches.get("b").model, "no") == ["b"]
+
+
+def search_lost_runs(on: Servers) -> None:
+    """find_lost_runs.py: lost runs as they were sent."""
+    ctx = on.context()
+    for batch_id in ("a", "b"):
+        a_batch(on.ledger, batch_id)
+    on.wrong_type(f"{batch_key('a')}:uploads")
+    runs = [LostRun(RunId(one, "i0", 1), datetime.now(UTC), "s3://b/1.jpg", "p", {}) for one in ("a", "b")]
+    assert [sent.run.batch for sent in find_lost_runs.sent_runs(ctx, runs)] == ["b"]
+
+
+def deliver(on: Servers) -> None:
+    """deliver_notifications.py: notifications that are due."""
+    on.context(deliver_notifications)
+    sent: list[str] = []
+    sender = SimpleNamespace(send=lambda url, row, results: sent.append(row.id))
+    on.patch.setattr(deliver_notifications, "_sender", lambda: sender)
+    for batch_id in ("a", "b"):
+        a_batch(on.ledger, batch_id)
+        on.redis.hset(batch_key(batch_id), mapping={"notice": 1, "notice_tries": 0, "status": "failed", "finished": 1})
+        plan = json.loads(on.redis.hget(batch_key(batch_id), "plan"))
+        on.redis.hset(batch_key(batch_id), "plan", json.dumps({**plan, "notify": "https://e.com/"}))
+        on.redis.zadd(f"{PREFIX}notices", {batch_id: 1})
+    on.redis.hset(batch_key("a"), "total", "x")
+    deliver_notifications.deliver_notifications()
+    assert sent == ["b"]
+
+
+def upload_shared_images(on: Servers) -> None:
+    """start.py: images that several items share."""
+    ctx = on.context()
+    a_batch(on.ledger)
+    on.ledger.shared_images.add("b", ["s3://bad", "s3://good"])
+    wiro = SimpleNamespace(create_folder=lambda name: "f", upload=lambda file, folder: f"https://v/{file}")
+    on.patch.setattr(start, "stored_image", lambda storage, image: image.removeprefix("s3://"))
+    on.failing_for(wiro, "upload", "bad", StorageError("bad", retryable=False))
+    start._upload_shared_images(replace(ctx, wiro=cast(Any, wiro)), "b")
+    assert on.ledger.shared_images.urls("b") == {"s3://bad": "", "s3://good": "https://v/good"}
+
+
+def serve_previews(on: Servers) -> None:
+    """make_previews.py: requests for previews."""
+    ctx = on.context()
+    done: list[str] = []
+    for batch_id in ("a", "b"):
+        a_batch(on.ledger, batch_id)
+        on.ledger.previews.request(batch_id, ["i0"])
+    on.patch.setattr(make_previews, "_make", lambda ctx, maker, batch, item: done.append(batch.id))
+    on.failing_for(make_previews, "_make", "id='a'")
+    make_previews.serve_requests(ctx, cast(Any, None))
+    assert done == ["b"]
+
+
+def status_files(on: Servers) -> None:
+    """write_status_files.py and store.py: the objects of a batch."""
+    on.context(write_status_files)
+    batch_id = _triggered(on, "1.yaml")
+    on.redis.hset(f"{batch_key(batch_id)}:drops", "bad", "{")
+    on.redis.hset(batch_key(batch_id), mapping={"status": "failed", "finished": 1})
+    write_status_files.write_status_files(batch_id)
+    assert on.inbox.status("1.yaml")["batch_status"] == "failed"
+    assert on.is_named("bad")
+
+
+def _triggered(on: Servers, name: str) -> str:
+    assert on.inbox.handle(on.inbox.put(name)) is EventOutcome.STARTED
+    (batch_id,) = on.inbox.batches()
+    return batch_id
+
+
+def workers_and_failed_jobs(on: Servers) -> None:
+    """queue_monitor.py: workers and failed jobs, on the home page and in `doctor`."""
+    monitor = QueueMonitor(on.service.settings.redis_url)
+    queue = Queue(QUEUE, connection=monitor._redis, serializer=JSONSerializer)
+    job = queue.create_job("jobs.sweep.sweep", status=JobStatus.FAILED)
+    job.save()
+    Worker([queue], connection=monitor._redis, name="good").register_birth()  # type: ignore[no-untyped-call]
+    on.redis.zadd("rq:failed:dailies", {"bad": 9e9, job.id: 9e9})
+    on.wrong_type("rq:job:bad")
+    on.redis.sadd("rq:workers:dailies", "rq:worker:bad")
+    on.wrong_type("rq:worker:bad")
+    assert [failed.id for failed in monitor.failed_jobs()] == [job.id]
+    assert [worker.name for worker in monitor.workers()] == ["good"]
+
+
+# Triggers and schedules
+
+
+def rules_of_an_event(on: Servers) -> None:
+    """dispatch.py: the rules that cover an object."""
+    event = on.inbox.put("1.yaml")
+    on.failing_for(on.inbox.dispatcher.store, "record_objects", "'one-")
+    rules = [replace(on.inbox.rule(), name=name) for name in ("one", "two")]
+    with pytest.raises(RuntimeError):
+        on.inbox.dispatcher.handle(event, rules)
+    assert [one.rpartition("-")[0] for one in on.inbox.batches()] == ["two"]
+
+
+def records_of_a_message(on: Servers) -> None:
+    """sqs.py, s3_events.py and events.py: records of a message, one of them with invalid fields, one that fails."""
+    events = [on.inbox.put(f"{n}.yaml", f"version: 1\nname: n{n}\nitems: [{{prompt: x}}]\n".encode()) for n in range(3)]
+    document = json.loads(on.inbox.notification(*events))
+    document["Records"].insert(0, {"s3": "?"})
+    on.failing_for(on.inbox.storage, "get_with_info", "1.yaml", StorageError("S3 is away", retryable=True))
+    _handle(json.dumps(document), on.inbox.dispatcher, [on.inbox.rule()])
+    assert len(on.inbox.batches()) == 2
+
+
+def listed_objects(on: Servers) -> None:
+    """prefix_poller.py: listed objects, in chunks."""
+    on.patch.setattr("pipeline.triggers.prefix_poller._CHUNK", 1)
+    for n in range(3):
+        on.inbox.put(f"{n}.yaml", f"version: 1\nname: n{n}\nitems: [{{prompt: x}}]\n".encode())
+    on.inbox.put("0.txt")
+    on.failing_for(on.inbox.storage, "get_with_info", "0.yaml")
+    poller = PrefixPoller(Rule("inbox", Source.LISTING, on.inbox.watch, Start.MANIFEST, every_s=1))
+    poller.run_once(on.inbox.dispatcher, threading.Event())
+    poller.close()
+    assert len(on.inbox.batches()) == 2
+
+
+def gather_windows(on: Servers) -> None:
+    """dispatch.py: closed gather windows, and the objects of one."""
+    rule = on.inbox.images(gather_s=0.001)
+    store = on.inbox.dispatcher.store
+    for n in range(2):
+        assert on.inbox.handle(on.inbox.put(f"{n}.jpg", a_jpeg(n)), rule) is EventOutcome.GATHERED
+        (*_, number) = store.closed_windows("inbox", -1)
+        on.redis.hset(f"{PREFIX}trigger:inbox:window:{number}", f"bad{n}", "{")
+    on.failing_for(Dispatcher, "_submit_images", "/0.jpg")
+    with pytest.raises(RuntimeError):
+        on.inbox.dispatcher.submit_gathered(rule)
+    assert len(on.inbox.batches()) == 1
+    assert on.is_named("bad0", "bad1")
+
+
+def schedules(on: Servers) -> None:
+    """scheduler.py and summary.py: the schedules of the file; store.py: what one has stored."""
+    names = ("bad", "odd", "good")
+    on.schedules.schedules(*(f'name: {name}, cron: "0 0 * * *", manifest: m.yaml' for name in names))
+    scheduler = on.schedules.scheduler()
+    scheduler.start_due(BEFORE)
+    on.wrong_type(f"{PREFIX}schedule:bad:waiting")
+    on.redis.zadd(f"{PREFIX}schedule:odd:waiting", {"yesterday": 1})
+    on.redis.hset(f"{PREFIX}schedule:odd:tries", "never", "x")
+    on.redis.rpush(f"{PREFIX}schedule:odd:records", "{")
+    scheduler.start_due(MIDNIGHT)
+    assert on.schedules.batches() == ["good-20260727T0000Z", "odd-20260727T0000Z"]
+    assert on.is_named("yesterday", "never", "{")
+
+
+def batches_of_a_schedule(on: Servers) -> None:
+    """store.py and summary.py: the batches that a schedule has started."""
+    on.schedules.often(", overlap: skip")
+    scheduler = on.schedules.scheduler()
+    scheduler.start_due(BEFORE)
+    scheduler.start_due(MIDNIGHT)
+    (batch_id,) = on.schedules.batches()
+    on.wrong_type(batch_key(batch_id))
+    assert on.schedules.store.running("often") == []
+    assert summary(on.schedules.file, on.schedules.store, on.ledger.batches, MIDNIGHT).schedules
+
+
+# Web
+
+
+def callbacks(on: Servers) -> None:
+    """callback_writer.py: callbacks that arrive together."""
+    a_batch(on.ledger)
+    claimed = running(on.ledger, poll_after_s=600)
+    release, failures = threading.Event(), []
+    record = on.ledger.runs.record_callbacks
+
+    def one_is_bad(group: list[Any]) -> Any:
+        release.wait(30)
+        if any(task == "bad" for _, task, _ in group):
+            raise ValueError("it cannot be encoded")
+        return record(group)
+
+    on.patch.setattr(on.ledger.runs, "record_callbacks", one_is_bad)
+    writer = CallbackWriter(on.ledger.runs, on.service.job_queue)
+
+    def send(run: RunId, task: str) -> None:
+        try:
+            writer.record(run, task, "")
+        except ValueError:
+            failures.append(run.item)
+
+    threads = [
+        threading.Thread(target=send, args=(claim.run, "bad" if claim.run.item == "i1" else "")) for claim in claimed
+    ]
+    for thread in threads:
+        thread.start()
+    release.set()
+    for thread in threads:
+        thread.join(30)
+    assert failures == ["i1"]
+    assert {due.run.item for due in dues(on.ledger)} == {"i0", "i2"}
+
+
+LOOPS: list[Callable[[Servers], None]] = [
+    claim_batches, sum_reservations, renew_leases, mark_posting, record_searches, claim_previews, poll_runs,
+    read_counters, read_days, read_causes, read_timeline, read_prices, read_set_aside, write_rows,
+    sweep_batches, pause_a_model, search_lost_runs, deliver, upload_shared_images, serve_previews, status_files,
+    workers_and_failed_jobs,
+    rules_of_an_event, records_of_a_message, listed_objects, gather_windows, schedules, batches_of_a_schedule,
+    callbacks,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.__name__)
+def test_one_bad_member_stops_no_other(
+    inbox: Inbox, schedule_folder: ScheduleFolder, monkeypatch: pytest.MonkeyPatch, loop: Callable[[Servers], None]
+) -> None:
+    loop(Servers(inbox, schedule_folder, monkeypatch))
+
+
+def test_status_of_a_batch_names_what_was_set_aside(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    from pipeline.cli.descriptions import print_batch
+    from pipeline.cli.terminal import console
+
+    a_batch(ledger)
+    running(ledger)
+    ledger.redis.delete(item_key("b", "i0"))
+    dues(ledger)
+    set_aside(ledger.scripts, f"{PREFIX}due", "bb i9", "another batch")
+    print_batch(console(), ledger, ledger.batches.get("b"))
+    text = " ".join(capsys.readouterr().out.split())
+    assert "1 record of this batch could not be read and was set aside: 'b i0'" in text
+    assert "i9" not in text
