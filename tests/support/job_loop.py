@@ -12,7 +12,6 @@ from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -161,7 +160,7 @@ class JobLoop:
             job = RqJob.fetch(job_id, connection=self._queue.connection, serializer=JSONSerializer)
             name, args = job.func_name, job.args
             job.delete()
-            self._run_job(name, *args)
+            self._run_job(str(name), *args)
 
     def _run_job(self, name: str, *args: str) -> None:
         try:
