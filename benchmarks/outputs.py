@@ -30,7 +30,7 @@ def copying(host: str) -> Callable[[str, int], None]:
     downloader, storage = Downloader([host], max_bytes=4096 * _MB), Storage(os.environ["AWS_ENDPOINT_URL_S3"])
 
     def copy(name: str, size: int) -> None:
-        with downloader.open(f"http://{host}/{name}", content_type="video/mp4", size=size) as download:
+        with downloader.open(f"http://{host}/{name}", size=size) as download:
             storage.put_stream(f"s3://{BUCKET}/ours/{name}", download, "video/mp4")
 
     copy("warm", 1000)

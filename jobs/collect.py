@@ -22,8 +22,10 @@ from jobs.run_outcomes import (
     classify_copy_error,
     classify_poll,
     classify_stop,
+    classify_unforeseen,
     end_copied,
 )
+from jobs.unposted_runs import retry_give_back
 from jobs.worker_slots import work
 from pipeline.batches.job_queue import Job
 from pipeline.domain.states import ItemState
@@ -40,6 +42,7 @@ def collect() -> None:
     """Poll every run that is due: after a callback, after its poll delay, or because its lease expired."""
     ctx = context()
     ctx.service.job_queue.clear_pending(Job.COLLECT)
+    retry_give_back(ctx)
     if work(lambda limit: _claim(ctx, limit), lambda lease: _collect(ctx, lease), ctx.leases):
         ctx.service.job_queue.enqueue_once(Job.COLLECT)
 
@@ -56,21 +59,37 @@ def _claim(ctx: Context, limit: int) -> Sequence[PollLease]:
 
 def _collect(ctx: Context, lease: PollLease) -> None:
     with tracing.step("collect", lease.run, lease.task_id):
-        poll_delay_s = ctx.poll_delay_s(lease.age_s)
-        transition = classify_poll(
-            lease,
-            _poll(ctx, lease),
-            attempts_allowed=ctx.batch_config(lease.run.batch).attempts,
-            poll_delay_s=poll_delay_s,
-            expected_callback_url=ctx.callback_url(lease.run),
-            random_share=random.random(),
-        )
-        if isinstance(transition, StopTask):
-            error = _stop(ctx, lease, transition.task)
-            transition = classify_stop(transition, error, poll_delay_s=poll_delay_s)
-        is_ours = apply_poll(ctx, lease, transition)
-        if is_ours and isinstance(transition, RecordSuccess | CopyOutputs):
-            _copy(ctx, replace(lease, state=ItemState.COLLECTING), transition.task)
+        try:
+            _collect_run(ctx, lease)
+        except Exception as error:
+            log.exception("run_not_collected", **run_fields(lease))
+            _release(ctx, lease, error)
+
+
+def _release(ctx: Context, lease: PollLease, error: Exception) -> None:
+    """Release a run after an unforeseen exception. It may be collecting by now: its success may be recorded."""
+    for state in dict.fromkeys((lease.state, ItemState.COLLECTING)):
+        held = replace(lease, state=state)
+        if apply_poll(ctx, held, classify_unforeseen(held, error, random_share=random.random())):
+            return
+
+
+def _collect_run(ctx: Context, lease: PollLease) -> None:
+    poll_delay_s = ctx.poll_delay_s(lease.age_s)
+    transition = classify_poll(
+        lease,
+        _poll(ctx, lease),
+        attempts_allowed=ctx.batch_config(lease.run.batch).attempts,
+        poll_delay_s=poll_delay_s,
+        expected_callback_url=ctx.callback_url(lease.run),
+        random_share=random.random(),
+    )
+    if isinstance(transition, StopTask):
+        error = _stop(ctx, lease, transition.task)
+        transition = classify_stop(transition, error, poll_delay_s=poll_delay_s)
+    is_ours = apply_poll(ctx, lease, transition)
+    if is_ours and isinstance(transition, RecordSuccess | CopyOutputs):
+        _copy(ctx, replace(lease, state=ItemState.COLLECTING), transition.task)
 
 
 def _poll(ctx: Context, lease: PollLease) -> Task | WiroError:

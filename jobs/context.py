@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from jobs.leases import LeaseKeeper
 from jobs.recent_refusals import RecentRefusals
+from jobs.run_outcomes import PostOutcome
 from pipeline.batches.service import Service
 from pipeline.domain import retry_policy
 from pipeline.domain.callback_tokens import CallbackSigner, RunId
 from pipeline.errors import InvalidSettings
-from pipeline.ledger.records import BatchConfig
+from pipeline.ledger.records import BatchConfig, SubmissionLease
 from pipeline.net.download import Downloader
 from pipeline.observability import logging
 from pipeline.settings import Settings, load
@@ -22,6 +24,8 @@ from pipeline.wiro.client import Wiro
 RETRY_TIMEOUT_S = 300.0
 """How long a worker retries requests to Redis before it raises Unreachable."""
 _MAX_CACHED_CONFIGS = 1024
+
+UnpostedRuns = deque[tuple[SubmissionLease, PostOutcome]]
 
 stopping = threading.Event()
 """Set when this worker must stop: jobs claim nothing more and finish the items that they hold."""
@@ -40,6 +44,8 @@ class Context:
     batch_config: Callable[[str], BatchConfig]
     """The configuration of a batch, by its id. It never changes, so it is cached."""
     refusals: RecentRefusals = field(default_factory=RecentRefusals)
+    unposted: UnpostedRuns = field(default_factory=deque)
+    """Runs that were not posted, and that could not be given back yet."""
 
     def poll_delay_s(self, age_s: float) -> float:
         """Return the delay in seconds before the next poll of a run that was posted `age_s` seconds ago."""

@@ -15,7 +15,6 @@ from typing import Protocol
 import structlog
 
 from pipeline.domain.callback_tokens import RunId
-from pipeline.errors import Unreachable
 from pipeline.ledger.ledger import Ledger
 
 log = structlog.get_logger()
@@ -78,7 +77,8 @@ class LeaseKeeper:
         requested_at = time.monotonic()
         try:
             renewed = self._ledger.runs.renew([(leased.run, leased.lease) for _, leased in held], lease_s=self._lease_s)
-        except Unreachable as error:
+        except Exception as error:
+            # Whatever it is: without this thread all leases would expire.
             log.warning("leases_not_renewed", leases=len(held), error=str(error))
             return
         with self._lock:

@@ -1,6 +1,7 @@
-"""Copies of a task's outputs to S3: streamed, hashed, and checked against the announced size and type.
+"""Copies of a task's outputs to S3: streamed, hashed, and checked against the announced size.
 
-The media type and the file ending of a copy come from `domain.media_types`: a browser must never run an output.
+The first bytes decide what an output is. The media type and the file ending of its copy come from
+`domain.media_types`: a browser must never run an output.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
-from pipeline.domain.media_types import JSON, TEXT, stored_type
+from pipeline.domain.media_signatures import JSON
+from pipeline.domain.media_types import TEXT, output_type
 from pipeline.domain.model import Output
-from pipeline.errors import NoOutput
+from pipeline.errors import CopyFailed, NoOutput
 from pipeline.net.download import Downloader
 from pipeline.storage.s3 import Storage, join
 from pipeline.wiro.client import Task, TaskOutput
@@ -51,8 +54,12 @@ def _answer(content: Any, printed: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _copy_file(storage: Storage, downloader: Downloader, stem: str, output: TaskOutput) -> Output:
-    with downloader.open(output.url, content_type=output.content_type, size=output.size) as download:
-        stored = stored_type(download.content_type, output.name)
+    with downloader.open(output.url, size=output.size) as download:
+        names = (output.name, urlsplit(output.url).path)
+        stored = output_type(download.head(), output.content_type, names=names, sent=download.sent_type)
+        if isinstance(stored, str):
+            # An error page with status 200, or a file that the CDN does not have yet: the next copy may succeed.
+            raise CopyFailed(f"What {download.host} sends {stored}.", retryable=True)
         uri = stem + stored.suffix
         size = storage.put_stream(uri, download, stored.media_type)
         return Output(uri, stored.media_type, size, download.sha256)

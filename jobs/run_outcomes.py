@@ -14,7 +14,7 @@ from pipeline.domain import retry_policy
 from pipeline.domain.model import Output
 from pipeline.domain.results import output_document
 from pipeline.domain.states import BatchState, ItemState, Stop
-from pipeline.errors import CopyFailed, NoOutput, StorageError
+from pipeline.errors import CopyFailed, DailiesError, NoOutput, OperationFailed, StorageError, Unreachable
 from pipeline.ledger.records import Counted, Failure, FoundBy, PollLease, SubmissionLease
 from pipeline.wiro import errors
 from pipeline.wiro.client import Run, Task
@@ -23,6 +23,8 @@ _ACCOUNT_WIDE = (errors.AccountRefused, errors.ModelNotAllowed)
 """Refusals that say nothing about the item: they fail none."""
 _FIRST_BACKOFF_S = 1.0
 _FIRST_SLOT_WAIT_S = 0.5
+_NOT_COPIED = "The run succeeded and is paid, but its output was not copied: {} `dailies retry` copies it again."
+_NOT_CONFIRMED = "The vendor did not confirm that the task was stopped."
 _SHORT_OUTAGE_ATTEMPT = 3
 """Requests that fail without a counter are repeated after the delay of a third attempt: 2 to 4 s."""
 
@@ -207,9 +209,25 @@ def requeue_unposted(random_share: float) -> Requeue:
     return Requeue(retry_policy.backoff(1, random_share), is_refusal=False)
 
 
-def classify_unposted(random_share: float) -> PostOutcome:
-    """Return the outcome of a run that is not posted because the journal could not be written."""
-    return PostOutcome(Requeue(retry_policy.backoff(_SHORT_OUTAGE_ATTEMPT, random_share)))
+def classify_unposted(lease: SubmissionLease, error: Exception, *, random_share: float) -> PostOutcome:
+    """Classify an exception before the post, such as a journal that cannot be written: nothing was bought.
+
+    It spends no attempt. An outage of S3 or Redis fails no item. Anything else is a bug or a damaged record: it fails
+    the item after MAX_UNPOSTED times.
+    """
+    if not isinstance(error, OperationFailed | Unreachable) and lease.refusals + 1 >= retry_policy.MAX_UNPOSTED:
+        reason = str(error) if isinstance(error, DailiesError) else f"an unforeseen {type(error).__name__}"
+        return PostOutcome(_fail(f"The run was not posted, and nothing was paid: {reason}. See the worker's log."))
+    attempt = max(_SHORT_OUTAGE_ATTEMPT, lease.refusals + 1)
+    return PostOutcome(Requeue(retry_policy.backoff(attempt, random_share)))
+
+
+def classify_unforeseen(lease: PollLease, error: Exception, *, random_share: float) -> Release | End | EndStopped:
+    """Classify an unforeseen exception while a run was polled or its outputs were copied."""
+    if lease.state == ItemState.COLLECTING:
+        copy_failed = CopyFailed(f"Unforeseen {type(error).__name__}, see the worker's log.", retryable=True)
+        return classify_copy_error(lease, copy_failed, random_share=random_share)
+    return _unanswered(lease, f"an unforeseen {type(error).__name__}", random_share)
 
 
 def classify_poll(
@@ -228,11 +246,9 @@ def classify_poll(
     """
     if isinstance(result, errors.TaskNotFound):
         return _task_not_found(lease, result, random_share)
-    if isinstance(result, _ACCOUNT_WIDE):
-        return Release(poll_delay_s)
     if isinstance(result, errors.WiroError):
-        delay_s = retry_policy.backoff(_SHORT_OUTAGE_ATTEMPT, random_share)
-        return Release(max(delay_s, result.retry_after_s or 0))
+        least_s = poll_delay_s if isinstance(result, _ACCOUNT_WIDE) else result.retry_after_s or 0
+        return _unanswered(lease, str(result), random_share, least_s=least_s)
     if lease.state == ItemState.UNKNOWN:
         return _adopt(lease, result, expected_callback_url)
     if lease.state == ItemState.COLLECTING:
@@ -252,8 +268,10 @@ def classify_poll(
 
 
 def classify_stop(stop: StopTask, error: errors.WiroError | None, *, poll_delay_s: float) -> StopTask | Release:
-    """Classify the result of a Cancel or Kill. While the account cannot do it, it is repeated and counts as nothing."""
-    return Release(max(stop.delay_s, poll_delay_s)) if isinstance(error, _ACCOUNT_WIDE) else stop
+    """Classify the result of a Cancel or Kill. While the account cannot do it, it is repeated less often."""
+    if isinstance(error, _ACCOUNT_WIDE):
+        return Release(max(stop.delay_s, poll_delay_s), failure=Failure.REPLY)
+    return stop
 
 
 def classify_copy_error(lease: PollLease, error: CopyFailed | StorageError, *, random_share: float) -> Release | End:
@@ -262,9 +280,7 @@ def classify_copy_error(lease: PollLease, error: CopyFailed | StorageError, *, r
         return _fail(f"{error} The run is paid and is not repeated. Change the prompt or the image, and run it anew.")
     if error.retryable and lease.failed_copies + 1 < retry_policy.MAX_COPY_ATTEMPTS:
         return Release(retry_policy.backoff(lease.failed_copies + 1, random_share), failure=Failure.COPY)
-    return _fail(
-        f"The run succeeded and is paid, but its output was not copied: {error} `dailies retry` copies it again."
-    )
+    return _fail(_NOT_COPIED.format(error))
 
 
 def end_copied(task: Task, outputs: list[Output]) -> End:
@@ -311,9 +327,32 @@ def _task_not_found(lease: PollLease, error: errors.TaskNotFound, random_share: 
     return _fail(f"The vendor no longer has the task: {error}")
 
 
+def _unanswered(
+    lease: PollLease, reason: str, random_share: float, *, least_s: float = 0
+) -> Release | End | EndStopped:
+    """The vendor does not say what became of a run. It is asked ever less often, and not for ever."""
+    polls = lease.failed_replies + 1
+    is_cancelling = lease.batch_status == BatchState.CANCELLING
+    if is_cancelling and lease.state == ItemState.RUNNING and polls >= retry_policy.MAX_UNANSWERED_STOPS:
+        return EndStopped(_NOT_CONFIRMED)
+    if lease.state == ItemState.UNKNOWN and polls >= retry_policy.MAX_UNANSWERED_STOPS:
+        # Without the hint, the run waits for its callback, and is held as unknown at last.
+        return Release(0)
+    if polls >= retry_policy.MAX_UNANSWERED_POLLS and lease.state == ItemState.COLLECTING:
+        return _fail(_NOT_COPIED.format(f"the vendor did not show it for a day: {reason}"))
+    if polls >= retry_policy.MAX_UNANSWERED_POLLS:
+        return _fail(
+            f"For a day the vendor did not say what became of the task {lease.task_id}, which may be paid: "
+            f"{reason.rstrip('.')}. Look at it there: `dailies retry` buys a new run."
+        )
+    delay_s = retry_policy.backoff(_SHORT_OUTAGE_ATTEMPT + lease.failed_replies, random_share)
+    return Release(max(delay_s, least_s), failure=Failure.REPLY)
+
+
 def _stop_task(lease: PollLease, task: Task, random_share: float) -> StopTask | EndStopped:
-    if lease.failed_polls + 1 >= retry_policy.MAX_POLL_ATTEMPTS:
-        return EndStopped("The vendor did not confirm that the task was stopped.")
+    is_refused = lease.failed_replies + 1 >= retry_policy.MAX_UNANSWERED_STOPS
+    if is_refused or lease.failed_polls + 1 >= retry_policy.MAX_POLL_ATTEMPTS:
+        return EndStopped(_NOT_CONFIRMED)
     return StopTask(task, retry_policy.backoff(lease.failed_polls + 1, random_share))
 
 

@@ -12,11 +12,20 @@ from jobs.apply_outcome import apply_post
 from jobs.context import Context, context
 from jobs.leases import run_fields
 from jobs.run_images import run_image
-from jobs.run_outcomes import PostOutcome, Requeue, classify_post, classify_unposted, requeue_unposted
+from jobs.run_outcomes import (
+    Accept,
+    MarkUnknown,
+    PostOutcome,
+    Requeue,
+    classify_post,
+    classify_unposted,
+    requeue_unposted,
+)
+from jobs.unposted_runs import give_back, retry_give_back
 from jobs.worker_slots import work
 from pipeline.batches.job_queue import Job
 from pipeline.domain.states import BatchState, Stop
-from pipeline.errors import StorageError
+from pipeline.errors import StorageError, Unreachable
 from pipeline.ledger.records import BatchConfig, SubmissionLease
 from pipeline.observability import tracing
 from pipeline.wiro.client import ImageField, Run
@@ -42,7 +51,8 @@ def submit_pending(ctx: Context) -> None:
 
 
 def _claim(ctx: Context, limit: int) -> Sequence[SubmissionLease]:
-    settings, job_queue = ctx.service.settings, ctx.service.job_queue
+    settings = ctx.service.settings
+    retry_give_back(ctx)
     claims = ctx.service.ledger.runs.claim_pending(
         limit,
         lease_s=settings.lease_s,
@@ -51,14 +61,29 @@ def _claim(ctx: Context, limit: int) -> Sequence[SubmissionLease]:
         max_batch_usd=settings.max_batch_usd,
         max_day_usd=settings.max_day_usd,
     )
-    for batch_id in claims.out_of_budget:
+    try:
+        for batch_id in claims.out_of_budget:
+            _stop_spent(ctx, batch_id)
+        if len(claims.runs) == limit:
+            # More items may be due than this worker has slots: another worker can help.
+            ctx.service.job_queue.enqueue_once(Job.SUBMIT)
+        elif claims.next_in_s is not None:
+            ctx.service.job_queue.enqueue_in(Job.SUBMIT, claims.next_in_s)
+        return _record_attempts(ctx, claims.runs)
+    except Exception as error:
+        for lease in claims.runs:
+            _give_back(ctx, lease, error)
+        raise
+
+
+def _stop_spent(ctx: Context, batch_id: str) -> None:
+    """Stop a batch without money. A failure must not stop the other batches: the next claim names the batch again."""
+    try:
         ctx.service.control.stop(batch_id, _spent_limit(ctx, batch_id), [BatchState.RUNNING])
-    if len(claims.runs) == limit:
-        # More items may be due than this worker has slots: another worker can help.
-        job_queue.enqueue_once(Job.SUBMIT)
-    elif claims.next_in_s is not None:
-        job_queue.enqueue_in(Job.SUBMIT, claims.next_in_s)
-    return _record_attempts(ctx, claims.runs)
+    except Unreachable:
+        raise
+    except Exception:
+        log.exception("batch_not_stopped", batch=batch_id)
 
 
 def _spent_limit(ctx: Context, batch_id: str) -> Stop:
@@ -70,44 +95,77 @@ def _spent_limit(ctx: Context, batch_id: str) -> Stop:
 def _record_attempts(ctx: Context, leases: Sequence[SubmissionLease]) -> Sequence[SubmissionLease]:
     """Write the attempts to Redis's disk and to the journal, before money is spent. Return those that may be posted."""
     by_folder: defaultdict[str, list[SubmissionLease]] = defaultdict(list)
-    for lease in ctx.service.ledger.runs.mark_posting(leases):
-        by_folder[ctx.batch_config(lease.run.batch).output].append(lease)
-    recorded: list[SubmissionLease] = []
-    for folder, folder_leases in by_folder.items():
-        entries = [{"do": "run", "item": lease.run.item, "attempt": lease.run.attempt} for lease in folder_leases]
+    readable = []
+    for lease in leases:
         try:
-            ctx.service.journal.write(folder, entries)
-        except StorageError as error:
-            log.warning("attempts_not_recorded", folder=folder, runs=len(folder_leases), error=str(error))
-            for lease in folder_leases:
-                apply_post(ctx, lease, classify_unposted(random.random()))
+            ctx.batch_config(lease.run.batch)
+        except Exception as error:
+            _give_back(ctx, lease, error)
         else:
-            recorded += folder_leases
-    return recorded
+            readable.append(lease)
+    for lease in ctx.service.ledger.runs.mark_posting(readable):
+        by_folder[ctx.batch_config(lease.run.batch).output].append(lease)
+    return [lease for folder, found in by_folder.items() for lease in _write_journal(ctx, folder, found)]
+
+
+def _write_journal(ctx: Context, folder: str, leases: list[SubmissionLease]) -> list[SubmissionLease]:
+    """Write the attempts of a batch to its journal. Return them, or none if that failed."""
+    entries = [{"do": "run", "item": lease.run.item, "attempt": lease.run.attempt} for lease in leases]
+    try:
+        ctx.service.journal.write(folder, entries)
+    except Exception as error:
+        log.warning("attempts_not_recorded", folder=folder, runs=len(leases), error=str(error))
+        for lease in leases:
+            _give_back(ctx, lease, error)
+        return []
+    return leases
 
 
 def _submit(ctx: Context, lease: SubmissionLease) -> None:
     with tracing.step("submit", lease.run):
-        if not ctx.leases.is_valid(lease):
-            _revert(ctx, lease)
+        try:
+            if not ctx.leases.is_valid(lease):
+                # The process was paused, or Redis unavailable.
+                log.warning("lease_expired_before_post", **run_fields(lease))
+                give_back(ctx, lease, PostOutcome(Requeue(0)))
+                return
+            config = ctx.batch_config(lease.run.batch)
+            if ctx.refusals.is_refused(config.model):
+                give_back(ctx, lease, PostOutcome(requeue_unposted(random.random())))
+                return
+            result = _post(ctx, lease, config)
+        except Exception as error:
+            log.exception("run_not_posted", **run_fields(lease))
+            _give_back(ctx, lease, error)
             return
-        config = ctx.batch_config(lease.run.batch)
-        if ctx.refusals.is_refused(config.model):
-            apply_post(ctx, lease, PostOutcome(requeue_unposted(random.random())))
-            return
-        result = _post(ctx, lease, config)
         outcome = classify_post(lease, result, attempts_allowed=config.attempts, random_share=random.random())
+        _apply(ctx, lease, outcome)
+
+
+def _apply(ctx: Context, lease: SubmissionLease, outcome: PostOutcome) -> None:
+    """Apply the outcome of a post. What fails here never makes a run be posted again that the vendor may have."""
+    try:
         apply_post(ctx, lease, outcome)
+    except Exception:
+        log.exception("outcome_not_recorded", **run_fields(lease))
+        if not isinstance(outcome.transition, Accept | MarkUnknown):
+            give_back(ctx, lease, outcome)
+            return
+        adopt_wait_s = ctx.service.settings.adopt_wait_s
+        runs = ctx.service.ledger.runs
+        runs.mark_unknown(lease.run, lease.lease, adopt_wait_s=adopt_wait_s)
+        if isinstance(outcome.transition, Accept):
+            runs.record_callback(lease.run, outcome.transition.task_id, outcome.transition.token, found_by=None)
+            ctx.service.job_queue.enqueue_once(Job.COLLECT)
 
 
-def _revert(ctx: Context, lease: SubmissionLease) -> None:
-    """Requeue a run whose lease may have expired before its post: the process was paused, or Redis unavailable."""
-    log.warning("lease_expired_before_post", **run_fields(lease))
-    if not apply_post(ctx, lease, PostOutcome(Requeue(0))):
-        ctx.service.ledger.runs.revert_unposted(lease.run)
+def _give_back(ctx: Context, lease: SubmissionLease, error: Exception) -> None:
+    """Give back a run that was not posted because of `error`."""
+    give_back(ctx, lease, classify_unposted(lease, error, random_share=random.random()))
 
 
 def _post(ctx: Context, lease: SubmissionLease, config: BatchConfig) -> Run | WiroError | StorageError:
+    """Post a run. Any other exception than ResponseLost means that the vendor did not accept it."""
     prompt = {} if lease.prompt is None else {"prompt": lease.prompt}
     field = ImageField(config.image_field, config.image_kind)
     try:

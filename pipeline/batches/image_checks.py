@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from pipeline.domain.image_types import IMAGE_TYPES, MAX_IMAGE_BYTES, NOT_AN_IMAGE, is_html, sniff_image
+from pipeline.domain.media_signatures import JSON, MARKUP, sniff_media
 from pipeline.domain.model import Manifest
 from pipeline.errors import StorageError
 from pipeline.net.image_request import ImageRequests, ImageResponse, NoImageResponse
@@ -23,6 +24,8 @@ MAX_CONCURRENT = 32
 MAX_TOTAL_S = 600.0
 """Seconds after which the images that are left are not checked."""
 _BUSY = (408, 425, 429)
+_NO_BYTES = 416
+"""The response for the first bytes of an empty file."""
 
 
 @dataclass(frozen=True)
@@ -89,20 +92,21 @@ def check_url(url: str, fetch: Callable[[str], ImageResponse]) -> Finding | None
         response = fetch(url)
     except NoImageResponse as error:
         return Finding(f"was not checked: its address {error}", is_warning=True)
+    if response.status == _NO_BYTES:
+        return Finding("is empty")
     if response.status not in (200, 206):
         is_warning = response.status in _BUSY or response.status >= 500
         advice = ": use a public or presigned address" if response.status in (401, 403) else ""
         return Finding(f"cannot be downloaded: its server answers HTTP {response.status}{advice}", is_warning)
     if response.size is not None and response.size > MAX_IMAGE_BYTES:
         return Finding(f"has {response.size:,} bytes: the vendor takes at most {MAX_IMAGE_BYTES:,}")
-    if response.head is None:
-        return Finding("is empty") if response.size == 0 else None
     found = sniff_image(response.head)
     if not isinstance(found, str):
         return None
     if is_html(response.head) or (found == NOT_AN_IMAGE and response.content_type == "text/html"):
         return Finding(_html_message(url, response.url))
-    return _refusal(found, response.content_type)
+    is_document = sniff_media(response.head) in (MARKUP, JSON)
+    return _refusal(found, response.content_type, is_document)
 
 
 def check_object(storage: Storage, uri: str) -> Finding | None:
@@ -117,9 +121,10 @@ def check_object(storage: Storage, uri: str) -> Finding | None:
     return _refusal(found, info.content_type) if isinstance(found, str) else None
 
 
-def _refusal(found: str, content_type: str) -> Finding:
+def _refusal(found: str, content_type: str, is_document: bool = False) -> Finding:
     # A model may take other files than images: what only is unknown, and claims to be no image, is not refused.
-    return Finding(found, is_warning=found == NOT_AN_IMAGE and content_type not in IMAGE_TYPES.values())
+    is_refused = is_document or content_type in IMAGE_TYPES.values()
+    return Finding(found, is_warning=found == NOT_AN_IMAGE and not is_refused)
 
 
 def _html_message(url: str, final_url: str) -> str:

@@ -10,7 +10,8 @@ from typing import IO, BinaryIO
 
 import structlog
 
-from pipeline.domain.media_types import media_type_of
+from pipeline.domain.image_types import SIGNATURE_BYTES
+from pipeline.domain.media_signatures import sniff_media
 from pipeline.domain.model import BatchRow, ItemRow
 from pipeline.domain.preview_names import FOLDER, MEDIA_TYPE, image_preview, output_preview
 from pipeline.domain.s3_names import is_below
@@ -35,7 +36,6 @@ class Source:
     item_id: str
     name: str
     uri: str
-    media_type: str
 
 
 class PreviewMaker:
@@ -81,11 +81,11 @@ class PreviewMaker:
 
     def _sources(self, batch: BatchRow, row: ItemRow) -> Iterator[Source]:
         if row.image and (is_web(row.image) or self._allow(row.image, batch)):
-            yield Source(row.id, image_preview(row.image), row.image, media_type_of(row.image))
+            yield Source(row.id, image_preview(row.image), row.image)
         for output in row.outputs:
             name = output_preview(output)
             if name and is_below(output.uri, (batch.output,)):
-                yield Source(row.id, name, output.uri, output.content_type)
+                yield Source(row.id, name, output.uri)
 
     def _render(self, source: Source) -> bytes:
         # Without a name in the file system: a worker that is killed leaves nothing behind.
@@ -96,7 +96,8 @@ class PreviewMaker:
                 raise PreviewFailed(
                     f"The temporary file cannot be written: {error.strerror}.", retryable=True
                 ) from None
-            return render_file(file, source.media_type, self._stopped)
+            file.seek(0)
+            return render_file(file, sniff_media(file.read(SIGNATURE_BYTES)), self._stopped)
 
     def _read(self, uri: str, file: IO[bytes]) -> None:
         deadline = time.monotonic() + MAX_READ_S
@@ -110,7 +111,7 @@ class PreviewMaker:
         file.flush()
 
     def _open(self, uri: str) -> BinaryIO | Download:
-        return self._downloader.open(uri, content_type="", size=None) if is_web(uri) else self._storage.open(uri)
+        return self._downloader.open(uri) if is_web(uri) else self._storage.open(uri)
 
 
 def is_web(uri: str) -> bool:

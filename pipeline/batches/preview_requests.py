@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from pipeline.batches.job_queue import JobQueue
-from pipeline.errors import Unreachable
+from pipeline.errors import DailiesError
 from pipeline.ledger.previews import PreviewStore
 
 log = structlog.get_logger()
@@ -20,7 +20,7 @@ class PreviewRequests:
         self._is_enabled = is_enabled
 
     def request(self, batch_id: str, item_id: str = "") -> None:
-        """Request the previews of an item, or those that the batch lacks. If Redis is unavailable, log it.
+        """Request the previews of an item, or those that the batch lacks. A failure is only logged.
 
         A request that is lost here is made again when the batch ends.
         """
@@ -29,5 +29,6 @@ class PreviewRequests:
         try:
             self._store.request(batch_id, [item_id])
             self._job_queue.enqueue_previews()
-        except Unreachable as error:
-            log.warning("previews_not_requested", batch=batch_id, item=item_id, error=str(error))
+        except Exception as error:
+            reason = str(error) if isinstance(error, DailiesError) else type(error).__name__
+            log.warning("previews_not_requested", batch=batch_id, item=item_id, error=reason)

@@ -85,12 +85,28 @@ def sniff_file(file: IO[bytes]) -> ImageType | str:
 
 def is_html(head: bytes) -> bool:
     """Return whether a file that begins with `head` is an HTML page."""
-    return _markup(head).startswith(_HTML)
+    return markup(head).startswith(_HTML)
 
 
 def is_heic(head: bytes) -> bool:
     """Return whether a file that begins with `head` is a HEIC image, which phones make and the vendor does not take."""
-    return _suffix(head) is None and bool(_brands(head) & _HEIF_BRANDS)
+    return _suffix(head) is None and bool(brands(head) & _HEIF_BRANDS)
+
+
+def markup(head: bytes) -> bytes:
+    """Return a text in lower case, without its byte order mark, and the comments and XML declaration of markup."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    while text.startswith((b"<!--", b"<?xml")):
+        text = text.partition(b"-->" if text.startswith(b"<!--") else b">")[2].lstrip()
+    return text
+
+
+def brands(head: bytes) -> set[bytes]:
+    """Return the brands of an ISO media file: the major one, and those that it is compatible with (ISO 14496-12)."""
+    if head[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(head[:4]), len(head))
+    return {head[8:12], *(head[at : at + 4] for at in range(16, end - 3, 4))}
 
 
 def _suffix(head: bytes) -> str | None:
@@ -102,7 +118,7 @@ def _suffix(head: bytes) -> str | None:
         return ".gif"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return ".webp"
-    if _brands(head) & {b"avif", b"avis"}:
+    if brands(head) & {b"avif", b"avis"}:
         return ".avif"
     if head.startswith(b"BM") and head[6:10] == b"\0\0\0\0":
         return ".bmp"
@@ -113,27 +129,11 @@ def _reason(head: bytes) -> str:
     """Return what a file is that is no accepted image."""
     if is_html(head):
         return "is an HTML page, not an image: open its address in a browser, and save the image itself"
-    if _markup(head).startswith(_SVG):
+    if markup(head).startswith(_SVG):
         return f"is an SVG drawing: {_CONVERT}"
-    if _brands(head) & _HEIF_BRANDS:
+    if brands(head) & _HEIF_BRANDS:
         return f"is a HEIC image: {_CONVERT}"
     return next((reason for signature, reason in _REFUSED.items() if head.startswith(signature)), NOT_AN_IMAGE)
-
-
-def _markup(head: bytes) -> bytes:
-    """Return markup in lower case, without the comments and the XML declaration before it."""
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    while text.startswith((b"<!--", b"<?xml")):
-        text = text.partition(b"-->" if text.startswith(b"<!--") else b">")[2].lstrip()
-    return text
-
-
-def _brands(head: bytes) -> set[bytes]:
-    """Return the brands of an ISO media file: the major one, and those that it is compatible with (ISO 14496-12)."""
-    if head[4:8] != b"ftyp":
-        return set()
-    end = min(int.from_bytes(head[:4]), len(head))
-    return {head[8:12], *(head[at : at + 4] for at in range(16, end - 3, 4))}
 
 
 def _is_truncated(suffix: str, head: bytes, tail: bytes | None, size: int | None) -> bool:

@@ -17,6 +17,12 @@ MAX_COPY_ATTEMPTS = 6
 """Maximum copies of one output before its item fails. The run is paid, so `retry` copies again and does not buy."""
 MAX_POLL_ATTEMPTS = 6
 """Number of "no such task" responses in a row after which a task counts as lost."""
+MAX_UNANSWERED_POLLS = 1_440
+"""Number of polls in a row without a usable response after which a run fails: about a day, a poll each minute."""
+MAX_UNANSWERED_STOPS = 30
+"""The same for a run that must stop, and for the task that a callback names: about 25 minutes."""
+MAX_UNPOSTED = 6
+"""Number of unforeseen exceptions before the post after which an item fails."""
 FIRST_SEARCH_S = 2.0
 """Wait before a lost run is searched for in the vendor's list of tasks; it doubles up to the period of the sweep."""
 MAX_REFUSALS = 100

@@ -116,7 +116,7 @@ def submission_lease(row: Sequence[Any], lease: str) -> SubmissionLease:
 def poll_lease(row: Sequence[str], lease: str) -> PollLease:
     """Return a lease from a row of `claim_due.lua`."""
     batch, item, batch_status, state, attempt, attempts_spent, task, token, posted = row[:9]
-    failed_polls, failed_copies, hint_task, hint_token, hint_by, reserved, price, now = row[9:]
+    failed_polls, failed_copies, hint_task, hint_token, hint_by, reserved, price, now, failed_replies = row[9:]
     return PollLease(
         run=RunId(batch, item, int(attempt)),
         lease=lease,
@@ -133,6 +133,7 @@ def poll_lease(row: Sequence[str], lease: str) -> PollLease:
         hint_by=hint_by,
         reserved_usd=from_pico(reserved),
         price_usd=from_pico(price),
+        failed_replies=int(failed_replies),
     )
 
 

@@ -32,7 +32,7 @@ class ModelCache:
         self._redis = scripts.redis
 
     def get(self, model: str) -> CachedModel | None:
-        """Return the stored description of a model ("owner/name"), None if there is none."""
+        """Return the stored description of a model ("owner/name"), None if there is none, or none that can be read."""
         key = model_key(model)
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.get(key)
@@ -42,7 +42,11 @@ class ModelCache:
             return None
         # The age is from the time left, which the server counts: the clocks of two hosts may differ.
         age = timedelta(milliseconds=ms(LIFETIME_S) - left_ms)
-        return CachedModel(json.loads(text), datetime.now(UTC) - age)
+        try:
+            tool = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        return CachedModel(tool, datetime.now(UTC) - age) if isinstance(tool, dict) else None
 
     def put(self, model: str, tool: Mapping[str, Any]) -> None:
         """Store the description of a model."""

@@ -50,6 +50,7 @@ class PollLease:
     token: str
     age_s: float
     failed_polls: int
+    """"No such task", in a row."""
     failed_copies: int
     hint_task: str
     """Task id that a callback or the search for lost runs named; it is not verified."""
@@ -60,6 +61,8 @@ class PollLease:
     """What is reserved for the run."""
     price_usd: Decimal = Decimal(0)
     """The expected price of the run; 0 if it is not known."""
+    failed_replies: int = 0
+    """Polls without a usable response, in a row."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,8 @@ class Failure(StrEnum):
     """What failed before an item was released. The value is the field that counts it."""
 
     POLL = "looks"
+    REPLY = "faults"
+    """The vendor gave no usable response."""
     COPY = "copies"
 
 

@@ -15,7 +15,7 @@ from types import TracebackType
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from pipeline.domain.media_types import BINARY, UNSPECIFIC
+from pipeline.domain.image_types import SIGNATURE_BYTES
 from pipeline.domain.web_address import InvalidAddress, parse, redirected
 from pipeline.errors import CopyFailed, OutputGone
 from pipeline.net.allowlist import AllowList, Permission
@@ -44,17 +44,16 @@ class Downloader:
         self._public = GuardedHttp(private=False)
         self._private = GuardedHttp(private=True)
 
-    def open(self, url: str, *, content_type: str, size: int | None) -> Download:
-        """Start to download `url`.
+    def open(self, url: str, *, size: int | None = None) -> Download:
+        """Start to download `url`. `size`: in bytes as the vendor announced it, None if it did not.
 
-        `content_type` and `size` (bytes): what the vendor announced, '' and None if it announced nothing.
         Raises CopyFailed; OutputGone if the URL has expired or never worked.
         """
         for _ in range(_MAX_REDIRECTS + 1):
             permission = self._check_url(url)
             response = self._get(url, permission)
             if response.status not in (301, 302, 303, 307, 308):
-                return Download(response, permission.host, content_type, size, self._max_bytes)
+                return Download(response, permission.host, size, self._max_bytes)
             location = response.headers.get("Location", "")
             response.release_conn()
             url = redirected(url, location)
@@ -81,20 +80,21 @@ class Downloader:
 class Download:
     """An open download. Read it to its end: the last read raises CopyFailed if the output is not complete."""
 
-    def __init__(
-        self, response: urllib3.BaseHTTPResponse, host: str, content_type: str, size: int | None, max_bytes: int
-    ) -> None:
+    def __init__(self, response: urllib3.BaseHTTPResponse, host: str, size: int | None, max_bytes: int) -> None:
         self._response = response
-        self._host = host
+        self.host = host
         self._sizes = [announced for announced in (size, _content_length(response)) if announced]
         self._max_bytes = max_bytes
         self._hash = hashlib.sha256()
         self._started = time.monotonic()
+        self._head = b""
+        self.sent_type = response.headers.get("Content-Type", "")
+        """The media type that the server sends. It can be wrong."""
         self.received = 0
-        """Bytes read so far."""
+        """Bytes received so far."""
         try:
             self._check_status()
-            self.content_type = self._agreed_type(content_type)
+            self._check_encoding()
             self._check_announced_size()
         except CopyFailed:
             self._response.close()
@@ -111,15 +111,28 @@ class Download:
 
     @property
     def sha256(self) -> str:
-        """Hex digest of the bytes read so far."""
+        """Hex digest of the bytes received so far."""
         return self._hash.hexdigest()
+
+    def head(self) -> bytes:
+        """Return the first SIGNATURE_BYTES, before anything is read; `read` returns them again. Raises CopyFailed."""
+        while len(self._head) < SIGNATURE_BYTES and (data := self._receive(SIGNATURE_BYTES - len(self._head))):
+            self._head += data
+        return self._head
 
     def read(self, amount: int = -1, /) -> bytes:
         """Return at most `amount` bytes, b'' at the end. Raises CopyFailed."""
+        if not self._head:
+            return self._receive(amount if amount > 0 else _READ_BYTES)
+        count = amount if amount > 0 else len(self._head)
+        data, self._head = self._head[:count], self._head[count:]
+        return data
+
+    def _receive(self, amount: int) -> bytes:
         try:
-            data = self._response.read1(amount if amount > 0 else _READ_BYTES)
+            data = self._response.read1(amount)
         except (HTTPError, OSError) as error:
-            reason = f"The connection to {self._host} broke after {self.received:,} bytes: {type(error).__name__}."
+            reason = f"The connection to {self.host} broke after {self.received:,} bytes: {type(error).__name__}."
             raise CopyFailed(reason, retryable=True) from None
         self._hash.update(data)
         self.received += len(data)
@@ -133,23 +146,17 @@ class Download:
         if status == 200:
             return
         if status in (408, 425, 429) or status >= 500:
-            raise CopyFailed(f"{self._host} answers HTTP {status}.", retryable=True)
-        raise OutputGone(f"{self._host} answers HTTP {status}: the URL has expired or never worked.")
+            raise CopyFailed(f"{self.host} answers HTTP {status}.", retryable=True)
+        raise OutputGone(f"{self.host} answers HTTP {status}: the URL has expired or never worked.")
 
-    def _agreed_type(self, announced: str) -> str:
-        sent = self._response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    def _check_encoding(self) -> None:
         if self._response.headers.get("Content-Encoding", "identity") != "identity":
-            raise CopyFailed(f"{self._host} sends a compressed output against Accept-Encoding.", retryable=True)
-        if announced in UNSPECIFIC:
-            return sent or BINARY
-        if sent not in UNSPECIFIC and sent.partition("/")[0] != announced.partition("/")[0]:
-            raise CopyFailed(f"{self._host} sends {sent}, but the vendor announced {announced}.", retryable=True)
-        return announced
+            raise CopyFailed(f"{self.host} sends a compressed output against Accept-Encoding.", retryable=True)
 
     def _check_announced_size(self) -> None:
         if len(set(self._sizes)) > 1:
             vendor, host = self._sizes
-            reason = f"{self._host} announces {host:,} bytes, the vendor {vendor:,}."
+            reason = f"{self.host} announces {host:,} bytes, the vendor {vendor:,}."
             raise CopyFailed(reason, retryable=True)
         if self._sizes and self._sizes[0] > self._max_bytes:
             raise self._too_large()
@@ -158,18 +165,18 @@ class Download:
         if self.received > self._max_bytes:
             raise self._too_large()
         if self._sizes and self.received > self._sizes[0]:
-            raise CopyFailed(f"{self._host} sends more than the announced {self._sizes[0]:,} bytes.", retryable=True)
+            raise CopyFailed(f"{self.host} sends more than the announced {self._sizes[0]:,} bytes.", retryable=True)
         seconds = time.monotonic() - self._started
         if seconds > MAX_S or (seconds > GRACE_S and self.received / seconds < MIN_BYTES_PER_S):
-            reason = f"{self._host} sends too slowly: {self.received:,} bytes in {seconds:.0f} s."
+            reason = f"{self.host} sends too slowly: {self.received:,} bytes in {seconds:.0f} s."
             raise CopyFailed(reason, retryable=True)
 
     def _check_complete(self) -> None:
         if self._sizes and self.received != self._sizes[0]:
-            reason = f"{self._host} sent {self.received:,} bytes of {self._sizes[0]:,}."
+            reason = f"{self.host} sent {self.received:,} bytes of {self._sizes[0]:,}."
             raise CopyFailed(reason, retryable=True)
         if self.received == 0:
-            raise CopyFailed(f"{self._host} sent an empty file.", retryable=True)
+            raise CopyFailed(f"{self.host} sent an empty file.", retryable=True)
 
     def _too_large(self) -> CopyFailed:
         limit = f"{self._max_bytes / 1e6:,.0f} MB"

@@ -1,4 +1,4 @@
-"""What an image's URL returns: one HEAD and, where that does not settle it, the first bytes of a GET.
+"""What an image's URL returns: the first bytes of a GET. A HEAD would only show a type, which can be wrong.
 
 Anyone may write the URL, so `guarded_http` checks each address that is connected to, also after a redirect.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from pipeline.domain.image_types import IMAGE_TYPES, SIGNATURE_BYTES
+from pipeline.domain.image_types import SIGNATURE_BYTES
 from pipeline.domain.web_address import InvalidAddress, parse, redirected
 from pipeline.net.allowlist import AllowList, Permission
 from pipeline.net.guarded_http import AddressRefused, GuardedHttp, HostUnknown
@@ -32,8 +32,8 @@ class ImageResponse:
     url: str
     content_type: str
     size: int | None
-    head: bytes | None
-    """The first bytes, None after a HEAD."""
+    head: bytes
+    """The first bytes."""
 
 
 class NoImageResponse(Exception):
@@ -51,31 +51,27 @@ class ImageRequests:
     def fetch(self, url: str) -> ImageResponse:
         """Return the response for an `http(s)://` URL. Raises NoImageResponse."""
         deadline = time.monotonic() + MAX_S
-        response = self._request("HEAD", url, deadline)
-        is_settled = response.status == 200 and response.content_type in IMAGE_TYPES.values()
-        # A presigned URL is signed for GET, and some servers refuse HEAD or describe its response wrongly.
-        return response if is_settled else self._request("GET", url, deadline)
-
-    def _request(self, method: str, url: str, deadline: float) -> ImageResponse:
         for _ in range(_MAX_REDIRECTS + 1):
             if time.monotonic() > deadline:
                 raise NoImageResponse(f"did not answer within {MAX_S:.0f} s")
-            response = self._send(method, url)
+            response = self._send(url)
             location = response.headers.get("Location") if response.status in _REDIRECTS else None
             if not location:
-                return _read(method, url, response, deadline)
+                return _read(url, response, deadline)
             response.close()
             url = redirected(url, location)
-        return ImageResponse(response.status, url, "", None, None)
+        return ImageResponse(response.status, url, "", None, b"")
 
-    def _send(self, method: str, url: str) -> urllib3.BaseHTTPResponse:
+    def _send(self, url: str) -> urllib3.BaseHTTPResponse:
         permission = self._allowed.check(url)
         http = self._private if isinstance(permission, Permission) and permission.private else self._public
-        headers = {"Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"}
-        if method == "GET":
-            headers["Range"] = f"bytes=0-{SIGNATURE_BYTES - 1}"
+        headers = {
+            "Accept": "image/*,*/*;q=0.5",
+            "Accept-Encoding": "identity",
+            "Range": f"bytes=0-{SIGNATURE_BYTES - 1}",
+        }
         try:
-            return http.request(method, url, headers=headers, timeout=_TIMEOUT, host=parse(url).host)
+            return http.request("GET", url, headers=headers, timeout=_TIMEOUT, host=parse(url).host)
         except InvalidAddress as error:
             raise NoImageResponse(f"{error}") from None
         except HostUnknown:
@@ -86,10 +82,10 @@ class ImageRequests:
             raise NoImageResponse(f"did not answer: {type(error).__name__}") from None
 
 
-def _read(method: str, url: str, response: urllib3.BaseHTTPResponse, deadline: float) -> ImageResponse:
-    head: bytes | None = None if method == "HEAD" else b""
+def _read(url: str, response: urllib3.BaseHTTPResponse, deadline: float) -> ImageResponse:
+    head = b""
     try:
-        while head is not None and len(head) < SIGNATURE_BYTES and time.monotonic() < deadline:
+        while len(head) < SIGNATURE_BYTES and time.monotonic() < deadline:
             if not (piece := response.read1(SIGNATURE_BYTES - len(head))):
                 break
             head += piece

@@ -22,6 +22,8 @@ from pipeline.sandbox.tasks import Product, Task
 SAMPLES = Path(__file__).parents[2] / "config" / "samples"
 _CHUNK_BYTES = 64 * 1024
 _PIECES_PER_S = 10
+_MP4_HEAD = b"\0\0\0\x10ftypisom\0\0\0\0"
+"""What an MP4 begins with: the service looks at the first bytes of an output."""
 _NOISE = random.Random("noise").randbytes(2**20)
 
 routes = web.RouteTableDef()
@@ -104,7 +106,7 @@ def _slices(body: bytes, size: int) -> Iterator[bytes]:
 
 def _noise(task: Task, size: int) -> Iterator[bytes]:
     """Yield `size` bytes that are the same each time for one task and differ from those of every other task."""
-    head = hashlib.sha256(task.token.encode()).digest()[:size]
+    head = (_MP4_HEAD + hashlib.sha256(task.token.encode()).digest())[:size]
     yield head
     left = size - len(head)
     start = 0

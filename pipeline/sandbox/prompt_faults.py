@@ -11,7 +11,7 @@ A prompt lists faults, separated by ", ". Words that name no fault are ignored.
 | the first Task/Detail | detail hangs |
 | the first two Task/Details | detail unknown status, the keys of DETAIL_RESPONSES |
 | every Task/Detail | detail gone, cdn another host |
-| the first download | cdn 404, cdn 503, cdn longer, cdn truncated, cdn hangs, cdn trickle |
+| the first download | cdn 404, cdn 503, cdn page (with status 200), cdn longer, cdn truncated, cdn hangs, cdn trickle |
 | every download | cdn gone; cdn expired: the URL of the first Task/Detail returns 403 or 404 |
 | the callback | no callback, callback early, callback five times, callback of older attempts |
 | the body of the callback | the keys of CALLBACK_BODIES |
@@ -69,7 +69,11 @@ DETAIL_RESPONSES: dict[str, Reply] = {
 }
 DETAIL_GONE = Reply(body=_GONE)
 DETAIL_FAULTY_REQUESTS = 2
-DOWNLOAD_RESPONSES: dict[str, Reply] = {"cdn 404": Reply(404), "cdn 503": Reply(503)}
+DOWNLOAD_RESPONSES: dict[str, Reply] = {
+    "cdn 404": Reply(404),
+    "cdn 503": Reply(503),
+    "cdn page": Reply(body=_HTML, headers={"Content-Type": "video/mp4"}),
+}
 CALLBACK_BODIES: dict[str, bytes] = {
     "callback odd shape": b'[1, {"taskid": null}, "done"]',
     "callback 1 MB": b"\x00\xff" * 500_000,

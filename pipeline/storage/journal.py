@@ -28,7 +28,7 @@ from typing import Any
 
 import structlog
 
-from pipeline.errors import DamagedRecord, StorageError
+from pipeline.errors import DamagedRecord
 from pipeline.storage.s3 import Storage, join
 
 log = structlog.get_logger()
@@ -61,7 +61,7 @@ class Journal:
         buffered = self._take_buffer(folder)
         try:
             self._put(folder, buffered + lines)
-        except StorageError:
+        except Exception:
             self._put_back(folder, buffered)
             raise
 
@@ -92,7 +92,8 @@ class Journal:
             try:
                 self.flush()
                 wait_s = _BUFFER_WAIT_S
-            except StorageError as error:
+            except Exception as error:
+                # Whatever it is: without this thread nothing would be written any more.
                 wait_s = min(wait_s * 2, _MAX_WAIT_S)
                 log.warning("journal_not_written", entries=self._buffered, error=str(error))
 

@@ -49,7 +49,7 @@ class NotFetched(Unreachable):
 def fetch(url: str) -> bytes:
     """Return the content of an https URL of SNS, with limits on time, size and address. Raises NotFetched."""
     try:
-        with Downloader((parse(url).host,), max_bytes=_MAX_BYTES).open(url, content_type="", size=None) as download:
+        with Downloader((parse(url).host,), max_bytes=_MAX_BYTES).open(url) as download:
             return b"".join(iter(lambda: download.read(_MAX_BYTES), b""))
     except (CopyFailed, InvalidAddress) as error:
         raise NotFetched(f"SNS did not respond: {error}") from None

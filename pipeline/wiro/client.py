@@ -88,14 +88,23 @@ class Wiro:
     ) -> Run:
         """Post a run of `model` ("owner/name").
 
-        Raises ResponseLost if the vendor may have accepted the run: it must not be posted again. Any other error
+        Raises ResponseLost if the vendor may have accepted the run: it must not be posted again. Any other exception
         means that it was not accepted; StorageError: the file could not be read.
         """
         fields = {**params, "callbackUrl": callback_url} if callback_url else dict(params)
+        path, body = f"/Run/{quote(model)}", run_body(fields, image)
         try:
-            return self._accepted_run(self._post(f"/Run/{quote(model)}", run_body(fields, image), self._run_read_s))
+            response = self._post(path, body, self._run_read_s)
         except NoResponse as error:
             raise ResponseLost(str(error)) from None
+        try:
+            return self._accepted_run(response)
+        except NoResponse as error:
+            raise ResponseLost(str(error)) from None
+        except WiroError:
+            raise
+        except Exception as error:
+            raise ResponseLost(f"The vendor's response cannot be read: {type(error).__name__}.") from error
 
     def task(self, *, token: str = "", task_id: str = "") -> Task:
         """Return the current task, by its token or else by its id. Raises TaskNotFound."""

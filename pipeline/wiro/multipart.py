@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -48,9 +48,14 @@ class Body:
         if self.file is None:
             yield self.head
             return
-        with self.file.open() as stream:
+        stream = self.file.open()
+        try:
             pieces = self._pieces(self.file, stream)
             yield b"".join(pieces) if self.file.size <= _MAX_BUFFERED_BYTES else pieces
+        finally:
+            # The bytes were sent, or the request has failed: an error on closing must not hide which of the two.
+            with suppress(Exception):
+                stream.close()
 
     def _pieces(self, file: FileSource, stream: BinaryIO) -> Iterator[bytes]:
         yield self.head

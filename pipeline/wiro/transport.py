@@ -18,6 +18,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from pipeline.errors import StorageError
 from pipeline.user_agent import USER_AGENT
 from pipeline.wiro.errors import NoResponse, NotSent
 
@@ -58,7 +59,8 @@ class Transport:
         """POST and return the response. If `body` is an iterator, `headers` must have a Content-Length.
 
         `read_s`: seconds until the response starts, and again until it is complete.
-        Raises NotSent if nothing was sent, NoResponse if the vendor may have received the request.
+        Raises NotSent if nothing was sent, NoResponse if the vendor may have received the request, and what `body`
+        raises: the request is then incomplete. Any other exception means that nothing was sent.
         """
         _request.sent = False
         try:
@@ -76,6 +78,12 @@ class Transport:
         except HTTPError as error:
             reason = f"{self._host} does not answer: {type(error).__name__}."
             raise (NoResponse(reason) if _request.sent else NotSent(reason)) from None
+        except StorageError:
+            raise
+        except Exception as error:
+            if not _request.sent:
+                raise
+            raise NoResponse(f"The request to {self._host} broke off: {type(error).__name__}.") from error
         return Response(response.status, response.headers, self._read(response, read_s))
 
     def close(self) -> None:
@@ -92,12 +100,12 @@ class Transport:
                     raise NoResponse(f"{self._host} sends more than {MAX_RESPONSE_BYTES:,} bytes.")
                 if time.monotonic() > deadline:
                     raise NoResponse(f"{self._host} sends its response too slowly.")
-        except HTTPError as error:
-            response.close()
-            raise NoResponse(f"The response of {self._host} broke off: {type(error).__name__}.") from None
         except NoResponse:
             response.close()
             raise
+        except Exception as error:
+            response.close()
+            raise NoResponse(f"The response of {self._host} broke off: {type(error).__name__}.") from None
         response.release_conn()
         return bytes(body)
 

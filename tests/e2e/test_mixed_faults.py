@@ -25,7 +25,7 @@ PASSING = (
     *RUN_LOST,
     *(f"detail {fault}" for fault in ("hangs", "not JSON", "error as text", "429", "500", "gone at first")),
     "detail unknown status",
-    *(f"cdn {fault}" for fault in ("404", "503", "expired", "longer", "truncated", "hangs", "trickle")),
+    *(f"cdn {fault}" for fault in ("404", "503", "page", "expired", "longer", "truncated", "hangs", "trickle")),
     *CALLBACK_BODIES,
     "callback early",
     "callback early, run cut",

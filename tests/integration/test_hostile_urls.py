@@ -75,14 +75,14 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def test_a_good_url_reaches_the_server_of_this_test(server: Server) -> None:
     with pytest.raises(CopyFailed):
-        Downloader(["*.wiro.ai"], max_bytes=9).open("https://cdn1.wiro.ai/x", content_type="", size=None)
+        Downloader(["*.wiro.ai"], max_bytes=9).open("https://cdn1.wiro.ai/x")
     assert server.connections
 
 
 @pytest.mark.parametrize("url", HOSTILE)
 def test_an_output_with_a_hostile_url_opens_no_connection(server: Server, url: str) -> None:
     with pytest.raises(CopyFailed) as caught:
-        Downloader(["*.wiro.ai"], max_bytes=9).open(url, content_type="", size=None)
+        Downloader(["*.wiro.ai"], max_bytes=9).open(url)
     assert server.connections == []
     assert not caught.value.retryable
 
@@ -114,7 +114,7 @@ def test_a_redirect_is_checked_as_the_first_url_is(server: Server, location: str
     head = f"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nConnection: close\r\nLocation: {location}\r\n\r\n"
     server.response = head.encode("latin-1", "replace")
     with pytest.raises(CopyFailed):
-        Downloader(["cdn.example.com"], max_bytes=9).open("http://cdn.example.com/x", content_type="", size=None)
+        Downloader(["cdn.example.com"], max_bytes=9).open("http://cdn.example.com/x")
     assert all("\r\nHost: cdn.example.com\r\n" in request for request in server.connections)
 
 

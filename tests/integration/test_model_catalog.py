@@ -162,3 +162,9 @@ def test_the_cache_keeps_prices_exact(ledger: Ledger, sandbox: Sandbox) -> None:
     read = ModelCatalog(wiro, ledger.model_cache).schema(SANDBOX_MODEL)
     assert read and read.prices
     assert ModelCatalog(None, ledger.model_cache).schema(SANDBOX_MODEL) == read
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "null", '"text"', "[" * 5000])
+def test_a_damaged_description_in_redis_is_read_again_from_the_vendor(ledger: Ledger, damage: str) -> None:
+    ledger.redis.set(model_key(MODEL), damage, ex=7 * 86_400)
+    assert ledger.model_cache.get(MODEL) is None

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import io
 import os
+from typing import Any
 
 import av
 from PIL import Image
 
 
-def a_video(width: int = 640, height: int = 360, *, frames: int = 3) -> bytes:
-    """Return an MP4 of one colour."""
+def a_video(
+    width: int = 640, height: int = 360, *, frames: int = 3, container: str = "mp4", codec: str = "libx264"
+) -> bytes:
+    """Return a video of one colour."""
     file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=24)
+    with av.open(file, "w", format=container) as output:
+        stream: Any = output.add_stream(codec, rate=24)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for _ in range(frames):
             frame = av.VideoFrame.from_image(Image.new("RGB", (width, height), "orange"))  # type: ignore[no-untyped-call]  # PyAV
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
     return file.getvalue()
 
 

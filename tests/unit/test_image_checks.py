@@ -20,7 +20,7 @@ URL = "https://e.com/1.jpg"
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 
 
-def finding(status: int = 200, content_type: str = "", size: int | None = None, head: bytes | None = None) -> Any:
+def finding(status: int = 200, content_type: str = "", size: int | None = None, head: bytes = b"") -> Any:
     return check_url(URL, lambda url: ImageResponse(status, url, content_type, size, head))
 
 
@@ -44,8 +44,8 @@ def test_no_response_is_a_warning_because_the_vendor_may_get_one() -> None:
     assert found == Finding("was not checked: its address did not answer: ReadTimeoutError", is_warning=True)
 
 
-def test_an_image_is_accepted_by_its_type_or_its_bytes() -> None:
-    assert finding(content_type="image/jpeg", size=9) is None
+def test_an_image_is_accepted_by_its_bytes_whatever_its_server_says() -> None:
+    assert finding(content_type="image/jpeg", size=9, head=JPEG) is None
     assert finding(206, "application/octet-stream", 9, JPEG) is None
     assert finding(206, "text/html", 9, JPEG) is None
 
@@ -60,6 +60,12 @@ def test_an_image_is_accepted_by_its_type_or_its_bytes() -> None:
         ({"content_type": "image/jpeg", "head": b"text"}, "is not a JPEG"),
         ({"content_type": "image/jpeg", "size": 200_000_000}, "has 200,000,000 bytes: the vendor takes at most"),
         ({"content_type": "image/jpeg", "size": 0}, "is empty"),
+        ({"status": 416}, "is empty"),
+        ({"content_type": "application/json", "head": b'{"error": "expired"}'}, "is not a JPEG"),
+        (
+            {"content_type": "", "head": b"<?xml version='1.0'?><Error></Error>"},
+            "is not a JPEG",
+        ),
     ],
 )
 def test_a_response_that_is_no_usable_image_is_an_error(response: dict[str, Any], message: str) -> None:

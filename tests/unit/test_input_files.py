@@ -13,33 +13,54 @@ from pipeline.storage.s3 import ObjectInfo
 
 
 class OneObject:
-    """A storage with one object, whose content type is `text/plain`."""
+    """A storage with one object."""
 
-    def __init__(self, data: bytes | None) -> None:
+    def __init__(self, data: bytes | None, content_type: str) -> None:
         self._data = data
+        self._content_type = content_type
 
     def info(self, uri: str) -> ObjectInfo | None:
-        return None if self._data is None else ObjectInfo(uri, len(self._data), "text/plain", "etag")
+        return None if self._data is None else ObjectInfo(uri, len(self._data), self._content_type, "etag")
 
     def read_range(self, info: ObjectInfo, start: int, count: int) -> bytes:
         return (self._data or b"")[start : start + count]
 
 
-def content_type(data: bytes | None) -> str:
-    storage: Any = OneObject(data)
-    return stored_image(storage, "s3://bucket/face.png").content_type
+def sent(data: bytes | None, name: str = "face.png", content_type: str = "text/plain") -> tuple[str, str]:
+    """Return the name and the content type that the vendor gets."""
+    storage: Any = OneObject(data, content_type)
+    file = stored_image(storage, f"s3://bucket/{name}")
+    return file.name, file.content_type
 
 
 @pytest.mark.parametrize(
-    ("data", "sent"),
-    [(JPEG, "image/jpeg"), (PNG, "image/png"), (b"a sound, a film", "text/plain")],
+    ("data", "name", "as_sent"),
+    [
+        (PNG, "face.png", ("face.png", "image/png")),
+        (JPEG, "face.png", ("face.jpg", "image/jpeg")),
+        (JPEG, "face.jpeg", ("face.jpeg", "image/jpeg")),
+        (JPEG, "face", ("face.jpg", "image/jpeg")),
+        (b"a sound, a film", "face.png", ("face.png", "text/plain")),
+        (b"\0\1\2", "mesh.obj", ("mesh.obj", "x/y")),
+    ],
 )
-def test_the_bytes_of_an_image_decide_the_content_type_that_the_vendor_gets(data: bytes, sent: str) -> None:
-    assert content_type(data) == sent
+def test_the_bytes_of_an_image_decide_the_name_and_the_type_that_the_vendor_gets(
+    data: bytes, name: str, as_sent: tuple[str, str]
+) -> None:
+    assert sent(data, name, "x/y" if name == "mesh.obj" else "text/plain") == as_sent
 
 
-@pytest.mark.parametrize(("data", "reason"), [(HTML, "is an HTML page"), (b"", "is empty"), (None, "no image")])
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (HTML, "is an HTML page"),
+        (b'{"error": "denied"}', "is a JSON document, not image/png"),
+        (b"<?xml version='1.0'?><Error/>", "is an HTML or XML document, not image/png"),
+        (b"", "is empty"),
+        (None, "no image"),
+    ],
+)
 def test_what_cannot_be_an_image_is_not_sent(data: bytes | None, reason: str) -> None:
     with pytest.raises(StorageError, match=reason) as caught:
-        content_type(data)
+        sent(data)
     assert not caught.value.retryable

@@ -11,10 +11,12 @@ from typing import Any, BinaryIO
 
 import pytest
 from support.images import HTML
+from support.media import a_video
 
 from jobs.output_copy import copy_outputs
+from pipeline.domain.image_types import SIGNATURE_BYTES
 from pipeline.domain.model import Output
-from pipeline.errors import NoOutput
+from pipeline.errors import CopyFailed, NoOutput
 from pipeline.wiro.tasks import Task, parse_task
 
 ANSWER = {"prompt": "hi", "raw": "<think>…</think>Hello ü", "thinking": ["…"], "answer": ["Hello ü"], "usage": None}
@@ -36,11 +38,17 @@ class Objects:
 
 
 class Downloads:
-    """A downloader of files that are one HTML page, whatever media type they have."""
+    """A downloader of files that all have the same bytes. Servers send them as a page."""
 
-    def open(self, url: str, *, content_type: str, size: int | None) -> Any:
-        download = io.BytesIO(HTML)
-        return nullcontext(SimpleNamespace(read=download.read, content_type=content_type, sha256="ab"))
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def open(self, url: str, *, size: int | None) -> Any:
+        file = io.BytesIO(self._data)
+        head = self._data[:SIGNATURE_BYTES]
+        return nullcontext(
+            SimpleNamespace(head=lambda: head, read=file.read, sent_type="text/html", sha256="ab", host="cdn1.wiro.ai")
+        )
 
 
 def a_task(outputs: Any, **more: Any) -> Task:
@@ -48,8 +56,8 @@ def a_task(outputs: Any, **more: Any) -> Task:
     return parse_task({"tasklist": [{**fields, "outputs": outputs}]}, token="t", task_id="1")
 
 
-def copied(task: Task) -> tuple[dict[str, tuple[bytes, str]], list[Output]]:
-    storage, downloader = Objects(), Downloads()
+def copied(task: Task, data: bytes = HTML) -> tuple[dict[str, tuple[bytes, str]], list[Output]]:
+    storage, downloader = Objects(), Downloads(data)
     outputs = copy_outputs(storage, downloader, "s3://bucket/b/", "i", task)  # type: ignore[arg-type]  # fakes
     return storage.data, outputs
 
@@ -79,25 +87,43 @@ def test_an_answer_that_is_text_is_stored_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("media_type", "name", "key", "stored"),
+    ("media_type", "name"),
     [
-        ("video/mp4", "0.mp4", "0.mp4", "video/mp4"),
-        ("video/mp4", "page.html", "0.mp4", "video/mp4"),
-        ("image/png", "0.svg", "0.png", "image/png"),
-        ("text/html", "page.html", "0.bin", "application/octet-stream"),
-        ("text/html", "0.mp4", "0.bin", "application/octet-stream"),
-        ("image/svg+xml", "drawing.svg", "0.bin", "application/octet-stream"),
-        ("application/xhtml+xml", "page.xhtml", "0.bin", "application/octet-stream"),
-        ("", "page.html", "0.bin", "application/octet-stream"),
+        ("text/html", "page.html"),
+        ("text/html", "0.mp4"),
+        ("image/svg+xml", "drawing.svg"),
+        ("application/xhtml+xml", "page.xhtml"),
+        ("", "page.html"),
     ],
 )
-def test_no_output_is_stored_as_something_that_a_browser_runs(
-    media_type: str, name: str, key: str, stored: str
-) -> None:
+def test_no_output_is_stored_as_something_that_a_browser_runs(media_type: str, name: str) -> None:
     url = "https://cdn1.wiro.ai/page.html"
     objects, (output,) = copied(a_task([{"name": name, "contenttype": media_type, "url": url}]))
-    assert objects == {key: (HTML, stored)}
-    assert (output.uri, output.content_type) == (f"s3://bucket/b/items/i/{key}", stored)
+    assert objects == {"0.bin": (HTML, "application/octet-stream")}
+    assert (output.uri, output.content_type) == ("s3://bucket/b/items/i/0.bin", "application/octet-stream")
+
+
+@pytest.mark.parametrize(
+    ("media_type", "name", "url"),
+    [
+        ("video/mp4", "0.mp4", "https://cdn1.wiro.ai/0"),
+        ("", "0.mp4", "https://cdn1.wiro.ai/0"),
+        ("application/octet-stream", "0", "https://cdn1.wiro.ai/f/0.mp4?sig=1#a"),
+        ("", "", "https://cdn1.wiro.ai/0"),
+    ],
+)
+def test_an_error_page_with_status_200_is_fetched_again(media_type: str, name: str, url: str) -> None:
+    with pytest.raises(CopyFailed, match=r"What cdn1\.wiro\.ai sends is an HTML or XML document") as caught:
+        copied(a_task([{"name": name, "contenttype": media_type, "url": url}]))
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("media_type", ["", "application/mp4", "video/mp4", "application/octet-stream", "image/png"])
+def test_a_video_is_stored_as_one_whatever_it_is_called(media_type: str) -> None:
+    video = a_video()
+    objects, (output,) = copied(a_task([{"name": "0", "contenttype": media_type, "url": "https://e.com/0"}]), video)
+    assert objects == {"0.mp4": (video, "video/mp4")}
+    assert output.content_type == "video/mp4"
 
 
 @pytest.mark.parametrize("outputs", [None, [], [{"name": "0.mp4", "url": None}]])

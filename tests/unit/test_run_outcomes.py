@@ -31,12 +31,14 @@ from jobs.run_outcomes import (
     classify_poll,
     classify_post,
     classify_stop,
+    classify_unforeseen,
+    classify_unposted,
     end_stopped,
 )
 from pipeline.domain import retry_policy
 from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.states import BatchState, ItemState, Stop
-from pipeline.errors import CopyFailed, NoOutput, OutputGone, StorageError
+from pipeline.errors import CopyFailed, DamagedRecord, NoOutput, OutputGone, StorageError, Unreachable
 from pipeline.ledger.records import Counted, Failure, FoundBy, PollLease, SubmissionLease
 from pipeline.wiro import errors
 from pipeline.wiro.client import Run, Task
@@ -160,7 +162,7 @@ def test_refusals_spend_no_attempt_but_are_limited(error: errors.WiroError) -> N
 
 @pytest.mark.parametrize("error", [errors.RateLimited("m", 90.0), errors.VendorFault("m", 90.0)])
 def test_a_poll_obeys_the_wait_of_the_vendor(error: errors.WiroError) -> None:
-    assert poll(POLL, error) == Release(90.0)
+    assert poll(POLL, error) == Release(90.0, Failure.REPLY)
 
 
 ACCOUNT_WIDE = [
@@ -182,9 +184,9 @@ def test_a_refusal_of_the_account_or_the_model_never_fails_an_item_and_counts_as
 
 
 @pytest.mark.parametrize("error", ACCOUNT_WIDE, ids=lambda error: type(error).__name__)
-def test_a_task_that_the_account_may_not_stop_is_stopped_later_and_counts_as_nothing(error: errors.WiroError) -> None:
+def test_a_task_that_the_account_may_not_stop_is_stopped_later(error: errors.WiroError) -> None:
     stop = StopTask(ACTIVE, 0.5)
-    assert classify_stop(stop, error, poll_delay_s=110) == Release(110)
+    assert classify_stop(stop, error, poll_delay_s=110) == Release(110, Failure.REPLY)
     assert classify_stop(stop, errors.NotFound("m"), poll_delay_s=110) is stop
     assert classify_stop(stop, None, poll_delay_s=110) is stop
 
@@ -200,8 +202,61 @@ def test_an_error_of_a_poll_changes_nothing_but_the_time_of_the_next_poll(error:
     is_missing = error is errors.TaskNotFound
     is_account_wide = issubclass(error, errors.AccountRefused | errors.ModelNotAllowed)
     for lease in (POLL, COLLECTING, UNKNOWN, CANCELLING):
-        released = Release(110) if is_account_wide else Release(2.0)
+        released = Release(110 if is_account_wide else 2.0, Failure.REPLY)
         assert poll(lease, error("m")) == (Release(0.5, Failure.POLL) if is_missing else released)
+
+
+UNANSWERED = [errors.NotAuthorized("m"), errors.NoResponse("m"), errors.VendorFault("m"), errors.Invalid("m")]
+
+
+@pytest.mark.parametrize("error", UNANSWERED, ids=lambda error: type(error).__name__)
+def test_a_run_that_the_vendor_says_nothing_about_comes_to_an_end(error: errors.WiroError) -> None:
+    """Task/Detail may be refused for ever, or answer in a shape that nobody can read."""
+    for_a_day = retry_policy.MAX_UNANSWERED_POLLS - 1
+    for_a_while = retry_policy.MAX_UNANSWERED_STOPS - 1
+    assert isinstance(poll(replace(POLL, failed_replies=for_a_day - 1), error), Release)
+    ended = poll(replace(POLL, failed_replies=for_a_day), error)
+    assert isinstance(ended, End)
+    assert "may be paid" in ended.result["error"]
+    copied = poll(replace(COLLECTING, failed_replies=for_a_day), error)
+    assert isinstance(copied, End)
+    assert "copies it again" in copied.result["error"]
+    assert isinstance(poll(replace(CANCELLING, failed_replies=for_a_while), error), EndStopped)
+    # The named task is forgotten, and the wait for the callback goes on until it is over.
+    assert poll(replace(UNKNOWN, failed_replies=for_a_while), error) == Release(0)
+
+
+def test_a_task_that_the_account_may_never_stop_does_not_hold_its_batch_for_ever() -> None:
+    lease = replace(CANCELLING, failed_replies=retry_policy.MAX_UNANSWERED_STOPS - 1)
+    assert isinstance(poll(lease, ACTIVE), EndStopped)
+
+
+def test_silence_makes_polls_less_frequent() -> None:
+    delays = [poll(replace(POLL, failed_replies=number), errors.NoResponse("m")) for number in (0, 1, 2, 50)]
+    assert [delay.delay_s for delay in delays if isinstance(delay, Release)] == [2, 4, 8, 30]
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), ValueError("a key"), DamagedRecord("The plan is damaged.")])
+def test_an_unforeseen_error_before_the_post_is_repeated_and_then_fails_the_item(error: Exception) -> None:
+    assert classify_unposted(SUBMISSION, error, random_share=0).transition == Requeue(2.0)
+    often = replace(SUBMISSION, refusals=retry_policy.MAX_UNPOSTED - 1)
+    failed = classify_unposted(often, error, random_share=0).transition
+    assert isinstance(failed, End)
+    assert failed.result["error"].startswith("The run was not posted, and nothing was paid: ")
+    assert "a key" not in failed.result["error"], "an unforeseen message may contain a secret"
+
+
+@pytest.mark.parametrize("error", [StorageError("m", retryable=False), Unreachable("m")])
+def test_an_outage_before_the_post_fails_no_item(error: Exception) -> None:
+    often = replace(SUBMISSION, refusals=1000)
+    assert classify_unposted(often, error, random_share=0) == PostOutcome(Requeue(30))
+
+
+def test_an_unforeseen_error_of_a_copy_is_repeated_as_a_failed_copy() -> None:
+    assert classify_unforeseen(COLLECTING, KeyError("x"), random_share=0) == Release(0.5, Failure.COPY)
+    last = replace(COLLECTING, failed_copies=retry_policy.MAX_COPY_ATTEMPTS - 1)
+    assert isinstance(classify_unforeseen(last, KeyError("x"), random_share=0), End)
+    assert classify_unforeseen(POLL, KeyError("x"), random_share=0) == Release(2.0, Failure.REPLY)
 
 
 def test_a_task_that_stays_missing_fails_its_run_but_not_an_unknown_one() -> None:

@@ -112,7 +112,7 @@ local function retry_item(batch, item, states)
   if state == 'failed' then count_cause(batch, outcome, -1) end
   -- A person accepts that the lost run may be billed, too.
   release_reservation(batch, item)
-  redis.call('HDEL', key, 'lease', 'rung', 'looks', 'copies', 'refusals')
+  redis.call('HDEL', key, 'lease', 'rung', 'looks', 'faults', 'copies', 'refusals')
   redis.call('HINCRBY', batch_key(batch), 'open', 1)
   if paid and state == 'failed' then
     change_state(batch, item, state, 'collecting')

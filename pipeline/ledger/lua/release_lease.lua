@@ -1,5 +1,6 @@
 -- Releases an item: its state stays and it is due again after a delay, or at once if a callback came meanwhile.
--- ARGV: batch, item, state, attempt, lease, delay (ms), failure to count ('looks': polls | 'copies' | '': none).
+-- ARGV: batch, item, state, attempt, lease, delay (ms), failure to count ('looks': no such task | 'faults': no usable response |
+-- 'copies' | '': none).
 -- Returns 1; 0 if the caller does not hold the item.
 local batch, item, state, attempt, lease, delay, failure = unpack(ARGV)
 if not holds_lease(batch, item, state, attempt, lease) then return 0 end
@@ -9,7 +10,7 @@ redis.call('HDEL', key, 'lease', 'rung')
 if failure ~= '' then
   redis.call('HINCRBY', key, failure, 1)
 else
-  redis.call('HDEL', key, 'looks')
+  redis.call('HDEL', key, 'looks', 'faults')
 end
 if state == 'unknown' and delay == '0' then
   -- The task that the callback named is not of this run: there is nothing to poll.

@@ -16,12 +16,12 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from pipeline.batches.submission import MANIFEST
-from pipeline.domain.image_types import ImageType
-from pipeline.domain.media_types import BINARY, UNSPECIFIC, is_picture, stored_type
+from pipeline.domain.image_types import SIGNATURE_BYTES
+from pipeline.domain.media_signatures import sniff_media
+from pipeline.domain.media_types import BINARY, is_picture, stored_type
 from pipeline.domain.s3_names import is_below
 from pipeline.ledger.ledger import Ledger
 from pipeline.storage.s3 import Storage, join
-from pipeline.storage.stored_images import sniff_head
 from pipeline.triggers.input_images import InputImages
 
 URL_TTL_S = 7200
@@ -96,14 +96,7 @@ def _redirector(storage: Storage) -> Callable[..., AnyResponse]:
 
 
 def _picture_type(storage: Storage, uri: str) -> str | None:
-    """Return the media type of an image or a video on S3; None if it is missing or something else.
-
-    Its stored type decides. If that says nothing, the first bytes do.
-    """
+    """Return the media type of an image or a video on S3, by its first bytes; None if it is missing or another file."""
     info = storage.info(uri)
-    if info is None:
-        return None
-    if info.content_type in UNSPECIFIC:
-        image = sniff_head(storage, info)
-        return image.media_type if isinstance(image, ImageType) else None
-    return stored_type(info.content_type).media_type if is_picture(info.content_type) else None
+    media_type = "" if info is None else sniff_media(storage.read_range(info, 0, SIGNATURE_BYTES))
+    return media_type if is_picture(media_type) else None

@@ -1,0 +1,146 @@
+"""An unforeseen exception, once, at every boundary of the jobs: each batch ends, and nothing is bought twice.
+
+The boundaries are the public methods of the stores and clients that the jobs call, as a run without faults shows them:
+a new method is covered without a change here. The exception is raised before the method has done its work, or after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from itertools import count
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from support.images import a_jpeg
+from support.job_loop import PRICE, Downloads, JobLoop, Sender, Vendor
+from support.manifests import parse_manifest
+
+from jobs import worker_slots
+from pipeline.batches.control import BatchControl
+from pipeline.batches.job_queue import JobQueue
+from pipeline.batches.preview_requests import PreviewRequests
+from pipeline.domain.states import BatchState, ItemState
+from pipeline.ledger.ledger import Ledger
+from pipeline.storage.journal import Journal
+from pipeline.storage.s3 import Storage
+
+OTHERS = (Storage, Journal, JobQueue, BatchControl, PreviewRequests, Vendor, Downloads, Sender)
+GROUPS = 10
+"""The boundaries raise in groups, one group for each batch: a batch for each boundary takes two minutes."""
+Method = tuple[type, str]
+_numbers = count()
+
+
+class Odd(KeyError):
+    """An exception that no code expects."""
+
+
+@pytest.fixture
+def loop(redis_url: str, storage: Storage, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobLoop]:
+    monkeypatch.setattr(worker_slots, "DRAIN_WAIT_S", 5)
+    # Tracebacks take longer to print than the jobs take.
+    with capture_logs():
+        yield JobLoop(redis_url, storage, bucket, monkeypatch)
+        worker_slots.wait_for_all()
+
+
+def boundaries(ledger: Ledger) -> Iterator[Method]:
+    """Yield every public method of the stores and clients."""
+    stores = [type(store) for name, store in vars(ledger).items() if name not in ("redis", "scripts")]
+    for kind in (*stores, *OTHERS):
+        for name, value in vars(kind).items():
+            if not name.startswith("_") and callable(value) and not isinstance(value, staticmethod | classmethod):
+                yield kind, name
+
+
+def wrap(monkeypatch: pytest.MonkeyPatch, method: Method, around: Callable[..., Any]) -> None:
+    kind, name = method
+    original = getattr(kind, name)
+
+    @wraps(original)
+    def wrapped(*args: Any, **options: Any) -> Any:
+        return around(lambda: original(*args, **options))
+
+    monkeypatch.setattr(kind, name, wrapped)
+
+
+def a_batch(loop: JobLoop, bucket: str) -> str:
+    """Submit three items: two share an image on S3, one has one of its own. There is a budget and a notification."""
+    batch_id = f"b{next(_numbers)}"
+    for number in (1, 2):
+        uri = f"{bucket}images/{number}.jpg"
+        loop.service.storage.put(uri, a_jpeg(number), "image/jpeg")
+    text = f"""\
+version: 1
+name: m
+limits: {{budget_usd: 5, attempts: 3}}
+notify: https://example.com/hook
+items:
+  - {{id: one, image: {bucket}images/1.jpg, prompt: a}}
+  - {{id: two, image: {bucket}images/1.jpg, prompt: b}}
+  - {{id: three, image: {bucket}images/2.jpg, prompt: c}}
+"""
+    loop.service.submission.submit(parse_manifest(text), batch_id, trigger="cli", folder=None)
+    return batch_id
+
+
+def called_methods(loop: JobLoop, bucket: str) -> list[Method]:
+    """Return the boundaries that the jobs of a batch call."""
+    calls: dict[Method, None] = {}
+
+    def recorder(method: Method) -> Callable[..., Any]:
+        def around(call: Callable[[], Any]) -> Any:
+            if loop.is_working:
+                calls[method] = None
+            return call()
+
+        return around
+
+    with pytest.MonkeyPatch.context() as patch:
+        for method in boundaries(loop.ledger):
+            wrap(patch, method, recorder(method))
+        check(loop, a_batch(loop, bucket), "without a fault")
+    return list(calls)
+
+
+def check(loop: JobLoop, batch_id: str, what: str) -> None:
+    """Run a batch to its end, and check that each item succeeded and was bought once."""
+    row = loop.run(batch_id)
+    assert (row.status, dict(row.counts)) == (BatchState.SUCCEEDED, {ItemState.SUCCEEDED: 3}), what
+    assert sorted(loop.posts(batch_id)) == ["one", "three", "two"], what
+    assert row.cost_usd == 3 * PRICE, what
+    assert loop.service.storage.info(f"{row.output}results.json"), what
+    assert loop.ledger.account.get().active == 0, what
+
+
+def inject(loop: JobLoop, bucket: str, methods: list[Method], *, after: bool) -> None:
+    """Let the first call of each method raise, before or after it has done its work."""
+
+    def fault() -> Callable[..., Any]:
+        numbers = count()
+
+        def around(call: Callable[[], Any]) -> Any:
+            if not loop.is_working or next(numbers):
+                return call()
+            if after:
+                call()
+            raise Odd("injected")
+
+        return around
+
+    with pytest.MonkeyPatch.context() as patch:
+        batch_id = a_batch(loop, bucket)
+        for method in methods:
+            wrap(patch, method, fault())
+        check(loop, batch_id, ", ".join(f"{kind.__name__}.{name}" for kind, name in methods))
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_an_exception_at_any_boundary_loses_and_buys_nothing(loop: JobLoop, bucket: str, after: bool) -> None:
+    # An exception of `run` says that the vendor has not accepted the run; test_post_exceptions.py is about it.
+    methods = [method for method in called_methods(loop, bucket) if not (after and method == (Vendor, "run"))]
+    assert len(methods) > 30
+    for group in range(GROUPS):
+        inject(loop, bucket, methods[group::GROUPS], after=after)
