@@ -116,6 +116,7 @@ class Ledger:
         self.check_schema()
         self.redis.set(keys.WRITABLE, 1, ex=_WRITABLE_S)
 
+
 def ledger_scripts(redis: Any) -> ScriptRunner:
     """Return the scripts of the ledger on a client of `redis_client.connect`."""
     return ScriptRunner(redis, _LUA, libraries=_LIBRARIES, constants=lua_constants())

@@ -28,7 +28,7 @@ from typing import Any
 
 import structlog
 
-from pipeline.errors import DamagedRecord
+from pipeline.errors import DamagedRecord, StorageError
 from pipeline.storage.s3 import Storage, join
 
 log = structlog.get_logger()
@@ -78,9 +78,18 @@ class Journal:
             self._changed.notify()
 
     def flush(self) -> None:
-        """Write all buffered entries now. Raises StorageError."""
+        """Write all buffered entries now. A batch whose entries are refused does not stop the others.
+
+        Raises the first error, when all batches were tried.
+        """
+        errors = []
         for folder in list(self._buffers):
-            self.write(folder, [])
+            try:
+                self.write(folder, [])
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _flush_forever(self) -> None:
         pause = threading.Event()
