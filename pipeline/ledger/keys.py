@@ -73,7 +73,8 @@ Items and their runs
                                     of them), `found_by` (the same, of an adopted run), `searches` and `search_until`
                                     (of an unknown run), `searched` (attempt that a whole list of tasks lacks),
                                     `looks` (failed polls in a row), `faults` (polls without a usable answer in a
-                                    row), `copies` (failed copies), reserved, paid (USD text: the run that succeeded), `charged` (runs that did not),
+                                    row), `copies` (failed copies), reserved, paid (USD text: the run that
+                                    succeeded), `charged` (runs that did not),
                                     `paid_at`, `takes` (ids of its other takes, with blanks between them), `first`
                                     (of a take: the item whose `takes` names it)
     due                     zset    "batch item" → when the run is due for a poll or a copy, or its lease ends
