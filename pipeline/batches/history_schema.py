@@ -71,6 +71,8 @@ class _Row(BaseModel):
     cost_usd: _Usd = Decimal(0)
     task_id: _Name | None = None
     found_by: _Name | None = None
+    charged_usd: _Usd = Decimal(0)
+    run: Annotated[int, Field(ge=0, le=_MAX_ATTEMPT)] | None = None
 
 
 def accepts_entry(entry: Mapping[str, Any]) -> bool:

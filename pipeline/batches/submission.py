@@ -19,7 +19,7 @@ from pipeline.domain.ids import is_batch_id
 from pipeline.domain.image_types import sniff_file
 from pipeline.domain.model import BatchRow, Item, Manifest
 from pipeline.domain.states import BatchState
-from pipeline.errors import BatchOnlyOnS3, CannotRead, InvalidBatchId, InvalidSettings
+from pipeline.errors import BatchOnlyOnS3, CannotRead, DailiesError, InvalidBatchId, InvalidSettings
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import BatchConfig
 from pipeline.manifest import parser as manifests
@@ -121,7 +121,6 @@ class Submission:
         revision: int = 1,
     ) -> bool:
         """Create a batch without items. Return False if the id exists. `start_batch` must follow."""
-        schema = self._models.schema(manifest.model)
         limits = manifest.limits
         row = BatchRow(
             id=batch_id,
@@ -137,14 +136,18 @@ class Submission:
             trigger=trigger,
             revision=revision,
         )
-        config = _batch_config(fit_to_schema(manifest, schema), schema, output)
         return self._ledger.batches.open(
             row,
-            config,
+            self.batch_config(manifest, output),
             max_active=limits.max_active or 0,
             budget_usd=limits.budget_usd,
             manifest_digest=manifest_digest,
         )
+
+    def batch_config(self, manifest: Manifest, output: str) -> BatchConfig:
+        """Return what the items of a batch share. `output`: its folder."""
+        schema = self._models.schema(manifest.model)
+        return _batch_config(fit_to_schema(manifest, schema), schema, output)
 
     def _output_prefix(self, manifest: Manifest) -> str:
         output = manifest.output or self._output
@@ -212,6 +215,17 @@ class Submission:
                 source.seek(0)
                 self._storage.put_stream(uri, source, image.media_type)
         return uri
+
+
+def stored_manifest(storage: Storage, folder: str) -> Manifest | None:
+    """Return the manifest of the batch in `folder`; None if there is none. Raises InvalidManifest, StorageError."""
+    uri = join(folder, MANIFEST)
+    text = storage.get(uri)
+    return None if text is None else manifests.parse(text, file=uri, read_rows=_refuse_rows, local_files=None)
+
+
+def _refuse_rows(reference: str) -> bytes:
+    raise DailiesError(f"{reference}: An accepted manifest must not name a file of rows. Correct manifest.yaml on S3.")
 
 
 def item_spec(item: Item) -> dict[str, Any]:

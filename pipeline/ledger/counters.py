@@ -5,6 +5,7 @@ The hash has the fields
     ended:{state}                    items that ended in this state
     retried, refused                 runs that came to nothing: attempts spent, and runs that the vendor only refused
     overcharged                      runs whose charge was far above the expected price
+    archived, not_archived           batches that left Redis; tries that failed, because S3 lacks something or failed
     deferred                         objects that waited for the next day: their trigger had started enough batches
     found:{how}                      runs whose response was lost and whose task was found
     callbacks:{name}                 callbacks by outcome; CALLBACK_OUTCOMES maps the outcomes to these names
@@ -62,6 +63,8 @@ class ServiceCounters:
     refused: int
     overcharged: int
     deferred: int
+    archived: int
+    not_archived: int
     found: Mapping[str, int]
     callbacks: Mapping[str, int]
     latencies: Mapping[str, Latencies]
@@ -99,6 +102,8 @@ class CounterStore:
             refused=int(counted.get("refused", 0)),
             overcharged=int(counted.get("overcharged", 0)),
             deferred=int(counted.get("deferred", 0)),
+            archived=int(counted.get("archived", 0)),
+            not_archived=int(counted.get("not_archived", 0)),
             found={by.value: int(counted.get(f"found:{by}", 0)) for by in FoundBy},
             callbacks={
                 outcome: int(counted.get(f"callbacks:{name}", 0)) for outcome, name in CALLBACK_OUTCOMES.items()

@@ -21,12 +21,13 @@ import json
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
+from pipeline.domain.chunks import chunked
 from pipeline.errors import DamagedRecord, StorageError
 from pipeline.storage.s3 import Storage, join
 
@@ -36,6 +37,7 @@ FOLDER = "journal/"
 Entry = Mapping[str, Any]
 _BUFFER_WAIT_S = 0.5
 _MAX_WAIT_S = 30.0
+_DELETED_AT_A_TIME = 100
 _MAX_BUFFERED_ENTRIES = 20_000
 """Entries in memory while S3 is unavailable. More are dropped: `recovery` gets their state from the vendor."""
 
@@ -111,6 +113,21 @@ class Journal:
             self._object_number += 1
             name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{self._writer_id}-{self._object_number}.jsonl"
         self._storage.put(join(folder, FOLDER, name), b"".join(lines), "application/x-ndjson")
+
+
+def delete(storage: Storage, folder: str, may_delete: Callable[[], bool]) -> bool:
+    """Delete the entries of the batch at `folder` that exist now, the oldest object first.
+
+    `may_delete` is called before each part of them is deleted, after it was listed: an entry that is written later
+    stays. Return False if it returned False. Raises StorageError. What an interrupted call leaves are the newest
+    entries, which agree with the results.
+    """
+    for part in chunked(storage.list(join(folder, FOLDER)), _DELETED_AT_A_TIME):
+        if not may_delete():
+            return False
+        for info in part:
+            storage.delete(info.uri)
+    return True
 
 
 def entries(storage: Storage, folder: str) -> Iterator[dict[str, Any]]:
