@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
+from itertools import islice
 
 from pipeline.batches.history_schema import accepts_row
 from pipeline.domain.model import BatchRow, ItemRow
@@ -81,8 +82,10 @@ class BatchItems:
         return found, None
 
     def _rows(self, batch: BatchRow, start: int = 0) -> Iterator[tuple[int, ItemRow]]:
+        """Yield the items from position `start` on; in the middle of a line, from the next line on."""
         uri = join(batch.output, LINES)
-        for position, line in lines(self._storage, uri, start=start):
+        found = lines(self._storage, uri, start=max(0, start - 1))
+        for position, line in islice(found, 1 if start else 0, None):
             yield position, _row(line, f"{uri}, byte {position:,}")
 
 

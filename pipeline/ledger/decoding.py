@@ -83,7 +83,7 @@ def _item_row(
         "id": item_id,
         "status": state or ItemState.PENDING,
         "attempts": int(attempts_spent or 0) + int(attempts_before or 0),
-        "task_id": task,
+        "task_id": task or None,
         "cost_usd": Decimal(paid or 0) + from_pico(charged or 0),
         "found_by": found_by,
         "charged_usd": from_pico(charged or 0),

@@ -1,8 +1,8 @@
 """Archived batches: their items have left Redis, and a row of a few hundred bytes is left.
 
 The steps: `find` → `begin` (the row is reduced) → `drop` until no item is left → `complete`. Each is one script that
-can be repeated after a crash. The time of `begin` names an archiving: a process that goes on with an earlier one changes
-nothing. A batch is restored by `begin_restore`, `ItemStore.restore` and `complete_restore`.
+can be repeated after a crash. The time of `begin` names an archiving: a process that goes on with an earlier one
+changes nothing. A batch is restored by `begin_restore`, `ItemStore.restore` and `complete_restore`.
 """
 
 from __future__ import annotations

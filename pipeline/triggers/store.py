@@ -54,8 +54,15 @@ class TriggerStore:
         self._redis.set(status_files_written_key(batch_id), 1)
 
     def is_reported(self, batch_id: str) -> bool:
-        """Return whether `mark_reported` was called: nothing is left to do for the objects of the batch."""
-        return bool(self._redis.exists(status_files_written_key(batch_id)))
+        """Return whether `mark_reported` was called: nothing is left to do for the objects of the batch.
+
+        The mark leaves Redis with the items of an archived batch.
+        """
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.exists(status_files_written_key(batch_id))
+            pipe.hmget(batch_key(batch_id), "archived", "restored")
+            is_marked, times = pipe.execute()
+        return bool(is_marked) or any(time is not None for time in times)
 
     def record_last_batch(self, trigger: str, batch_id: str) -> None:
         """Store the id of the batch that a trigger started last."""
