@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.batches.job_queue import Job, JobQueue
@@ -19,10 +19,11 @@ from pipeline.domain.ids import is_batch_id
 from pipeline.domain.image_types import sniff_file
 from pipeline.domain.model import BatchRow, Item, Manifest
 from pipeline.domain.states import BatchState
-from pipeline.errors import BatchOnlyOnS3, CannotRead, DailiesError, InvalidBatchId, InvalidSettings
+from pipeline.errors import BatchOnlyOnS3, CannotRead, DailiesError, InvalidBatchId, InvalidSettings, OtherContent
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import BatchConfig
 from pipeline.manifest import parser as manifests
+from pipeline.manifest.difference import difference
 from pipeline.manifest.model_check import fit_to_schema, image_field_of
 from pipeline.manifest.validators import DEFAULT_IMAGE_FIELD
 from pipeline.settings import environment_name
@@ -32,6 +33,8 @@ from pipeline.wiro.model_schema import ModelSchema
 MANIFEST = "manifest.yaml"
 INPUTS = "inputs/"
 """Folder of uploaded images: one in each batch, and one beside the batches for images uploaded before."""
+_AUTOMATIC = ("schedule:", "trigger:")
+_DIGEST_CHARS = 12
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ class Submission:
         `batch_id`: None for a new one. The same id again returns the same batch, and continues a submission that was
         interrupted. `folder`: the folder of image files. `trigger`: what started the batch. `ceilings`: of a rule,
         besides that of the service.
-        Raises CannotRead, InvalidBatchId, InvalidSettings, BatchAboveCeiling, BatchOnlyOnS3, StorageError, Unreachable.
+        Raises CannotRead, InvalidBatchId, InvalidSettings, BatchAboveCeiling, BatchOnlyOnS3, OtherContent, StorageError,
+        Unreachable. The same id of a schedule or a trigger is the same occurrence or object, whatever the manifest is.
         """
         batch_id = _validate_id(batch_id) if batch_id else _new_id(manifest.name)
         output = join(self._output_prefix(manifest), f"{batch_id}/")
@@ -94,6 +98,8 @@ class Submission:
             self._check_absent_on_s3(batch_id, output)
             self.check_cost(estimate, *ceilings)
         created = is_new and self.create(manifest, batch_id, output, trigger=trigger, manifest_digest=manifest_digest)
+        if not created and not trigger.startswith(_AUTOMATIC):
+            self._check_same_content(batch_id, manifest, manifest_digest, folder)
         if self._ledger.batches.is_accepted(batch_id):
             return Accepted(batch_id, created=False, output=self._ledger.batches.get(batch_id).output)
         if self._ledger.batches.manifest_digest(batch_id) == manifest_digest:
@@ -163,6 +169,34 @@ class Submission:
                 f"Batch {batch_id!r} exists at {output}, but not in the ledger. "
                 f"Rebuild it with `dailies recover {output}`, or choose another --batch-id."
             )
+
+    def _check_same_content(self, batch_id: str, manifest: Manifest, digest: str, folder: Path | None) -> None:
+        """Raise OtherContent if the batch with this id has another manifest."""
+        before = self._ledger.batches.manifest_digest(batch_id)
+        if before == digest:
+            return
+        stored = stored_manifest(self._storage, self._ledger.batches.get(batch_id).output)
+        if stored is None:
+            what = "its manifest.yaml is not on S3: its submission runs, or was interrupted"
+        else:
+            what = difference(stored, self._as_stored(manifest, stored.items, folder))
+        if not what:
+            # Only the text differs, or a path; or the batch was recovered, and then it has no digest.
+            return
+        shown = before or (_digest(stored) if stored else "unknown")
+        raise OtherContent(
+            f"Batch {batch_id!r} exists with other content (manifest {shown[:_DIGEST_CHARS]} before, "
+            f"{digest[:_DIGEST_CHARS]} now): {what}. Use another id for the new content."
+        )
+
+    def _as_stored(self, manifest: Manifest, stored: Sequence[Item], folder: Path | None) -> Manifest:
+        """Return a manifest as `_store_manifest` stores it, without storing images. `stored`: the items before."""
+        fitted = fit_to_schema(manifest, self._models.schema(manifest.model))
+        images = {item.id: item.image for item in stored}
+        return replace(
+            fitted,
+            items=tuple(replace(item, image=_same_image(item, images.get(item.id), folder)) for item in fitted.items),
+        )
 
     def _store_manifest(self, manifest: Manifest, output: str, folder: Path | None) -> Manifest:
         """Store image files, then the manifest. Return it with the URIs of stored images. Idempotent."""
@@ -248,6 +282,20 @@ def _batch_config(manifest: Manifest, schema: ModelSchema | None, output: str) -
         notify=manifest.notify,
         image_kind=image.kind if image else BatchConfig.image_kind,
     )
+
+
+def _same_image(item: Item, stored: str | None, folder: Path | None) -> str | None:
+    """Return `stored` if it is a copy of the item's image, else the image. A copy is named after its content."""
+    if item.image is None or stored is None or f"/{INPUTS}" not in stored:
+        return item.image
+    name = PurePosixPath(stored)
+    if "://" in item.image:
+        return stored if PurePosixPath(item.image).name == name.name else item.image
+    file = folder / item.image if folder else None
+    if file is None or not file.is_file():
+        return item.image
+    with file.open("rb") as source:
+        return stored if hashlib.file_digest(source, "sha256").hexdigest() == name.stem else item.image
 
 
 def _digest(manifest: Manifest) -> str:
