@@ -86,8 +86,9 @@ class Submission:
         `batch_id`: None for a new one. The same id again returns the same batch, and continues a submission that was
         interrupted. `folder`: the folder of image files. `trigger`: what started the batch. `ceilings`: of a rule,
         besides that of the service.
-        Raises CannotRead, InvalidBatchId, InvalidSettings, BatchAboveCeiling, BatchOnlyOnS3, OtherContent, StorageError,
-        Unreachable. The same id of a schedule or a trigger is the same occurrence or object, whatever the manifest is.
+        The same id of a schedule or a trigger is the same occurrence or object, whatever the manifest says.
+        Raises CannotRead, InvalidBatchId, InvalidSettings, BatchAboveCeiling, BatchOnlyOnS3, OtherContent,
+        StorageError, Unreachable.
         """
         batch_id = _validate_id(batch_id) if batch_id else _new_id(manifest.name)
         output = join(self._output_prefix(manifest), f"{batch_id}/")

@@ -24,6 +24,8 @@ REMEMBERED_S = 30 * 86_400.0
 _LISTED_S = 86_400.0
 _DAY_REMEMBERED_S = 2 * 86_400.0
 """How long the batches of a day are remembered."""
+_KEEP_S = 90 * 86_400
+"""How long the data of a trigger is kept that is not in the file any more."""
 _LUA = Path(__file__).with_name("lua")
 
 
@@ -66,7 +68,7 @@ class TriggerStore:
 
     def record_last_batch(self, trigger: str, batch_id: str) -> None:
         """Store the id of the batch that a trigger started last."""
-        self._redis.set(trigger_key(trigger, "last"), batch_id)
+        self._redis.set(trigger_key(trigger, "last"), batch_id, ex=_KEEP_S)
 
     def last_batches(self, triggers: Sequence[str]) -> list[str | None]:
         """Return the id of the batch that each of these triggers started last; None before the first."""
@@ -158,11 +160,15 @@ class TriggerStore:
 
     def record_listed(self, trigger: str, info: ObjectInfo, now: float) -> None:
         """Record that an object was handled: it is not handled again until it changes."""
-        self._redis.zadd(trigger_key(trigger, "listed"), {_listed_member(info): now * 1000})
+        key = trigger_key(trigger, "listed")
+        self._redis.zadd(key, {_listed_member(info): now * 1000})
+        self._redis.expire(key, _KEEP_S)
 
     def forget_missing(self, trigger: str, now: float) -> None:
         """Forget objects that were not listed for a day. Call it after the whole watched prefix was listed."""
-        self._redis.zremrangebyscore(trigger_key(trigger, "listed"), "-inf", (now - _LISTED_S) * 1000)
+        key = trigger_key(trigger, "listed")
+        self._redis.zremrangebyscore(key, "-inf", (now - _LISTED_S) * 1000)
+        self._redis.expire(key, _KEEP_S)
 
     def _decode_all(self, key: str) -> list[ObjectVersion]:
         return [ObjectVersion(**json.loads(text)) for text in self._redis.hvals(key)]
