@@ -5,6 +5,7 @@ python -m benchmarks.retention [ITEMS]
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -20,6 +21,7 @@ from pipeline.domain import results
 from pipeline.domain.model import Item, Limits, Manifest
 from pipeline.domain.states import BatchState, ItemState, batch_outcome
 from pipeline.local.servers import running_s3, running_valkey
+from pipeline.observability import logging
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage, join
 
@@ -29,13 +31,12 @@ PROMPT = "She turns her head, smiles and waves, while the camera moves slowly ar
 
 def main() -> None:
     """Print the figures of one batch."""
+    logging.configure()
     number = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "redis").mkdir()
         (Path(folder) / "s3").mkdir()
         with running_valkey(Path(folder) / "redis") as redis_url, running_s3(Path(folder) / "s3", "bench") as s3:
-            import os
-
             os.environ |= {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
             os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
             settings = Settings(
@@ -50,14 +51,20 @@ def main() -> None:
 
 def measure(service: Service, number: int) -> None:
     """Create a batch of `number` items that have ended, archive it, and print the memory of Redis at each step."""
-    before = _used(service)
+    # The server keeps the scripts that it has seen.
+    _create(service, 10)
+    service.retention.archive(BATCH)
+    _forget_tasks(service)
+    service.retention.forget(BATCH)
+    before = _settled(service)
     _create(service, number)
     full = _used(service)
     began = time.perf_counter()
     service.retention.archive(BATCH)
     took_s = time.perf_counter() - began
     assert service.ledger.batches.get(BATCH).archived
-    after = _settled(service, before)
+    _forget_tasks(service)
+    after = _settled(service)
     row = service.ledger.redis.memory_usage(f"dailies:batch:{BATCH}")
     print(f"items {number:,}")
     print(f"used_memory before {before:,} B, with the items {full:,} B, after {after:,} B")
@@ -67,6 +74,8 @@ def measure(service: Service, number: int) -> None:
 def _create(service: Service, number: int) -> None:
     items = tuple(Item(f"item-{n}", None, f"{PROMPT}{n}") for n in range(number))
     manifest = Manifest("large", "m/n", None, None, {}, Limits(), None, items)
+    for info in service.storage.list(f"s3://bench/out/{BATCH}/"):
+        service.storage.delete(info.uri)
     output = service.submission.submit(manifest, BATCH, trigger="bench", folder=None).output
     # As a recovery does: the items have ended, without a vendor.
     service.ledger.redis.delete(f"dailies:batch:{BATCH}", *(f"dailies:batch:{BATCH}:{part}" for part in _PARTS))
@@ -106,11 +115,17 @@ def _ended(items: tuple[Item, ...], output: str) -> Iterator[tuple[str, dict[str
         )
 
 
+def _forget_tasks(service: Service) -> None:
+    """Let weeks pass: the sweep forgets the tasks of the runs."""
+    service.ledger.redis.zunionstore("dailies:tasks", {"dailies:tasks": 0})
+    service.ledger.runs.expire_leases(adopt_wait_s=1, on_unknown="hold")
+
+
 def _used(service: Service) -> int:
     return int(service.ledger.redis.info("memory")["used_memory"])
 
 
-def _settled(service: Service, before: int) -> int:
+def _settled(service: Service) -> int:
     """Return the memory after the server has freed what was unlinked: it does so in the background."""
     used = _used(service)
     for _ in range(100):

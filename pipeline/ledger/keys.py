@@ -28,7 +28,7 @@ Account at the vendor
     active                  set     "batch item" of every run that may be active at the vendor: one slot each
     spend                   hash    day since 1970 → cost of the runs of that day; of the last 400 days. Day 0 has the
                                     sum of all earlier ones
-    tasks                   zset    task of a run that the vendor accepted → when; the newest 20,000
+    tasks                   zset    task of a run that the vendor accepted → when; the newest 20,000 of the last week
 
 Batches
 
