@@ -56,7 +56,7 @@ def measure(service: Service, number: int) -> None:
     service.retention.archive(BATCH)
     _forget_tasks(service)
     service.retention.forget(BATCH)
-    before = _settled(service)
+    before, keys_before = _settled(service), _in_keys(service)
     _create(service, number)
     full = _used(service)
     began = time.perf_counter()
@@ -64,11 +64,12 @@ def measure(service: Service, number: int) -> None:
     took_s = time.perf_counter() - began
     assert service.ledger.batches.get(BATCH).archived
     _forget_tasks(service)
-    after = _settled(service)
+    after, keys_after = _settled(service), _in_keys(service)
     row = service.ledger.redis.memory_usage(f"dailies:batch:{BATCH}")
     print(f"items {number:,}")
     print(f"used_memory before {before:,} B, with the items {full:,} B, after {after:,} B")
-    print(f"left {after - before:,} B, of which the row {row:,} B; archived in {took_s:.1f} s")
+    print(f"left {after - before:,} B, in keys {keys_after - keys_before:,} B, of which the row {row:,} B")
+    print(f"archived in {took_s:.1f} s")
 
 
 def _create(service: Service, number: int) -> None:
@@ -123,6 +124,12 @@ def _forget_tasks(service: Service) -> None:
 
 def _used(service: Service) -> int:
     return int(service.ledger.redis.info("memory")["used_memory"])
+
+
+def _in_keys(service: Service) -> int:
+    """Return the memory of all keys; jobs in the queue do not count, because no worker takes them here."""
+    redis = service.ledger.redis
+    return sum(redis.memory_usage(key, samples=0) for key in redis.scan_iter("dailies:*") if ":wake:" not in key)
 
 
 def _settled(service: Service) -> int:
