@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import FrameType
+from typing import Any
 
 import structlog
 from redis import Redis
@@ -22,7 +23,7 @@ from rq.serializers import JSONSerializer
 
 from jobs.run_schedules import run_schedules
 from jobs.sweep import sweep
-from pipeline.batches.job_queue import QUEUE
+from pipeline.batches.job_queue import FAILURE_TTL_S, QUEUE
 from pipeline.errors import exit_in_words
 from pipeline.ledger.redis_client import NO_RETRY, RQRedis, unreachable
 from pipeline.observability import logging
@@ -84,8 +85,10 @@ def scheduler(connection: Redis, *, sweep_every_s: int) -> JSONCronScheduler:
     """Return a scheduler that enqueues `sweep` every `sweep_every_s` seconds and `run_schedules` every minute."""
     cron = JSONCronScheduler(connection)
     ttl_s = max(_MIN_TTL_S, 2 * sweep_every_s)
-    cron.register(sweep, queue_name=QUEUE, interval=sweep_every_s, ttl=ttl_s, result_ttl=0)
-    cron.register(run_schedules, queue_name=QUEUE, cron="* * * * *", ttl=_MIN_TTL_S, result_ttl=0)
+    # RQ would keep a failed job for a year.
+    kept: dict[str, Any] = {"result_ttl": 0, "failure_ttl": FAILURE_TTL_S}
+    cron.register(sweep, queue_name=QUEUE, interval=sweep_every_s, ttl=ttl_s, **kept)
+    cron.register(run_schedules, queue_name=QUEUE, cron="* * * * *", ttl=_MIN_TTL_S, **kept)
     return cron
 
 

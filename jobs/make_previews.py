@@ -19,7 +19,15 @@ from pipeline.batches.preview_maker import MAX_SOURCE_BYTES, PreviewMaker
 from pipeline.domain.chunks import chunked
 from pipeline.domain.model import BatchRow
 from pipeline.domain.states import BATCH_TERMINAL
-from pipeline.errors import DailiesError, DamagedRecord, NoSuchBatch, NoSuchItem, OperationFailed, Unreachable
+from pipeline.errors import (
+    BatchArchived,
+    DailiesError,
+    DamagedRecord,
+    NoSuchBatch,
+    NoSuchItem,
+    OperationFailed,
+    Unreachable,
+)
 from pipeline.gallery import gallery_page
 from pipeline.ledger.previews import MAX_ATTEMPTS, PreviewRequest
 from pipeline.net.download import Downloader
@@ -103,7 +111,7 @@ def _serve(ctx: Context, maker: PreviewMaker, request: PreviewRequest) -> None:
     except OperationFailed as error:
         log.warning("previews_deferred", batch=request.batch_id, item=request.item_id, error=str(error))
         previews.reschedule(request, _FIRST_RETRY_S * 4 ** (request.attempt - 1))
-    except (NoSuchBatch, NoSuchItem, DamagedRecord):
+    except (NoSuchBatch, NoSuchItem, BatchArchived, DamagedRecord):
         previews.complete(request)
     except Unreachable:
         raise

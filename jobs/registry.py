@@ -12,6 +12,7 @@ import structlog
 from rq.exceptions import DeserializationError
 from rq.job import Job as RqJob
 
+from jobs.archive_batches import archive_batches
 from jobs.collect import collect
 from jobs.context import context
 from jobs.deliver_notifications import deliver_notifications
@@ -41,6 +42,7 @@ FUNCTIONS: Mapping[str, Callable[..., None]] = {
     Job.DELIVER_NOTIFICATIONS: deliver_notifications,
     Job.RUN_SCHEDULES: run_schedules,
     Job.WRITE_STATUS_FILES: write_status_files,
+    Job.ARCHIVE_BATCHES: archive_batches,
     Job.MAKE_PREVIEWS: make_previews,
     # The release before names three jobs differently, and a rolling upgrade can find them in the queue.
     # `jobs.tick.tick` and `jobs.notify.notify` are refused: cron and the sweep enqueue their work again.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 
 import structlog
 
@@ -11,11 +10,10 @@ from jobs.context import Context, context
 from jobs.input_files import stored_image
 from jobs.submit import submit_pending
 from pipeline.batches.job_queue import Job
-from pipeline.batches.pricing import price_of_run
+from pipeline.batches.pricing import start_price
 from pipeline.domain.retry_policy import Tolerance
 from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import StorageError
-from pipeline.ledger.records import BatchConfig
 from pipeline.wiro.errors import WiroError
 
 _MAX_CONCURRENT_UPLOADS = 8
@@ -34,7 +32,8 @@ def start(batch_id: str) -> None:
     _upload_shared_images(ctx, batch_id)
     row = batches.get(batch_id)
     tolerance = Tolerance.of(config.tolerated_failures, row.total)
-    batches.start(batch_id, price_usd=_price(ctx, config), max_failures=tolerance.limit)
+    price_usd = start_price(config, ctx.service.models, ctx.service.settings)
+    batches.start(batch_id, price_usd=price_usd, max_failures=tolerance.limit)
     log.info("batch_started", batch=batch_id, items=row.total)
     if batches.get(batch_id).status == BatchState.CANCELLING:
         ctx.service.control.cancel_pending(batch_id, row.reason or Stop.BY_HAND)
@@ -68,14 +67,3 @@ def _upload_shared_images(ctx: Context, batch_id: str) -> None:
 
     with ThreadPoolExecutor(_MAX_CONCURRENT_UPLOADS) as pool:
         list(pool.map(upload, missing))
-
-
-def _price(ctx: Context, config: BatchConfig) -> Decimal:
-    """Return the price of one run in US dollars, 0 if it is unknown. Only budgets and ceilings need it."""
-    settings = ctx.service.settings
-    if not config.budgeted and settings.max_batch_usd is None and settings.max_day_usd is None:
-        return Decimal(0)
-    price = price_of_run(config, ctx.service.models)
-    if price is None:
-        log.warning("price_unknown", model=config.model)
-    return price or Decimal(0)

@@ -38,6 +38,7 @@ def sweep() -> None:
         service.job_queue.enqueue_once(Job.FIND_LOST_RUNS)
     if service.ledger.previews.has_due():
         service.job_queue.enqueue_previews()
+    service.job_queue.enqueue_once(Job.ARCHIVE_BATCHES)
     service.job_queue.enqueue_once(Job.SUBMIT)
     service.job_queue.enqueue_once(Job.COLLECT)
 

@@ -208,6 +208,29 @@ class NoSuchItem(DailiesError):
         )
 
 
+class BatchArchived(DailiesError):
+    """The items of the batch have left Redis. `dailies recover` brings them back."""
+
+    def __init__(self, batch_id: str, folder: str) -> None:
+        super().__init__(
+            f"Batch {batch_id!r} is archived: its items are on S3 alone. `dailies recover {folder}` brings them back."
+        )
+
+
+class BatchNotEnded(DailiesError):
+    """The batch has not ended. Wait for its end, or cancel it first."""
+
+
+class ResultsDiffer(DailiesError):
+    """What S3 has of the batch is not what Redis has."""
+
+
+class OtherContent(DailiesError):
+    """The batch id is used by a batch with other content. Use another id."""
+
+    exit_code = 2
+
+
 class TooManyTakes(DailiesError):
     """The item has as many takes as an item can have."""
 

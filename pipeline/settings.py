@@ -108,6 +108,8 @@ class Settings(BaseModel):
     """What all runs of a UTC day may cost at most. Further runs wait for the next day."""
     max_output_mb: Annotated[int, Field(gt=0)] = 4096
     """Largest output that is copied, in megabytes (10^6 bytes)."""
+    keep_days: Annotated[float, Field(ge=0, le=36_500)] = 90
+    """Days after which an ended batch is archived: it leaves Redis, and S3 keeps its items. 0: never. Can be a part."""
     purge_source: bool = False
     """After the copy, delete inputs and outputs at the vendor."""
 

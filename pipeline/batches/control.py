@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from pipeline.batches.decision_journal import DecisionLog
@@ -19,10 +19,16 @@ _CHUNK = 500
 
 
 class BatchControl:
-    """Changes batches in the ledger. All methods raise Unreachable, and NoSuchBatch for an unknown batch."""
+    """Changes batches in the ledger. All methods raise Unreachable, and NoSuchBatch for an unknown batch.
 
-    def __init__(self, ledger: Ledger, decisions: DecisionLog, job_queue: JobQueue) -> None:
+    `restore`: loads the items of a batch again if it is archived. Methods that retry items may raise what it raises.
+    """
+
+    def __init__(
+        self, ledger: Ledger, decisions: DecisionLog, job_queue: JobQueue, restore: Callable[[str], None]
+    ) -> None:
         self._ledger = ledger
+        self._restore = restore
         self._decisions = decisions
         self._job_queue = job_queue
 
@@ -58,6 +64,7 @@ class BatchControl:
 
     def retry(self, batch_id: str, states: Collection[str]) -> int:
         """Reopen the ended items in `states` and return their number. A paid run is copied again, not bought again."""
+        self._restore(batch_id)
         reopened = self._ledger.items.retry(batch_id, states)
         if reopened:
             self._decisions.write(batch_id, {"do": "reopen", "states": sorted(states)})
@@ -67,6 +74,7 @@ class BatchControl:
     def retry_cause(self, batch_id: str, cause: str) -> int:
         """Reopen the failed items with one cause, as `cause_of` names it. Return their number."""
         self._ledger.batches.get(batch_id)
+        self._restore(batch_id)
         reopened = 0
         rows = self._ledger.items.stream(batch_id, {ItemState.FAILED})
         for chunk in chunked((row.id for row in rows if cause_of(row.error) == cause), _CHUNK):
@@ -79,6 +87,7 @@ class BatchControl:
 
     def retry_item(self, batch_id: str, item_id: str, states: Collection[str]) -> bool:
         """Reopen one item that ended in one of `states`. Return False if it did not. Raises NoSuchItem."""
+        self._restore(batch_id)
         state = self._ledger.items.get(batch_id, item_id).status
         reopened = self._ledger.items.retry_one(batch_id, item_id, states)
         if reopened:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.batches.history_schema import accepts_entry, accepts_row, damaged
 from pipeline.batches.submission import item_spec
-from pipeline.domain.model import Manifest, Review
+from pipeline.domain.model import ItemRow, Manifest, Review
 from pipeline.domain.money import plain_usd
 from pipeline.domain.results import item_document, row_from_document
 from pipeline.domain.states import ItemState
@@ -19,8 +19,8 @@ from pipeline.domain.states import ItemState
 class ItemHistory:
     """One item. `outcome` is {status, error, elapsed_s, outputs} once it has ended, else empty.
 
-    `cost_usd`: what its successful run cost. `total_usd`: what all its runs cost, as results.json says; None if it does
-    not. `charges`: attempt → what a run cost that did not succeed.
+    `cost_usd`: what its successful run cost. `recorded`: its row in results.json, None if it has none. `is_recorded`:
+    its cost is in that row. `charges`: attempt → what a run cost that did not succeed, as the journal says.
     """
 
     spec: Mapping[str, Any]
@@ -29,7 +29,8 @@ class ItemHistory:
     task: str = ""
     token: str = ""
     cost_usd: str = "0"
-    total_usd: str | None = None
+    recorded: ItemRow | None = None
+    is_recorded: bool = False
     charges: dict[int, Decimal] = field(default_factory=dict)
     found_by: str | None = None
     outcome: Mapping[str, Any] = field(default_factory=dict)
@@ -39,37 +40,59 @@ class ItemHistory:
     @property
     def paid_usd(self) -> Decimal:
         """What the successful run cost, 0 if none succeeded."""
-        if self.total_usd is None:
+        if self.recorded is None or not self.is_recorded:
             return Decimal(self.cost_usd)
-        return max(Decimal(self.total_usd) - sum(self.charges.values()), Decimal(0))
+        return max(self.recorded.cost_usd - self._charged(self.charges), Decimal(0))
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts were spent."""
+        if self.recorded is None or self.final:
+            return self.recorded.attempts if self.recorded else self.attempt
+        return self.recorded.attempts + max(0, self.attempt - recorded_run(self.recorded))
+
+    def _charged(self, charges: Mapping[int, Decimal]) -> Decimal:
+        """Return what runs cost that did not succeed. The journal of an archived batch is gone, its results are not."""
+        last = recorded_run(self.recorded) if self.recorded else 0
+        before = sum((usd for attempt, usd in charges.items() if attempt <= last), Decimal(0))
+        after = sum((usd for attempt, usd in charges.items() if attempt > last), Decimal(0))
+        return max(before, self.recorded.charged_usd if self.recorded else Decimal(0)) + after
 
     def restored(self) -> dict[str, Any]:
         """Return the fields that `ledger.items.restore` takes."""
         # The charge of a run that is polled again is counted then.
-        charges = [usd for attempt, usd in self.charges.items() if self.outcome or attempt < self.attempt]
+        charges = {n: usd for n, usd in self.charges.items() if self.outcome or n < self.attempt}
         return {
             "spec": self.spec,
             "state": self.state,
             "attempt": self.attempt,
+            "attempts": self.attempts,
             "task": self.task,
             "token": self.token,
             "paid": plain_usd(self.paid_usd) if self.paid_usd else "",
-            "charged": plain_usd(sum(charges, Decimal(0))),
+            "charged": plain_usd(self._charged(charges)),
             "found_by": self.found_by,
             "outcome": self.outcome or None,
         }
+
+
+def recorded_run(row: ItemRow) -> int:
+    """Return the number of the latest run that a row of results.json knows."""
+    return max(row.run or 0, row.attempts)
 
 
 @dataclass
 class BatchHistory:
     """All items, reviews and the reason for which the batch was stopped, None if it was not.
 
+    `archived_revision`: the results of this revision have what was deleted from the journal; 0: nothing was.
     `ignored`: how many entries and rows are of items that this service cannot have.
     """
 
     items: dict[str, ItemHistory]
     reviews: dict[str, Review] = field(default_factory=dict)
     stopped: str | None = None
+    archived_revision: int = 0
     ignored: int = 0
 
     def matches_results(self, rows: Iterable[Mapping[str, Any]]) -> bool:
@@ -122,8 +145,8 @@ def _apply_row(history: BatchHistory, document: Mapping[str, Any]) -> None:
     if item is None:
         spec = {"image": row.image, "prompt": row.prompt, "params": dict(row.params), "take_of": row.take_of}
         item = history.items[row.id] = ItemHistory(spec)
-    item.state, item.task, item.total_usd = ItemState(row.status), row.task_id or "", canonical["cost_usd"]
-    item.found_by = row.found_by
+    item.state, item.task, item.found_by = ItemState(row.status), row.task_id or "", row.found_by
+    item.recorded, item.is_recorded, item.attempt = row, True, recorded_run(row)
     item.outcome = {name: canonical[name] for name in ("status", "error", "elapsed_s", "outputs")}
     if row.review:
         history.reviews[row.id] = row.review
@@ -135,6 +158,8 @@ def _apply_entry(history: BatchHistory, entry: Mapping[str, Any]) -> None:
         history.stopped = entry["reason"]
     elif action == "reopen":
         _reopen(history, entry["states"], entry.get("items"))
+    elif action == "archive":
+        history.archived_revision = max(history.archived_revision, entry["revision"])
     elif action == "add":
         spec = {"image": None, "prompt": None, "params": {}, **entry["spec"]}
         history.items.setdefault(entry["item"], ItemHistory(spec))
@@ -149,7 +174,7 @@ def _reopen(history: BatchHistory, states: Collection[str], only: Collection[str
     for item_id, item in history.items.items():
         if item.state in states and item.outcome and (only is None or item_id in only):
             item.final = False
-            item.state = ItemState.COLLECTING if item.paid_usd and item.token else ItemState.PENDING
+            item.state = ItemState.COLLECTING if item.paid_usd and (item.token or item.task) else ItemState.PENDING
             item.outcome = {}
 
 
@@ -183,4 +208,4 @@ def _apply_run(item: ItemHistory, entry: Mapping[str, Any]) -> None:
         item.state = ItemState.PENDING
     elif action == "end" and not item.final:
         item.state = ItemState(entry["outcome"]["status"])
-        item.cost_usd, item.total_usd, item.outcome = entry["cost_usd"], None, entry["outcome"]
+        item.cost_usd, item.is_recorded, item.outcome = entry["cost_usd"], False, entry["outcome"]

@@ -19,6 +19,7 @@ from pipeline.domain.states import ItemState
 from pipeline.errors import DamagedRecord
 
 _MAX_ATTEMPT = 1_000_000
+MAX_REVISION = 1_000_000
 _MAX_NAME = 1024
 _MAX_SHOWN = 300
 _SHOWN = ("do", "id", "item", "attempt")
@@ -62,6 +63,7 @@ class _Entry(BaseModel):
     mark: Literal["approved", "rejected"] | None = None
     note: str = ""
     reason: str = ""
+    revision: Annotated[int, Field(ge=0, le=MAX_REVISION)] = 0
 
 
 class _Row(BaseModel):
@@ -71,6 +73,8 @@ class _Row(BaseModel):
     cost_usd: _Usd = Decimal(0)
     task_id: _Name | None = None
     found_by: _Name | None = None
+    charged_usd: _Usd = Decimal(0)
+    run: Annotated[int, Field(ge=0, le=_MAX_ATTEMPT)] | None = None
 
 
 def accepts_entry(entry: Mapping[str, Any]) -> bool:

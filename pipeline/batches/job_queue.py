@@ -23,8 +23,8 @@ PREVIEWS_QUEUE = "dailies-previews"
 """For previews alone. Workers listen to it last: its jobs start when no other job waits."""
 _PENDING_TTL_S = 15
 _JOB_TIMEOUT_S = 600
-_FAILURE_TTL_S = 86_400
-_OPTIONS: dict[str, Any] = {"job_timeout": _JOB_TIMEOUT_S, "result_ttl": 0, "failure_ttl": _FAILURE_TTL_S}
+FAILURE_TTL_S = 86_400
+_OPTIONS: dict[str, Any] = {"job_timeout": _JOB_TIMEOUT_S, "result_ttl": 0, "failure_ttl": FAILURE_TTL_S}
 
 
 class Job(StrEnum):
@@ -39,6 +39,7 @@ class Job(StrEnum):
     DELIVER_NOTIFICATIONS = "jobs.deliver_notifications.deliver_notifications"
     RUN_SCHEDULES = "jobs.run_schedules.run_schedules"
     WRITE_STATUS_FILES = "jobs.write_status_files.write_status_files"
+    ARCHIVE_BATCHES = "jobs.archive_batches.archive_batches"
     MAKE_PREVIEWS = "jobs.make_previews.make_previews"
 
 

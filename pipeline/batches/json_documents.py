@@ -72,11 +72,14 @@ class BatchStatus(Document):
     waits_until: datetime | None = Field(
         None, description="Of one batch: when its items start that wait because of the ceiling of the day."
     )
+    archived: datetime | None = Field(
+        None, description="When the items of the batch left Redis. Lists of items are read from S3 since then."
+    )
     failures: list[Failures] | None = Field(
         None, description="Of one batch: its failed items by cause, the most frequent cause first; only if some failed."
     )
 
-    @field_serializer("created", "finished", "waits_until")
+    @field_serializer("created", "finished", "waits_until", "archived")
     def _time(self, when: datetime | None) -> str | None:
         return timestamp(when)
 
@@ -132,6 +135,7 @@ def _status_fields(row: BatchRow, account: AccountRow | None, causes: Mapping[st
         **({"found": dict(row.found)} if row.found else {}),
         **({"overcharge": row.overcharge} if row.overcharge else {}),
         **({"waits_until": waits_until} if waits_until else {}),
+        **({"archived": row.archived} if row.archived else {}),
         **({"failures": [Failures.of(group) for group in groups]} if groups else {}),
     }
 
@@ -171,6 +175,10 @@ class Item(Document):
     found_by: str | None = Field(
         None, description="How its run was found after the response was lost: `callback` or `task list`."
     )
+    charged_usd: Money | None = Field(
+        None, description="The part of `cost_usd` that runs cost which did not succeed; only if it is not 0."
+    )
+    run: int | None = Field(None, description="The number of its latest run, if refused runs make it differ.")
 
     @classmethod
     def of(cls, row: ItemRow) -> Item:

@@ -6,18 +6,23 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 
+import structlog
+
 from pipeline.batches.model_catalog import ModelCatalog, ModelLookup
 from pipeline.domain.formatting import dollars, pluralize
 from pipeline.domain.model import Manifest
 from pipeline.errors import BatchAboveCeiling
 from pipeline.ledger.records import BatchConfig
 from pipeline.manifest.model_check import fit_to_schema
+from pipeline.settings import Settings
 from pipeline.wiro.errors import NotFound
 from pipeline.wiro.model_price import PriceEstimate, estimate_price
 from pipeline.wiro.model_schema import ModelSchema
 
 _NO_PRICE = "the vendor states no price that can be known before a run"
 _MAX_REASONS = 3
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,16 @@ def item_prices(manifest: Manifest, schema: ModelSchema | None) -> list[PriceEst
         estimate_price(schema, {**manifest.params, **item.params}, item.prompt, 1 if item.image else 0)
         for item in manifest.items
     ]
+
+
+def start_price(config: BatchConfig, models: ModelCatalog, settings: Settings) -> Decimal:
+    """Return the price of one run in US dollars, 0 if it is unknown. Only budgets and ceilings need it."""
+    if not config.budgeted and settings.max_batch_usd is None and settings.max_day_usd is None:
+        return Decimal(0)
+    price = price_of_run(config, models)
+    if price is None:
+        log.warning("price_unknown", model=config.model)
+    return price or Decimal(0)
 
 
 def price_of_run(config: BatchConfig, models: ModelCatalog) -> Decimal | None:

@@ -1,4 +1,4 @@
-"""Recovery: rebuild the ledger of a batch from S3 after Redis was lost.
+"""Recovery: rebuild the ledger of a batch from S3, after Redis was lost or the batch was archived.
 
 No run is paid twice. A run whose task token is in the journal is polled. A run that was about to be posted, and whose
 response is not in the journal, becomes `unknown`. An item without a run becomes pending.
@@ -11,20 +11,35 @@ from typing import Annotated, Any
 import structlog
 from pydantic import BaseModel, Field, ValidationError
 
-from pipeline.batches.history import read_history
-from pipeline.batches.pricing import BatchEstimate
-from pipeline.batches.service import Service
-from pipeline.batches.submission import MANIFEST, refuse_rows
+from pipeline.batches.history import BatchHistory, read_history
+from pipeline.batches.history_schema import MAX_REVISION
+from pipeline.batches.model_catalog import ModelCatalog
+from pipeline.batches.preview_requests import PreviewRequests
+from pipeline.batches.pricing import BatchEstimate, start_price
+from pipeline.batches.stored_manifest import MANIFEST, stored_manifest
+from pipeline.batches.submission import Submission
 from pipeline.domain.ids import is_batch_id
+from pipeline.domain.model import BatchRow, Manifest
 from pipeline.domain.results import RESULTS
+from pipeline.domain.retry_policy import Tolerance
 from pipeline.domain.s3_names import is_object_uri
-from pipeline.errors import DamagedRecord, InvalidArguments, InvalidBatchId, NoBatchOnS3, StorageError
-from pipeline.manifest import parser as manifests
+from pipeline.domain.states import Stop
+from pipeline.errors import (
+    BatchArchived,
+    DamagedRecord,
+    InvalidArguments,
+    InvalidBatchId,
+    NoBatchOnS3,
+    NoSuchBatch,
+    StorageError,
+)
+from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.retention import ArchiveState
+from pipeline.settings import Settings
 from pipeline.storage import journal
 from pipeline.storage.s3 import Storage, join
 
 _MAX_RESULTS_BYTES = 2**30
-_MAX_REVISION = 1_000_000
 _MAX_SHOWN = 200
 
 log = structlog.get_logger()
@@ -33,56 +48,138 @@ log = structlog.get_logger()
 class _Results(BaseModel):
     """What a recovery reads of results.json."""
 
-    revision: Annotated[int, Field(ge=0, le=_MAX_REVISION)] = 0
+    revision: Annotated[int, Field(ge=0, le=MAX_REVISION)] = 0
     trigger: Annotated[str, Field(max_length=200)] = "recover"
+    reason: str | None = None
+    total: int = 0
     items: list[dict[str, Any]] = []
 
 
-def recover(service: Service, uri: str) -> str:
-    """Rebuild the batch in the folder `uri` (`s3://bucket/prefix/BATCH/`) and return its id.
+class Recovery:
+    """Rebuilds batches in the ledger. Thread-safe."""
 
-    A batch that is in the ledger is not changed.
-    Raises InvalidArguments, InvalidBatchId, NoBatchOnS3, DamagedRecord, InvalidManifest, StorageError, Unreachable.
-    """
-    folder = uri if uri.endswith("/") else uri + "/"
-    batch_id = folder.rstrip("/").rpartition("/")[2]
-    if not is_object_uri(join(folder, MANIFEST)):
-        raise InvalidArguments(
-            f"{uri[:_MAX_SHOWN]!r} is not the folder of a batch on S3. "
-            f"Write its address, such as {service.settings.output or 's3://bucket/prefix/'}{batch_id or 'BATCH'}/."
-        )
-    if not is_batch_id(batch_id):
-        raise InvalidBatchId(batch_id)
-    text = service.storage.get(join(folder, MANIFEST))
-    if text is None:
-        raise NoBatchOnS3(folder)
-    if service.ledger.batches.is_loaded(batch_id):
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        storage: Storage,
+        models: ModelCatalog,
+        submission: Submission,
+        previews: PreviewRequests,
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._storage = storage
+        self._models = models
+        self._submission = submission
+        self._previews = previews
+
+    def recover(self, uri: str) -> str:
+        """Rebuild the batch in the folder `uri` (`s3://bucket/prefix/BATCH/`) and return its id.
+
+        A batch whose items are in the ledger is not changed.
+        Raises InvalidArguments, InvalidBatchId, NoBatchOnS3, DamagedRecord, InvalidManifest, StorageError, Unreachable.
+        """
+        folder = uri if uri.endswith("/") else uri + "/"
+        batch_id = folder.rstrip("/").rpartition("/")[2]
+        if not is_object_uri(join(folder, MANIFEST)):
+            raise InvalidArguments(
+                f"{uri[:_MAX_SHOWN]!r} is not the folder of a batch on S3. "
+                f"Write its address, such as {self._settings.output or 's3://bucket/prefix/'}{batch_id or 'BATCH'}/."
+            )
+        if not is_batch_id(batch_id):
+            raise InvalidBatchId(batch_id)
+        manifest = stored_manifest(self._storage, folder)
+        if manifest is None:
+            raise NoBatchOnS3(folder)
+        if self._is_archived(batch_id):
+            self.restore(batch_id)
+        elif not self._ledger.batches.is_loaded(batch_id):
+            self._rebuild(batch_id, folder, manifest)
         return batch_id
-    manifest = manifests.parse(text, file=join(folder, MANIFEST), read_rows=refuse_rows, local_files=None)
-    results = _read_results(service.storage, folder)
-    _check_journal(service.storage, folder, results)
-    history = read_history(manifest, results.items, journal.entries(service.storage, folder))
-    if history.ignored:
-        log.warning("history_entries_ignored", batch=batch_id, number=history.ignored)
-    is_current = results.revision > 0 and history.matches_results(results.items)
-    service.submission.create(
-        manifest,
-        batch_id,
-        folder,
-        trigger=results.trigger,
-        revision=results.revision + (0 if is_current else 1),
-    )
-    prices = zip(manifest.items, BatchEstimate.of(manifest, service.models).items, strict=True)
-    service.ledger.items.restore(
-        batch_id,
-        history.restored_items(),
-        {item.id: price.high_usd for item, price in prices if price},
-        adopt_wait_s=service.settings.adopt_wait_s,
-    )
-    for item_id, review in history.reviews.items():
-        service.ledger.items.review(batch_id, item_id, review)
-    service.submission.start_batch(batch_id, stopped=history.stopped)
-    return batch_id
+
+    def restore(self, batch_id: str) -> None:
+        """Load the items of an archived batch again; it keeps its status, times and revision. Do nothing for others.
+
+        Two calls at the same time are harmless. Raises NoSuchBatch, DamagedRecord, NoBatchOnS3, InvalidManifest,
+        StorageError, Unreachable; the batch then stays archived.
+        """
+        if not self._is_archived(batch_id):
+            return
+        batch = self._ledger.batches.get(batch_id)
+        manifest = stored_manifest(self._storage, batch.output)
+        if manifest is None:
+            raise NoBatchOnS3(batch.output)
+        results = _read_results(self._storage, batch.output)
+        # The journal, if some of it is left, knows no more than the results: they were compared with the ledger.
+        history = read_history(manifest, results.items, ())
+        if results.revision != batch.revision or not history.matches_results(results.items):
+            raise DamagedRecord(
+                f"{join(batch.output, RESULTS)} is not that of the archived batch: it has revision {results.revision}, "
+                f"not {batch.revision}, or lacks items. Put the version of the archived batch there."
+            )
+        self._load(batch, manifest, history)
+        log.info("batch_restored", batch=batch_id, items=len(history.items))
+        # Those that are on S3 are only recorded.
+        self._previews.request(batch_id)
+
+    def _load(self, batch: BatchRow, manifest: Manifest, history: BatchHistory) -> None:
+        retention, config = self._ledger.retention, self._submission.batch_config(manifest, batch.output)
+        state = self._state(batch.id)
+        if state.archived:
+            while retention.drop(batch.id, state.archived):
+                pass
+            limits, total = manifest.limits, len(history.items)
+            retention.begin_restore(
+                batch.id,
+                state.archived,
+                config,
+                total=total,
+                max_active=limits.max_active or 0,
+                budget=limits.budget_usd,
+            )
+        self._load_items(batch.id, manifest, history)
+        price_usd = start_price(config, self._models, self._settings)
+        tolerance = Tolerance.of(config.tolerated_failures, len(history.items))
+        if not retention.complete_restore(batch.id, price_usd=price_usd, max_failures=tolerance.limit):
+            raise BatchArchived(batch.id, batch.output)
+
+    def _load_items(self, batch_id: str, manifest: Manifest, history: BatchHistory) -> None:
+        prices = zip(manifest.items, BatchEstimate.of(manifest, self._models).items, strict=True)
+        self._ledger.items.restore(
+            batch_id,
+            history.restored_items(),
+            {item.id: price.high_usd for item, price in prices if price},
+            adopt_wait_s=self._settings.adopt_wait_s,
+        )
+        for item_id, review in history.reviews.items():
+            self._ledger.items.review(batch_id, item_id, review)
+
+    def _rebuild(self, batch_id: str, folder: str, manifest: Manifest) -> None:
+        """Create a batch that Redis has lost, as the results and the journal say."""
+        results = _read_results(self._storage, folder)
+        _check_journal(self._storage, folder, results)
+        history = read_history(manifest, results.items, journal.entries(self._storage, folder))
+        _check_results(folder, results, manifest, history)
+        if history.ignored:
+            log.warning("history_entries_ignored", batch=batch_id, number=history.ignored)
+        is_current = results.revision > 0 and history.matches_results(results.items)
+        revision = results.revision + (0 if is_current else 1)
+        self._submission.create(manifest, batch_id, folder, trigger=results.trigger, revision=revision)
+        self._load_items(batch_id, manifest, history)
+        stopped = history.stopped or (results.reason if is_current and results.reason in set(Stop) else None)
+        self._submission.start_batch(batch_id, stopped=stopped)
+
+    def _is_archived(self, batch_id: str) -> bool:
+        """Return whether the items of a batch are not in the ledger, or not all of them yet."""
+        try:
+            state = self._state(batch_id)
+        except NoSuchBatch:
+            return False
+        return bool(state.archived) or state.is_restoring
+
+    def _state(self, batch_id: str) -> ArchiveState:
+        return self._ledger.retention.state(batch_id)
 
 
 def _check_journal(storage: Storage, folder: str, results: _Results) -> None:
@@ -107,6 +204,20 @@ def _check_journal(storage: Storage, folder: str, results: _Results) -> None:
         )
 
 
+def _check_results(folder: str, results: _Results, manifest: Manifest, history: BatchHistory) -> None:
+    """Raise DamagedRecord if the results lack what was deleted from the journal: those runs would be paid for again."""
+    revision = history.archived_revision
+    is_complete = len(results.items) == results.total and all(
+        history.items[item.id].recorded for item in manifest.items
+    )
+    if revision and not (results.revision >= revision and is_complete):
+        raise DamagedRecord(
+            f"The batch was archived with revision {revision} of {join(folder, RESULTS)}: its journal was deleted, and "
+            f"that file has what its items cost. It is missing, of an earlier revision ({results.revision}), or lacks "
+            "items. Put the version of the archived batch there."
+        )
+
+
 def _read_results(storage: Storage, folder: str) -> _Results:
     """Return results.json; its revision is 0 if there is none. Raises DamagedRecord."""
     text = storage.get(join(folder, RESULTS), max_bytes=_MAX_RESULTS_BYTES)
@@ -116,5 +227,6 @@ def _read_results(storage: Storage, folder: str) -> _Results:
         return _Results.model_validate_json(text)
     except ValidationError as error:
         raise DamagedRecord(
-            f"{join(folder, RESULTS)} cannot be read ({error.errors()[0]['msg']}). Delete it: the journal has it all."
+            f"{join(folder, RESULTS)} cannot be read ({error.errors()[0]['msg']}). Put an earlier version of it there. "
+            "If the batch was never archived, you can also delete the file: the journal has it all."
         ) from None

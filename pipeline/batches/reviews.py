@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from pipeline.batches.decision_journal import DecisionLog
 from pipeline.batches.job_queue import Job, JobQueue
@@ -20,15 +21,22 @@ _TAKE = re.compile(r"-take[0-9]+$")
 
 
 class Reviews:
-    """Records reviews and creates takes. Methods raise NoSuchBatch, NoSuchItem and Unreachable."""
+    """Records reviews and creates takes. Methods raise NoSuchBatch, NoSuchItem and Unreachable.
 
-    def __init__(self, ledger: Ledger, decisions: DecisionLog, job_queue: JobQueue) -> None:
+    `restore`: loads the items of a batch again if it is archived. Methods may raise what it raises.
+    """
+
+    def __init__(
+        self, ledger: Ledger, decisions: DecisionLog, job_queue: JobQueue, restore: Callable[[str], None]
+    ) -> None:
         self._ledger = ledger
+        self._restore = restore
         self._decisions = decisions
         self._job_queue = job_queue
 
     def review(self, batch_id: str, item_id: str, review: Review | None) -> None:
         """Record a review of an item; None removes it. If the batch has ended, its results are written again."""
+        self._restore(batch_id)
         rewrite_results = self._ledger.items.review(batch_id, item_id, review)
         fields = {"mark": review.mark, "note": review.note} if review else {"mark": None}
         self._decisions.write(batch_id, {"do": "review", "item": item_id, **fields})
@@ -40,6 +48,7 @@ class Reviews:
 
         Raises TooManyTakes.
         """
+        self._restore(batch_id)
         original = self._ledger.items.spec(batch_id, item_id)
         spec = {**original, "prompt": prompt, "take_of": item_id}
         first_id = _TAKE.sub("", item_id) if original.get("take_of") else item_id

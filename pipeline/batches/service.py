@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.batches.batch_items import BatchItems
 from pipeline.batches.control import BatchControl
 from pipeline.batches.decision_journal import DecisionLog
 from pipeline.batches.job_queue import JobQueue
 from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.preview_requests import PreviewRequests
+from pipeline.batches.recovery import Recovery
+from pipeline.batches.retention import Retention
 from pipeline.batches.reviews import Reviews
 from pipeline.batches.submission import Submission
 from pipeline.ledger.ledger import Ledger
@@ -29,6 +32,9 @@ class Service:
     job_queue: JobQueue
     models: ModelCatalog
     submission: Submission
+    recovery: Recovery
+    retention: Retention
+    items: BatchItems
     control: BatchControl
     reviews: Reviews
     previews: PreviewRequests
@@ -47,6 +53,9 @@ class Service:
         journal = Journal(storage)
         decisions = DecisionLog(ledger, journal)
         models = ModelCatalog.of(settings, ledger.model_cache)
+        submission = Submission(ledger, storage, journal, job_queue, models, settings.output, settings.max_batch_usd)
+        previews = PreviewRequests(ledger.previews, job_queue, is_enabled=is_available())
+        recovery = Recovery(settings, ledger, storage, models, submission, previews)
         return cls(
             settings=settings,
             ledger=ledger,
@@ -54,8 +63,11 @@ class Service:
             journal=journal,
             job_queue=job_queue,
             models=models,
-            submission=Submission(ledger, storage, journal, job_queue, models, settings.output, settings.max_batch_usd),
-            control=BatchControl(ledger, decisions, job_queue),
-            reviews=Reviews(ledger, decisions, job_queue),
-            previews=PreviewRequests(ledger.previews, job_queue, is_enabled=is_available()),
+            submission=submission,
+            recovery=recovery,
+            retention=Retention(ledger, storage, settings.keep_days),
+            items=BatchItems(ledger, storage),
+            control=BatchControl(ledger, decisions, job_queue, recovery.restore),
+            reviews=Reviews(ledger, decisions, job_queue, recovery.restore),
+            previews=previews,
         )

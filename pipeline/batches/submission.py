@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.pricing import BatchEstimate, Ceiling, check_ceilings
+from pipeline.batches.stored_manifest import INPUTS, MANIFEST, content_difference, has_same_items, stored_manifest
 from pipeline.domain.ids import is_batch_id
 from pipeline.domain.image_types import sniff_file
 from pipeline.domain.model import BatchRow, Item, Manifest
@@ -22,9 +23,9 @@ from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import (
     BatchOnlyOnS3,
     CannotRead,
-    DailiesError,
     InvalidBatchId,
     InvalidSettings,
+    OtherContent,
     StorageError,
     SubmissionInterrupted,
     SubmissionReplaced,
@@ -40,10 +41,8 @@ from pipeline.storage.journal import Journal
 from pipeline.storage.s3 import Storage, join
 from pipeline.wiro.model_schema import ModelSchema
 
-MANIFEST = "manifest.yaml"
 _AUTOMATIC = ("schedule:", "trigger:")
-INPUTS = "inputs/"
-"""Folder of uploaded images: one in each batch, and one beside the batches for images uploaded before."""
+_DIGEST_CHARS = 12
 
 
 @dataclass(frozen=True)
@@ -98,16 +97,19 @@ class Submission:
         interrupted, or cancelled before it was accepted; but what a person has cancelled, no schedule and no trigger
         submits again. `folder`: the folder of image files. `trigger`: what started the batch. `ceilings`: of a rule,
         besides that of the service.
-        Raises CannotRead, InvalidBatchId, InvalidSettings, BatchAboveCeiling, BatchOnlyOnS3, SubmissionInterrupted,
-        SubmissionReplaced, StorageError, Unreachable.
+        The same id of a schedule or a trigger is the same occurrence or object, whatever the manifest says.
+        Raises CannotRead, InvalidBatchId, InvalidSettings, BatchAboveCeiling, BatchOnlyOnS3, OtherContent,
+        SubmissionInterrupted, SubmissionReplaced, StorageError, Unreachable.
         """
         batch_id = _validate_id(batch_id) if batch_id else _new_id(manifest.name)
         output = join(self._output_prefix(manifest), f"{batch_id}/")
+        digest = _digest(manifest)
         known = self._ledger.batches.submission(batch_id)
         if known and (known.is_accepted or _is_refused(known, trigger)):
+            if not trigger.startswith(_AUTOMATIC):
+                self._check_same_content(batch_id, manifest, digest, folder, known.manifest_digest)
             return Accepted(batch_id, created=False, output=self._ledger.batches.get(batch_id).output)
         estimate = BatchEstimate.of(manifest, self._models)
-        digest = _digest(manifest)
         if known is None:
             self._check_absent_on_s3(batch_id, output)
         elif known.cancelled is None and known.manifest_digest != digest:
@@ -174,7 +176,6 @@ class Submission:
         revision: int = 1,
     ) -> bool:
         """Create a batch without items. Return False if the id exists. `start_batch` must follow."""
-        schema = self._models.schema(manifest.model)
         limits = manifest.limits
         row = BatchRow(
             id=batch_id,
@@ -190,14 +191,18 @@ class Submission:
             trigger=trigger,
             revision=revision,
         )
-        config = _batch_config(fit_to_schema(manifest, schema), schema, output)
         return self._ledger.batches.open(
             row,
-            config,
+            self.batch_config(manifest, output),
             max_active=limits.max_active or 0,
             budget_usd=limits.budget_usd,
             manifest_digest=manifest_digest,
         )
+
+    def batch_config(self, manifest: Manifest, output: str) -> BatchConfig:
+        """Return what the items of a batch share. `output`: its folder."""
+        schema = self._models.schema(manifest.model)
+        return _batch_config(fit_to_schema(manifest, schema), schema, output)
 
     def _output_prefix(self, manifest: Manifest) -> str:
         output = manifest.output or self._output
@@ -213,6 +218,27 @@ class Submission:
         is_on_s3 = storage.confirmed_info(join(output, MANIFEST)) or journal.is_started(storage, output)
         if is_on_s3 and self._ledger.batches.submission(batch_id) is None:
             raise _only_on_s3(batch_id, output)
+
+    def _check_same_content(
+        self, batch_id: str, manifest: Manifest, digest: str, folder: Path | None, before: str
+    ) -> None:
+        """Raise OtherContent if the accepted batch with this id has another manifest. `before`: its digest."""
+        if before == digest:
+            return
+        stored = stored_manifest(self._storage, self._ledger.batches.get(batch_id).output)
+        if stored is None:
+            what = "what differs is not known, because its manifest.yaml is not on S3"
+        else:
+            fitted = fit_to_schema(manifest, self._models.schema(manifest.model))
+            what = content_difference(stored, fitted, folder)
+        if not what:
+            # Only the text differs, or a path; or the batch was recovered, and then it has no digest.
+            return
+        shown = before or (_digest(stored) if stored else "unknown")
+        raise OtherContent(
+            f"Batch {batch_id!r} exists with other content (manifest {shown[:_DIGEST_CHARS]} before, "
+            f"{digest[:_DIGEST_CHARS]} now): {what}. Use another id for the new content."
+        )
 
     def _store_manifest(
         self, batch_id: str, manifest: Manifest, output: str, folder: Path | None, *, is_repeated: bool
@@ -233,7 +259,7 @@ class Submission:
             if text is None:
                 message = f"{uri} exists for a write, but not for a read. Try again; `dailies doctor` tests the server."
                 raise StorageError(message, retryable=True)
-            if not _has_items_of(stored, text, uri):
+            if not has_same_items(text, uri, items):
                 raise _only_on_s3(batch_id, output)
         journal.open_journal(self._storage, output)
         return stored
@@ -292,20 +318,6 @@ def _only_on_s3(batch_id: str, output: str) -> BatchOnlyOnS3:
         f"Batch {batch_id!r} exists at {output}, but not in the ledger. "
         f"Rebuild it with `dailies recover {output}`, or choose another --batch-id."
     )
-
-
-def _has_items_of(manifest: Manifest, text: bytes, uri: str) -> bool:
-    """Return whether the manifest in `text` has the items of `manifest`. Their params may be fitted differently."""
-    try:
-        other = manifests.parse(text, file=uri, read_rows=refuse_rows, local_files=None)
-    except DailiesError:
-        return False
-    return [(item.id, item.prompt) for item in other.items] == [(item.id, item.prompt) for item in manifest.items]
-
-
-def refuse_rows(reference: str) -> bytes:
-    """Raise DailiesError: an accepted manifest is expanded, so it names no file of rows."""
-    raise DailiesError(f"{reference}: An accepted manifest must not name a file of rows. Correct manifest.yaml on S3.")
 
 
 def _batch_config(manifest: Manifest, schema: ModelSchema | None, output: str) -> BatchConfig:

@@ -90,7 +90,12 @@ def print_batch(out: Console, ledger: Ledger, row: BatchRow) -> None:
         out.print(f"The batch is paused. Resume it: `dailies resume {row.id}`.")
     if row.counts.get(ItemState.FAILED):
         out.print(f"Show the errors: `dailies items {row.id} --status failed`. Retry: `dailies retry {row.id}`.")
-    if row.counts.get(ItemState.UNKNOWN):
+    if row.archived:
+        out.print(
+            f"The items are read from S3: `dailies items {row.id}`. A retry, or `dailies recover {row.output}`, loads "
+            "them into Redis again."
+        )
+    elif row.counts.get(ItemState.UNKNOWN):
         _print_unknown(out, ledger.items, row)
 
 
@@ -125,6 +130,8 @@ def _batch_fields(row: BatchRow, now: datetime) -> list[tuple[str, str | Text]]:
     ]
     if row.finished:
         fields.append(("finished", f"{moment(row.finished, now)}, took {duration(round(row.working_s(now)))}"))
+    if row.archived:
+        fields.append(("archived", moment(row.archived, now)))
     if row.reason:
         fields.append(("reason", row.reason))
     if row.overcharge and row.overcharge != row.reason:

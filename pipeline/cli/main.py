@@ -32,6 +32,7 @@ COMMANDS = {
     "retry": "Retry ended items of a batch, by default those that failed.",
     "pause": "Pause a batch, or all submissions of the account.",
     "resume": "Resume a paused batch, or the account.",
+    "forget": "Drop an ended batch from Redis; what is on S3 stays.",
     "recover": "Rebuild a batch's ledger from S3.",
     "schedules": "Show and control the batches that start by the clock.",
     "listen": "Start batches when objects are created on S3.",

@@ -91,6 +91,10 @@ class ItemRow:
     """The id of the first take, if this is one of its `takes`."""
     found_by: str | None = None
     """How a run was found whose response was lost: "callback" or "task list". None if no response was lost."""
+    charged_usd: Decimal = Decimal(0)
+    """The part of the cost that runs cost which did not succeed."""
+    run: int | None = None
+    """The number of its latest run, which can be greater than `attempts`: refused runs have numbers, too."""
 
     @property
     def is_approved(self) -> bool:
@@ -131,6 +135,8 @@ class BatchRow:
     """Whether its submission was completed: manifest and images are on S3, the items in the ledger."""
     found: Mapping[str, int] = field(default_factory=dict)
     """{how it was found: number of runs} of the runs whose response was lost, without zeros."""
+    archived: datetime | None = None
+    """When its items left Redis; only S3 has them. None if Redis has them."""
 
     def working_s(self, now: datetime) -> float:
         """Return the seconds from the creation to the end, or to `now`, without the pauses while it had ended."""

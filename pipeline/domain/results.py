@@ -22,6 +22,7 @@ from pipeline.domain.money import plain_usd
 
 VERSION = 1
 RESULTS = "results.json"
+LINES = "results.jsonl"
 
 _COLUMNS = (
     "id", "status", "image", "prompt", "params", "task_id", "attempts", "cost_usd", "elapsed_s", "error", "outputs",
@@ -53,7 +54,8 @@ def timestamp(time: datetime | None) -> str | None:
 def item_document(row: ItemRow) -> dict[str, Any]:
     """Return the JSON of an item: one line of results.jsonl.
 
-    `review`, `take_of` and `found_by` are only present if set.
+    `review`, `take_of` and `found_by` are only present if set, `charged_usd` if it is not 0, and `run` if it is not
+    `attempts`.
     """
     document = {
         "id": row.id,
@@ -74,6 +76,10 @@ def item_document(row: ItemRow) -> dict[str, Any]:
         document["take_of"] = row.take_of
     if row.found_by:
         document["found_by"] = row.found_by
+    if row.charged_usd:
+        document["charged_usd"] = money(row.charged_usd)
+    if row.run and row.run != row.attempts:
+        document["run"] = row.run
     return document
 
 
@@ -105,13 +111,20 @@ def row_from_document(document: Mapping[str, Any]) -> ItemRow:
         review=Review(**document["review"]) if document.get("review") else None,
         take_of=document.get("take_of"),
         found_by=document.get("found_by"),
+        charged_usd=Decimal(document.get("charged_usd") or 0),
+        run=document.get("run"),
     )
+
+
+def item_line(row: ItemRow) -> bytes:
+    """Return the JSON of an item as it stands in results.jsonl and results.json, without the end of the line."""
+    return _json(item_document(row))
 
 
 def as_jsonl(rows: Iterable[ItemRow]) -> Iterator[bytes]:
     """Yield results.jsonl, one line for each item."""
     for row in rows:
-        yield _json(item_document(row)) + b"\n"
+        yield item_line(row) + b"\n"
 
 
 def as_csv(rows: Iterable[ItemRow]) -> Iterator[bytes]:
@@ -145,11 +158,12 @@ def as_json(batch: BatchRow, rows: Iterable[ItemRow]) -> Iterator[bytes]:
         "created": timestamp(batch.created),
         "finished": timestamp(batch.finished),
         "trigger": batch.trigger,
+        **({"reason": batch.reason} if batch.reason else {}),
     }
     yield _json(head)[:-1] + b',"items":['
     separator = b"\n"
     for row in rows:
-        yield separator + _json(item_document(row))
+        yield separator + item_line(row)
         separator = b",\n"
     yield b"\n]}\n"
 

@@ -11,7 +11,7 @@ from pipeline.domain.ids import is_batch_id
 from pipeline.domain.model import BatchRow
 from pipeline.domain.money import MAX_USD, from_pico, to_pico
 from pipeline.domain.states import BatchState
-from pipeline.errors import DamagedRecord, InvalidBatchId, NoSuchBatch
+from pipeline.errors import BatchArchived, DamagedRecord, InvalidBatchId, NoSuchBatch
 from pipeline.ledger import keys
 from pipeline.ledger.decoding import batch_row
 from pipeline.ledger.keys import batch_key
@@ -44,15 +44,12 @@ class BatchStore:
             "output": row.output,
             "trigger": row.trigger,
             "revision": row.revision,
-            "plan": _config_text(config),
-            "max_active": max_active,
             "total": 0,
             "expected": row.total,
             "open": 0,
             "asked": manifest_digest,
+            **batch_fields(config, max_active=max_active, budget_usd=budget_usd),
         }
-        if budget_usd is not None:
-            fields["budget"] = to_pico(budget_usd)
         args = [part for pair in fields.items() for part in pair]
         return bool(self._scripts.run("open_batch", row.id, *args) == 1)
 
@@ -126,10 +123,12 @@ class BatchStore:
         return valid_batch_ids(self._scripts, keys.OPEN_BATCHES, self._redis.zrange(keys.OPEN_BATCHES, 0, -1))
 
     def config(self, batch_id: str) -> BatchConfig:
-        """Return what the items of a batch share. Raises NoSuchBatch, DamagedRecord."""
-        text, output = self._redis.hmget(batch_key(batch_id), "plan", "output")
+        """Return what the items of a batch share. Raises NoSuchBatch, BatchArchived, DamagedRecord."""
+        text, output, archived = self._redis.hmget(batch_key(batch_id), "plan", "output", "archived")
         if text is None:
             raise NoSuchBatch(batch_id)
+        if archived is not None:
+            raise BatchArchived(batch_id, output or "")
         try:
             return BatchConfig(**json.loads(text), output=output)
         except NOT_DECODED as error:
@@ -159,6 +158,14 @@ class BatchStore:
     def resume(self, batch_id: str) -> None:
         """Continue a paused batch. Raises NoSuchBatch."""
         self.set_status(batch_id, BatchState.RUNNING, among=[BatchState.PAUSED])
+
+
+def batch_fields(config: BatchConfig, *, max_active: int, budget_usd: Decimal | None) -> dict[str, object]:
+    """Return the fields of a batch's hash that its manifest determines. Raises AmountTooLarge."""
+    fields: dict[str, object] = {"plan": _config_text(config), "max_active": max_active}
+    if budget_usd is not None:
+        fields["budget"] = to_pico(budget_usd)
+    return fields
 
 
 def _config_text(config: BatchConfig) -> str:

@@ -5,6 +5,7 @@ The hash has the fields
     ended:{state}                    items that ended in this state
     retried, refused                 runs that came to nothing: attempts spent, and runs that the vendor only refused
     overcharged                      runs whose charge was far above the expected price
+    archived, not_archived           batches that left Redis; tries that failed, because S3 lacks something or failed
     deferred                         objects that waited for the next day: their trigger had started enough batches
     found:{how}                      runs whose response was lost and whose task was found
     callbacks:{name}                 callbacks by outcome; CALLBACK_OUTCOMES maps the outcomes to these names
@@ -63,6 +64,8 @@ class ServiceCounters:
     refused: int
     overcharged: int
     deferred: int
+    archived: int
+    not_archived: int
     found: Mapping[str, int]
     callbacks: Mapping[str, int]
     latencies: Mapping[str, Latencies]
@@ -100,6 +103,8 @@ class CounterStore:
             refused=whole(counted.get("refused")),
             overcharged=whole(counted.get("overcharged")),
             deferred=whole(counted.get("deferred")),
+            archived=whole(counted.get("archived")),
+            not_archived=whole(counted.get("not_archived")),
             found={by.value: whole(counted.get(f"found:{by}")) for by in FoundBy},
             callbacks={outcome: whole(counted.get(f"callbacks:{name}")) for outcome, name in CALLBACK_OUTCOMES.items()},
             latencies={step: _latencies(step, counted) for step in STEPS},

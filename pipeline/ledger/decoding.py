@@ -20,7 +20,7 @@ from pipeline.ledger.set_aside import NOT_DECODED
 from pipeline.ledger.times import moment
 
 DAMAGED_ITEM = "The record of this item in Redis is damaged. What S3 has of it is in the folder of the batch."
-LIVE_FIELDS = ("state", "tries", "before", "task", "paid", "charged", "found_by", "takes", "first")
+LIVE_FIELDS = ("state", "tries", "before", "task", "paid", "charged", "found_by", "takes", "first", "attempt")
 """Fields of an item's hash that `item_row` needs, in this order."""
 
 
@@ -60,6 +60,7 @@ def _batch_row(batch_id: str, fields: Mapping[str, str]) -> BatchRow:
         takes=int(fields.get("takes", 0)),
         is_accepted="accepted" in fields,
         found={by.value: int(fields[f"found:{by}"]) for by in FoundBy if f"found:{by}" in fields},
+        archived=moment(fields.get("archived", 0)),
     )
 
 
@@ -78,14 +79,16 @@ def item_row(item_id: str, spec: str, outcome: str | None, review: str | None, f
 def _item_row(
     item_id: str, spec: str, outcome: str | None, review: str | None, fields: Sequence[str | None]
 ) -> ItemRow:
-    state, attempts_spent, attempts_before, task, paid, charged, found_by, takes, first = fields
+    state, attempts_spent, attempts_before, task, paid, charged, found_by, takes, first, attempt = fields
     document = {
         "id": item_id,
         "status": state or ItemState.PENDING,
         "attempts": int(attempts_spent or 0) + int(attempts_before or 0),
-        "task_id": task,
+        "task_id": task or None,
         "cost_usd": Decimal(paid or 0) + from_pico(charged or 0),
         "found_by": found_by,
+        "charged_usd": from_pico(charged or 0),
+        "run": int(attempt) if attempt else None,
         **json.loads(spec),
         **(json.loads(outcome) if outcome else {}),
         "review": json.loads(review) if review else None,

@@ -26,6 +26,10 @@ class FinalizationStore:
         """Renew the lease for `lease_s` from now. Returns False if it was lost."""
         return bool(self._scripts.run("renew_finalization", batch_id, ms(lease_s), lease) == 1)
 
+    def rewrite(self, batch_id: str) -> bool:
+        """Make the results of an ended batch due again. Return False if they are, or the batch has not ended."""
+        return bool(self._scripts.run("rewrite_results", batch_id) == 1)
+
     def complete(
         self,
         batch_id: str,

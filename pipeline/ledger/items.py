@@ -13,7 +13,7 @@ from pipeline.domain.ids import is_item_id
 from pipeline.domain.model import ItemRow, Review
 from pipeline.domain.money import MAX_USD, to_pico
 from pipeline.domain.states import TERMINAL, ItemState
-from pipeline.errors import DamagedRecord, InvalidItemId, NoSuchBatch, NoSuchItem
+from pipeline.errors import BatchArchived, DamagedRecord, InvalidItemId, NoSuchBatch, NoSuchItem
 from pipeline.ledger.decoding import LIVE_FIELDS, item_row
 from pipeline.ledger.keys import batch_key, item_key, order_key, outcomes_key, prices_key, reviews_key, specs_key
 from pipeline.ledger.numbers import usd
@@ -61,9 +61,9 @@ class ItemStore:
     ) -> None:
         """Add items to a batch as S3 records them. Items that exist stay as they are.
 
-        Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}). `prices`: the price of a
-        run in USD, of the items where it is known; it is reserved for each run that may still be billed. Raises
-        InvalidItemId.
+        Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}), with `attempts` if not all
+        runs up to `attempt` count as one. `prices`: the price of a run in USD, of the items where it is known; it is
+        reserved for each run that may still be billed. Raises InvalidItemId.
         """
         for chunk in chunked(items, _CHUNK):
             args = [part for item_id, item in chunk for part in _restore_args(_valid(item_id), item, prices)]
@@ -89,12 +89,17 @@ class ItemStore:
         )
 
     def stream(self, batch_id: str, states: Collection[str] | None = None) -> Iterator[ItemRow]:
-        """Yield items in manifest order; only those in `states` unless it is None."""
+        """Yield items in manifest order; only those in `states` unless it is None.
+
+        Raises BatchArchived, also if the items leave Redis meanwhile.
+        """
+        self._refuse_archived(batch_id)
         for first in range(0, self._redis.llen(order_key(batch_id)), _CHUNK):
             ids = self._redis.lrange(order_key(batch_id), first, first + _CHUNK - 1)
             for row in read_items(self._redis, batch_id, ids):
                 if states is None or row.status in states:
                     yield row
+        self._refuse_archived(batch_id)
 
     def get(self, batch_id: str, item_id: str) -> ItemRow:
         """Return one item. Raises NoSuchBatch, NoSuchItem."""
@@ -173,6 +178,12 @@ class ItemStore:
     def _require_batch(self, batch_id: str) -> None:
         if not self._redis.exists(batch_key(batch_id)):
             raise NoSuchBatch(batch_id)
+        self._refuse_archived(batch_id)
+
+    def _refuse_archived(self, batch_id: str) -> None:
+        archived, output = self._redis.hmget(batch_key(batch_id), "archived", "output")
+        if archived is not None:
+            raise BatchArchived(batch_id, output or "")
 
     def _missing(self, batch_id: str, item_id: str) -> NoSuchItem:
         self._require_batch(batch_id)
@@ -208,7 +219,7 @@ def _load_args(item_id: str, spec: Mapping[str, Any], price: Decimal | None) -> 
 
 def _restore_args(item_id: str, item: Mapping[str, Any], prices: Mapping[str, Decimal]) -> tuple[object, ...]:
     outcome = outcome_text(item["outcome"]) if item["outcome"] else ""
-    run = (item["state"], item["attempt"], item["task"], item["token"])
+    run = (item["state"], item["attempt"], item.get("attempts", item["attempt"]), item["task"], item["token"])
     cost = (item["paid"], _capped_pico(item["paid"] or 0), _capped_pico(item["charged"] or 0))
     price = _price_text(prices.get(item["spec"].get("take_of") or item_id))
     return (item_id, _spec_text(item["spec"]), *run, *cost, item["found_by"] or "", price, outcome)

@@ -16,6 +16,7 @@ Service
     sign_in_code:{digest}   string  mark of the token that a one-time code signs in for
     model:{owner}/{name}    string  JSON of the vendor's description of a model (`model_cache.py`), in lower case
     run_time:{owner}/{name}  hash   `mean` time of a successful run of a model, in lower case, over the last `runs`
+    retention               string  position in `batches` where the search for batches to archive goes on
     wake:{job}[:{arg}…]     string  a job is enqueued and has not begun (`batches/job_queue.py`)
 
 Account at the vendor
@@ -26,8 +27,9 @@ Account at the vendor
                                     during a pause), `day_limit` (the ceiling of a UTC day at the last claim, 0: none),
                                     `day_wait` (until when runs wait for it)
     active                  set     "batch item" of every run that may be active at the vendor: one slot each
-    spend                   hash    day since 1970 → cost of the runs of that day
-    tasks                   zset    task of a run that the vendor accepted → when; the newest 20,000
+    spend                   hash    day since 1970 → cost of the runs of that day; of the last 400 days. Day 0 has the
+                                    sum of all earlier ones
+    tasks                   zset    task of a run that the vendor accepted → when; the newest 20,000 of the last week
 
 Batches
 
@@ -48,7 +50,10 @@ Batches
                                     much the vendor charged at most above the price of an item), `overcharge` (the last
                                     warning about a charge), `found:{how}` (lost runs that were found), `price_max`
                                     (highest price of an item), `takes` (further takes of items), `idle`
-                                    (time for which it had ended before it was opened again), `reopened` (when it was)
+                                    (time for which it had ended before it was opened again), `reopened` (when it was),
+                                    `archived` (when its items left Redis; then only this hash is left of it),
+                                    `archiving` (they are leaving), `archive_at` (the next try, after a failed one),
+                                    `restoring` (since when its items are loaded again), `restored` (when they were)
     batch:{id}:order        list    item ids in manifest order
     batch:{id}:specs        hash    item id → JSON {image, prompt, params}
     batch:{id}:prices       hash    item id → price of a run; an item without one has the price of the batch

@@ -23,6 +23,7 @@ from pipeline.ledger.model_cache import ModelCache
 from pipeline.ledger.outbox import Outbox
 from pipeline.ledger.previews import PreviewStore
 from pipeline.ledger.queries import QueryStore
+from pipeline.ledger.retention import RetentionStore
 from pipeline.ledger.run_times import RunTimeStore
 from pipeline.ledger.runs import RunStore
 from pipeline.ledger.scripts import ScriptRunner
@@ -53,6 +54,7 @@ class Ledger:
     finalization: FinalizationStore
     previews: PreviewStore
     queries: QueryStore
+    retention: RetentionStore
     counters: CounterStore
     timeline: TimelineStore
     outbox: Outbox
@@ -81,6 +83,7 @@ class Ledger:
             finalization=FinalizationStore(scripts),
             previews=PreviewStore(scripts),
             queries=QueryStore(scripts),
+            retention=RetentionStore(scripts),
             counters=CounterStore(scripts),
             timeline=TimelineStore(scripts),
             outbox=Outbox(scripts),

@@ -11,7 +11,7 @@ from itertools import islice
 from pipeline.domain.ids import is_batch_id
 from pipeline.domain.model import BatchRow, ItemRow
 from pipeline.domain.states import ItemState
-from pipeline.errors import DamagedRecord, NoSuchBatch
+from pipeline.errors import BatchArchived, DamagedRecord, NoSuchBatch
 from pipeline.ledger import keys
 from pipeline.ledger.decoding import batch_row
 from pipeline.ledger.items import read_items
@@ -134,14 +134,17 @@ class QueryStore:
         mark: str = "",
         grouped: bool = False,
     ) -> ItemPage:
-        """Return at most `limit` items from position `first` on. Raises NoSuchBatch.
+        """Return at most `limit` items from position `first` on. Raises NoSuchBatch, BatchArchived.
 
         `states`: only items in one of them; empty: all. `text`: only items with it in id, image, prompt or params.
         `mark`: only items with this review, one of MARKS; `none`: succeeded items without a review; '': all.
         `grouped`: pass over a take if its first take is found as well, on this or an earlier page.
         """
-        if not self._redis.exists(batch_key(batch_id)):
+        created, archived, output = self._redis.hmget(batch_key(batch_id), "created", "archived", "output")
+        if created is None:
             raise NoSuchBatch(batch_id)
+        if archived is not None:
+            raise BatchArchived(batch_id, output or "")
         following, ids, _ = self._scripts.run(
             "item_page", batch_id, first, MAX_SCANNED_ITEMS, limit, _needle(text), mark, "1" if grouped else "", *states
         )

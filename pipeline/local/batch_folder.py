@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.batches.batch_items import BatchItems
 from pipeline.batches.folder_copy import CopyResult, FolderCopy
 from pipeline.domain.batch_files import BatchFile, media_files, outputs_in_folder
 from pipeline.domain.model import BatchRow, ItemRow
@@ -14,7 +15,6 @@ from pipeline.domain.preview_names import FOLDER, previews_of
 from pipeline.domain.s3_names import is_below
 from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.gallery import gallery_page
-from pipeline.ledger.items import ItemStore
 from pipeline.storage.s3 import Storage, join
 
 GALLERY = "index.html"
@@ -26,7 +26,7 @@ class BatchFolder:
     """A batch to copy to `folder`. `approved`: only the outputs of approved items, with their images."""
 
     storage: Storage
-    items: ItemStore
+    items: BatchItems
     batch: BatchRow
     folder: Path
     approved: bool = False
@@ -64,7 +64,7 @@ class BatchFolder:
         return self.approved or self.batch.status not in BATCH_TERMINAL
 
     def _rows(self) -> Iterator[ItemRow]:
-        return (row for row in self.items.stream(self.batch.id) if row.is_approved or not self.approved)
+        return (row for row in self.items.stream(self.batch) if row.is_approved or not self.approved)
 
     def _previews(self) -> Iterator[BatchFile]:
         wanted = {name for row in self._rows() for name in previews_of(row)} if self.approved else None

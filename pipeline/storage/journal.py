@@ -2,7 +2,8 @@
 
 `{batch}/journal/` contains small objects of JSON lines, each for several runs. Attempts are written before their runs
 are posted (`write` returns after S3 has stored them). Task tokens and ends follow within a second (`note`).
-`opened.jsonl` is empty and written when the batch is submitted. `recovery.py` reads the journal.
+`opened.jsonl` is empty and written when the batch is submitted; when the batch is archived, it is all that is left, and
+has the entry `archive`. `recovery.py` reads the journal.
 Each entry has `at` (RFC 3339 UTC) and `do`:
 
     run     item, attempt                             the run is about to be posted
@@ -14,6 +15,7 @@ Each entry has `at` (RFC 3339 UTC) and `do`:
     review  item, mark, note                          a person's review; mark None removes it
     stop    reason                                    the batch was stopped
     reopen  states […], items […] or absent: all      ended items in these states were reopened
+    archive revision                                  older entries are deleted; results of this revision have all
 """
 
 from __future__ import annotations
@@ -22,12 +24,13 @@ import json
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
+from pipeline.domain.chunks import chunked
 from pipeline.errors import DamagedRecord, StorageError
 from pipeline.storage.s3 import Storage, join
 
@@ -35,10 +38,12 @@ log = structlog.get_logger()
 
 FOLDER = "journal/"
 _OPENED = "opened.jsonl"
-"""An empty object of each journal: a listing without it is incomplete."""
+"""An object of each journal, empty until the batch is archived: a listing without it is incomplete."""
+_MEDIA_TYPE = "application/x-ndjson"
 Entry = Mapping[str, Any]
 _BUFFER_WAIT_S = 0.5
 _MAX_WAIT_S = 30.0
+_DELETED_AT_A_TIME = 100
 _MAX_BUFFERED_ENTRIES = 20_000
 """Entries in memory while S3 is unavailable. More are dropped: `recovery` gets their state from the vendor."""
 
@@ -123,12 +128,12 @@ class Journal:
         with self._changed:
             self._object_number += 1
             name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{self._writer_id}-{self._object_number}.jsonl"
-        self._storage.put(join(folder, FOLDER, name), b"".join(lines), "application/x-ndjson")
+        self._storage.put(join(folder, FOLDER, name), b"".join(lines), _MEDIA_TYPE)
 
 
 def open_journal(storage: Storage, folder: str) -> None:
     """Create the journal of a new batch at `folder`. A second call changes nothing. Raises StorageError."""
-    storage.put(join(folder, FOLDER, _OPENED), b"", "application/x-ndjson")
+    storage.put(join(folder, FOLDER, _OPENED), b"", _MEDIA_TYPE)
 
 
 def is_started(storage: Storage, folder: str) -> bool:
@@ -137,6 +142,27 @@ def is_started(storage: Storage, folder: str) -> bool:
     Raises StorageError.
     """
     return next(storage.list(join(folder, FOLDER)), None) is not None or _is_opened(storage, folder)
+
+
+def delete_entries(storage: Storage, folder: str, revision: int, may_delete: Callable[[], bool]) -> bool:
+    """Delete the entries of the batch at `folder` that exist now, the oldest object first.
+
+    `revision`: that of the results which have all that they say; `opened.jsonl` names it before the first one is
+    deleted, and stays. `may_delete` is called before each part of them is deleted, after it was listed: an entry that
+    is written later stays. Return False if it returned False. Raises StorageError. What an interrupted call leaves are
+    the newest entries, which agree with the results.
+    """
+    if not may_delete():
+        return False
+    opened = join(folder, FOLDER, _OPENED)
+    storage.put(opened, _line({"do": "archive", "revision": revision}), _MEDIA_TYPE)
+    for part in chunked(storage.list(join(folder, FOLDER)), _DELETED_AT_A_TIME):
+        if not may_delete():
+            return False
+        for info in part:
+            if info.uri != opened:
+                storage.delete(info.uri)
+    return True
 
 
 def entries(storage: Storage, folder: str) -> Iterator[dict[str, Any]]:

@@ -26,6 +26,8 @@ REMEMBERED_S = 30 * 86_400.0
 _LISTED_S = 86_400.0
 _DAY_REMEMBERED_S = 2 * 86_400.0
 """How long the batches of a day are remembered."""
+_KEEP_S = 90 * 86_400
+"""How long the data of a trigger is kept that is not in the file any more."""
 _LUA = Path(__file__).with_name("lua")
 
 
@@ -57,12 +59,19 @@ class TriggerStore:
         self._redis.set(status_files_written_key(batch_id), 1)
 
     def is_reported(self, batch_id: str) -> bool:
-        """Return whether `mark_reported` was called: nothing is left to do for the objects of the batch."""
-        return bool(self._redis.exists(status_files_written_key(batch_id)))
+        """Return whether `mark_reported` was called: nothing is left to do for the objects of the batch.
+
+        The mark leaves Redis with the items of an archived batch.
+        """
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.exists(status_files_written_key(batch_id))
+            pipe.hmget(batch_key(batch_id), "archived", "restored")
+            is_marked, times = pipe.execute()
+        return bool(is_marked) or any(time is not None for time in times)
 
     def record_last_batch(self, trigger: str, batch_id: str) -> None:
         """Store the id of the batch that a trigger started last."""
-        self._redis.set(trigger_key(trigger, "last"), batch_id)
+        self._redis.set(trigger_key(trigger, "last"), batch_id, ex=_KEEP_S)
 
     def last_batches(self, triggers: Sequence[str]) -> list[str | None]:
         """Return the id of the batch that each of these triggers started last; None before the first."""
@@ -170,14 +179,18 @@ class TriggerStore:
 
     def record_listed(self, trigger: str, info: ObjectInfo, now: float) -> None:
         """Record that an object was handled: it is not handled again until it changes."""
-        self._redis.zadd(trigger_key(trigger, "listed"), {_listed_member(info): now * 1000})
+        key = trigger_key(trigger, "listed")
+        self._redis.zadd(key, {_listed_member(info): now * 1000})
+        self._redis.expire(key, _KEEP_S)
 
     def forget_missing(self, trigger: str, now: float) -> None:
         """Forget objects that were not listed for a day. Call it after the whole watched prefix was listed.
 
         One that is listed again later is the batch that it was.
         """
-        self._redis.zremrangebyscore(trigger_key(trigger, "listed"), "-inf", (now - _LISTED_S) * 1000)
+        key = trigger_key(trigger, "listed")
+        self._redis.zremrangebyscore(key, "-inf", (now - _LISTED_S) * 1000)
+        self._redis.expire(key, _KEEP_S)
 
     def _decode_all(self, key: str) -> list[ObjectVersion]:
         """Return the object versions of a hash. What cannot be read is set aside."""

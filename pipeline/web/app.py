@@ -136,5 +136,5 @@ def _endpoints(service: Service, shutdown: Event) -> Endpoints:
     max_streams = max(1, service.settings.web_threads // 2)
     batch_events.add_to(endpoints, service.ledger.batches, max_streams, shutdown)
     image_upload.add_to(endpoints, service)
-    outputs_zip.add_to(endpoints, service.ledger, service.storage, max(1, service.settings.web_threads // 8))
+    outputs_zip.add_to(endpoints, service, max(1, service.settings.web_threads // 8))
     return endpoints

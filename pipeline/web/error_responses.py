@@ -15,6 +15,7 @@ from werkzeug.sansio.response import Response as AnyResponse
 from pipeline.domain.formatting import pluralize
 from pipeline.errors import (
     BatchAboveCeiling,
+    BatchArchived,
     BatchOnlyOnS3,
     DailiesError,
     InvalidBatchId,
@@ -24,6 +25,7 @@ from pipeline.errors import (
     NoSuchBatch,
     NoSuchItem,
     NoSuchSchedule,
+    OtherContent,
     Problem,
     StorageError,
     SubmissionInterrupted,
@@ -47,6 +49,8 @@ _STATUS: Sequence[tuple[type[DailiesError], int]] = (
     (BatchAboveCeiling, 422),
     (InvalidItemId, 422),
     (BatchOnlyOnS3, 409),
+    (BatchArchived, 409),
+    (OtherContent, 409),
     (TooManyTakes, 409),
     (SubmissionInterrupted, 409),
     (SubmissionReplaced, 409),

@@ -52,6 +52,12 @@ class _Snapshot(Collector):
         for state, number in counters.items.items():
             items.add_metric([state], number)
         yield items
+        yield _counter("dailies_archived_batches", "Batches whose items have left Redis.", counters.archived)
+        yield _counter(
+            "dailies_failed_archivings",
+            "Tries to archive a batch that failed: S3 lacks results, or failed.",
+            counters.not_archived,
+        )
         yield _counters(
             "dailies_items_ended",
             "Items that ended in this state.",

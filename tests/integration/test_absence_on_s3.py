@@ -11,7 +11,6 @@ from support.images import JPEG
 from support.quirky_s3 import QuirkyS3, Request, Response, a_quirky_s3
 
 from jobs.input_files import stored_image
-from pipeline.batches import recovery
 from pipeline.batches.service import Service
 from pipeline.domain.states import ItemState
 from pipeline.errors import BatchOnlyOnS3, StorageError
@@ -77,7 +76,7 @@ def is_get(request: Request) -> bool:
 
 
 def test_a_run_is_found_again_if_s3_shows_its_journal(service: Service, lost: str, ledger: Ledger) -> None:
-    recovery.recover(service, lost)
+    service.recovery.recover(lost)
     assert {row.id: row.status for row in ledger.items.stream("b")} == {"a": ItemState.UNKNOWN, "b": ItemState.PENDING}
 
 
@@ -86,7 +85,7 @@ def test_a_batch_is_not_recovered_without_its_journal_if_the_listing_is_empty(
 ) -> None:
     proxy.before = hide_journal
     with pytest.raises(StorageError, match="incomplete"):
-        recovery.recover(service, lost)
+        service.recovery.recover(lost)
     assert not ledger.queries.recent_batches()
 
 
@@ -103,7 +102,7 @@ def test_nor_if_the_journal_is_of_an_older_version(
     else:
         proxy.set("listing empty")
     with pytest.raises(StorageError, match="Runs that are paid may be missing"):
-        recovery.recover(service, lost)
+        service.recovery.recover(lost)
     assert not ledger.queries.recent_batches()
 
 
@@ -112,7 +111,7 @@ def test_nor_if_an_object_of_the_journal_is_listed_and_missing(
 ) -> None:
     hide(proxy, lambda request: is_get(request) and "/journal/" in request.path)
     with pytest.raises(StorageError, match="is listed with"):
-        recovery.recover(service, lost)
+        service.recovery.recover(lost)
     assert not ledger.queries.recent_batches()
 
 

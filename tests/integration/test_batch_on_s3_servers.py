@@ -23,7 +23,6 @@ from jobs.start import start
 from jobs.submit import submit
 from jobs.sweep import sweep
 from jobs.worker_slots import wait_for_all
-from pipeline.batches import recovery
 from pipeline.batches.service import Service
 from pipeline.domain.model import Review
 from pipeline.ledger.ledger import Ledger
@@ -125,7 +124,7 @@ def test_a_batch_ends_with_its_review_and_can_be_recovered(
     with Redis.from_url(redis_url) as client:
         client.flushall()
     context.cache_clear()
-    recovery.recover(service, f"{bucket}b/")
+    service.recovery.recover(f"{bucket}b/")
     assert dict(ledger.batches.get("b").counts) == {"succeeded": len(ITEMS)}
     assert ledger.items.get("b", "a").review == Review("approved", "the smile")
     assert Counter(task["prompt"] for task in sandbox.tasks()) == Counter(f"prompt {item}" for item in ITEMS)

@@ -14,8 +14,8 @@ from support.schedule_folder import BEFORE, MIDNIGHT, MINUTE, ScheduleFolder
 
 from jobs import start, sweep, write_status_files
 from jobs.context import Context
-from pipeline.batches import recovery
 from pipeline.batches.json_documents import Batch
+from pipeline.batches.retention import Retention
 from pipeline.batches.service import Service
 from pipeline.cli.descriptions import print_batch
 from pipeline.cli.main import main
@@ -163,7 +163,7 @@ def test_a_cancelled_submission_can_be_submitted_again_also_with_another_manifes
     assert b"new" in (service.storage.get(f"{service.settings.output}b/manifest.yaml") or b"")
     # Its recovery goes on: the cancellation was of the attempt before.
     service.ledger.redis.flushall()
-    recovery.recover(service, f"{service.settings.output}b/")
+    service.recovery.recover(f"{service.settings.output}b/")
     assert service.ledger.batches.get("b").status == "queued"
 
 
@@ -217,7 +217,7 @@ def test_the_sweep_cancels_it_a_day_after_the_last_attempt(jobs: Service, monkey
     assert (batch.status, batch.reason) == ("cancelled", Stop.SUBMISSION)
     assert jobs.ledger.batches.open_ids() == []
     with pytest.raises(NoBatchOnS3):
-        recovery.recover(jobs, f"{jobs.settings.output}b/")
+        jobs.recovery.recover(f"{jobs.settings.output}b/")
 
 
 def test_the_sweep_leaves_a_recovery_alone_that_was_interrupted(
@@ -228,11 +228,11 @@ def test_the_sweep_leaves_a_recovery_alone_that_was_interrupted(
     with monkeypatch.context() as patch:
         break_off(jobs, patch, "at the acceptance")
         with pytest.raises(Unreachable):
-            recovery.recover(jobs, f"{jobs.settings.output}b/")
+            jobs.recovery.recover(f"{jobs.settings.output}b/")
     is_old(jobs)
     sweep.sweep()
     assert "dailies recover" in shown(jobs, capsys)
-    recovery.recover(jobs, f"{jobs.settings.output}b/")
+    jobs.recovery.recover(f"{jobs.settings.output}b/")
     assert jobs.ledger.batches.get("b").counts == {"pending": 2}
 
 
@@ -331,3 +331,14 @@ def test_the_commands_say_what_can_be_done(
     assert "nothing was started" in cancelled.output
     assert "results" not in runner.invoke(main, ["status", "b"]).output
     assert Redis.from_url(settings.redis_url).llen("rq:queue:dailies") == 0
+
+
+def test_forget_drops_a_submission_that_was_cancelled(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        break_off(service, patch, "at the items")
+        with pytest.raises((StorageError, Unreachable)):
+            submit(service)
+    service.control.cancel("b")
+    assert Retention(service.ledger, service.storage, keep_days=1e-9).find() == [], "there is nothing to archive"
+    service.retention.forget("b")
+    assert service.ledger.queries.recent_batches() == []

@@ -157,9 +157,13 @@ def test_tasks_of_accepted_runs_are_known_also_after_their_end(ledger: Ledger) -
 
 
 def test_the_known_tasks_are_bounded(ledger: Ledger) -> None:
-    ledger.redis.zadd(f"{PREFIX}tasks", {f"t{n}": n for n in range(20_100)})
+    now = ledger.redis.time()[0] * 1000
+    ledger.redis.zadd(f"{PREFIX}tasks", {f"t{n}": now + n for n in range(20_100)})
     ledger.runs.expire_leases(adopt_wait_s=60, on_unknown="hold")
     assert ledger.lost_runs.known_tasks(["t0", "t99", "t100", "t20099"]) == {"t100", "t20099"}
+    ledger.redis.zadd(f"{PREFIX}tasks", {"t20098": now - 8 * 86_400_000, "t20099": now - 6 * 86_400_000})
+    ledger.runs.expire_leases(adopt_wait_s=60, on_unknown="hold")
+    assert ledger.lost_runs.known_tasks(["t20098", "t20099"]) == {"t20099"}, "of the last week"
 
 
 def test_the_tasks_of_a_restored_batch_are_known(ledger: Ledger) -> None:

@@ -53,7 +53,7 @@ def main() -> None:
             page.goto(home)
             expect(page.get_by_role("heading", name="Batches", exact=True)).to_be_visible()
             save(page, "dashboard")
-            local = BatchFolder(service.storage, service.ledger.items, batch, state / "home")
+            local = BatchFolder(service.storage, service.items, batch, state / "home")
             local.pull(local.files())
             page.goto(local.gallery.as_uri())
             save(page, "gallery")

@@ -1,10 +1,12 @@
 """A soak test: batches run through the whole service while its processes, Redis, S3 and the vendor fail at random.
 
-`make chaos [MINUTES=…]` runs it. It prints the faults that it injected and four counts, which must be 0:
+Ended batches leave Redis after a few seconds, while the faults go on. `make chaos [MINUTES=…]` runs it. It prints the
+faults that it injected and five counts, which must be 0:
 
     lost           items that succeeded without their output on S3, and items that results.json lacks
     double_billed  items that the vendor billed more than once
     stuck          items that did not end in time
+    kept           batches that did not leave Redis in time, or left a journal on S3
     unknown        items that ended as unknown although the vendor has a run of them that was not found in its list
 """
 
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline.batches.batch_items import BatchItems
 from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.errors import Unreachable
 from pipeline.ledger.ledger import Ledger
@@ -51,6 +54,10 @@ FAULTS: dict[str, Any] = {
 """Options of the sandbox during the whole test: shares of faulty responses."""
 
 
+KEEP_S = 3.0
+"""An ended batch leaves Redis after so many seconds."""
+
+
 @dataclass
 class Outcome:
     """The counts after the faults have stopped and the batches had time to end."""
@@ -59,12 +66,13 @@ class Outcome:
     double_billed: int = 0
     stuck: int = 0
     unknown: int = 0
+    kept: int = 0
     states: Counter[str] = field(default_factory=Counter)
     injected: Counter[str] = field(default_factory=Counter)
 
     @property
     def is_good(self) -> bool:
-        return (self.lost, self.double_billed, self.stuck, self.unknown) == (0, 0, 0, 0)
+        return (self.lost, self.double_billed, self.stuck, self.unknown, self.kept) == (0, 0, 0, 0, 0)
 
 
 class Soak:
@@ -93,6 +101,7 @@ class Soak:
             **QUICK,
             # The search for lost runs must outlast faults of the vendor and of Redis, and leases of killed workers.
             "PIPELINE_ADOPT_WAIT_S": "60",
+            "PIPELINE_KEEP_DAYS": str(KEEP_S / 86_400),
             **self.sandbox.environment,
             **keys,
             "AWS_ENDPOINT_URL_S3": self.proxy.url,
@@ -180,17 +189,14 @@ class Soak:
             raise
         return True
 
-    def has_ended(self, batch: str) -> bool:
-        try:
-            return self.ledger.batches.get(batch).status in BATCH_TERMINAL
-        except Unreachable:
-            return False
-
-    def has_results(self, batch: str) -> bool:
-        """Return whether the batch has ended and its results.json is current: a run found late reopens the batch."""
-        row = self.ledger.batches.get(batch)
-        text = self.storage.get(row.output + "results.json") if row.status in BATCH_TERMINAL else None
-        return text is not None and Counter(json.loads(text)["counts"]) == Counter(row.counts)
+    def has_left(self, batch: str) -> bool:
+        """Return whether nothing but the row of a batch is left, and no journal."""
+        with suppress(Unreachable):
+            state = self.ledger.retention.state(batch)
+            folder = self.ledger.batches.get(batch).output
+            is_left = bool(state.archived) and state.is_complete
+            return is_left and not any(self.storage.list(f"{folder}journal/"))
+        return False
 
     def outcome(self, batches: list[str]) -> Outcome:
         """Compare ledger, S3 and the sandbox's bill."""
@@ -204,7 +210,8 @@ class Soak:
             row = self.ledger.batches.get(batch)
             text = self.storage.get(row.output + "results.json")
             recorded = {item["id"]: item for item in json.loads(text)["items"]} if text else {}
-            for item in self.ledger.items.stream(batch):
+            result.kept += not self.has_left(batch)
+            for item in BatchItems(self.ledger, self.storage).stream(row):
                 result.states[item.status] += 1
                 if item.status == "unknown" and item.prompt in not_found:
                     result.unknown += 1
@@ -230,12 +237,12 @@ def soak(folder: Path, *, items: int, batches: int, seconds: float, seed: int) -
         soak = Soak(folder, stack, seed)
         names = [soak.submit(number, items // batches) for number in range(batches)]
         faults_end = time.monotonic() + seconds
-        while time.monotonic() < faults_end and not all(map(soak.has_ended, names)):
+        while time.monotonic() < faults_end and not all(map(soak.has_left, names)):
             soak.inject_fault()
             time.sleep(soak.rng.uniform(0.2, 2))
         soak.stop_faults()
         deadline = time.monotonic() + 180
-        while time.monotonic() < deadline and not all(map(soak.has_results, names)):
+        while time.monotonic() < deadline and not all(map(soak.has_left, names)):
             time.sleep(0.5)
         return soak.outcome(names)
 
@@ -255,7 +262,10 @@ def main() -> None:
         )
     print("faults:", ", ".join(f"{name} {count}" for name, count in sorted(result.injected.items())))
     print("items:", ", ".join(f"{name} {count}" for name, count in sorted(result.states.items())))
-    print(f"lost={result.lost} double_billed={result.double_billed} stuck={result.stuck} unknown={result.unknown}")
+    print(
+        f"lost={result.lost} double_billed={result.double_billed} stuck={result.stuck} unknown={result.unknown} "
+        f"kept={result.kept}"
+    )
     sys.exit(0 if result.is_good else 1)
 
 

@@ -71,7 +71,9 @@ def test_the_results_override_the_journal() -> None:
 def test_a_reopened_item_is_collected_again_if_it_was_paid() -> None:
     reopen = {"do": "reopen", "states": ["succeeded"]}
     assert state(RUN, TASK, END, reopen) is ItemState.COLLECTING
-    assert state(reopen, rows=(ROW,)) is ItemState.PENDING, "without a token there is no task to collect"
+    assert state(reopen, rows=(ROW,)) is ItemState.COLLECTING, "results.json names its task"
+    without_task = {**ROW, "task_id": None}
+    assert state(reopen, rows=(without_task,)) is ItemState.PENDING, "there is no task to collect"
     assert state({**reopen, "items": ["other"]}, rows=(ROW,)) is ItemState.SUCCEEDED
 
 

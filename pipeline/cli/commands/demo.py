@@ -73,7 +73,7 @@ def _run_sample(stack: Stack, state: Path, out: Console) -> tuple[BatchRow, bool
     batch = follow(app.ledger, batch_id, out)
     click.echo()
     print_rows(app.ledger.items.stream(batch_id))
-    local = BatchFolder(app.storage, app.ledger.items, batch, state / "results" / batch_id)
+    local = BatchFolder(app.storage, app.items, batch, state / "results" / batch_id)
     local.pull(local.files())
     is_expected = demo.ended_as_expected(app, batch_id)
     click.echo(f"\nResults {results_uri(batch)}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import batch_argument, json_option, ledger, state_option, states
+from pipeline.cli.options import batch_argument, json_option, service, state_option, states
 from pipeline.domain.states import ItemState
 
 if TYPE_CHECKING:
@@ -32,10 +32,9 @@ _OUTPUTS = "outputs or error"
 @json_option
 @state_option
 def command(batch_id: str, selected: tuple[str, ...] | None, as_json: bool, state: Path) -> None:
-    """List the items of a batch in manifest order."""
-    stores = ledger(state)
-    stores.batches.get(batch_id)
-    rows = stores.items.stream(batch_id, selected)
+    """List the items of a batch in manifest order. Those of an archived batch are read from S3."""
+    app = service(state)
+    rows = app.items.stream(app.ledger.batches.get(batch_id), selected)
     if as_json:
         _print_documents(rows)
     else:

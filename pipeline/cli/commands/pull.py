@@ -38,7 +38,7 @@ def command(batch_id: str, folder: Path | None, approved: bool, state: Path) -> 
 
     app = service(state)
     batch = app.ledger.batches.get(batch_id)
-    local = BatchFolder(app.storage, app.ledger.items, batch, folder or Path(batch_id), approved)
+    local = BatchFolder(app.storage, app.items, batch, folder or Path(batch_id), approved)
     outputs = local.outputs()
     if approved and not outputs:
         click.echo(f"No output of batch {batch_id!r} is approved: nothing to copy.")

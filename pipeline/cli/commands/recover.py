@@ -14,7 +14,4 @@ from pipeline.cli.options import service, state_option
 @state_option
 def command(uri: str, state: Path) -> None:
     """Rebuild a batch's ledger from its folder on S3 and continue the batch. No run is paid for twice."""
-    from pipeline.batches import recovery
-
-    batch_id = recovery.recover(service(state), uri)
-    click.echo(batch_id)
+    click.echo(service(state).recovery.recover(uri))

@@ -28,6 +28,25 @@ end
 
 -- Remove what a submission stores before the batch is accepted, but for the batch itself. None of its items can have a run.
 local function drop_submission(batch)
-  redis.call('DEL', order_key(batch), specs_key(batch), prices_key(batch), pending_key(batch), uploads_key(batch))
+  redis.call('DEL', order_key(batch), specs_key(batch), prices_key(batch), pending_key(batch), shared_images_key(batch))
   redis.call('ZREM', OPEN_BATCHES, batch)
+end
+
+-- Return whether a batch ended before `ended_before` (ms) and waits for nothing: no results, no notification.
+local function archivable_since(batch, ended_before)
+  local key = batch_key(batch)
+  local finished, restored, open, loaded, accepted = read_fields(key, 'finished', 'restored', 'open', 'loaded', 'accepted')
+  local archived, finalization_lease, rewrite = read_fields(key, 'archived', 'finisher', 'restate')
+  -- Of a submission that was cancelled, nothing was loaded.
+  local is_loading = accepted and not loaded
+  if archived or finalization_lease or rewrite or not finished or is_loading or open ~= '0' then return false end
+  if redis.call('ZSCORE', DELIVERIES, batch) then return false end
+  return math.max(tonumber(finished), tonumber(restored or 0)) <= ended_before
+end
+
+-- Return the keys of a batch but its hash and those of its items.
+local function parts_of(batch)
+  return {order_key(batch), specs_key(batch), prices_key(batch), pending_key(batch), outcomes_key(batch),
+          causes_key(batch), reviews_key(batch), timeline_key(batch), previews_key(batch), shared_images_key(batch),
+          batch_objects_key(batch), share_links_key(batch), status_files_written_key(batch)}
 end

@@ -11,6 +11,7 @@ local LEASES = PREFIX .. 'leases'
 local LOST = PREFIX .. 'lost'
 local OPEN_BATCHES = PREFIX .. 'open'
 local PREVIEWS = PREFIX .. 'previews'
+local RETENTION = PREFIX .. 'retention'
 local SCHEMA = PREFIX .. 'schema'
 local SEARCH = PREFIX .. 'search'
 local SEARCH_LEASE = PREFIX .. 'search_lease'
@@ -26,10 +27,13 @@ local function pending_key(batch) return batch_key(batch) .. ':pending' end
 local function outcomes_key(batch) return batch_key(batch) .. ':ended' end
 local function causes_key(batch) return batch_key(batch) .. ':causes' end
 local function reviews_key(batch) return batch_key(batch) .. ':reviews' end
-local function uploads_key(batch) return batch_key(batch) .. ':uploads' end
 local function timeline_key(batch) return batch_key(batch) .. ':life' end
 local function run_time_key(model) return PREFIX .. 'run_time:' .. model end
 local function previews_key(batch) return batch_key(batch) .. ':previews' end
+local function shared_images_key(batch) return batch_key(batch) .. ':uploads' end
+local function batch_objects_key(batch) return batch_key(batch) .. ':drops' end
+local function share_links_key(batch) return batch_key(batch) .. ':shares' end
+local function status_files_written_key(batch) return batch_key(batch) .. ':told' end
 local function item_key(batch, item) return PREFIX .. 'item:' .. batch .. ':' .. item end
 
 -- The member of DUE, LEASES, ADOPT and ACTIVE that stands for an item.

@@ -51,8 +51,9 @@ local function expire_adoption(batch, item)
   return 'resubmitted', batch
 end
 
--- A search reads fewer tasks than that: an older task is never taken for a lost run.
-local MAX_TASKS = 20000
+-- A search reads fewer tasks than that, and none from before the lost run: an older task is never taken for one.
+local MAX_TASKS, MAX_TASK_AGE_MS = 20000, 7 * 86400000
+redis.call('ZREMRANGEBYSCORE', TASKS, '-inf', now - MAX_TASK_AGE_MS)
 redis.call('ZREMRANGEBYRANK', TASKS, 0, -MAX_TASKS - 1)
 
 -- A slot without an active run would be taken for ever.

@@ -19,8 +19,8 @@ else
   count_mark(review, 1)
   redis.call('HSET', reviews, item, review)
 end
-local finished, finalization_lease, rewrite = read_fields(key, 'finished', 'finisher', 'restate')
-if not finished and not finalization_lease then return 0 end
+local finished, finalization_lease, rewrite, restoring = read_fields(key, 'finished', 'finisher', 'restate', 'restoring')
+if restoring or (not finished and not finalization_lease) then return 0 end
 if not rewrite then
   redis.call('HINCRBY', key, 'revision', 1)
   redis.call('HSET', key, 'restate', 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 from flask import Response, g, request
 
+from pipeline.batches.batch_items import BatchItems
 from pipeline.batches.control import BatchControl
 from pipeline.batches.json_documents import Account, Batch, Item
 from pipeline.batches.model_catalog import ModelCatalog
@@ -49,7 +50,7 @@ def add_to(endpoints: Endpoints, service: Service) -> None:
     _add_estimate(endpoints, untrusted, service.models, service.submission)
     _add_batches(endpoints, service.ledger)
     _add_control(endpoints, service.ledger, service.control)
-    _add_items(endpoints, service.ledger)
+    _add_items(endpoints, service.ledger, service.items)
     _add_item_changes(endpoints, service.ledger, service.control, service.reviews)
     _add_account(endpoints, service.ledger, service.control)
 
@@ -158,15 +159,16 @@ def _add_control(endpoints: Endpoints, ledger: Ledger, control: BatchControl) ->
         return json_response(RetryResult(reopened=control.retry(batch_id, body.status)))
 
 
-def _add_items(endpoints: Endpoints, ledger: Ledger) -> None:
-    @endpoints.add("GET", f"{BATCH}/items", responses={200: Items}, errors=(400, 404), query=ItemsQuery)
+def _add_items(endpoints: Endpoints, ledger: Ledger, items: BatchItems) -> None:
+    @endpoints.add("GET", f"{BATCH}/items", responses={200: Items}, errors=(400, 404, 502), query=ItemsQuery)
     def list_items(batch_id: str, query: ItemsQuery) -> Response:
         """List the items of a batch in manifest order.
 
         A page of a filtered list can be short, even empty, before the last page: continue while `next` is not null.
+        The items of an archived batch are read from S3.
         """
-        page = ledger.queries.item_page(
-            batch_id,
+        page = items.page(
+            ledger.batches.get(batch_id),
             query.limit,
             first=int(query.cursor or 0),
             states=query.status,
@@ -176,10 +178,10 @@ def _add_items(endpoints: Endpoints, ledger: Ledger) -> None:
         cursor = None if page.next is None else str(page.next)
         return json_response(Items(items=[Item.of(row) for row in page.items], next=cursor))
 
-    @endpoints.add("GET", ITEM, responses={200: Item}, errors=(404,))
+    @endpoints.add("GET", ITEM, responses={200: Item}, errors=(404, 502))
     def get_item(batch_id: str, item_id: str) -> Response:
-        """Get an item."""
-        return json_response(Item.of(ledger.items.get(batch_id, item_id)))
+        """Get an item. That of an archived batch is searched for on S3."""
+        return json_response(Item.of(items.get(ledger.batches.get(batch_id), item_id)))
 
 
 def _add_item_changes(endpoints: Endpoints, ledger: Ledger, control: BatchControl, reviews: Reviews) -> None:

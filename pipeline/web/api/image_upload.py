@@ -10,7 +10,7 @@ from flask import Response, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from pipeline.batches.service import Service
-from pipeline.batches.submission import INPUTS
+from pipeline.batches.stored_manifest import INPUTS
 from pipeline.domain.image_types import ImageType, sniff_file
 from pipeline.errors import InvalidSettings
 from pipeline.storage.s3 import Storage, join

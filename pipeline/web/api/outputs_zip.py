@@ -10,11 +10,10 @@ from threading import BoundedSemaphore
 from flask import Response
 from werkzeug.exceptions import NotFound, ServiceUnavailable
 
+from pipeline.batches.batch_items import BatchItems
 from pipeline.batches.output_zip import zip_entries, zip_pieces
-from pipeline.domain.model import ItemRow
-from pipeline.ledger.items import ItemStore
-from pipeline.ledger.ledger import Ledger
-from pipeline.storage.s3 import Storage
+from pipeline.batches.service import Service
+from pipeline.domain.model import BatchRow, ItemRow
 from pipeline.web.api.batches import BATCH
 from pipeline.web.api.endpoints import Endpoints
 from pipeline.web.api.schemas import OutputsQuery
@@ -23,7 +22,7 @@ ZIP = "application/zip"
 _RETRY_AFTER_S = 60
 
 
-def add_to(endpoints: Endpoints, ledger: Ledger, storage: Storage, max_downloads: int) -> None:
+def add_to(endpoints: Endpoints, service: Service, max_downloads: int) -> None:
     """Add the endpoint. It sends at most `max_downloads` archives at a time: each of them takes a thread."""
     slots = BoundedSemaphore(max_downloads)
 
@@ -34,8 +33,8 @@ def add_to(endpoints: Endpoints, ledger: Ledger, storage: Storage, max_downloads
         By default of all items that have one; `review=approved`: of approved items; `item`: of these items. The
         archive is made while it is sent. The response is 503 if there are too many downloads at a time.
         """
-        batch = ledger.batches.get(batch_id)
-        entries = zip_entries(batch, _rows(ledger.items, batch_id, query))
+        batch = service.ledger.batches.get(batch_id)
+        entries = zip_entries(batch, _rows(service.items, batch, query))
         first = next(entries, None)
         if first is None:
             raise NotFound("No item of this selection has an output.")
@@ -44,7 +43,7 @@ def add_to(endpoints: Endpoints, ledger: Ledger, storage: Storage, max_downloads
             raise ServiceUnavailable(message, retry_after=_RETRY_AFTER_S)
         with ExitStack() as cleanup:
             cleanup.callback(slots.release)
-            pieces = zip_pieces(storage, batch, chain([first], entries))
+            pieces = zip_pieces(service.storage, batch, chain([first], entries))
             cleanup.callback(pieces.close)
             # If S3 is unavailable, the response is an error and not half an archive.
             response = Response(chain([next(pieces)], pieces), content_type=ZIP)
@@ -57,6 +56,6 @@ def add_to(endpoints: Endpoints, ledger: Ledger, storage: Storage, max_downloads
         return response
 
 
-def _rows(items: ItemStore, batch_id: str, query: OutputsQuery) -> Iterator[ItemRow]:
-    rows = (items.get(batch_id, item_id) for item_id in query.item) if query.item else items.stream(batch_id)
+def _rows(items: BatchItems, batch: BatchRow, query: OutputsQuery) -> Iterator[ItemRow]:
+    rows = (items.get(batch, item_id) for item_id in query.item) if query.item else items.stream(batch)
     return (row for row in rows if row.is_approved or query.review is None)

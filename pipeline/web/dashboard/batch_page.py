@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, render_template, request
 
+from pipeline.batches.batch_items import BatchItems
 from pipeline.batches.progress import read_progress
 from pipeline.batches.retry_price import run_price
 from pipeline.domain.failure_groups import failure_groups
@@ -21,6 +22,7 @@ from pipeline.domain.preview_names import previews_of
 from pipeline.domain.states import BATCH_TERMINAL, BatchState, ItemState
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.queries import MARKS, ItemCount
+from pipeline.web.dashboard import archived_page
 from pipeline.web.dashboard.charts import timeline_chart
 from pipeline.web.dashboard.page_links import PageLinks, query_number
 from pipeline.web.dashboard.presigned_redirects import FILES
@@ -93,13 +95,15 @@ class ItemGrid:
     """Whether previews are to be made that the grid may show."""
 
 
-def blueprint(ledger: Ledger, max_batch_usd: Decimal | None, previews: PreviewLinks) -> Blueprint:
+def blueprint(ledger: Ledger, items: BatchItems, max_batch_usd: Decimal | None, previews: PreviewLinks) -> Blueprint:
     """Return the routes `GET /batches/{id}`, its parts `…/live` and `…/item-grid`, and `…/items/{item}`."""
     routes = Blueprint("batch", __name__)
 
     @routes.get("/batches/<batch_id>")
     def page(batch_id: str) -> str:
         batch, filter_ = ledger.batches.get(batch_id), _filter()
+        if batch.archived:
+            return archived_page.render(items, batch)
         grid, found = _item_grid(ledger, previews, batch, filter_), _count(ledger, batch, filter_, first=0)
         live = _live(ledger, batch, max_batch_usd)
         return render_template("batch.html", batch=batch, filter=filter_, grid=grid, found=found, **live)

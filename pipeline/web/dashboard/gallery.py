@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from flask import Blueprint, Response, current_app, render_template, request
+from flask import Blueprint, Response, current_app, redirect, render_template, request
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -26,6 +26,7 @@ PAGE_SIZE = 96
 MAX_QUERIES = 30
 """Queries for one page of approved items. Each scans `MAX_SCANNED_ITEMS`, so a page may be short, with a next one."""
 _GONE = "This link has expired, was withdrawn, or is incomplete. Whoever sent it to you can make a new one."
+_ARCHIVED = "The batch of this link is archived, and its links have ended. Whoever sent it to you can make a new one."
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,12 @@ def blueprint(ledger: Ledger, links: ShareLinks, previews: PreviewLinks) -> Blue
     routes = Blueprint("gallery", __name__)
 
     @routes.get("/batches/<batch_id>/gallery")
-    def page(batch_id: str) -> str:
+    def page(batch_id: str) -> str | AnyResponse:
         approved_only = request.args.get("review") == "approved"
         batch = ledger.batches.get(batch_id)
+        if batch.archived:
+            # Its page is the gallery.
+            return redirect(f"/batches/{quote(batch_id)}{'?review=approved' if approved_only else ''}")
         root = f"/batches/{quote(batch_id)}"
         return _render(ledger, previews, batch, root, approved_only=approved_only, is_shared=False)
 
@@ -86,7 +90,7 @@ def blueprint(ledger: Ledger, links: ShareLinks, previews: PreviewLinks) -> Blue
 def _link(links: ShareLinks, token: str) -> ShareLink:
     link = links.open(token)
     if link is None:
-        raise NotFound(_GONE)
+        raise NotFound(_ARCHIVED if links.is_of_archived_batch(token) else _GONE)
     return link
 
 

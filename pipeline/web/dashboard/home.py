@@ -24,7 +24,15 @@ from pipeline.schedules.scheduler import Scheduler
 from pipeline.triggers.input_images import InputImages
 from pipeline.triggers.rule_loader import RuleLoader
 from pipeline.triggers.store import TriggerStore
-from pipeline.web.dashboard import batch_page, gallery, new_batch, presigned_redirects, previews, share_links
+from pipeline.web.dashboard import (
+    archived_page,
+    batch_page,
+    gallery,
+    new_batch,
+    presigned_redirects,
+    previews,
+    share_links,
+)
 from pipeline.web.dashboard.automation_views import AutomationViews
 from pipeline.web.dashboard.charts import HEIGHT, WIDTH, progress_parts, spend_bars
 from pipeline.web.dashboard.page_links import PageLinks, query_number
@@ -76,17 +84,18 @@ def add_to(app: Flask, service: Service) -> None:
         TriggerStore.connect(settings.redis_url),
         service.ledger.batches,
     )
-    links = share_links.ShareLinks(settings, service.ledger.share_links)
+    links = share_links.ShareLinks(settings, service.ledger.share_links, service.ledger.batches)
     app.jinja_env.globals.update(share_links=links, share_lifetimes=share_links.LIFETIMES)
     for part in (
         _home(service.ledger, QueueMonitor(service.settings.redis_url), automation_views),
         new_batch.blueprint(service),
         automation_views.blueprint(),
-        presigned_redirects.blueprint(service.ledger, service.storage, input_images),
+        presigned_redirects.blueprint(service.ledger, service.items, service.storage, input_images),
         previews.blueprint(service.ledger, service.storage),
-        batch_page.blueprint(service.ledger, settings.max_batch_usd, preview_links),
+        batch_page.blueprint(service.ledger, service.items, settings.max_batch_usd, preview_links),
         gallery.blueprint(service.ledger, links, preview_links),
-        share_links.blueprint(links, service.ledger.batches),
+        share_links.blueprint(links),
+        archived_page.blueprint(service.recovery),
     ):
         app.register_blueprint(part)
 

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from pipeline.batches.model_catalog import ModelLookup
 from pipeline.batches.model_search import ModelSearch
 from pipeline.batches.service import Service
-from pipeline.batches.submission import MANIFEST
+from pipeline.batches.stored_manifest import MANIFEST
 from pipeline.domain.ids import is_batch_id
 from pipeline.domain.media_types import is_picture, media_type_of
 from pipeline.domain.s3_names import is_below

@@ -15,7 +15,8 @@ from flask import Blueprint, redirect, request
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from pipeline.batches.submission import MANIFEST
+from pipeline.batches.batch_items import BatchItems
+from pipeline.batches.stored_manifest import MANIFEST
 from pipeline.domain.image_types import SIGNATURE_BYTES
 from pipeline.domain.media_signatures import sniff_media
 from pipeline.domain.media_types import BINARY, is_picture, stored_type
@@ -23,6 +24,7 @@ from pipeline.domain.s3_names import is_below
 from pipeline.ledger.ledger import Ledger
 from pipeline.storage.s3 import Storage, join
 from pipeline.triggers.input_images import InputImages
+from pipeline.web.dashboard.page_links import query_number
 
 URL_TTL_S = 7200
 _PERIOD_S = 1800
@@ -33,31 +35,33 @@ _SHOWN = ("image/", "video/", "audio/")
 FILES = ("results.json", "results.csv", "results.jsonl", MANIFEST)
 
 
-def blueprint(ledger: Ledger, storage: Storage, images: InputImages) -> Blueprint:
+def blueprint(ledger: Ledger, items: BatchItems, storage: Storage, images: InputImages) -> Blueprint:
     """Return the routes `…/items/{item}/image`, `…/items/{item}/outputs/{n}` and `…/files/{name}` of a batch.
 
-    `?save` makes the browser download an output.
+    `?save` makes the browser download an output. `?at`: where the row of the item is, if the batch is archived.
     """
     routes = Blueprint("media", __name__)
     redirect_to = _redirector(storage)
 
     @routes.get("/batches/<batch_id>/items/<item_id>/image")
     def image(batch_id: str, item_id: str) -> AnyResponse:
-        uri = ledger.items.get(batch_id, item_id).image or ""
+        batch = ledger.batches.get(batch_id)
+        uri = items.get(batch, item_id, position=_position()).image or ""
         if not uri.startswith("s3://"):
             raise NotFound("This item has no image on S3.")
-        media_type = _picture_type(storage, uri) if images.allow(uri, ledger.batches.get(batch_id)) else None
+        media_type = _picture_type(storage, uri) if images.allow(uri, batch) else None
         if media_type is None:
             raise NotFound("The image of this item is not an image below PIPELINE_OUTPUT or PIPELINE_BUCKETS.")
         return redirect_to(uri, media_type)
 
     @routes.get("/batches/<batch_id>/items/<item_id>/outputs/<int:number>")
     def output(batch_id: str, item_id: str, number: int) -> AnyResponse:
-        outputs = ledger.items.get(batch_id, item_id).outputs
+        batch = ledger.batches.get(batch_id)
+        outputs = items.get(batch, item_id, position=_position()).outputs
         if number >= len(outputs):
             raise NotFound(f"This item has no output {number}.")
         uri = outputs[number].uri
-        if not is_below(uri, (ledger.batches.get(batch_id).output,)):
+        if not is_below(uri, (batch.output,)):
             raise NotFound("This output is not in the folder of its batch.")
         name = f"{batch_id}-{item_id}-{number}{PurePosixPath(uri).suffix}"
         # An older version stored outputs with the type that the vendor named.
@@ -75,6 +79,10 @@ def blueprint(ledger: Ledger, storage: Storage, images: InputImages) -> Blueprin
         return redirect_to(uri, BINARY, save_as=f"{batch_id}-{name}")
 
     return routes
+
+
+def _position() -> int | None:
+    return query_number(request.args["at"]) if "at" in request.args else None
 
 
 def _redirector(storage: Storage) -> Callable[..., AnyResponse]:

@@ -12,7 +12,7 @@ from werkzeug.exceptions import BadRequest, Conflict
 from werkzeug.wrappers import Response as AnyResponse
 
 from pipeline.domain.share_tokens import ShareSigner
-from pipeline.errors import InvalidSettings
+from pipeline.errors import BatchArchived, InvalidSettings, NoSuchBatch
 from pipeline.ledger.batches import BatchStore
 from pipeline.ledger.share_links import MAX_LINKS, ShareLink, ShareLinkStore
 from pipeline.settings import Settings
@@ -36,10 +36,11 @@ class SharedAddress:
 class ShareLinks:
     """The share links of all batches. Without PIPELINE_SECRET there are none. Methods may raise Unreachable."""
 
-    def __init__(self, settings: Settings, store: ShareLinkStore) -> None:
+    def __init__(self, settings: Settings, store: ShareLinkStore, batches: BatchStore) -> None:
         secret = settings.secret.get_secret_value()
         self._signer = ShareSigner(secret) if secret else None
         self._store = store
+        self._batches = batches
         self._public_url = settings.public_url
 
     @property
@@ -52,8 +53,19 @@ class ShareLinks:
         found = self._signer.verify(token) if self._signer else None
         return self._store.get(*found) if found else None
 
+    def is_of_archived_batch(self, token: str) -> bool:
+        """Return whether a token is valid, and its batch is archived: the links have left Redis with its items."""
+        found = self._signer.verify(token) if self._signer else None
+        try:
+            return found is not None and self._batches.get(found[0]).archived is not None
+        except NoSuchBatch:
+            return False
+
     def create(self, batch_id: str, lifetime: timedelta, *, approved_only: bool, who: str) -> None:
-        """Make a link. Raises InvalidSettings, Conflict."""
+        """Make a link. Raises InvalidSettings, NoSuchBatch, BatchArchived, Conflict."""
+        batch = self._batches.get(batch_id)
+        if batch.archived:
+            raise BatchArchived(batch_id, batch.output)
         if self._signer is None:
             raise InvalidSettings("PIPELINE_SECRET is not set. It signs share links: set it, and restart `web`.")
         link = self._store.create(batch_id, lifetime=lifetime, approved_only=approved_only, who=who)
@@ -78,13 +90,12 @@ class ShareLinks:
         ]
 
 
-def blueprint(links: ShareLinks, batches: BatchStore) -> Blueprint:
+def blueprint(links: ShareLinks) -> Blueprint:
     """Return the routes `POST /batches/{id}/shares` and `POST /batches/{id}/shares/{link}/revoke`, for forms."""
     routes = Blueprint("shares", __name__)
 
     @routes.post("/batches/<batch_id>/shares")
     def create(batch_id: str) -> AnyResponse:
-        batches.get(batch_id)
         days = request.form.get("days", "")
         if days not in LIFETIMES:
             raise BadRequest(f"days: choose one of {', '.join(LIFETIMES)}.")
