@@ -15,6 +15,7 @@ from jobs.apply_outcome import apply_poll
 from jobs.context import Context, context
 from jobs.leases import run_fields
 from jobs.output_copy import copy_outputs
+from jobs.reuse import copy_bought
 from jobs.run_outcomes import (
     CopyOutputs,
     RecordSuccess,
@@ -56,6 +57,9 @@ def _claim(ctx: Context, limit: int) -> Sequence[PollLease]:
 
 def _collect(ctx: Context, lease: PollLease) -> None:
     with tracing.step("collect", lease.run, lease.task_id):
+        if lease.source:
+            copy_bought(ctx, lease, lease.source)
+            return
         poll_delay_s = ctx.poll_delay_s(lease.age_s)
         transition = classify_poll(
             lease,

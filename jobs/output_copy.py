@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.domain.media_types import JSON, TEXT, stored_type
@@ -34,6 +36,21 @@ def copy_outputs(storage: Storage, downloader: Downloader, folder: str, item_id:
             continue
         for suffix, media_type, text in _answer(output.content, "" if copies else task.text):
             copies.append(_store_text(storage, join(prefix, f"{len(copies)}.{suffix}"), text, media_type))
+    return copies
+
+
+def copy_stored(storage: Storage, folder: str, item_id: str, outputs: Sequence[Output]) -> list[Output] | None:
+    """Copy outputs of another item within S3, as `copy_outputs` names them. Return the copies, None if one is gone.
+
+    An object of another size is not the output any more. Raises StorageError.
+    """
+    copies: list[Output] = []
+    for number, output in enumerate(outputs):
+        uri = join(folder, "items/", f"{item_id}/", f"{number}{PurePosixPath(output.uri).suffix}")
+        stored = storage.info(uri) if storage.copy(output.uri, uri) else None
+        if stored is None or stored.size != output.size:
+            return None
+        copies.append(replace(output, uri=uri))
     return copies
 
 

@@ -11,6 +11,7 @@ import structlog
 from jobs.apply_outcome import apply_post
 from jobs.context import Context, context
 from jobs.leases import run_fields
+from jobs.reuse import reuse_leased
 from jobs.run_images import run_image
 from jobs.run_outcomes import PostOutcome, Requeue, classify_post, classify_unposted, requeue_unposted
 from jobs.worker_slots import work
@@ -19,6 +20,7 @@ from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import StorageError
 from pipeline.ledger.records import BatchConfig, SubmissionLease
 from pipeline.observability import tracing
+from pipeline.storage.journal import Entry
 from pipeline.wiro.client import ImageField, Run
 from pipeline.wiro.errors import WiroError
 
@@ -58,7 +60,7 @@ def _claim(ctx: Context, limit: int) -> Sequence[SubmissionLease]:
         job_queue.enqueue_once(Job.SUBMIT)
     elif claims.next_in_s is not None:
         job_queue.enqueue_in(Job.SUBMIT, claims.next_in_s)
-    return _record_attempts(ctx, claims.runs)
+    return _record_attempts(ctx, reuse_leased(ctx, claims.runs))
 
 
 def _spent_limit(ctx: Context, batch_id: str) -> Stop:
@@ -74,7 +76,7 @@ def _record_attempts(ctx: Context, leases: Sequence[SubmissionLease]) -> Sequenc
         by_folder[ctx.batch_config(lease.run.batch).output].append(lease)
     recorded: list[SubmissionLease] = []
     for folder, folder_leases in by_folder.items():
-        entries = [{"do": "run", "item": lease.run.item, "attempt": lease.run.attempt} for lease in folder_leases]
+        entries = [_run_entry(lease) for lease in folder_leases]
         try:
             ctx.service.journal.write(folder, entries)
         except StorageError as error:
@@ -84,6 +86,11 @@ def _record_attempts(ctx: Context, leases: Sequence[SubmissionLease]) -> Sequenc
         else:
             recorded += folder_leases
     return recorded
+
+
+def _run_entry(lease: SubmissionLease) -> Entry:
+    reuse = {"reuse_key": lease.reuse_key} if lease.reuse_key else {}
+    return {"do": "run", "item": lease.run.item, "attempt": lease.run.attempt, **reuse}
 
 
 def _submit(ctx: Context, lease: SubmissionLease) -> None:

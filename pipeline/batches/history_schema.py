@@ -54,6 +54,8 @@ class _Entry(BaseModel):
     task: _Name = ""
     token: _Name = ""
     found_by: _Name | None = None
+    reuse_key: _Name | None = None
+    reused_from: _Name | None = None
     cost_usd: _Usd = Decimal(0)
     outcome: Annotated[dict[str, Any], AfterValidator(_check_outcome)] | None = None
     spec: _Spec | None = None
@@ -71,6 +73,8 @@ class _Row(BaseModel):
     cost_usd: _Usd = Decimal(0)
     task_id: _Name | None = None
     found_by: _Name | None = None
+    reuse_key: _Name | None = None
+    reused_from: _Name | None = None
 
 
 def accepts_entry(entry: Mapping[str, Any]) -> bool:

@@ -64,6 +64,7 @@ class BatchStatus(Document):
     found: dict[str, int] | None = Field(
         None, description="Runs whose response was lost and that were found, by how: `callback`, `task list`."
     )
+    reused: int | None = Field(None, description="Items whose outputs were copied in place of a run.")
     overcharge: str | None = Field(None, description="The last warning about a charge far above the expected price.")
     waits_until: datetime | None = Field(
         None, description="Of one batch: when its items start that wait because of the ceiling of the day."
@@ -123,6 +124,7 @@ def _status_fields(row: BatchRow, account: AccountRow | None, causes: Mapping[st
         "finished": row.finished,
         "output": row.output,
         **({"found": dict(row.found)} if row.found else {}),
+        **({"reused": row.reused} if row.reused else {}),
         **({"overcharge": row.overcharge} if row.overcharge else {}),
         **({"waits_until": waits_until} if waits_until else {}),
         **({"failures": [Failures.of(group) for group in groups]} if groups else {}),
@@ -163,6 +165,14 @@ class Item(Document):
     take_of: str | None = Field(None, description="The item of which this item is another take.")
     found_by: str | None = Field(
         None, description="How its run was found after the response was lost: `callback` or `task list`."
+    )
+
+    reused_from: str | None = Field(
+        None, description="`batch/item` whose outputs were copied in place of a run: the item cost nothing."
+    )
+    reuse_key: str | None = Field(
+        None,
+        description="Digest of model, params, prompt and image. Items with the same one can share outputs.",
     )
 
     @classmethod

@@ -47,6 +47,8 @@ class Manifest:
     limits: Limits
     notify: str | None
     items: tuple[Item, ...]
+    reuse: bool = False
+    """Outputs that were bought before for the same model, params, prompt and image are copied, not bought."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,10 @@ class ItemRow:
     """The id of the first take, if this is one of its `takes`."""
     found_by: str | None = None
     """How a run was found whose response was lost: "callback" or "task list". None if no response was lost."""
+    reused_from: str | None = None
+    """"batch/item" of the item whose outputs were copied in place of a run. None if the item was run."""
+    reuse_key: str | None = None
+    """Digest of what was bought, see `batches/reuse_keys.py`; None if it is not known or not bought."""
 
     @property
     def is_approved(self) -> bool:
@@ -129,6 +135,8 @@ class BatchRow:
     """How many of the items are further takes of other items: those that the first takes list."""
     found: Mapping[str, int] = field(default_factory=dict)
     """{how it was found: number of runs} of the runs whose response was lost, without zeros."""
+    reused: int = 0
+    """How many items have outputs that were bought for another batch."""
 
     def working_s(self, now: datetime) -> float:
         """Return the seconds from the creation to the end, or to `now`, without the pauses while it had ended."""

@@ -43,6 +43,7 @@ class BatchStore:
             "trigger": row.trigger,
             "revision": row.revision,
             "plan": _config_text(config),
+            "defaults": json.dumps(dict(config.defaults)),
             "max_active": max_active,
             "total": 0,
             "expected": row.total,
@@ -101,11 +102,11 @@ class BatchStore:
 
     def config(self, batch_id: str) -> BatchConfig:
         """Return what the items of a batch share. Raises NoSuchBatch, DamagedRecord."""
-        text, output = self._redis.hmget(batch_key(batch_id), "plan", "output")
+        text, output, defaults = self._redis.hmget(batch_key(batch_id), "plan", "output", "defaults")
         if text is None:
             raise NoSuchBatch(batch_id)
         try:
-            return BatchConfig(**json.loads(text), output=output)
+            return BatchConfig(**json.loads(text), output=output, defaults=json.loads(defaults or "{}"))
         except NOT_DECODED as error:
             raise DamagedRecord(f"The configuration of batch {batch_id!r} in Redis is damaged: {error}") from None
 
@@ -137,8 +138,10 @@ class BatchStore:
 
 def _config_text(config: BatchConfig) -> str:
     fields = asdict(config)
-    del fields["output"]
+    del fields["output"], fields["defaults"]
+    # During an upgrade, processes of the version before read this: they accept only the fields that they know.
     if config.image_kind == BatchConfig.image_kind:
-        # During an upgrade, processes of the version before read this: they accept only the fields that they know.
         del fields["image_kind"]
+    if not config.reuse:
+        del fields["reuse"]
     return json.dumps(fields)

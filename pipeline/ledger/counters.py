@@ -4,6 +4,7 @@ The hash has the fields
 
     ended:{state}                    items that ended in this state
     retried, refused                 runs that came to nothing: attempts spent, and runs that the vendor only refused
+    reused                           items whose outputs were copied in place of a run
     overcharged                      runs whose charge was far above the expected price
     deferred                         objects that waited for the next day: their trigger had started enough batches
     found:{how}                      runs whose response was lost and whose task was found
@@ -61,6 +62,7 @@ class ServiceCounters:
     retried: int
     refused: int
     overcharged: int
+    reused: int
     deferred: int
     found: Mapping[str, int]
     callbacks: Mapping[str, int]
@@ -97,6 +99,7 @@ class CounterStore:
             ended={state: int(counted.get(f"ended:{state}", 0)) for state in ItemState if f"ended:{state}" in counted},
             retried=int(counted.get("retried", 0)),
             refused=int(counted.get("refused", 0)),
+            reused=int(counted.get("reused", 0)),
             overcharged=int(counted.get("overcharged", 0)),
             deferred=int(counted.get("deferred", 0)),
             found={by.value: int(counted.get(f"found:{by}", 0)) for by in FoundBy},

@@ -15,12 +15,12 @@ from pipeline.domain.money import from_pico
 from pipeline.domain.results import row_from_document
 from pipeline.domain.states import BATCH_TERMINAL, ItemState
 from pipeline.errors import DamagedRecord
-from pipeline.ledger.records import FoundBy, LostRun, PollLease, SubmissionLease
+from pipeline.ledger.records import FoundBy, LostRun, PollLease, Source, SubmissionLease
 from pipeline.ledger.set_aside import NOT_DECODED
 from pipeline.ledger.times import moment
 
 DAMAGED_ITEM = "The record of this item in Redis is damaged. What S3 has of it is in the folder of the batch."
-LIVE_FIELDS = ("state", "tries", "before", "task", "paid", "charged", "found_by", "takes", "first")
+LIVE_FIELDS = ("state", "tries", "before", "task", "paid", "charged", "found_by", "takes", "first", "key")
 """Fields of an item's hash that `item_row` needs, in this order."""
 
 
@@ -59,6 +59,7 @@ def _batch_row(batch_id: str, fields: Mapping[str, str]) -> BatchRow:
         reopened=moment(fields.get("reopened", 0)),
         takes=int(fields.get("takes", 0)),
         found={by.value: int(fields[f"found:{by}"]) for by in FoundBy if f"found:{by}" in fields},
+        reused=int(fields.get("reused", 0)),
     )
 
 
@@ -77,7 +78,7 @@ def item_row(item_id: str, spec: str, outcome: str | None, review: str | None, f
 def _item_row(
     item_id: str, spec: str, outcome: str | None, review: str | None, fields: Sequence[str | None]
 ) -> ItemRow:
-    state, attempts_spent, attempts_before, task, paid, charged, found_by, takes, first = fields
+    state, attempts_spent, attempts_before, task, paid, charged, found_by, takes, first, key = fields
     document = {
         "id": item_id,
         "status": state or ItemState.PENDING,
@@ -85,6 +86,7 @@ def _item_row(
         "task_id": task,
         "cost_usd": Decimal(paid or 0) + from_pico(charged or 0),
         "found_by": found_by,
+        "reuse_key": key if state == ItemState.SUCCEEDED else None,
         **json.loads(spec),
         **(json.loads(outcome) if outcome else {}),
         "review": json.loads(review) if review else None,
@@ -109,13 +111,19 @@ def submission_lease(row: Sequence[Any], lease: str) -> SubmissionLease:
         image=spec["image"],
         prompt=spec["prompt"],
         params=spec["params"],
+        is_take=bool(spec.get("take_of")),
     )
+
+
+def source(item: str, task_id: str, outcome_text: str) -> Source:
+    """Return an item that was bought from its parts in the ledger."""
+    return Source(item, task_id, json.loads(outcome_text))
 
 
 def poll_lease(row: Sequence[str], lease: str) -> PollLease:
     """Return a lease from a row of `claim_due.lua`."""
     batch, item, batch_status, state, attempt, attempts_spent, task, token, posted = row[:9]
-    failed_polls, failed_copies, hint_task, hint_token, hint_by, reserved, price, now = row[9:]
+    failed_polls, failed_copies, hint_task, hint_token, hint_by, reserved, price, now, reused_from, outcome = row[9:]
     return PollLease(
         run=RunId(batch, item, int(attempt)),
         lease=lease,
@@ -132,6 +140,7 @@ def poll_lease(row: Sequence[str], lease: str) -> PollLease:
         hint_by=hint_by,
         reserved_usd=from_pico(reserved),
         price_usd=from_pico(price),
+        source=source(reused_from, task, outcome) if reused_from else None,
     )
 
 

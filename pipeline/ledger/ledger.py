@@ -23,6 +23,7 @@ from pipeline.ledger.model_cache import ModelCache
 from pipeline.ledger.outbox import Outbox
 from pipeline.ledger.previews import PreviewStore
 from pipeline.ledger.queries import QueryStore
+from pipeline.ledger.reusable import ReusableStore
 from pipeline.ledger.run_times import RunTimeStore
 from pipeline.ledger.runs import RunStore
 from pipeline.ledger.scripts import ScriptRunner
@@ -34,7 +35,7 @@ from pipeline.ledger.sign_in_codes import SignInCodeStore
 from pipeline.ledger.timeline import TimelineStore
 
 _LUA = Path(__file__).with_name("lua")
-_LIBRARIES = ("_keys", "_counters", "_money", "_account", "_batches", "_items", "_set_aside")
+_LIBRARIES = ("_keys", "_counters", "_money", "_account", "_batches", "_reuse", "_items", "_set_aside")
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Ledger:
     share_links: ShareLinkStore
     model_cache: ModelCache
     run_times: RunTimeStore
+    reusable: ReusableStore
     set_aside: SetAsideStore
 
     @classmethod
@@ -90,6 +92,7 @@ class Ledger:
             share_links=ShareLinkStore(scripts),
             model_cache=ModelCache(scripts),
             run_times=RunTimeStore(scripts),
+            reusable=ReusableStore(scripts),
             set_aside=SetAsideStore(scripts),
         )
 

@@ -16,6 +16,7 @@ from pipeline.cli.options import (
     state_option,
 )
 from pipeline.domain.results import results_uri
+from pipeline.errors import Unreachable
 
 if TYPE_CHECKING:
     from pipeline.batches.service import Service
@@ -71,11 +72,16 @@ def command(
         check_manifest_images(loaded, config)
     estimate = BatchEstimate.of(loaded.manifest, models)
     if dry_run:
+        try:
+            estimate = app.submission.with_reuse(estimate, loaded.manifest, loaded.folder)
+        except Unreachable as error:
+            print_notes([f"Which outputs are reused is not known: {error}"])
         show(loaded, estimate, config.output, as_json=as_json)
         app.submission.check_cost(estimate)
         return
     with redis_of_up(state):
         app.ledger.check_schema()
+        estimate = app.submission.with_reuse(estimate, loaded.manifest, loaded.folder)
     click.echo(f"{estimate}.", err=True)
     _submit(app, loaded, batch_id, state, wait=wait, as_json=as_json)
 

@@ -11,6 +11,8 @@ local LEASES = PREFIX .. 'leases'
 local LOST = PREFIX .. 'lost'
 local OPEN_BATCHES = PREFIX .. 'open'
 local PREVIEWS = PREFIX .. 'previews'
+local REUSABLE = PREFIX .. 'reuse'
+local REUSABLE_ORDER = PREFIX .. 'reuse_order'
 local SCHEMA = PREFIX .. 'schema'
 local SEARCH = PREFIX .. 'search'
 local SEARCH_LEASE = PREFIX .. 'search_lease'
@@ -29,6 +31,7 @@ local function reviews_key(batch) return batch_key(batch) .. ':reviews' end
 local function timeline_key(batch) return batch_key(batch) .. ':life' end
 local function run_time_key(model) return PREFIX .. 'run_time:' .. model end
 local function previews_key(batch) return batch_key(batch) .. ':previews' end
+local function reused_key(batch) return batch_key(batch) .. ':reused' end
 local function item_key(batch, item) return PREFIX .. 'item:' .. batch .. ':' .. item end
 
 -- The member of DUE, LEASES, ADOPT and ACTIVE that stands for an item.

@@ -1,5 +1,5 @@
 -- Stores a person's review of an item. If the results are written or being written, they are due again, as the next
--- revision.
+-- revision. The outputs of a rejected item are not reused.
 -- ARGV: batch, item, review (JSON; '' removes it).
 -- Returns 1 if the results are due again, 0 if they are not written yet, -1 if there is no such item.
 local batch, item, review = ARGV[1], ARGV[2], ARGV[3]
@@ -19,6 +19,7 @@ else
   count_mark(review, 1)
   redis.call('HSET', reviews, item, review)
 end
+record_bought(batch, item)
 local finished, finalization_lease, rewrite = read_fields(key, 'finished', 'finisher', 'restate')
 if not finished and not finalization_lease then return 0 end
 if not rewrite then
