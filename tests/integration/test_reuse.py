@@ -15,6 +15,7 @@ from jobs import reuse
 from jobs.collect import collect
 from jobs.context import context
 from jobs.finish import finish
+from jobs.output_copy import copy_stored
 from jobs.start import start
 from jobs.submit import submit
 from jobs.sweep import sweep
@@ -165,7 +166,7 @@ def test_a_rejected_take_is_not_reused_until_the_rejection_is_taken_back(run: Ru
     assert reused(run("fourth", 1, "reuse: true\n")) == [None], "a rejected copy rejects the original"
 
 
-def test_the_model_is_compared_without_case_and_defaults_may_be_left_out(run: Run) -> None:
+def test_the_model_is_compared_without_case(run: Run) -> None:
     run("first", 1)
     spelled = "reuse: true\nmodel: MiniMax/Image-to-Video-Hailuo-01-Subject\n"
     assert reused(run("second", 1, spelled)) == ["first/i0"]
@@ -215,7 +216,6 @@ def test_a_worker_that_crashes_after_the_copy_neither_loses_nor_buys_the_item(
     monkeypatch.setenv("PIPELINE_LEASE_S", "1")
     context.cache_clear()
     copies = 0
-    copy_stored = reuse.copy_stored
 
     def crash(*args: Any) -> Any:
         nonlocal copies
