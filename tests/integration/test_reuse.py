@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from pydantic import SecretStr
+from support.access import BEARER, TOKEN
 from support.waiting import WaitFor
 
 from jobs import reuse
@@ -27,7 +29,9 @@ from pipeline.ledger.keys import REUSABLE
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
 from pipeline.sandbox.process_handle import Sandbox
+from pipeline.settings import load
 from pipeline.storage.s3 import Storage
+from pipeline.web import create_app
 
 Run = Callable[..., list[ItemRow]]
 
@@ -265,3 +269,45 @@ def test_reindex_finds_what_was_bought_and_passes_over_damaged_results(
     assert (result.exit_code, "1 output of 1 batch can be reused." in result.stdout) == (1, True)
     assert "broken: its results cannot be read" in " ".join(result.stderr.split())
     assert reused(run("second", 2, "reuse: true\n")) == ["first/i0", None]
+
+
+def test_a_paused_account_does_not_stop_what_costs_nothing(run: Run, ledger: Ledger) -> None:
+    run("first", 2)
+    ledger.account.pause("Paused by hand.")
+    assert reused(run("second", 2, "reuse: true\n")) == ["first/i0", "first/i1"]
+
+
+def test_a_retried_item_is_looked_up_again(run: Run, work: Run, tmp_path: Path, sandbox: Sandbox) -> None:
+    sandbox.change(fail=1)
+    (row,) = run("second", 1, "reuse: true\nlimits: {attempts: 1}\n")
+    assert row.status == "failed"
+    sandbox.change(fail=0)
+    run("first", 1)
+    assert dailies("retry", "second").exit_code == 0
+    (row,) = work("second")
+    assert (row.status, row.reused_from) == ("succeeded", "first/i0")
+
+
+def test_the_api_estimates_only_what_is_bought(run: Run, storage: Storage) -> None:
+    (bought,) = run("first", 1)
+    settings = load().model_copy(update={"api_token": SecretStr(TOKEN), "secret": SecretStr("s" * 32)})
+    client = create_app(settings).test_client()
+    items = [{"image": bought.image, "prompt": prompt} for prompt in ("p0", "new")]
+    manifest = {"version": 1, "name": "la", "reuse": True, "items": items}
+    response = client.post("/api/v1/estimate", json=manifest, headers=BEARER)
+    estimate = response.get_json()
+    assert (estimate["high_usd"], estimate["reused"], estimate["saved_usd"]) == ("0.09", 1, "0.09"), estimate
+    assert "dailies_reused_items_total 0.0" in client.get("/metrics", headers=BEARER).get_data(as_text=True)
+
+
+def test_a_dry_run_without_redis_says_what_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    result = dailies("submit", a_file(tmp_path, 1), "--reuse", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "Which outputs are reused is not known" in result.stderr
+    assert "Estimated cost: $0.09" in result.stdout
+
+
+def test_init_writes_the_key(tmp_path: Path) -> None:
+    assert "reuse: true" in dailies("init", a_file(tmp_path, 1), "--reuse").stdout
+    assert "reuse" not in dailies("init", a_file(tmp_path, 1)).stdout
