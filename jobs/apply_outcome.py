@@ -30,6 +30,7 @@ from jobs.run_outcomes import (
     RejectHint,
     Release,
     Requeue,
+    RunAnew,
     StopTask,
     end_stopped,
 )
@@ -81,6 +82,8 @@ def apply_poll(ctx: Context, lease: PollLease, transition: PollTransition) -> bo
             return _record_success(ctx, lease, task)
         case CopyOutputs():
             return True
+        case RunAnew():
+            return _run_anew(ctx, lease)
         case Requeue() as requeue:
             return _requeue(ctx, lease, lease.state, requeue)
         case EndStopped() as stopped:
@@ -157,12 +160,17 @@ def _requeue(ctx: Context, leased: Leased, state: ItemState, requeue: Requeue) -
     _note_charge(ctx, leased, charge)
     if state == ItemState.SUBMITTING:
         _note(ctx, leased, "back")
+    _continue_pending(ctx, leased, returned, requeue.delay_s)
+    return True
+
+
+def _continue_pending(ctx: Context, leased: Leased, returned: RequeueResult, delay_s: float) -> None:
+    """Enqueue the next run of an item that is pending again, or cancel it with its batch."""
     if returned is RequeueResult.WAITS:
-        ctx.service.job_queue.enqueue_in(Job.SUBMIT, requeue.delay_s)
+        ctx.service.job_queue.enqueue_in(Job.SUBMIT, delay_s)
     else:
         reason = ctx.service.ledger.batches.get(leased.run.batch).reason or Stop.BY_HAND
         ctx.service.control.cancel_pending(leased.run.batch, reason)
-    return True
 
 
 def _release(ctx: Context, lease: PollLease, delay_s: float, failure: Failure | None = None) -> bool:
@@ -170,6 +178,16 @@ def _release(ctx: Context, lease: PollLease, delay_s: float, failure: Failure | 
     if released:
         ctx.service.job_queue.enqueue_in(Job.COLLECT, delay_s)
     return released
+
+
+def _run_anew(ctx: Context, lease: PollLease) -> bool:
+    returned = ctx.service.ledger.reusable.run_anew(lease)
+    if returned is RequeueResult.NOT_OURS:
+        log.warning("lease_lost", **run_fields(lease), state=ItemState.PENDING)
+        return False
+    log.warning("reusable_output_missing", **run_fields(lease), reused_from=lease.source and lease.source.item)
+    _continue_pending(ctx, lease, returned, 0)
+    return True
 
 
 def _record_success(ctx: Context, lease: PollLease, task: Task) -> bool:

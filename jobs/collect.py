@@ -15,6 +15,7 @@ from jobs.apply_outcome import apply_poll
 from jobs.context import Context, context
 from jobs.leases import run_fields
 from jobs.output_copy import copy_outputs
+from jobs.reuse import copy_bought
 from jobs.run_outcomes import (
     CopyOutputs,
     RecordSuccess,
@@ -75,6 +76,9 @@ def _release(ctx: Context, lease: PollLease, error: Exception) -> None:
 
 
 def _collect_run(ctx: Context, lease: PollLease) -> None:
+    if lease.source:
+        copy_bought(ctx, lease, lease.source)
+        return
     poll_delay_s = ctx.poll_delay_s(lease.age_s)
     transition = classify_poll(
         lease,

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.domain.media_signatures import JSON
 from pipeline.domain.media_types import TEXT, output_type
 from pipeline.domain.model import Output
-from pipeline.errors import CopyFailed, NoOutput
+from pipeline.errors import CopyFailed, NoOutput, StorageError
 from pipeline.net.download import Downloader
 from pipeline.storage.s3 import Storage, join
 from pipeline.wiro.client import Task, TaskOutput
@@ -37,6 +39,28 @@ def copy_outputs(storage: Storage, downloader: Downloader, folder: str, item_id:
             continue
         for suffix, media_type, text in _answer(output.content, "" if copies else task.text):
             copies.append(_store_text(storage, join(prefix, f"{len(copies)}.{suffix}"), text, media_type))
+    return copies
+
+
+def copy_stored(storage: Storage, folder: str, item_id: str, outputs: Sequence[Output]) -> list[Output] | None:
+    """Copy outputs of another item within S3, as `copy_outputs` names them. Return the copies, None if one is gone.
+
+    An object of another size is not the output any more. Raises StorageError.
+    """
+    copies: list[Output] = []
+    for number, output in enumerate(outputs):
+        uri = join(folder, "items/", f"{item_id}/", f"{number}{PurePosixPath(output.uri).suffix}")
+        is_copied = storage.copy(output.uri, uri)
+        stored = storage.confirmed_info(uri if is_copied else output.uri)
+        if stored is None and not is_copied:
+            return None
+        if stored is None or not is_copied:
+            raise StorageError(
+                f"{output.uri} exists, but S3 did not copy it to {uri}. Try again later.", retryable=True
+            )
+        if stored.size != output.size:
+            return None
+        copies.append(replace(output, uri=uri))
     return copies
 
 

@@ -15,7 +15,7 @@ from pipeline.domain.model import Output
 from pipeline.domain.results import output_document
 from pipeline.domain.states import BatchState, ItemState, Stop
 from pipeline.errors import CopyFailed, DailiesError, NoOutput, OperationFailed, StorageError, Unreachable
-from pipeline.ledger.records import Counted, Failure, FoundBy, PollLease, SubmissionLease
+from pipeline.ledger.records import Counted, Failure, FoundBy, PollLease, Source, SubmissionLease
 from pipeline.wiro import errors
 from pipeline.wiro.client import Run, Task
 
@@ -128,6 +128,11 @@ class CopyOutputs:
 
 
 @dataclass(frozen=True)
+class RunAnew:
+    """The outputs that were to be copied in place of a run are gone: the item waits for a run of its own."""
+
+
+@dataclass(frozen=True)
 class LimitConcurrency:
     """The account allows no more than `allowed` runs at a time; None: fewer than now."""
 
@@ -157,7 +162,9 @@ class PauseModel:
 
 
 PostTransition = Accept | MarkUnknown | Requeue | End
-PollTransition = Requeue | End | EndStopped | Release | StopTask | Adopt | RejectHint | RecordSuccess | CopyOutputs
+PollTransition = (
+    Requeue | End | EndStopped | Release | StopTask | Adopt | RejectHint | RecordSuccess | CopyOutputs | RunAnew
+)
 AccountEffect = LimitConcurrency | BackOff | Pause | PauseModel
 
 
@@ -226,6 +233,8 @@ def classify_unforeseen(lease: PollLease, error: Exception, *, random_share: flo
     """Classify an unforeseen exception while a run was polled or its outputs were copied."""
     if lease.state == ItemState.COLLECTING:
         copy_failed = CopyFailed(f"Unforeseen {type(error).__name__}, see the worker's log.", retryable=True)
+        if lease.source:
+            return classify_reuse_error(lease, lease.source, copy_failed, random_share=random_share)
         return classify_copy_error(lease, copy_failed, random_share=random_share)
     return _unanswered(lease, f"an unforeseen {type(error).__name__}", random_share)
 
@@ -281,6 +290,24 @@ def classify_copy_error(lease: PollLease, error: CopyFailed | StorageError, *, r
     if error.retryable and lease.failed_copies + 1 < retry_policy.MAX_COPY_ATTEMPTS:
         return Release(retry_policy.backoff(lease.failed_copies + 1, random_share), failure=Failure.COPY)
     return _fail(_NOT_COPIED.format(error))
+
+
+def classify_reuse(source: Source, copies: list[Output] | None) -> End | RunAnew:
+    """Classify the copies of the outputs of an earlier item. None: they are gone."""
+    if not copies:
+        return RunAnew()
+    outputs = [output_document(copy) for copy in copies]
+    elapsed_s = source.outcome.get("elapsed_s")
+    return End(ItemState.SUCCEEDED, {"elapsed_s": elapsed_s, "outputs": outputs, "reused_from": source.item})
+
+
+def classify_reuse_error(
+    lease: PollLease, source: Source, error: StorageError | CopyFailed, *, random_share: float
+) -> Release | End:
+    """Classify a failed copy of the outputs of an earlier item."""
+    if error.retryable and lease.failed_copies + 1 < retry_policy.MAX_COPY_ATTEMPTS:
+        return Release(retry_policy.backoff(lease.failed_copies + 1, random_share), failure=Failure.COPY)
+    return _fail(f"The output of {source.item} was not copied: {error} Nothing was bought. `dailies retry` copies it.")
 
 
 def end_copied(task: Task, outputs: list[Output]) -> End:

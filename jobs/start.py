@@ -8,11 +8,12 @@ import structlog
 
 from jobs.context import Context, context
 from jobs.input_files import stored_image
+from jobs.reuse import reuse_pending
 from jobs.submit import submit_pending
 from pipeline.batches.job_queue import Job
 from pipeline.batches.pricing import start_price
 from pipeline.domain.retry_policy import Tolerance
-from pipeline.domain.states import BatchState, Stop
+from pipeline.domain.states import BatchState, ItemState, Stop
 from pipeline.errors import StorageError
 from pipeline.wiro.errors import WiroError
 
@@ -29,8 +30,12 @@ def start(batch_id: str) -> None:
     if not batches.is_accepted(batch_id):
         return
     config = batches.config(batch_id)
-    _upload_shared_images(ctx, batch_id)
     row = batches.get(batch_id)
+    if config.reuse and row.status == BatchState.QUEUED:
+        reuse_pending(ctx, batch_id)
+        row = batches.get(batch_id)
+    if row.counts.get(ItemState.PENDING):
+        _upload_shared_images(ctx, batch_id)
     tolerance = Tolerance.of(config.tolerated_failures, row.total)
     price_usd = start_price(config, ctx.service.models, ctx.service.settings)
     batches.start(batch_id, price_usd=price_usd, max_failures=tolerance.limit)
@@ -40,6 +45,9 @@ def start(batch_id: str) -> None:
     else:
         # In this job: another one would only add its start to the latency of the batch.
         submit_pending(ctx)
+    if batches.has_ended(batch_id):
+        # All outputs were reused, and copied before the batch ran.
+        ctx.service.job_queue.enqueue_once(Job.FINISH, batch_id)
     # The thumbnails of the images are wanted before the first item ends.
     ctx.service.previews.request(batch_id)
 
@@ -61,9 +69,15 @@ def _upload_shared_images(ctx: Context, batch_id: str) -> None:
 
     def upload(image: str) -> None:
         try:
-            shared_images.record_url(batch_id, image, ctx.wiro.upload(stored_image(ctx.service.storage, image), folder))
+            shared_images.record_url(batch_id, image, *_upload(ctx, image, folder))
         except (WiroError, StorageError) as error:
             log.warning("shared_images_not_uploaded", batch=batch_id, error=str(error))
 
     with ThreadPoolExecutor(_MAX_CONCURRENT_UPLOADS) as pool:
         list(pool.map(upload, missing))
+
+
+def _upload(ctx: Context, image: str, folder: str) -> tuple[str, str | None]:
+    """Upload an image on S3 to the vendor. Return its URL there, and which version of the object it is."""
+    info = ctx.service.storage.confirmed_info(image)
+    return ctx.wiro.upload(stored_image(ctx.service.storage, image), folder), info.etag if info else None

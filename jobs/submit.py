@@ -11,6 +11,7 @@ import structlog
 from jobs.apply_outcome import apply_post
 from jobs.context import Context, context
 from jobs.leases import run_fields
+from jobs.reuse import reuse_leased
 from jobs.run_images import run_image
 from jobs.run_outcomes import (
     Accept,
@@ -28,6 +29,7 @@ from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import StorageError, Unreachable
 from pipeline.ledger.records import BatchConfig, SubmissionLease
 from pipeline.observability import tracing
+from pipeline.storage.journal import Entry
 from pipeline.wiro.client import ImageField, Run
 from pipeline.wiro.errors import WiroError
 
@@ -69,7 +71,7 @@ def _claim(ctx: Context, limit: int) -> Sequence[SubmissionLease]:
             ctx.service.job_queue.enqueue_once(Job.SUBMIT)
         elif claims.next_in_s is not None:
             ctx.service.job_queue.enqueue_in(Job.SUBMIT, claims.next_in_s)
-        return _record_attempts(ctx, claims.runs)
+        return _record_attempts(ctx, reuse_leased(ctx, claims.runs))
     except Exception as error:
         for lease in claims.runs:
             _give_back(ctx, lease, error)
@@ -110,7 +112,7 @@ def _record_attempts(ctx: Context, leases: Sequence[SubmissionLease]) -> Sequenc
 
 def _write_journal(ctx: Context, folder: str, leases: list[SubmissionLease]) -> list[SubmissionLease]:
     """Write the attempts of a batch to its journal. Return them, or none if that failed."""
-    entries = [{"do": "run", "item": lease.run.item, "attempt": lease.run.attempt} for lease in leases]
+    entries = [_run_entry(lease) for lease in leases]
     try:
         ctx.service.journal.write(folder, entries)
     except Exception as error:
@@ -119,6 +121,11 @@ def _write_journal(ctx: Context, folder: str, leases: list[SubmissionLease]) -> 
             _give_back(ctx, lease, error)
         return []
     return leases
+
+
+def _run_entry(lease: SubmissionLease) -> Entry:
+    reuse = {"reuse_key": lease.reuse_key} if lease.reuse_key else {}
+    return {"do": "run", "item": lease.run.item, "attempt": lease.run.attempt, **reuse}
 
 
 def _submit(ctx: Context, lease: SubmissionLease) -> None:

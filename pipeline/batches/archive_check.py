@@ -16,7 +16,7 @@ from pipeline.errors import OperationFailed, ResultsDiffer
 from pipeline.storage.object_lines import lines
 from pipeline.storage.s3 import Storage, join
 
-_NEW_FIELDS = ("charged_usd", "run")
+_NEW_FIELDS = ("charged_usd", "run", "reuse_key", "reused_from")
 """Fields of rows that results of an earlier version lack."""
 _ROWS = b',"items":['
 

@@ -14,6 +14,8 @@ from pipeline.domain.money import plain_usd
 from pipeline.domain.results import item_document, row_from_document
 from pipeline.domain.states import ItemState
 
+_OUTCOME = ("status", "error", "elapsed_s", "outputs", "reused_from")
+
 
 @dataclass
 class ItemHistory:
@@ -34,6 +36,10 @@ class ItemHistory:
     charges: dict[int, Decimal] = field(default_factory=dict)
     found_by: str | None = None
     outcome: Mapping[str, Any] = field(default_factory=dict)
+    reuse_key: str | None = None
+    reused_from: str | None = None
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """The outcome of the item `reused_from`."""
     final: bool = False
     """results.json has the end of the item, and no later journal entry reopens it."""
 
@@ -73,6 +79,9 @@ class ItemHistory:
             "charged": plain_usd(self._charged(charges)),
             "found_by": self.found_by,
             "outcome": self.outcome or None,
+            "reuse_key": self.reuse_key,
+            "reused_from": self.reused_from,
+            "source": None if self.outcome else self.source,
         }
 
 
@@ -147,7 +156,8 @@ def _apply_row(history: BatchHistory, document: Mapping[str, Any]) -> None:
         item = history.items[row.id] = ItemHistory(spec)
     item.state, item.task, item.found_by = ItemState(row.status), row.task_id or "", row.found_by
     item.recorded, item.is_recorded, item.attempt = row, True, recorded_run(row)
-    item.outcome = {name: canonical[name] for name in ("status", "error", "elapsed_s", "outputs")}
+    item.outcome = {name: canonical[name] for name in _OUTCOME if name in canonical}
+    item.reuse_key, item.reused_from = row.reuse_key, row.reused_from
     if row.review:
         history.reviews[row.id] = row.review
 
@@ -196,10 +206,14 @@ def _apply_run(item: ItemHistory, entry: Mapping[str, Any]) -> None:
         if not item.final:
             item.state = ItemState.UNKNOWN
             item.task = item.token = ""
-            item.found_by = None
+            item.found_by = item.reused_from = None
             item.outcome = {}
     action = entry["do"]
-    if action == "task":
+    item.reuse_key = entry.get("reuse_key") or item.reuse_key
+    if action == "reuse" and not item.final and not item.outcome:
+        item.state, item.task = ItemState.COLLECTING, entry["task"]
+        item.reused_from, item.source = entry["reused_from"], entry["outcome"]
+    elif action == "task":
         item.task, item.token = entry["task"], entry["token"]
         item.found_by = entry.get("found_by") or item.found_by
         if not item.final and not item.outcome:

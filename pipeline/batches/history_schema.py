@@ -55,6 +55,8 @@ class _Entry(BaseModel):
     task: _Name = ""
     token: _Name = ""
     found_by: _Name | None = None
+    reuse_key: _Name | None = None
+    reused_from: _Name | None = None
     cost_usd: _Usd = Decimal(0)
     outcome: Annotated[dict[str, Any], AfterValidator(_check_outcome)] | None = None
     spec: _Spec | None = None
@@ -75,6 +77,8 @@ class _Row(BaseModel):
     found_by: _Name | None = None
     charged_usd: _Usd = Decimal(0)
     run: Annotated[int, Field(ge=0, le=_MAX_ATTEMPT)] | None = None
+    reuse_key: _Name | None = None
+    reused_from: _Name | None = None
 
 
 def accepts_entry(entry: Mapping[str, Any]) -> bool:

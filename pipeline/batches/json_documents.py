@@ -68,6 +68,7 @@ class BatchStatus(Document):
     found: dict[str, int] | None = Field(
         None, description="Runs whose response was lost and that were found, by how: `callback`, `task list`."
     )
+    reused: int | None = Field(None, description="Items whose outputs were copied in place of a run.")
     overcharge: str | None = Field(None, description="The last warning about a charge far above the expected price.")
     waits_until: datetime | None = Field(
         None, description="Of one batch: when its items start that wait because of the ceiling of the day."
@@ -133,6 +134,7 @@ def _status_fields(row: BatchRow, account: AccountRow | None, causes: Mapping[st
         "output": row.output,
         **({} if row.is_accepted else {"accepted": False}),
         **({"found": dict(row.found)} if row.found else {}),
+        **({"reused": row.reused} if row.reused else {}),
         **({"overcharge": row.overcharge} if row.overcharge else {}),
         **({"waits_until": waits_until} if waits_until else {}),
         **({"archived": row.archived} if row.archived else {}),
@@ -179,6 +181,14 @@ class Item(Document):
         None, description="The part of `cost_usd` that runs cost which did not succeed; only if it is not 0."
     )
     run: int | None = Field(None, description="The number of its latest run, if refused runs make it differ.")
+
+    reused_from: str | None = Field(
+        None, description="`batch/item` whose outputs were copied in place of a run: the item cost nothing."
+    )
+    reuse_key: str | None = Field(
+        None,
+        description="Digest of model, params, prompt and image. Items with the same one can share outputs.",
+    )
 
     @classmethod
     def of(cls, row: ItemRow) -> Item:

@@ -29,11 +29,13 @@ log = structlog.get_logger()
 class BatchEstimate:
     """The cost of one run of each item. `items`: the price of each, None if it is not known, in manifest order.
 
-    `unknown_reason`: why prices are not known, '' if they are.
+    `unknown_reason`: why prices are not known, '' if they are. `reused`: the positions of items whose outputs are
+    reused: they cost nothing, and no sum contains them.
     """
 
     items: tuple[PriceEstimate | None, ...]
     unknown_reason: str
+    reused: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, manifest: Manifest, models: ModelCatalog) -> BatchEstimate:
@@ -47,39 +49,58 @@ class BatchEstimate:
         return cls(prices, unknown_reason)
 
     @property
+    def runs(self) -> tuple[PriceEstimate | None, ...]:
+        """The price of each run that is bought."""
+        return tuple(price for position, price in enumerate(self.items) if position not in self.reused)
+
+    @property
     def low_usd(self) -> Decimal | None:
         """The least sum of the known prices, None if there are none."""
-        known = [price.low_usd for price in self.items if price]
-        return sum(known, Decimal(0)) if known else None
+        known = [price.low_usd for price in self.runs if price]
+        return sum(known, Decimal(0)) if known or not self.runs else None
 
     @property
     def high_usd(self) -> Decimal | None:
         """The highest sum of the known prices, None if there are none."""
-        known = [price.high_usd for price in self.items if price]
-        return sum(known, Decimal(0)) if known else None
+        known = [price.high_usd for price in self.runs if price]
+        return sum(known, Decimal(0)) if known or not self.runs else None
 
     @property
     def per_run_usd(self) -> Decimal | None:
         """The price of each run, None if they differ or are not exact."""
-        prices = {(price.low_usd, price.high_usd) if price else (None, None) for price in self.items}
-        low, high = prices.pop()
+        prices = {(price.low_usd, price.high_usd) if price else (None, None) for price in self.runs}
+        low, high = prices.pop() if prices else (None, None)
         return high if low == high and not prices else None
+
+    @property
+    def saved_usd(self) -> Decimal:
+        """What the reused items would cost at most, as far as their prices are known."""
+        return sum((price.high_usd for n in self.reused if (price := self.items[n])), Decimal(0))
 
     @property
     def reason(self) -> str:
         """Why the sum is not exact, or not known; '' if it is."""
-        reasons = dict.fromkeys(price.reason for price in self.items if price)
-        return "; ".join([part.rstrip(".") for part in (*reasons, self.unknown_reason) if part][:_MAX_REASONS])
+        reasons = dict.fromkeys(price.reason for price in self.runs if price)
+        unknown = self.unknown_reason if None in self.runs else ""
+        return "; ".join([part.rstrip(".") for part in (*reasons, unknown) if part][:_MAX_REASONS])
 
     def __str__(self) -> str:
         """Describe the cost as a sentence without its full stop."""
-        low, high, per_run, unknown = self.low_usd, self.high_usd, self.per_run_usd, self.items.count(None)
+        low, high, per_run, unknown = self.low_usd, self.high_usd, self.per_run_usd, self.runs.count(None)
         if low is None or high is None:
-            return f"The cost is unknown: {self.reason}"
+            return f"The cost is unknown: {self.reason}{self._reuse}"
         cost = dollars(high) if low == high else f"{dollars(low)} to {dollars(high)}"
         cost += f", at {dollars(per_run)} per run" if per_run is not None else ""
         cost += f", and {pluralize(unknown, 'item')} of unknown price" if unknown else ""
-        return f"Estimated cost: {cost}{f' ({self.reason})' if self.reason else ''}"
+        return f"Estimated cost: {cost}{f' ({self.reason})' if self.reason else ''}{self._reuse}"
+
+    @property
+    def _reuse(self) -> str:
+        if not self.reused:
+            return ""
+        saved = f", which saves {dollars(self.saved_usd)}" if self.saved_usd else ""
+        are = "is" if len(self.reused) == 1 else "are"
+        return f". {len(self.reused):,} of {pluralize(len(self.items), 'item')} {are} reused{saved}"
 
 
 @dataclass(frozen=True)
@@ -95,7 +116,7 @@ def check_ceilings(estimate: BatchEstimate, ceilings: Collection[Ceiling]) -> No
     lowest, high = min(ceilings, key=lambda ceiling: ceiling.usd, default=None), estimate.high_usd
     if lowest is None or high is None or high <= lowest.usd:
         return
-    runs = len(estimate.items) - estimate.items.count(None)
+    runs = len(estimate.runs) - estimate.runs.count(None)
     raise BatchAboveCeiling(
         f"The batch is refused: estimated {dollars(high)} for {pluralize(runs, 'run')}; the ceiling {lowest.name} is "
         f"{dollars(lowest.usd)}. Submit fewer items, or let whoever runs the service raise the ceiling."

@@ -19,10 +19,10 @@ def run_price(batch: BatchRow, budget: BatchBudget) -> Decimal | None:
     """
     if budget.price_usd is not None:
         return budget.price_usd
-    succeeded = batch.counts.get(ItemState.SUCCEEDED, 0)
-    if not succeeded or not batch.cost_usd:
+    bought = batch.counts.get(ItemState.SUCCEEDED, 0) - batch.reused
+    if bought <= 0 or not batch.cost_usd:
         return None
-    return (batch.cost_usd / succeeded).quantize(_CENT, ROUND_UP)
+    return (batch.cost_usd / bought).quantize(_CENT, ROUND_UP)
 
 
 def retry_price(price_usd: Decimal | None, runs: int) -> Decimal | None:

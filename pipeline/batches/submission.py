@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.pricing import BatchEstimate, Ceiling, check_ceilings
+from pipeline.batches.reuse_keys import image_identities, reuse_key
 from pipeline.batches.stored_manifest import INPUTS, MANIFEST, content_difference, has_same_items, stored_manifest
 from pipeline.domain.ids import is_batch_id
 from pipeline.domain.image_types import sniff_file
@@ -33,7 +34,7 @@ from pipeline.errors import (
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import BatchConfig, SubmissionRow
 from pipeline.manifest import parser as manifests
-from pipeline.manifest.model_check import fit_to_schema, image_field_of
+from pipeline.manifest.model_check import default_params, fit_to_schema, image_field_of
 from pipeline.manifest.validators import DEFAULT_IMAGE_FIELD
 from pipeline.settings import environment_name
 from pipeline.storage import journal
@@ -82,6 +83,29 @@ class Submission:
         """Raise BatchAboveCeiling if a batch may cost more than the ceiling of the service or one of `ceilings`."""
         check_ceilings(estimate, [*self._ceilings, *ceilings])
 
+    def with_reuse(self, estimate: BatchEstimate, manifest: Manifest, folder: Path | None) -> BatchEstimate:
+        """Return the estimate of a batch without the items whose outputs are reused. `folder`: that of image files.
+
+        Raises Unreachable.
+        """
+        if not manifest.reuse:
+            return estimate
+        schema = self._models.schema(manifest.model)
+        fitted = fit_to_schema(manifest, schema)
+        config = _batch_config(fitted, schema, "")
+        outputs = [self._output] if self._output else []
+        images = (item.image for item in fitted.items if item.image)
+        identities = image_identities(images, self._storage, outputs, folder=folder)
+        digests = [reuse_key(config, item, identities) for item in fitted.items]
+        left = Counter(self._ledger.reusable.counts(filter(None, digests)))
+        reused: set[int] = set()
+        for position, digest in enumerate(digests):
+            # Equal items are takes: each reuses another output.
+            if digest and left[digest] > 0:
+                left[digest] -= 1
+                reused.add(position)
+        return replace(estimate, reused=frozenset(reused))
+
     def submit(
         self,
         manifest: Manifest,
@@ -115,7 +139,7 @@ class Submission:
         elif known.cancelled is None and known.manifest_digest != digest:
             raise SubmissionInterrupted(batch_id)
         if known is None or known.cancelled is not None:
-            self.check_cost(estimate, *ceilings)
+            self.check_cost(self.with_reuse(estimate, manifest, folder), *ceilings)
         created = self.create(manifest, batch_id, output, trigger=trigger, manifest_digest=digest)
         try:
             self._complete(manifest, batch_id, output, folder, estimate, known)
@@ -334,6 +358,8 @@ def _batch_config(manifest: Manifest, schema: ModelSchema | None, output: str) -
         budgeted=manifest.limits.budget_usd is not None,
         notify=manifest.notify,
         image_kind=image.kind if image else BatchConfig.image_kind,
+        reuse=manifest.reuse,
+        defaults=default_params(schema),
     )
 
 

@@ -136,6 +136,8 @@ def _batch_fields(row: BatchRow, now: datetime) -> list[tuple[str, str | Text]]:
         fields.append(("reason", row.reason))
     if row.overcharge and row.overcharge != row.reason:
         fields.append(("warning", Text(row.overcharge, "yellow")))
+    if row.reused:
+        fields.append(("reused", f"{pluralize(row.reused, 'item')} (outputs of earlier batches, not bought again)"))
     if row.found:
         found = ", ".join(f"{number:,} by {by}" for by, number in row.found.items())
         fields.append(("found", f"{found} (runs whose response was lost)"))

@@ -45,6 +45,8 @@ def _print_json(loaded: LoadedManifest, estimate: BatchEstimate, output: str | N
             "low_usd": None if low is None else money(low),
             "high_usd": None if high is None else money(high),
             "reason": estimate.reason,
+            "reused": len(estimate.reused),
+            "saved_usd": money(estimate.saved_usd),
             "columns": [{"column": column.header, "means": column.meaning} for column in loaded.columns],
             "notes": list(loaded.notes),
             "items": [

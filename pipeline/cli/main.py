@@ -34,6 +34,7 @@ COMMANDS = {
     "resume": "Resume a paused batch, or the account.",
     "forget": "Drop an ended batch from Redis; what is on S3 stays.",
     "recover": "Rebuild a batch's ledger from S3.",
+    "reindex": "Find the outputs on S3 that batches with `reuse` can copy.",
     "schedules": "Show and control the batches that start by the clock.",
     "listen": "Start batches when objects are created on S3.",
     "doctor": "Check every dependency and setting.",

@@ -117,6 +117,10 @@ _SOURCE_OPTIONS = (
         help="The most that the batch may cost.",
     ),
     click.option("--attempts", type=click.IntRange(1, 20), help="Maximum number of runs for each item. Default: 3."),
+    click.option(
+        "--reuse", is_flag=True,
+        help="Copy outputs that were bought before for the same model, params, prompt and image.",
+    ),
     click.option("--recursive", is_flag=True, help="Take the images of folders in folders, too."),
     click.option(
         "--ignore-columns", metavar="NAMES", multiple=True, callback=_names,

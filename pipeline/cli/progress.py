@@ -145,6 +145,8 @@ def _line(snapshot: Snapshot) -> Text:
 
 def _figures(snapshot: Snapshot) -> Text:
     parts = [counts(snapshot.batch.counts), Text(dollars(snapshot.batch.cost_usd))]
+    if snapshot.batch.reused:
+        parts.insert(1, Text(f"{snapshot.batch.reused:,} reused"))
     progress = snapshot.progress
     if progress.per_minute:
         parts.append(Text(f"{progress.per_minute:.1f}/min"))

@@ -47,6 +47,8 @@ class Manifest:
     limits: Limits
     notify: str | None
     items: tuple[Item, ...]
+    reuse: bool = False
+    """Outputs that were bought before for the same model, params, prompt and image are copied, not bought."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,10 @@ class ItemRow:
     """The part of the cost that runs cost which did not succeed."""
     run: int | None = None
     """The number of its latest run, which can be greater than `attempts`: refused runs have numbers, too."""
+    reused_from: str | None = None
+    """"batch/item" of the item whose outputs were copied in place of a run. None if the item was run."""
+    reuse_key: str | None = None
+    """Digest of what was bought, see `batches/reuse_keys.py`; None if it is not known or not bought."""
 
     @property
     def is_approved(self) -> bool:
@@ -137,6 +143,8 @@ class BatchRow:
     """{how it was found: number of runs} of the runs whose response was lost, without zeros."""
     archived: datetime | None = None
     """When its items left Redis; only S3 has them. None if Redis has them."""
+    reused: int = 0
+    """How many items have outputs that were bought for another batch."""
 
     def working_s(self, now: datetime) -> float:
         """Return the seconds from the creation to the end, or to `now`, without the pauses while it had ended."""

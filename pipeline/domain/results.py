@@ -26,7 +26,7 @@ LINES = "results.jsonl"
 
 _COLUMNS = (
     "id", "status", "image", "prompt", "params", "task_id", "attempts", "cost_usd", "elapsed_s", "error", "outputs",
-    "review", "note", "take_of", "found_by",
+    "review", "note", "take_of", "found_by", "reused_from",
 )  # fmt: skip
 _FORMULA_SIGNS = frozenset("=+-@\u2212")
 """The last one is the minus sign of typography."""
@@ -54,8 +54,8 @@ def timestamp(time: datetime | None) -> str | None:
 def item_document(row: ItemRow) -> dict[str, Any]:
     """Return the JSON of an item: one line of results.jsonl.
 
-    `review`, `take_of` and `found_by` are only present if set, `charged_usd` if it is not 0, and `run` if it is not
-    `attempts`.
+    `review`, `take_of`, `found_by`, `reused_from` and `reuse_key` are only present if set, `charged_usd` if it is not
+    0, and `run` if it is not `attempts`.
     """
     document = {
         "id": row.id,
@@ -80,6 +80,10 @@ def item_document(row: ItemRow) -> dict[str, Any]:
         document["charged_usd"] = money(row.charged_usd)
     if row.run and row.run != row.attempts:
         document["run"] = row.run
+    if row.reused_from:
+        document["reused_from"] = row.reused_from
+    if row.reuse_key:
+        document["reuse_key"] = row.reuse_key
     return document
 
 
@@ -113,6 +117,8 @@ def row_from_document(document: Mapping[str, Any]) -> ItemRow:
         found_by=document.get("found_by"),
         charged_usd=Decimal(document.get("charged_usd") or 0),
         run=document.get("run"),
+        reused_from=document.get("reused_from"),
+        reuse_key=document.get("reuse_key"),
     )
 
 
@@ -139,7 +145,7 @@ def as_csv(rows: Iterable[ItemRow]) -> Iterator[bytes]:
         document["outputs"] = " ".join(output.uri for output in row.outputs)
         document["review"] = row.review.mark if row.review else None
         document["note"] = row.review.note if row.review else None
-        document |= {"take_of": row.take_of, "found_by": row.found_by}
+        document |= {"take_of": row.take_of, "found_by": row.found_by, "reused_from": row.reused_from}
         yield _csv_line([_cell(document[column]) for column in _COLUMNS])
 
 

@@ -16,7 +16,7 @@ class ItemState(StrEnum):
     RUNNING = "running"
     """the vendor accepted the run; the ledger has its task token"""
     COLLECTING = "collecting"
-    """the run succeeded and is paid; its outputs are copied to S3"""
+    """the outputs are copied to S3: the run succeeded and is paid, or an earlier one is reused"""
     SUCCEEDED = "succeeded"
     """all outputs are on S3"""
     FAILED = "failed"
@@ -46,12 +46,15 @@ TERMINAL = frozenset({ItemState.SUCCEEDED, ItemState.FAILED, ItemState.CANCELLED
 BATCH_TERMINAL = frozenset({BatchState.SUCCEEDED, BatchState.PARTIAL, BatchState.FAILED, BatchState.CANCELLED})
 
 TRANSITIONS: dict[ItemState, frozenset[ItemState]] = {
-    ItemState.PENDING: frozenset({ItemState.SUBMITTING, ItemState.CANCELLED}),
+    ItemState.PENDING: frozenset({ItemState.SUBMITTING, ItemState.COLLECTING, ItemState.CANCELLED}),
     ItemState.SUBMITTING: frozenset(
-        {ItemState.PENDING, ItemState.RUNNING, ItemState.UNKNOWN, ItemState.FAILED, ItemState.CANCELLED}
+        {
+            *(ItemState.PENDING, ItemState.RUNNING, ItemState.COLLECTING, ItemState.UNKNOWN),
+            *(ItemState.FAILED, ItemState.CANCELLED),
+        }
     ),
     ItemState.RUNNING: frozenset({ItemState.PENDING, ItemState.COLLECTING, ItemState.FAILED, ItemState.CANCELLED}),
-    ItemState.COLLECTING: frozenset({ItemState.SUCCEEDED, ItemState.FAILED}),
+    ItemState.COLLECTING: frozenset({ItemState.PENDING, ItemState.SUCCEEDED, ItemState.FAILED}),
     ItemState.UNKNOWN: frozenset({ItemState.RUNNING, ItemState.PENDING, ItemState.CANCELLED}),
     ItemState.FAILED: frozenset({ItemState.PENDING, ItemState.COLLECTING}),
     ItemState.CANCELLED: frozenset({ItemState.PENDING, ItemState.RUNNING}),

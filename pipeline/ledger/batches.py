@@ -124,13 +124,14 @@ class BatchStore:
 
     def config(self, batch_id: str) -> BatchConfig:
         """Return what the items of a batch share. Raises NoSuchBatch, BatchArchived, DamagedRecord."""
-        text, output, archived = self._redis.hmget(batch_key(batch_id), "plan", "output", "archived")
+        names = ("plan", "output", "archived", "defaults")
+        text, output, archived, defaults = self._redis.hmget(batch_key(batch_id), names)
         if text is None:
             raise NoSuchBatch(batch_id)
         if archived is not None:
             raise BatchArchived(batch_id, output or "")
         try:
-            return BatchConfig(**json.loads(text), output=output)
+            return BatchConfig(**json.loads(text), output=output, defaults=json.loads(defaults or "{}"))
         except NOT_DECODED as error:
             raise DamagedRecord(f"The configuration of batch {batch_id!r} in Redis is damaged: {error}") from None
 
@@ -162,7 +163,11 @@ class BatchStore:
 
 def batch_fields(config: BatchConfig, *, max_active: int, budget_usd: Decimal | None) -> dict[str, object]:
     """Return the fields of a batch's hash that its manifest determines. Raises AmountTooLarge."""
-    fields: dict[str, object] = {"plan": _config_text(config), "max_active": max_active}
+    fields: dict[str, object] = {
+        "plan": _config_text(config),
+        "defaults": json.dumps(dict(config.defaults)),
+        "max_active": max_active,
+    }
     if budget_usd is not None:
         fields["budget"] = to_pico(budget_usd)
     return fields
@@ -170,8 +175,10 @@ def batch_fields(config: BatchConfig, *, max_active: int, budget_usd: Decimal | 
 
 def _config_text(config: BatchConfig) -> str:
     fields = asdict(config)
-    del fields["output"]
+    del fields["output"], fields["defaults"]
+    # During an upgrade, processes of the version before read this: they accept only the fields that they know.
     if config.image_kind == BatchConfig.image_kind:
-        # During an upgrade, processes of the version before read this: they accept only the fields that they know.
         del fields["image_kind"]
+    if not config.reuse:
+        del fields["reuse"]
     return json.dumps(fields)

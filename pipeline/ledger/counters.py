@@ -4,6 +4,7 @@ The hash has the fields
 
     ended:{state}                    items that ended in this state
     retried, refused                 runs that came to nothing: attempts spent, and runs that the vendor only refused
+    reused                           items whose outputs were copied in place of a run
     overcharged                      runs whose charge was far above the expected price
     archived, not_archived           batches that left Redis; tries that failed, because S3 lacks something or failed
     deferred                         objects that waited for the next day: their trigger had started enough batches
@@ -63,6 +64,7 @@ class ServiceCounters:
     retried: int
     refused: int
     overcharged: int
+    reused: int
     deferred: int
     archived: int
     not_archived: int
@@ -101,6 +103,7 @@ class CounterStore:
             ended={state: whole(counted.get(f"ended:{state}")) for state in ItemState if f"ended:{state}" in counted},
             retried=whole(counted.get("retried")),
             refused=whole(counted.get("refused")),
+            reused=whole(counted.get("reused")),
             overcharged=whole(counted.get("overcharged")),
             deferred=whole(counted.get("deferred")),
             archived=whole(counted.get("archived")),

@@ -15,12 +15,12 @@ from pipeline.domain.money import from_pico
 from pipeline.domain.results import row_from_document
 from pipeline.domain.states import BATCH_TERMINAL, ItemState
 from pipeline.errors import DamagedRecord
-from pipeline.ledger.records import FoundBy, LostRun, PollLease, SubmissionLease
+from pipeline.ledger.records import FoundBy, LostRun, PollLease, Source, SubmissionLease
 from pipeline.ledger.set_aside import NOT_DECODED
 from pipeline.ledger.times import moment
 
 DAMAGED_ITEM = "The record of this item in Redis is damaged. What S3 has of it is in the folder of the batch."
-LIVE_FIELDS = ("state", "tries", "before", "task", "paid", "charged", "found_by", "takes", "first", "attempt")
+LIVE_FIELDS = ("state", "tries", "before", "task", "paid", "charged", "found_by", "takes", "first", "attempt", "key")
 """Fields of an item's hash that `item_row` needs, in this order."""
 
 
@@ -61,6 +61,7 @@ def _batch_row(batch_id: str, fields: Mapping[str, str]) -> BatchRow:
         is_accepted="accepted" in fields,
         found={by.value: int(fields[f"found:{by}"]) for by in FoundBy if f"found:{by}" in fields},
         archived=moment(fields.get("archived", 0)),
+        reused=int(fields.get("reused", 0)),
     )
 
 
@@ -79,7 +80,7 @@ def item_row(item_id: str, spec: str, outcome: str | None, review: str | None, f
 def _item_row(
     item_id: str, spec: str, outcome: str | None, review: str | None, fields: Sequence[str | None]
 ) -> ItemRow:
-    state, attempts_spent, attempts_before, task, paid, charged, found_by, takes, first, attempt = fields
+    state, attempts_spent, attempts_before, task, paid, charged, found_by, takes, first, attempt, key = fields
     document = {
         "id": item_id,
         "status": state or ItemState.PENDING,
@@ -89,6 +90,7 @@ def _item_row(
         "found_by": found_by,
         "charged_usd": from_pico(charged or 0),
         "run": int(attempt) if attempt else None,
+        "reuse_key": key if state == ItemState.SUCCEEDED else None,
         **json.loads(spec),
         **(json.loads(outcome) if outcome else {}),
         "review": json.loads(review) if review else None,
@@ -113,13 +115,20 @@ def submission_lease(row: Sequence[Any], lease: str) -> SubmissionLease:
         image=spec["image"],
         prompt=spec["prompt"],
         params=spec["params"],
+        is_take=bool(spec.get("take_of")),
     )
+
+
+def source(item: str, task_id: str, outcome_text: str) -> Source:
+    """Return an item that was bought from its parts in the ledger."""
+    return Source(item, task_id, json.loads(outcome_text))
 
 
 def poll_lease(row: Sequence[str], lease: str) -> PollLease:
     """Return a lease from a row of `claim_due.lua`."""
     batch, item, batch_status, state, attempt, attempts_spent, task, token, posted = row[:9]
-    failed_polls, failed_copies, hint_task, hint_token, hint_by, reserved, price, now, failed_replies = row[9:]
+    failed_polls, failed_copies, hint_task, hint_token, hint_by, reserved, price, now = row[9:17]
+    failed_replies, reused_from, outcome = row[17:]
     return PollLease(
         run=RunId(batch, item, int(attempt)),
         lease=lease,
@@ -137,6 +146,7 @@ def poll_lease(row: Sequence[str], lease: str) -> PollLease:
         reserved_usd=from_pico(reserved),
         price_usd=from_pico(price),
         failed_replies=int(failed_replies),
+        source=source(reused_from, task, outcome) if reused_from else None,
     )
 
 

@@ -62,8 +62,9 @@ class ItemStore:
         """Add items to a batch as S3 records them. Items that exist stay as they are.
 
         Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}), with `attempts` if not all
-        runs up to `attempt` count as one. `prices`: the price of a run in USD, of the items where it is known; it is
-        reserved for each run that may still be billed. Raises InvalidItemId.
+        runs up to `attempt` count as one, and for outputs to reuse {reuse_key, reused_from, source}. `prices`: the
+        price of a run in USD, of the items where it is known; it is reserved for each run that may still be billed.
+        Raises InvalidItemId.
         """
         for chunk in chunked(items, _CHUNK):
             args = [part for item_id, item in chunk for part in _restore_args(_valid(item_id), item, prices)]
@@ -222,7 +223,9 @@ def _restore_args(item_id: str, item: Mapping[str, Any], prices: Mapping[str, De
     run = (item["state"], item["attempt"], item.get("attempts", item["attempt"]), item["task"], item["token"])
     cost = (item["paid"], _capped_pico(item["paid"] or 0), _capped_pico(item["charged"] or 0))
     price = _price_text(prices.get(item["spec"].get("take_of") or item_id))
-    return (item_id, _spec_text(item["spec"]), *run, *cost, item["found_by"] or "", price, outcome)
+    source = outcome_text(item["source"]) if item.get("source") else ""
+    reuse = (item.get("reuse_key") or "", item.get("reused_from") or "", source)
+    return (item_id, _spec_text(item["spec"]), *run, *cost, item["found_by"] or "", price, *reuse, outcome)
 
 
 def _capped_pico(amount: str | Decimal | int) -> int:

@@ -17,6 +17,10 @@ Service
     model:{owner}/{name}    string  JSON of the vendor's description of a model (`model_cache.py`), in lower case
     run_time:{owner}/{name}  hash   `mean` time of a successful run of a model, in lower case, over the last `runs`
     retention               string  position in `batches` where the search for batches to archive goes on
+    reuse                   hash    digest of a run (`batches/reuse_keys.py`) → lines of "batch/item", task and outcome
+                                    (JSON), with tabs between them, of the items that bought it: the index for
+                                    `reuse: true`, the newest 100,000 digests with at most 8 items each
+    reuse_order             zset    digest → when it was bought
     wake:{job}[:{arg}…]     string  a job is enqueued and has not begun (`batches/job_queue.py`)
 
 Account at the vendor
@@ -46,7 +50,9 @@ Batches
                                     `marked_early` (reviewed items that have not succeeded),
                                     max_active, active, budget, cost, reserved, price, `tolerated` (failures),
                                     `finisher` and `finish_until` (lease for writing the results), `restate` (write
-                                    them again), `notice` (revision to notify about), `notice_tries`, `overrun` (how
+                                    them again), `notice` (revision to notify about), `notice_tries`, `defaults`
+                                    (JSON of the model's defaults), `reused` (items whose outputs were reused),
+                                    `overrun` (how
                                     much the vendor charged at most above the price of an item), `overcharge` (the last
                                     warning about a charge), `found:{how}` (lost runs that were found), `price_max`
                                     (highest price of an item), `takes` (further takes of items), `idle`
@@ -65,6 +71,8 @@ Batches
     batch:{id}:previews     hash    name of a preview → 1 if it is on S3, 0 if the file has none; `attempts {item}` of
                                     a request
     batch:{id}:uploads      hash    image that several items share → its URL at the vendor, '' before the upload
+                                    `etag {image}`: its ETag at the upload
+    batch:{id}:reused       hash    "batch/item" whose outputs were reused → the item of this batch that has them
     batch:{id}:drops        hash    digest → JSON of the object versions that a trigger started the batch for
     batch:{id}:shares       hash    id of a share link → JSON {approved, who, expires} (`share_links.py`)
     batch:{id}:told         string  the status files of these objects say that the batch was accepted
@@ -79,9 +87,10 @@ Items and their runs
                                     (of an unknown run), `searched` (attempt that a whole list of tasks lacks),
                                     `looks` (failed polls in a row), `faults` (polls without a usable answer in a
                                     row), `copies` (failed copies), reserved, paid (USD text: the run that
-                                    succeeded), `charged` (runs that did not),
-                                    `paid_at`, `takes` (ids of its other takes, with blanks between them), `first`
-                                    (of a take: the item whose `takes` names it)
+                                    succeeded), `charged` (runs that did not), `key` (digest of the run), `reused_from`
+                                    ("batch/item" whose outputs it has), `source` (their outcome, until they are
+                                    copied), `paid_at`, `takes` (ids of its other takes, with blanks between them),
+                                    `first` (of a take: the item whose `takes` names it)
     due                     zset    "batch item" → when the run is due for a poll or a copy, or its lease ends
     leases                  zset    "batch item" → when the lease of a submission ends
     adopt                   zset    "batch item" → until when an unknown run may be found
@@ -128,6 +137,7 @@ LEASES = f"{PREFIX}leases"
 LOST = f"{PREFIX}lost"
 OPEN_BATCHES = f"{PREFIX}open"
 PREVIEWS = f"{PREFIX}previews"
+REUSABLE = f"{PREFIX}reuse"
 SCHEDULES_FILE = f"{PREFIX}schedules"
 SCHEMA = f"{PREFIX}schema"
 SEARCH = f"{PREFIX}search"

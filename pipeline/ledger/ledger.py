@@ -24,6 +24,7 @@ from pipeline.ledger.outbox import Outbox
 from pipeline.ledger.previews import PreviewStore
 from pipeline.ledger.queries import QueryStore
 from pipeline.ledger.retention import RetentionStore
+from pipeline.ledger.reusable import ReusableStore
 from pipeline.ledger.run_times import RunTimeStore
 from pipeline.ledger.runs import RunStore
 from pipeline.ledger.scripts import ScriptRunner
@@ -36,7 +37,7 @@ from pipeline.ledger.timeline import TimelineStore
 
 _WRITABLE_S = 60
 _LUA = Path(__file__).with_name("lua")
-_LIBRARIES = ("_keys", "_counters", "_money", "_account", "_batches", "_items", "_set_aside")
+_LIBRARIES = ("_keys", "_counters", "_money", "_account", "_batches", "_reuse", "_items", "_set_aside")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Ledger:
     share_links: ShareLinkStore
     model_cache: ModelCache
     run_times: RunTimeStore
+    reusable: ReusableStore
     set_aside: SetAsideStore
 
     @classmethod
@@ -94,6 +96,7 @@ class Ledger:
             share_links=ShareLinkStore(scripts),
             model_cache=ModelCache(scripts),
             run_times=RunTimeStore(scripts),
+            reusable=ReusableStore(scripts),
             set_aside=SetAsideStore(scripts),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
@@ -26,6 +26,10 @@ class SubmissionLease:
     image: str | None
     prompt: str | None
     params: Mapping[str, Any]
+    is_take: bool = False
+    """A person asked for it as another take of an item."""
+    reuse_key: str = ""
+    """Digest of the run; '' if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,24 @@ class SubmissionLeases:
     runs: list[SubmissionLease]
     next_in_s: float | None
     out_of_budget: list[str]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An item that was bought: "batch/item", its task, and its outcome {elapsed_s, outputs}."""
+
+    item: str
+    task_id: str
+    outcome: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Reused:
+    """An item that has the outputs of `source` in place of a run. `digest`: of the run that both stand for."""
+
+    run: RunId
+    digest: str
+    source: Source
 
 
 @dataclass(frozen=True)
@@ -63,6 +85,8 @@ class PollLease:
     """The expected price of the run; 0 if it is not known."""
     failed_replies: int = 0
     """Polls without a usable response, in a row."""
+    source: Source | None = None
+    """The item whose outputs are copied in place of a run. None: the item has a run of its own."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +153,10 @@ class BatchConfig:
     notify: str | None = None
     image_kind: str = "fileinput"
     """How the field takes the image: `fileinput`, `multifileinput`, `combinefileinput`, or `text` for a URL."""
+    reuse: bool = False
+    """Outputs that were bought before are copied, not bought."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """What the model's schema says about parameters that are left out."""
 
 
 @dataclass(frozen=True)

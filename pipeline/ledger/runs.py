@@ -86,7 +86,7 @@ class RunStore:
         """Record, on the server's disk, that runs are about to be posted. Returns those whose lease is still held."""
         if not claims:
             return []
-        args = [part for claim in claims for part in (*_key(claim.run), claim.lease)]
+        args = [part for claim in claims for part in (*_key(claim.run), claim.lease, claim.reuse_key)]
         held = self._scripts.run_durably("mark_posting", *args)
         return [claim for claim, is_held in zip(claims, held, strict=True) if is_held]
 

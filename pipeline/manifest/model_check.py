@@ -19,7 +19,7 @@ from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 from pipeline.manifest.yaml.document import PathProblem
 from pipeline.manifest.yaml.positions import Path
 from pipeline.wiro.errors import NotFound
-from pipeline.wiro.model_schema import URL_KIND, ImageField, ModelSchema, Parameter
+from pipeline.wiro.model_schema import FILE_KINDS, URL_KIND, ImageField, ModelSchema, Parameter
 from pipeline.wiro.values import to_param_text
 
 SchemaOf = Callable[[str], ModelSchema | None]
@@ -67,6 +67,21 @@ def fit_to_schema(manifest: Manifest, schema: ModelSchema | None) -> Manifest:
             for item in manifest.items
         ),
     )
+
+
+def default_params(schema: ModelSchema | None) -> Mapping[str, Any]:
+    """Return the values that the vendor's form fills in for parameters that a run leaves out.
+
+    The default of a prompt, a file or an image is only an example.
+    """
+    parameters = (schema.parameters if schema else None) or ()
+    examples = {_PROMPT, *_FILLED_BY_US, *(field.name for field in (schema.image_fields if schema else ()))}
+    defaults = {
+        one.id: one.default
+        for one in parameters
+        if one.default not in (None, "") and one.kind not in FILE_KINDS and one.id not in examples
+    }
+    return _with_numbers(defaults, frozenset(one.id for one in parameters if one.kind == _NUMBER))
 
 
 def requires_prompt(model: str, schema_of: SchemaOf | None) -> bool:

@@ -164,6 +164,7 @@ def head(manifest: Manifest) -> dict[str, Any]:
             deadline=None if limits.deadline_s is None else f"{limits.deadline_s:.0f}s",
         ),
         "notify": manifest.notify,
+        "reuse": manifest.reuse or None,
     }
 
 
@@ -324,6 +325,7 @@ def _manifest(entry: ManifestEntry, items: list[ItemEntry], file: str) -> Manife
             params=entry.params or {},
             limits=(entry.limits or LimitsEntry()).as_limits(),
             notify=entry.notify,
+            reuse=bool(entry.reuse),
             items=tuple(_with_ids(items)),
         )
         if length <= _MAX_UNMEASURED or _fits(manifest):

@@ -47,6 +47,7 @@ Params = Annotated[
     AfterValidator(validate_params),
 ]
 Whole = Annotated[int, Field(strict=True)]
+Reuse = Annotated[bool, Field(strict=True)]
 MAX_ATTEMPTS = 20
 
 
@@ -114,6 +115,7 @@ class ManifestEntry(BaseModel):
     params: Params | None = None
     limits: LimitsEntry | None = None
     notify: Notify | None = None
+    reuse: Reuse | None = None
     items: list[Any] | None = None
     matrix: MatrixEntry | None = None
     items_from: Annotated[str, AfterValidator(validate_items_from)] | None = None

@@ -41,6 +41,7 @@ class SourceOptions:
     attempts: int | None = None
     recursive: bool = False
     ignore_columns: tuple[str, ...] = ()
+    reuse: bool = False
 
     def given(self) -> dict[str, bool]:
         """Return for each option whether it is given."""
@@ -63,6 +64,13 @@ def load_source(
 
     Raises InvalidArguments, InvalidManifest with all problems, CannotRead, StorageError.
     """
+    loaded = _load(paths, options, storage, schema_of)
+    return replace(loaded, manifest=replace(loaded.manifest, reuse=True)) if options.reuse else loaded
+
+
+def _load(
+    paths: Sequence[str], options: SourceOptions, storage: Callable[[], Storage], schema_of: SchemaOf | None
+) -> LoadedManifest:
     paths = [lower_scheme(path) for path in paths]
     kind = _common_kind(paths)
     if kind is _Kind.IMAGES:

@@ -6,7 +6,9 @@ are posted (`write` returns after S3 has stored them). Task tokens and ends foll
 has the entry `archive`. `recovery.py` reads the journal.
 Each entry has `at` (RFC 3339 UTC) and `do`:
 
-    run     item, attempt                             the run is about to be posted
+    run     item, attempt, reuse_key                  the run is about to be posted
+    reuse   item, attempt, reuse_key, reused_from, task, outcome {…}
+                                                      the outputs of an earlier item are about to be copied
     task    item, attempt, task, token, found_by      the vendor accepted the run; `found_by` only if it had to be found
     charge  item, attempt, cost_usd                   what a run cost that did not succeed
     back    item, attempt                             the run was not accepted and cost nothing

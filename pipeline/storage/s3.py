@@ -327,6 +327,19 @@ class Storage:
                 info = ObjectInfo(uri, entry["Size"], "", etag, modified=entry.get("LastModified"))
             yield info
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield the folders directly under `prefix`, each `s3://bucket/folder/name/`."""
+        bucket, key_prefix = split(prefix)
+        paginator = self._s3.get_paginator("list_objects_v2")
+        pages = iter(paginator.paginate(Bucket=bucket, Prefix=key_prefix, Delimiter="/"))
+        while True:
+            with translate_errors(prefix):
+                page = next(pages, None)
+            if page is None:
+                return
+            for entry in page.get("CommonPrefixes", []):
+                yield f"s3://{bucket}/{entry['Prefix']}"
+
     def abort_uploads(self, prefix: str) -> int:
         """Abort all incomplete multipart uploads under `prefix`; return their number.
 

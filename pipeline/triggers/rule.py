@@ -55,7 +55,7 @@ class Rule:
     """`s3://bucket/prefix/`, None for the service's own."""
     gather_s: float = 0
     manifest_settings: str = "{}"
-    """Further keys of the manifest of its images, as JSON: model, image_field, params, limits, notify."""
+    """Further keys of the manifest of its images, as JSON: model, image_field, params, limits, notify, reuse."""
     limits: Limits | None = None
     """Ceilings: the manifest of a batch can lower them, never raise them."""
     batches_per_day: int = 1000

@@ -33,6 +33,7 @@ from pipeline.manifest.schema import (
     Output,
     Params,
     Prompt,
+    Reuse,
     Whole,
 )
 from pipeline.manifest.yaml.decoder import shown
@@ -45,7 +46,7 @@ MIN_INTERVAL_S = 1
 MAX_INTERVAL_S = 3600
 MAX_BATCHES_PER_DAY = 100_000
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_-]{1,256}(\.fifo)?")
-_MANIFEST_KEYS = frozenset({"model", "image_field", "params", "limits", "notify"})
+_MANIFEST_KEYS = frozenset({"model", "image_field", "params", "limits", "notify", "reuse"})
 """Keys of a manifest that a rule for images can have."""
 _REQUIRED_WITH: dict[Source | Start, str] = {Source.SQS: "queue_url", Start.IMAGES: "prompts"}
 _ALLOWED_WITH: dict[str, Source | Start] = {
@@ -115,6 +116,7 @@ class TriggerEntry(BaseModel):
     batches_per_day: Annotated[Whole, Field(ge=1, le=MAX_BATCHES_PER_DAY)] = Rule.batches_per_day
     dedupe: Dedupe = Rule.dedupe
     notify: Notify | None = None
+    reuse: Reuse | None = None
 
 
 class TriggerFile(BaseModel):

@@ -73,6 +73,9 @@ class _Snapshot(Collector):
             "Runs that the vendor charged far above the expected price.",
             self._counters.overcharged,
         )
+        yield _counter(
+            "dailies_reused_items", "Items whose outputs were copied in place of a run.", self._counters.reused
+        )
         account = self._account
         if account.day_limit_usd is not None:
             limit = float(account.day_limit_usd)

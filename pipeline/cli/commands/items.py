@@ -55,6 +55,11 @@ def _print_documents(rows: Iterable[ItemRow]) -> None:
     click.echo("\n]")
 
 
+def _outcome(row: ItemRow) -> str:
+    uris = " ".join(output.uri for output in row.outputs)
+    return f"{uris} (reused from {row.reused_from})" if row.reused_from else uris or row.error or ""
+
+
 def print_rows(rows: Iterable[ItemRow]) -> None:
     """Print items as a table."""
     from pipeline.cli import terminal
@@ -70,7 +75,7 @@ def print_rows(rows: Iterable[ItemRow]) -> None:
                 str(row.attempts),
                 formatting.dollars(row.cost_usd),
                 row.prompt or "",
-                " ".join(output.uri for output in row.outputs) or row.error or "",
+                _outcome(row),
             )
             for row in rows
         ),

@@ -16,8 +16,10 @@ from pipeline.cli.options import (
     state_option,
 )
 from pipeline.domain.results import results_uri
+from pipeline.errors import Unreachable
 
 if TYPE_CHECKING:
+    from pipeline.batches.pricing import BatchEstimate
     from pipeline.batches.service import Service
     from pipeline.manifest.loader import LoadedManifest
     from pipeline.manifest.sources import SourceOptions
@@ -53,7 +55,6 @@ def command(
     from pipeline.batches.model_catalog import ModelCatalog
     from pipeline.batches.pricing import BatchEstimate
     from pipeline.batches.service import Service
-    from pipeline.cli.estimate import show
     from pipeline.cli.terminal import print_note, print_notes
     from pipeline.manifest.sources import load_source
 
@@ -71,13 +72,26 @@ def command(
         check_manifest_images(loaded, config)
     estimate = BatchEstimate.of(loaded.manifest, models)
     if dry_run:
-        show(loaded, estimate, config.output, as_json=as_json)
-        app.submission.check_cost(estimate)
+        _show_estimate(app, loaded, estimate, as_json=as_json)
         return
     with redis_of_up(state):
         app.ledger.check_schema()
+        estimate = app.submission.with_reuse(estimate, loaded.manifest, loaded.folder)
     click.echo(f"{estimate}.", err=True)
     _submit(app, loaded, batch_id, state, wait=wait, as_json=as_json)
+
+
+def _show_estimate(app: Service, loaded: LoadedManifest, estimate: BatchEstimate, *, as_json: bool) -> None:
+    """Show a dry run. Raises BatchAboveCeiling."""
+    from pipeline.cli.estimate import show
+    from pipeline.cli.terminal import print_notes
+
+    try:
+        estimate = app.submission.with_reuse(estimate, loaded.manifest, loaded.folder)
+    except Unreachable as error:
+        print_notes([f"Which outputs are reused is not known: {error}"])
+    show(loaded, estimate, app.settings.output, as_json=as_json)
+    app.submission.check_cost(estimate)
 
 
 def _submit(

@@ -48,5 +48,5 @@ end
 local function parts_of(batch)
   return {order_key(batch), specs_key(batch), prices_key(batch), pending_key(batch), outcomes_key(batch),
           causes_key(batch), reviews_key(batch), timeline_key(batch), previews_key(batch), shared_images_key(batch),
-          batch_objects_key(batch), share_links_key(batch), status_files_written_key(batch)}
+          batch_objects_key(batch), share_links_key(batch), status_files_written_key(batch), reused_key(batch)}
 end

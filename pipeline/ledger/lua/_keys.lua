@@ -12,6 +12,8 @@ local LOST = PREFIX .. 'lost'
 local OPEN_BATCHES = PREFIX .. 'open'
 local PREVIEWS = PREFIX .. 'previews'
 local RETENTION = PREFIX .. 'retention'
+local REUSABLE = PREFIX .. 'reuse'
+local REUSABLE_ORDER = PREFIX .. 'reuse_order'
 local SCHEMA = PREFIX .. 'schema'
 local SEARCH = PREFIX .. 'search'
 local SEARCH_LEASE = PREFIX .. 'search_lease'
@@ -34,6 +36,7 @@ local function shared_images_key(batch) return batch_key(batch) .. ':uploads' en
 local function batch_objects_key(batch) return batch_key(batch) .. ':drops' end
 local function share_links_key(batch) return batch_key(batch) .. ':shares' end
 local function status_files_written_key(batch) return batch_key(batch) .. ':told' end
+local function reused_key(batch) return batch_key(batch) .. ':reused' end
 local function item_key(batch, item) return PREFIX .. 'item:' .. batch .. ':' .. item end
 
 -- The member of DUE, LEASES, ADOPT and ACTIVE that stands for an item.

@@ -5,7 +5,7 @@
 local batch, revision, ended_before, is_undone = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 local key = batch_key(batch)
 local KEPT = {name = 1, status = 1, output = 1, trigger = 1, revision = 1, created = 1, finished = 1, asked = 1,
-              accepted = 1, idle = 1, reopened = 1, takes = 1}
+              accepted = 1, idle = 1, reopened = 1, takes = 1, reused = 1}
 local found_revision, restoring = read_fields(key, 'revision', 'restoring')
 local is_ready = is_undone and restoring or archivable_since(batch, ended_before)
 if found_revision ~= revision or not is_ready then return '' end

@@ -7,6 +7,6 @@ if redis.call('HGET', key, 'archived') ~= archived or redis.call('EXISTS', order
 for _, field in ipairs(redis.call('HKEYS', key)) do
   if field:find('^n:') then redis.call('HDEL', key, field) end
 end
-redis.call('HDEL', key, 'archived', 'archiving', 'archive_at', 'loaded', 'takes')
+redis.call('HDEL', key, 'archived', 'archiving', 'archive_at', 'loaded', 'takes', 'reused')
 redis.call('HSET', key, 'total', 0, 'open', 0, 'cost', 0, 'restoring', string.format('%.0f', now_ms()), unpack(ARGV, 3))
 return 1

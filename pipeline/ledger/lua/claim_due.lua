@@ -2,7 +2,8 @@
 -- ARGV: max runs, lease (ms), lease token.
 -- Returns {ms until the next one is due or -1, leases {{batch, item, batch status, state, attempt, attempts spent,
 -- task, token, posted (ms), failed polls, failed copies, hint task, hint token, what named it, reserved and expected price
--- (pico-USD), now (ms), polls without a usable response} …}}.
+-- (pico-USD), now (ms), polls without a usable response, item whose outputs it reuses ('' if it has a run of its own),
+-- their outcome (JSON)} …}}.
 local max_runs, lease_ms, lease = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local now = now_ms()
 
@@ -10,8 +11,9 @@ local now = now_ms()
 local function claim(batch, item)
   local key = item_key(batch, item)
   local state, attempt, attempts_spent, task, token, posted, failed_polls, failed_copies, hint_task, hint_token,
-    hint_by, reserved, failed_replies = read_fields(key, 'state', 'attempt', 'tries', 'task', 'token', 'posted', 'looks',
-                                    'copies', 'hint_task', 'hint_token', 'hint_by', 'reserved', 'faults')
+    hint_by, reserved, failed_replies, reused_from, source =
+    read_fields(key, 'state', 'attempt', 'tries', 'task', 'token', 'posted', 'looks', 'copies', 'hint_task', 'hint_token',
+                'hint_by', 'reserved', 'faults', 'reused_from', 'source')
   if not state and redis.call('EXISTS', batch_key(batch)) == 1 then error('Its record is missing.') end
   if state ~= 'running' and state ~= 'collecting' and state ~= 'unknown' then
     redis.call('ZREM', DUE, member_of(batch, item))
@@ -24,7 +26,7 @@ local function claim(batch, item)
   local batch_status = redis.call('HGET', batch_key(batch), 'status')
   return {batch, item, batch_status or '', state, attempt, attempts_spent or '0', task or '', token or '', posted,
           failed_polls or '0', failed_copies or '0', hint_task or '', hint_token or '', hint_by or '', reserved or '0',
-          expected_price(batch, item), tostring(now), failed_replies or '0'}
+          expected_price(batch, item), tostring(now), failed_replies or '0', reused_from or '', source or ''}
 end
 
 local leases = {}

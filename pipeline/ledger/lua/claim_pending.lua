@@ -107,7 +107,7 @@ local function claim_item(batch, item)
   local attempt = redis.call('HINCRBY', key, 'attempt', 1)
   redis.call('HSET', key, 'tries', attempts_spent, 'lease', lease, 'posted', now)
   redis.call('HDEL', key, 'posting', 'task', 'token', 'rung', 'hint_task', 'hint_token', 'hint_by', 'found_by', 'searches',
-             'search_until', 'looks', 'faults', 'copies')
+             'search_until', 'looks', 'faults', 'copies', 'key', 'reused_from', 'source')
   change_state(batch, item, 'pending', 'submitting')
   acquire_slot(batch, item)
   redis.call('ZADD', LEASES, now + lease_ms, member_of(batch, item))

@@ -7,6 +7,10 @@ local batch, item, from, attempt, lease, to, outcome, charge, overcharge = unpac
 if not holds_lease(batch, item, from, attempt, lease) then return {-1, 0, '0'} end
 add_lost_charge(batch, item, charge, overcharge)
 local open_items = end_item(batch, item, from, to, outcome)
+if to == 'succeeded' then
+  record_bought(batch, item)
+  if count_reused(batch, item) then count('reused') end
+end
 local key = item_key(batch, item)
 local paid_at, posted, paid = read_fields(key, 'paid_at', 'posted', 'paid')
 if paid_at then

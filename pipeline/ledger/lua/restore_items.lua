@@ -1,11 +1,14 @@
 -- Adds items to a batch as S3 records them, in order. An item that exists stays as it is.
 -- ARGV: batch, ms to wait for the callback of an unknown run, then for each item: id, spec (JSON), state, number
 -- of the latest run, attempts spent, task id, task token, cost of the run that succeeded (USD text, '' for none), the same
--- in pico-USD, charges of other runs (pico-USD), how a lost run was found ('' if it was not), price of a run (pico-USD, '' for the price of the batch),
--- outcome (JSON, '' if it has not ended).
+-- in pico-USD, charges of other runs (pico-USD), how a lost run was found ('' if it was not), price of a run (pico-USD, ''
+-- for the price of the batch), digest of the run ('' if it is not known), "batch/item" whose outputs it reuses ('' for a run
+-- of its own), the outcome of that item (JSON, '' if they are copied), outcome (JSON, '' if it has not ended).
 -- Returns how many were new.
 local batch, adopt_wait = ARGV[1], ARGV[2]
 local key, now = batch_key(batch), now_ms()
+-- What an archived batch has bought stayed in the index, or was rejected.
+local is_restoring = redis.call('HEXISTS', key, 'restoring') == 1
 
 -- Put an item that has not ended into the queue of its state.
 local function enqueue(item)
@@ -35,14 +38,23 @@ local function restore(item)
   if item.cost_text ~= '' then redis.call('HSET', item_key(batch, item.id), 'paid', item.cost_text) end
   if item.charged ~= '0' then redis.call('HSET', item_key(batch, item.id), 'charged', item.charged) end
   if item.found_by ~= '' then redis.call('HSET', item_key(batch, item.id), 'found_by', item.found_by) end
+  if item.key ~= '' then redis.call('HSET', item_key(batch, item.id), 'key', item.key) end
+  if item.reused_from ~= '' then
+    redis.call('HSET', item_key(batch, item.id), 'reused_from', item.reused_from, 'source', item.source)
+    redis.call('HSET', reused_key(batch), item.reused_from, item.id)
+  end
   if item.price ~= '' then set_price(batch, item.id, item.price) end
-  if item.task ~= '' then redis.call('ZADD', TASKS, now, item.task) end
+  if item.task ~= '' and item.reused_from == '' then redis.call('ZADD', TASKS, now, item.task) end
   add_money(key, 'cost', item.cost)
   add_money(key, 'cost', item.charged)
   if item.outcome ~= '' then
     redis.call('HSET', outcomes_key(batch), item.id, item.outcome)
     if item.state == 'failed' then count_cause(batch, item.outcome, 1) end
     if item.state == 'unknown' then reserve(batch, item.id) end
+    if item.state == 'succeeded' then
+      if not is_restoring then record_bought(batch, item.id) end
+      count_reused(batch, item.id)
+    end
   else
     enqueue(item)
   end
@@ -52,7 +64,7 @@ end
 if redis.call('HEXISTS', key, 'archived') == 1 then return 0 end
 local added = 0
 local items = argv_rows(3, 'id', 'spec', 'state', 'attempt', 'attempts', 'task', 'token', 'cost_text', 'cost', 'charged',
-                        'found_by', 'price', 'outcome')
+                        'found_by', 'price', 'key', 'reused_from', 'source', 'outcome')
 for _, item in ipairs(items) do
   if redis.call('HSETNX', specs_key(batch), item.id, item.spec) == 1 then
     restore(item)

@@ -1,5 +1,5 @@
 -- Stores a person's review of an item. If the results are written or being written, they are due again, as the next
--- revision.
+-- revision. The outputs of a rejected item are not reused.
 -- ARGV: batch, item, review (JSON; '' removes it).
 -- Returns 1 if the results are due again, 0 if they are not written yet, -1 if there is no such item.
 local batch, item, review = ARGV[1], ARGV[2], ARGV[3]
@@ -20,7 +20,9 @@ else
   redis.call('HSET', reviews, item, review)
 end
 local finished, finalization_lease, rewrite, restoring = read_fields(key, 'finished', 'finisher', 'restate', 'restoring')
-if restoring or (not finished and not finalization_lease) then return 0 end
+if restoring then return 0 end
+record_bought(batch, item)
+if not finished and not finalization_lease then return 0 end
 if not rewrite then
   redis.call('HINCRBY', key, 'revision', 1)
   redis.call('HSET', key, 'restate', 1)

@@ -91,7 +91,7 @@ def _add_estimate(
     def estimate_batch() -> Response:
         """Validate a manifest and estimate its cost. Nothing is created."""
         manifest = untrusted.read(whole_body(), file="manifest")
-        estimate = BatchEstimate.of(manifest, models)
+        estimate = submission.with_reuse(BatchEstimate.of(manifest, models), manifest, None)
         low, high, per_run = estimate.low_usd, estimate.high_usd, estimate.per_run_usd
         return json_response(
             Estimate(
@@ -103,6 +103,8 @@ def _add_estimate(
                 low_usd=None if low is None else money(low),
                 high_usd=None if high is None else money(high),
                 reason=estimate.reason,
+                reused=len(estimate.reused),
+                saved_usd=money(estimate.saved_usd),
                 refusal=_refusal(estimate, submission),
             )
         )

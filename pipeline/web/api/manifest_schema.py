@@ -24,6 +24,8 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
         "image_field": f"The model's field for an image; default: {DEFAULT_IMAGE_FIELD}.",
         "params": "Further model parameters, for every item.",
         "notify": "An https:// URL that receives a notification when the batch ends.",
+        "reuse": "true: an output that was bought before for the same model, params, prompt and image is copied, "
+        "not bought; default: false.",
         "items_from": "`s3://…/rows.csv`, `.tsv` or `.jsonl`; columns id, image, prompt, others are parameters.",
     },
     "ItemEntry": {

@@ -92,6 +92,8 @@ class Estimate(Document):
     low_usd: Money | None = Field(description="Least cost of one run of each item; null if no price is known.")
     high_usd: Money | None = Field(description="Highest cost of one run of each item; null if no price is known.")
     reason: str = Field(description="Why the cost is not exact or not known; empty if it is.")
+    reused: int = Field(description="Items whose outputs are copied, not bought; the cost does not contain them.")
+    saved_usd: Money = Field(description="What these items would cost.")
     refusal: str | None = Field(description="Why the batch would be refused: its cost is above a ceiling; else null.")
 
 

@@ -57,8 +57,7 @@ def blueprint(ledger: Ledger, links: ShareLinks, previews: PreviewLinks) -> Blue
     @checks_access_itself
     def shared(token: str) -> Response:
         link = _link(links, token)
-        batch = _batch(ledger, link)
-        root = f"/shared/{quote(token)}"
+        root, batch = f"/shared/{quote(token)}", _batch(ledger, link)
         text = _render(ledger, previews, batch, root, approved_only=link.is_approved_only, is_shared=True)
         return Response(text, headers={"X-Robots-Tag": "noindex"}, content_type="text/html; charset=utf-8")
 

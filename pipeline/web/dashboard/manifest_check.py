@@ -62,16 +62,16 @@ class ManifestCheck:
         return {**result, "name": manifest.name, "text": text.decode() if made else None, "errors": []}
 
     def _costs(self, manifest: Manifest) -> dict[str, Any]:
-        estimate = BatchEstimate.of(manifest, self._models)
+        estimate = self._submission.with_reuse(BatchEstimate.of(manifest, self._models), manifest, None)
         try:
             self._submission.check_cost(estimate)
         except BatchAboveCeiling as error:
             return {"summary": str(error), "question": None, "manifest": None}
         count = len(manifest.items)
-        is_free = estimate.high_usd == 0 and not estimate.unknown_reason
+        is_free = estimate.high_usd == 0 and None not in estimate.runs
         return {
             "summary": f"{pluralize(count, 'item')} of {manifest.model}. {estimate}.{_over_budget(manifest, estimate)}",
-            "question": None if is_free else f"Start {pluralize(count, 'run')}? {estimate}.",
+            "question": None if is_free else f"Start {pluralize(len(estimate.runs), 'run')}? {estimate}.",
             "manifest": "",
         }
 
