@@ -90,6 +90,9 @@ def test_used_once_more_redis_keeps_a_row_more_and_nothing_else(service: Service
     before, after = use(range(2)), use(range(2, 5))
     rows = {f"batch:b{number}" for number in range(2, 5)}
     assert after.keys() - before.keys() == rows
+    # Times of steps are counted in buckets: a slow machine uses more of them.
+    counters = before.pop("figures"), after.pop("figures")
+    assert max(counters) < 150
     assert {key: after[key] - before[key] for key in before if after[key] != before[key]} == {"batches": 3}
     assert sum(ledger.redis.memory_usage(f"dailies:{row}") for row in rows) < 3 * 1500
 
