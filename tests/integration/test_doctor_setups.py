@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from urllib3.exceptions import HTTPError
 from werkzeug import Request, Response
 from werkzeug.middleware.http_proxy import ProxyMiddleware
 from werkzeug.serving import make_server
@@ -186,6 +188,24 @@ def test_a_server_that_cannot_be_reached_is_named(url: str, cause: str, fix: str
     finding = problem_at(url)
     assert cause in finding.message
     assert fix in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [(OSError(errno.EHOSTUNREACH, ""), "There is no route"), (TimeoutError(), "does not answer from this machine")],
+    ids=["no route", "firewall"],
+)
+def test_a_route_that_is_missing_is_told_from_a_firewall(
+    error: OSError, cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(*_: object) -> None:
+        raise error
+
+    # The network of the machine decides which addresses have no route.
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    with pytest.raises(HTTPError) as raised:
+        callback_request.send_callback(NOBODY)
+    assert cause in callback_request.cause_of(raised.value, NOBODY)[0]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
