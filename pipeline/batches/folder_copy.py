@@ -20,6 +20,8 @@ from pipeline.storage.object_chunks import chunks
 from pipeline.storage.s3 import Storage
 
 MAX_CONCURRENT_FILES = 8
+_MAX_FAILURES_IN_A_ROW = 3 * MAX_CONCURRENT_FILES
+"""After so many files that S3 did not deliver for now, the fault is not in the files."""
 _MD5 = re.compile(r'"([0-9a-f]{32})"')
 
 
@@ -72,12 +74,13 @@ class FolderCopy:
         self._folder = folder
         self._on_bytes = on_bytes
         self._stop = threading.Event()
+        self._failures_in_a_row = 0
 
     def run(self, files: Iterable[BatchFile], on_file: Callable[[], object] = lambda: None) -> CopyResult:
         """Copy `files`, MAX_CONCURRENT_FILES at a time; `on_file` is called after each.
 
-        A file that S3 lacks, or whose bytes are wrong, is one of the `failures` of the result.
-        Raises StorageError if S3 fails, FolderInUse, CannotWrite.
+        A file that S3 lacks or does not deliver, or whose bytes are wrong, is one of the `failures` of the result.
+        Raises StorageError or CopyFailed if S3 fails for many files in a row, FolderInUse, CannotWrite.
         """
         result = CopyResult()
         try:
@@ -100,11 +103,28 @@ class FolderCopy:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
-                    _count(future, result)
+                    self._count(future, result)
                     on_file()
         finally:
             self._stop.set()
             executor.shutdown(cancel_futures=True)
+
+    def _count(self, future: Future[int | None], result: CopyResult) -> None:
+        """Add the outcome of one file to `result`. Raises what concerns all files."""
+        try:
+            size = future.result()
+        except (CopyFailed, StorageError) as error:
+            result.failures.append(str(error))
+            self._failures_in_a_row += error.retryable
+            if self._failures_in_a_row >= _MAX_FAILURES_IN_A_ROW:
+                raise
+            return
+        self._failures_in_a_row = 0
+        if size is None:
+            result.present += 1
+        else:
+            result.fetched += 1
+            result.fetched_bytes += size
 
     def _copy(self, file: BatchFile) -> int | None:
         """Copy one file. Return its size in bytes, None if it was there. Raises CopyFailed, StorageError, OSError."""
@@ -150,22 +170,6 @@ class FolderCopy:
                 copy.write(chunk)
             self._on_bytes(len(chunk))
         part.touch()
-
-
-def _count(future: Future[int | None], result: CopyResult) -> None:
-    """Add the outcome of one file to `result`. Raises what concerns all files."""
-    try:
-        size = future.result()
-    except (CopyFailed, StorageError) as error:
-        if error.retryable:
-            raise
-        result.failures.append(str(error))
-        return
-    if size is None:
-        result.present += 1
-    else:
-        result.fetched += 1
-        result.fetched_bytes += size
 
 
 @contextmanager

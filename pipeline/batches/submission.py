@@ -20,6 +20,7 @@ from pipeline.batches.stored_manifest import INPUTS, MANIFEST, content_differenc
 from pipeline.domain.ids import is_batch_id
 from pipeline.domain.image_types import sniff_file
 from pipeline.domain.model import BatchRow, Item, Manifest
+from pipeline.domain.results import RESULTS
 from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import (
     BatchOnlyOnS3,
@@ -276,6 +277,9 @@ class Submission:
         stored = replace(manifest, items=items)
         uri, content = join(output, MANIFEST), manifests.dump(stored)
         if is_repeated:
+            if self._has_run_on_s3(output):
+                # S3 said before that there was no such batch.
+                raise _only_on_s3(batch_id, output)
             # What is there is of an attempt that was not completed, perhaps with another manifest.
             self._storage.put(uri, content, "application/yaml")
         elif not self._storage.put_if_absent(uri, content, "application/yaml"):
@@ -287,6 +291,12 @@ class Submission:
                 raise _only_on_s3(batch_id, output)
         journal.open_journal(self._storage, output)
         return stored
+
+    def _has_run_on_s3(self, output: str) -> bool:
+        """Return whether a batch at `output` has ended, or its journal names a run."""
+        if self._storage.info(join(output, RESULTS)):
+            return True
+        return any(entry.get("do") == "run" for entry in journal.entries(self._storage, output))
 
     def _load_items(self, batch_id: str, manifest: Manifest, estimate: BatchEstimate, digest: str) -> bool:
         items = manifest.items

@@ -94,11 +94,6 @@ def _connection_cause(chain: list[BaseException], host: str) -> Cause:
             f"{host} takes the request and does not answer within {TIMEOUT_S:.0f} s.",
             "Check that the proxy reaches the web process, and read their logs.",
         )
-    if any(isinstance(one, ConnectTimeoutError) for one in chain):
-        return (
-            f"{host} does not answer from this machine.",
-            "Open its port in the firewall. If this machine alone cannot reach it, run `dailies doctor` elsewhere.",
-        )
     numbers = [one.errno for one in chain if isinstance(one, OSError) and one.errno]
     if errno.ECONNREFUSED in numbers:
         return (
@@ -109,6 +104,12 @@ def _connection_cause(chain: list[BaseException], host: str) -> Cause:
         return (
             f"There is no route from this machine to {host}: it does not answer.",
             "Check the address and the network.",
+        )
+    # urllib3 raises a subclass of ConnectTimeoutError for the errors above, too.
+    if any(isinstance(one, ConnectTimeoutError) for one in chain):
+        return (
+            f"{host} does not answer from this machine.",
+            "Open its port in the firewall. If this machine alone cannot reach it, run `dailies doctor` elsewhere.",
         )
     return (
         f"{host} closes the connection and does not answer ({type(chain[0]).__name__}).",

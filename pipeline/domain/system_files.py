@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-_PREFIXES = ("._", "~$")
-"""AppleDouble files of macOS, lock files of Microsoft Office."""
-_NAMES = (".ds_store", "thumbs.db")
-_SUFFIXES = (".part", ".crdownload")
-"""Downloads of browsers that are not complete."""
+import re
+
+SYSTEM_FILE = r"(^|/)(\._[^/]*|~\$[^/]*|\.ds_store|thumbs\.db|desktop\.ini|[^/]*\.(part|crdownload|tmp)|__macosx/.*)$"
+"""AppleDouble files of macOS and their folder in archives, lock files of Microsoft Office, caches of file managers,
+downloads that are not complete. In the syntax that Python and JavaScript have in common, without case."""
+_IS_SYSTEM_FILE = re.compile(SYSTEM_FILE, re.IGNORECASE | re.DOTALL)
 
 
-def is_system_file(name: str) -> bool:
-    """Return whether a person did not make a file of this name. `name`: without folders."""
-    lower = name.lower()
-    return lower in _NAMES or lower.startswith(_PREFIXES) or lower.endswith(_SUFFIXES)
+def is_system_file(path: str) -> bool:
+    """Return whether a person did not make a file of this name. `path`: with `/`, below what the person named."""
+    return _IS_SYSTEM_FILE.search(path) is not None

@@ -49,9 +49,14 @@ def find_images(paths: Sequence[str], *, recursive: bool) -> ImageFiles:
     for path in paths:
         if Path(path).is_dir():
             _add_folder(found, path, recursive)
+        elif is_system_file(Path(path).name):
+            # A shell puts all names in the place of `*`.
+            found.passed_over.append(path)
         else:
             found.files.append(resolve(path))
             found.labels.append(f"{found.files[-1].parent.name}/{Path(path).name}")
+    if not found.files:
+        raise CannotRead(f"{_named(found.passed_over)}: systems and programs make files of this name. Name an image.")
     unique = dict(zip(found.files, found.labels, strict=True))
     folder = common_folder(list(unique))
     names = [file.relative_to(folder).as_posix() for file in unique]
@@ -73,7 +78,7 @@ def _add_folder(found: _Found, path: str, recursive: bool) -> None:
         base = name.rpartition("/")[2]
         if is_folder:
             found.folders.append(name)
-        elif base.startswith(".") or is_system_file(base) or not base.lower().endswith(PHOTO_SUFFIXES):
+        elif base.startswith(".") or is_system_file(name) or not base.lower().endswith(PHOTO_SUFFIXES):
             skipped.append(name)
         elif not (root / name).resolve().is_relative_to(root):
             skipped.append(f"{name} (a link out of the folder)")

@@ -12,6 +12,7 @@ from typing_extensions import is_typeddict
 from pipeline.domain.suggestions import most_similar
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 from pipeline.manifest.yaml.document import PathProblem
+from pipeline.manifest.yaml.odd_spaces import odd_space_in
 from pipeline.manifest.yaml.positions import Path
 
 
@@ -27,7 +28,7 @@ def problems_of(error: ValidationError, model: Any, *, at: Path = (), first: int
 def unknown_key(key: str, known: Iterable[str], parent: str = "") -> str:
     """Return the message for a key that is not `known`. `parent`: the name of the mapping that it is in."""
     names = list(known)
-    hint = did_you_mean(key, names) or f"the known keys are {', '.join(names)}"
+    hint = odd_space_in(key) or did_you_mean(key, names) or f"the known keys are {', '.join(names)}"
     return f"unknown key {shown(key)}{f' in {parent}' if parent else ''}: {hint}"
 
 

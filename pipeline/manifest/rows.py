@@ -29,6 +29,7 @@ _MAX_TITLES = 10
 """How many records are searched for the header if the first one is none."""
 _ODD_QUOTE = re.compile(r"""\s*['\u2018-\u201f\u00ab]|\s+\"""")
 """The beginning of a cell whose quotes are no quotes of CSV."""
+_ODD_JSON_QUOTE = re.compile(r"\{\s*[\u2018-\u201f]")
 _NON_ASCII = re.compile(r"[^\r\n]{0,20}[^\x00-\x7f][^\r\n]{0,20}")
 
 
@@ -175,6 +176,14 @@ def _jsonl(rows: Rows, data: bytes, encoding: str, rules: ColumnRules) -> Iterat
     for line, text in enumerate(io.TextIOWrapper(io.BytesIO(data), encoding, newline=""), 1):
         whole = strip_blanks(text)
         if not whole:
+            continue
+        if whole.startswith(("#", "//")):
+            rows.add_problem(line, "JSON has no comments: delete this line")
+            continue
+        if _ODD_JSON_QUOTE.match(whole):
+            rows.add_problem(
+                line, 'keys and texts of JSON are in straight quotes ("): type them in place of curly ones'
+            )
             continue
         if whole in ("[", "]", "{", "[{"):
             rows.add_problem(line, "a line must be a whole object: write each on one line, without [ ] around all")

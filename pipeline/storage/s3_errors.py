@@ -38,7 +38,7 @@ _KEYS = (
 )
 _REGION = "Set AWS_DEFAULT_REGION to the region of the bucket, and AWS_ENDPOINT_URL_S3 to an endpoint of that region."
 _CLOCK = "The clock of this machine and the server's differ by too much: synchronize them (NTP)."
-_SESSION = "Get new temporary credentials and set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_SESSION."
+_SESSION = "Get new temporary credentials and set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN."
 _UNSUPPORTED = "This S3 server does not support the request. `dailies doctor` shows what it lacks."
 _BUSY = "The server is busy or limits requests. Try again later."
 _LIST_ADVICE = "Without the permission s3:ListBucket, S3 answers so for an object that does not exist, too."

@@ -83,7 +83,7 @@ class Rule:
         name = version.key.rpartition("/")[2]
         if not name:
             return "it is a folder"
-        if is_system_file(name):
+        if is_system_file(version.uri.removeprefix(self.watch)):
             return "a system or a program made it"
         if name.endswith(STATUS_SUFFIX):
             return "it is the status file of another object"

@@ -185,6 +185,16 @@ def test_files_that_cannot_be_taken_are_named_with_the_reason(page: Page, tmp_pa
     expect(page.locator("#message")).to_contain_text("Export it as CSV")
 
 
+def test_dropped_files_that_systems_make_are_passed_over(page: Page, tmp_path: Path) -> None:
+    lock, cache = tmp_path / "~$portrait.jpg", tmp_path / "Thumbs.db"
+    for file in (lock, cache):
+        file.write_bytes(PICTURES[1].read_bytes())
+    page.goto("/new")
+    drop(page, lock, cache, PICTURES[1])
+    expect(page.locator("#message")).to_contain_text("~$portrait.jpg, Thumbs.db")
+    estimate(page, "One image has no prompt yet.")
+
+
 def test_a_new_prompt_is_typed_at_its_end_and_sent_by_ctrl_enter(context: BrowserContext, up: BrowserApp) -> None:
     page = context.pages[0]
     page.goto(f"/batches/{up.submit('typed', ['She smiles'])}")

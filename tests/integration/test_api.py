@@ -258,7 +258,9 @@ def test_an_image_that_was_uploaded_before_the_batch_is_copied_to_its_folder(
     assert own.encode() in (storage.get(f"{bucket}b/manifest.yaml") or b"")
 
 
-@pytest.mark.parametrize("data", [b"", b"<svg onload=alert(1)>", b"GIF", b"RIFF0000WAVE", b"\xff\xd8"])
+@pytest.mark.parametrize(
+    "data", [b"", b"<svg onload=alert(1)>", b"GIF", b"RIFF0000WAVE", b"\xff\xd8", b"\0\5\x16\7\0\2"]
+)
 def test_a_body_that_is_not_an_image_is_not_stored(client: FlaskClient, data: bytes) -> None:
     assert client.post("/api/v1/inputs", data=data, content_type="image/png").status_code == 415
 

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 from redis import Redis
-from redis.exceptions import AuthenticationError
 from support.processes import until
 
 from pipeline.ledger.redis_client import NO_RETRY
+from pipeline.ledger.redis_refusals import ServerRefused
 from pipeline.local import private_files
 from pipeline.local.certificate import write_certificate
 from pipeline.local.private_files import NotYours, make_private
@@ -172,7 +172,7 @@ def test_valkey_has_no_port_and_needs_its_password(local: Local) -> None:
     url = urlsplit(local.redis_url)
     assert url.scheme == "unix"
     assert stat.S_IMODE(Path(url.path).stat().st_mode) == 0o700
-    with pytest.raises(AuthenticationError):
+    with pytest.raises(ServerRefused, match="needs a password"):
         Redis(unix_socket_path=url.path, retry=NO_RETRY).ping()
     with Redis.from_url(local.redis_url) as redis:
         assert redis.config_get("port") == {"port": "0"}

@@ -22,7 +22,14 @@ from pipeline.cli.main import main
 from pipeline.cli.terminal import console
 from pipeline.domain.model import Manifest
 from pipeline.domain.states import Stop
-from pipeline.errors import NoBatchOnS3, StorageError, SubmissionInterrupted, SubmissionReplaced, Unreachable
+from pipeline.errors import (
+    BatchOnlyOnS3,
+    NoBatchOnS3,
+    StorageError,
+    SubmissionInterrupted,
+    SubmissionReplaced,
+    Unreachable,
+)
 from pipeline.manifest import parser as manifests
 from pipeline.schedules.store import Did
 from pipeline.settings import Settings
@@ -105,6 +112,22 @@ def test_the_next_attempt_completes_it_wherever_it_broke_off(
     start.start("b")
     batch = jobs.ledger.batches.get("b")
     assert (batch.status, batch.counts, batch.total) == ("running", {"pending": 2}, 2)
+
+
+def test_a_batch_that_s3_did_not_show_at_first_is_never_overwritten(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = f"{service.settings.output}b/"
+    paid = manifests.dump(a_manifest("was paid for"))
+    with monkeypatch.context() as patch:
+        break_off(service, patch, "at manifest.yaml")
+        with pytest.raises(StorageError):
+            submit(service)
+    service.storage.put(f"{output}manifest.yaml", paid, "application/yaml")
+    service.journal.write(output, [{"do": "run", "item": "i", "attempt": 1}])
+    with pytest.raises(BatchOnlyOnS3):
+        submit(service)
+    assert service.storage.get(f"{output}manifest.yaml") == paid
 
 
 @pytest.mark.parametrize("step", AFTER_THE_ROW)

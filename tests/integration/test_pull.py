@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from click.testing import CliRunner, Result
 from support.finished_batch import SHA256, end, videos, with_outputs
 from support.images import JPEG
 
+from pipeline.batches import folder_copy
 from pipeline.cli.main import main
 from pipeline.domain.model import Review
+from pipeline.errors import StorageError
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
 from pipeline.storage import object_chunks
@@ -182,6 +185,37 @@ def test_an_output_that_s3_lacks_is_an_error_and_the_others_come(storage: Storag
     assert f"{folder}items/woman-1/0.mp4 has other bytes" in result.stderr
     assert "2 files of batch 'b' could not be copied." in result.stderr
     assert files_in(tmp_path / "b") == (RESULTS | MEDIA) - {"items/man/0.mp4", "items/woman-1/0.mp4"}
+
+
+def test_a_file_that_s3_does_not_deliver_does_not_stop_the_others(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = f"{folder}items/man/0.mp4"
+    monkeypatch.setattr(Storage, "read_range", _failing_for(refused))
+    result = pull("b", code=1)
+    assert "1 file of batch 'b' could not be copied." in result.stderr
+    assert files_in(tmp_path / "b") == (RESULTS | MEDIA) - {"items/man/0.mp4"}
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_copy_ends_if_s3_fails_for_one_file_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_copy, "_MAX_FAILURES_IN_A_ROW", 2)
+    monkeypatch.setattr(Storage, "read_range", _failing_for("s3://"))
+    result = pull("b", code=3)
+    assert "S3 is busy." in result.stderr
+    assert not files_in(tmp_path / "b")
+
+
+def _failing_for(part: str) -> Callable[[Storage, ObjectInfo, int, int], bytes]:
+    """Return a read of a range that fails for URIs with `part`."""
+    read_range = Storage.read_range
+
+    def read(self: Storage, info: ObjectInfo, start: int, count: int) -> bytes:
+        if part in info.uri:
+            raise StorageError("S3 is busy.", retryable=True)
+        return read_range(self, info, start, count)
+
+    return read
 
 
 def test_a_record_that_names_an_object_outside_of_the_folder_writes_nothing_there(

@@ -91,7 +91,7 @@ class Objects:
     def __init__(self, objects: dict[str, bytes | StorageError]) -> None:
         self._objects = objects
 
-    def info(self, uri: str) -> ObjectInfo | None:
+    def confirmed_info(self, uri: str) -> ObjectInfo | None:
         found = self._objects.get(uri)
         if isinstance(found, StorageError):
             raise found

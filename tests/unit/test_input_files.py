@@ -19,7 +19,7 @@ class OneObject:
         self._data = data
         self._content_type = content_type
 
-    def info(self, uri: str) -> ObjectInfo | None:
+    def confirmed_info(self, uri: str) -> ObjectInfo | None:
         return None if self._data is None else ObjectInfo(uri, len(self._data), self._content_type, "etag")
 
     def read_range(self, info: ObjectInfo, start: int, count: int) -> bytes:

@@ -21,7 +21,7 @@ URLS = ImageField("inputImageUrl", "text")
 class FakeStorage:
     """One image on S3."""
 
-    def info(self, uri: str) -> SimpleNamespace:
+    def confirmed_info(self, uri: str) -> SimpleNamespace:
         return SimpleNamespace(size=4, content_type="image/jpeg")
 
     def read_range(self, info: SimpleNamespace, start: int, end: int) -> bytes:

@@ -65,6 +65,17 @@ def test_hidden_and_other_files_and_folders_are_passed_over_with_a_note() -> Non
     assert found.notes[1] == "Passed over 1 folder: sub. --recursive reads them, too."
 
 
+def test_named_files_and_folders_that_systems_make_are_passed_over() -> None:
+    a_folder("1.jpg", "~$1.jpg", "__MACOSX/1.jpg", "sub/2.tmp")
+    found = loaded(["photos"], prompts=SMILES, recursive=True)
+    assert [item.image for item in found.manifest.items] == ["photos/1.jpg"]
+    found = loaded(["photos/1.jpg", "photos/~$1.jpg"], prompts=SMILES)
+    assert [item.image for item in found.manifest.items] == ["photos/1.jpg"]
+    assert found.notes == ("Passed over 1 other file: photos/~$1.jpg.",)
+    with pytest.raises(CannotRead, match="Name an image"):
+        loaded(["photos/~$1.jpg"], prompts=SMILES)
+
+
 def test_folders_in_folders_are_read_when_asked_for_and_ids_stay_unique() -> None:
     a_folder("1.jpg", "x/1.jpg", "x/2.jpg", ".git/3.jpg")
     found = loaded(["photos"], prompts=SMILES, recursive=True)

@@ -157,8 +157,12 @@ def test_images_are_accepted_by_a_rule_for_images() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["._face.jpg", "~$face.jpg", ".DS_Store", "Thumbs.db", "face.jpg.part", "face.jpg.crdownload", "._a.yaml"]
-)
+    "name",
+    [
+        "._face.jpg", "~$face.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", "face.jpg.part", "face.jpg.crdownload",
+        "face.tmp", "._a.yaml", "__MACOSX/face.jpg", "x/__MACOSX/y/a.yaml",
+    ],
+)  # fmt: skip
 def test_files_that_systems_make_are_passed_over(name: str) -> None:
     for rule in (a_rule(Start.IMAGES), a_rule()):
         assert reason_to_ignore(f"inbox/{name}", rule) == "a system or a program made it"

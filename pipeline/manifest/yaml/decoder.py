@@ -291,6 +291,8 @@ def _message(error: yaml.MarkedYAMLError) -> str:
         return _TOO_DEEP
     if problem == "found character that cannot start any token":
         return "not YAML: text cannot begin with this character. Indent with spaces, not tabs; put '@' in quotes"
+    if problem.startswith("found a tab character"):
+        return "not YAML: a tab is here. Indent with spaces, not tabs"
     if problem == "found unknown escape character":
         return "not YAML: a \\ in \"…\" begins an escape. Write paths with /, or put the text in '…'"
     if problem == "found invalid Unicode character escape code":

@@ -9,6 +9,7 @@ Positions are not recorded while there are no problems: `Document.locate` parses
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -107,6 +108,8 @@ def load(
         return _unreadable(document, 1, 1, f"the file has {len(text):,} bytes: the maximum is {max_bytes:,}")
     if message := foreign_format(text):
         return _unreadable(document, 1, 1, f"this {message}")
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return _unreadable(document, 1, 1, "this is UTF-16 text: save the file as UTF-8")
     try:
         characters = text.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:

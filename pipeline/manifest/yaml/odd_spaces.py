@@ -22,9 +22,18 @@ def odd_spaces(file: str, text: str) -> list[Problem]:
     return [_problem(file, text, found) for found in islice(_WHERE_SPACES_COUNT.finditer(text), _MAX_FOUND)]
 
 
+def odd_space_in(key: str) -> str:
+    """Return what to do about such a character in a key, '' if it has none."""
+    found = re.search(_ODD, key)
+    return f"{_shown(found[0])} is in it: delete it, or type a space in its place" if found else ""
+
+
+def _shown(character: str) -> str:
+    return f"a {unicodedata.name(character).lower()} (U+{ord(character):04X})"
+
+
 def _problem(file: str, text: str, found: re.Match[str]) -> Problem:
     offset = found.end() - 1
     line_start = text.rfind("\n", 0, offset) + 1
-    name = unicodedata.name(text[offset]).lower()
-    message = f"a {name} (U+{ord(text[offset]):04X}) is here, which looks like a space: type a space in its place"
+    message = f"{_shown(text[offset])} is here, which looks like a space: type a space in its place"
     return Problem(file, text.count("\n", 0, offset) + 1, offset - line_start + 1, message)

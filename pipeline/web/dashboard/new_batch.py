@@ -19,6 +19,7 @@ from pipeline.batches.stored_manifest import MANIFEST
 from pipeline.domain.ids import is_batch_id
 from pipeline.domain.media_types import is_picture, media_type_of
 from pipeline.domain.s3_names import is_below
+from pipeline.domain.system_files import SYSTEM_FILE
 from pipeline.ledger.batches import BatchStore
 from pipeline.manifest.untrusted import UntrustedManifests
 from pipeline.manifest.uploaded_images import UploadedImages
@@ -64,6 +65,7 @@ def _add_page(routes: Blueprint, service: Service) -> None:
             output=settings.output,
             max_image_mb=MAX_IMAGE_MB,
             max_takes=MAX_TAKES,
+            system_file=SYSTEM_FILE,
         )
 
     @routes.get("/new/image")

@@ -16,6 +16,8 @@ const VALIDATION_DELAY_MS = 400, MAX_TEXT_MB = 8;
 const IS_ROWS = /\.(csv|tsv|jsonl)$/i, IS_MANIFEST = /\.(ya?ml|json)$/i, IS_SHEET = /\.(xlsx?|ods|numbers)$/i;
 const IS_PICTURE = /\.(jpe?g|jfif|png|webp|gif|bmp|avif|hei[cf]|tiff?|svg)$/i;
 
+const IS_SYSTEM_FILE = new RegExp(page.dataset.systemFile, "i");
+
 const { copyOf } = page.dataset;
 const stored = storedDraft();
 const isCopy = copyOf && stored?.copyOf !== copyOf &&
@@ -91,7 +93,12 @@ const refuse = (file, reason) => ui.notify(`${file.name} ${reason}`, true);
 
 async function addFiles(files) {
   const pictureFiles = [];
-  for (const file of files) {
+  const passedOver = files.filter(({ name }) => IS_SYSTEM_FILE.test(name));
+  if (passedOver.length) {
+    const names = passedOver.slice(0, 3).map(({ name }) => name).join(", ");
+    ui.notify(`Passed over, because systems make files of these names: ${names}${passedOver.length > 3 ? ", …" : ""}`);
+  }
+  for (const file of files.filter((each) => !passedOver.includes(each))) {
     const isText = IS_ROWS.test(file.name) || IS_MANIFEST.test(file.name);
     if (isText && file.size > MAX_TEXT_MB * 1024 * 1024) refuse(file, `is larger than ${MAX_TEXT_MB} MB. Split it.`);
     else if (IS_ROWS.test(file.name)) await readRows(file, []);
