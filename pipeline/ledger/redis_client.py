@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from redis import Redis
-from redis.backoff import EqualJitterBackoff, NoBackoff
+from redis.backoff import EqualJitterBackoff
 from redis.client import Pipeline
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 from redis.retry import Retry
@@ -30,36 +30,18 @@ _LOG_AFTER_S = 1.0
 log = structlog.get_logger()
 
 
-class _TranslatingRetry(Retry):
-    """Raises ServerRefused, a ConnectionError, if the server refuses to serve.
-
-    redis-py makes every request through its `Retry`: a refused one closes its connection as a lost one does, and the
-    next one resolves the address again.
-    """
-
-    def call_with_retry(
-        self,
-        do: Callable[[], Any],
-        fail: Callable[..., Any],
-        is_retryable: Callable[[Exception], bool] | None = None,
-        with_failure_count: bool = False,
-    ) -> Any:
-        """Call `do` until it succeeds or the attempts are over. Raise its error then."""
-        return super().call_with_retry(lambda: translate(do), fail, is_retryable, with_failure_count)
-
-
-NO_RETRY = _TranslatingRetry(NoBackoff(), retries=0)
-
-
-class TimeLimitedRetry(_TranslatingRetry):
-    """Retries with exponential backoff for at most `timeout_s` seconds after a call began.
+class TimeLimitedRetry(Retry):
+    """Retries with exponential backoff for at most `timeout_s` seconds after a call began; with 0 it fails at once.
 
     redis-py retries the connect, the health check and the command, one inside the other: a limit on the count would
     multiply. Here they share the deadline of the outermost call. Each connection has a copy of its own.
+
+    redis-py makes every request through its `Retry`. If the server refuses to serve, this one raises ServerRefused, a
+    ConnectionError: the connection is closed as a lost one is, and the next one resolves the address again.
     """
 
     def __init__(self, timeout_s: float, server: str) -> None:
-        super().__init__(EqualJitterBackoff(cap=_MAX_BACKOFF_S, base=_MIN_BACKOFF_S), retries=-1)
+        super().__init__(EqualJitterBackoff(cap=_MAX_BACKOFF_S, base=_MIN_BACKOFF_S), retries=-1 if timeout_s else 0)
         self._timeout_s = timeout_s
         self._server = server
         self._started: float | None = None
@@ -73,6 +55,8 @@ class TimeLimitedRetry(_TranslatingRetry):
         with_failure_count: bool = False,
     ) -> Any:
         """Call `do` until it succeeds. Raise its error if the time is over."""
+        if not self._timeout_s:
+            return super().call_with_retry(lambda: translate(do), fail, is_retryable, with_failure_count)
         is_outermost = self._started is None
         started = time.monotonic() if self._started is None else self._started
 
@@ -83,7 +67,7 @@ class TimeLimitedRetry(_TranslatingRetry):
             self._started = started
             self._logged = False
         try:
-            return super().call_with_retry(do, fail, is_in_time, with_failure_count)
+            return super().call_with_retry(lambda: translate(do), fail, is_in_time, with_failure_count)
         finally:
             if is_outermost:
                 self._started = None
@@ -96,6 +80,9 @@ class TimeLimitedRetry(_TranslatingRetry):
             self._logged = True
             log.warning("redis_retried", server=self._server, error=_in_words(error))
         return elapsed_s < self._timeout_s
+
+
+NO_RETRY = TimeLimitedRetry(0, "")
 
 
 def connect(

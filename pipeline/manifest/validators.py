@@ -16,11 +16,12 @@ from typing import Any
 from pydantic import ValidationInfo
 
 from pipeline.domain.durations import parse_duration
-from pipeline.domain.ids import ID_RULE, is_item_id
+from pipeline.domain.ids import is_item_id
 from pipeline.domain.image_types import IMAGE_SUFFIXES, NOT_AN_IMAGE, sniff_file
 from pipeline.domain.money import MAX_USD
 from pipeline.domain.s3_names import is_folder_uri, is_object_uri, lower_scheme
 from pipeline.domain.web_address import InvalidAddress, parse
+from pipeline.errors import ID_RULE
 from pipeline.manifest.uploaded_images import UploadedImages
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 

@@ -194,10 +194,10 @@ class Dispatcher:
             if day is not None:
                 self.store.withdraw_batch(rule.name, batch_id, day)
             message = str(error)
-            _for_each(versions, lambda one: self._reject(rule, one, [Problem(one.uri, 1, 1, message)]))
+            _write_each(versions, lambda one: self._reject(rule, one, [Problem(one.uri, 1, 1, message)]))
             return EventOutcome.REJECTED
         log.info("trigger_fired", trigger=rule.name, batch=batch_id, objects=len(versions), first=versions[0].uri)
-        _for_each(versions, lambda one: self.status_files.accepted(one, batch_id, accepted.output))
+        _write_each(versions, lambda one: self.status_files.accepted(one, batch_id, accepted.output))
         self.store.mark_reported(batch_id)
         self.store.record_last_batch(rule.name, batch_id)
         return EventOutcome.STARTED if accepted.created else EventOutcome.KNOWN
@@ -211,7 +211,7 @@ class Dispatcher:
             return False
         if self.store.deferred(rule.name, [batch_id], day) == [False]:
             reason = _reason_to_wait(rule)
-            _for_each(versions, lambda one: self.status_files.waiting(one, reason))
+            _write_each(versions, lambda one: self.status_files.waiting(one, reason))
             if self.store.record_deferred(rule.name, batch_id, len(versions), day):
                 log.warning("trigger_day_full", trigger=rule.name, object=versions[0].uri, reason=reason)
         return True
@@ -252,12 +252,12 @@ class Dispatcher:
         except InvalidManifest as error:
             # The rule does not fit its model, or the settings.
             problems = error.problems
-            _for_each(versions, lambda version: self._reject(rule, version, problems))
+            _write_each(versions, lambda version: self._reject(rule, version, problems))
             return EventOutcome.REJECTED
         return self._submit(rule, versions, manifest)
 
 
-def _for_each(versions: Sequence[ObjectVersion], write: Callable[[ObjectVersion], object]) -> None:
+def _write_each(versions: Sequence[ObjectVersion], write: Callable[[ObjectVersion], object]) -> None:
     """Write the status files of many objects at the same time. Raises the first error."""
     with ThreadPoolExecutor(_MAX_CONCURRENT_STATUS_WRITES) as executor:
         list(executor.map(write, versions))
