@@ -173,7 +173,7 @@ def _release(ctx: Context, lease: PollLease, delay_s: float, failure: Failure | 
 
 
 def _record_success(ctx: Context, lease: PollLease, task: Task) -> bool:
-    # A success is billed, also if the vendor does not say how much.
+    # A success is billed, also if the vendor does not state the amount.
     cost_usd = lease.reserved_usd if task.cost_usd is None else task.cost_usd
     paid = ctx.service.ledger.runs.record_success(lease, cost_usd)
     if paid is SuccessResult.NOT_OURS:

@@ -41,7 +41,7 @@ def start(batch_id: str) -> None:
     else:
         # In this job: another one would only add its start to the latency of the batch.
         submit_pending(ctx)
-    # The thumbnails of the images are wanted before the first item ends.
+    # Pages need the thumbnails of the images before the first item ends.
     ctx.service.previews.request(batch_id)
 
 

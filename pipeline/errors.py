@@ -15,7 +15,7 @@ from decimal import Decimal
 ID_RULE = "up to 128 letters, digits, '.', '_' and '-', beginning with a letter or digit, without '..'"
 """What `pipeline/domain/ids.py` allows."""
 _MAX_SHOWN = 200
-"""Messages show at most this many characters of an id that somebody sent."""
+"""Messages show at most this many characters of an id from outside."""
 
 
 class DailiesError(Exception):

@@ -103,7 +103,7 @@ class Settings(BaseModel):
     max_active: Annotated[int, Field(ge=0)] = 0
     """Maximum active runs of the account. 0: as many as the account allows."""
     max_batch_usd: Ceiling | None = None
-    """What a batch may cost at most, whatever its manifest says. One with a higher estimate is refused."""
+    """What a batch may cost at most, whatever its manifest has. One with a higher estimate is refused."""
     max_day_usd: Ceiling | None = None
     """What all runs of a UTC day may cost at most. Further runs wait for the next day."""
     max_output_mb: Annotated[int, Field(gt=0)] = 4096

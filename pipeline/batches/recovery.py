@@ -101,7 +101,7 @@ def _check_journal(storage: Storage, folder: str, results: _Results) -> None:
     if reason:
         raise StorageError(
             f"S3 lists nothing below {place}, but {reason}. Runs that are paid may be missing, so nothing is "
-            "recovered. Try again later; `dailies doctor` tests the server. If somebody has deleted the journal and no "
+            "recovered. Try again later; `dailies doctor` tests the server. If a person has deleted the journal and no "
             f"run of the batch is active, put an empty object {place}opened.jsonl there.",
             retryable=True,
         )

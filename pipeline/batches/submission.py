@@ -220,7 +220,7 @@ class Submission:
     ) -> Manifest:
         """Store image files, then the manifest. Return it with the URIs of stored images. Idempotent.
 
-        Raises BatchOnlyOnS3 if there is the manifest of other items: then S3 said before that there was none.
+        Raises BatchOnlyOnS3 if there is the manifest of other items: then S3 reported before that there was none.
         """
         uris: dict[str, str] = {}
         items = tuple(self._with_stored_image(item, output, folder, uris) for item in manifest.items)
@@ -228,7 +228,7 @@ class Submission:
         uri, content = join(output, MANIFEST), manifests.dump(stored)
         if is_repeated:
             if self._has_run_on_s3(output):
-                # S3 said before that there was no such batch.
+                # S3 reported before that there was no such batch.
                 raise _only_on_s3(batch_id, output)
             # What is there is of an attempt that was not completed, perhaps with another manifest.
             self._storage.put(uri, content, "application/yaml")

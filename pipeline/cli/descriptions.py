@@ -110,7 +110,7 @@ def _print_set_aside_of(out: Console, records: Sequence[SetAside]) -> None:
         more = ", …" if len(names) > _MAX_SET_ASIDE_SHOWN else ""
         shown = ", ".join(map(repr, names[:_MAX_SET_ASIDE_SHOWN]))
         text = f"{pluralize(len(names), 'record')} of this batch could not be read and was set aside: {shown}{more}."
-        out.print(Text(f"{text} The rest goes on. `dailies doctor` says what to do.", "yellow"))
+        out.print(Text(f"{text} The rest goes on. `dailies doctor` shows what to do.", "yellow"))
 
 
 def _batch_fields(row: BatchRow, now: datetime) -> list[tuple[str, str | Text]]:

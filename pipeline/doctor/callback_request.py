@@ -29,7 +29,7 @@ _SELF_SIGNED: Cause = (
     "Use a certificate of a public authority, for example of Let's Encrypt.",
 )
 _NO_ISSUER: Cause = (
-    "The TLS certificate is not of an authority that this machine knows.",
+    "The TLS certificate is not of an authority that this machine trusts.",
     "Let the proxy send the intermediate certificates, too. Use a certificate of a public authority.",
 )
 _OTHER_HOST: Cause = (
@@ -75,7 +75,7 @@ def cause_of(error: Exception, url: str) -> Cause:
     chain = list(_chain(error))
     host = urlsplit(url).hostname
     if any(isinstance(one, NameResolutionError | socket.gaierror) for one in chain):
-        return f"DNS does not know the host {host}.", "Create its DNS record, or correct PIPELINE_PUBLIC_URL."
+        return f"DNS has no record of the host {host}.", "Create its DNS record, or correct PIPELINE_PUBLIC_URL."
     for one in chain:
         if isinstance(one, ssl.SSLCertVerificationError):
             fallback = (f"The TLS certificate is not valid: {one.verify_message}.", "Correct the certificate.")

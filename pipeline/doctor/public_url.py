@@ -91,7 +91,7 @@ def _wrong(host: str | None, cause: Cause) -> Finding:
 
 
 def _check_address(url: str) -> Iterator[Finding]:
-    """Check that Wiro may reach the address of the host, as far as this machine knows it."""
+    """Check that Wiro may reach the address of the host, as far as this machine can resolve it."""
     host = urlsplit(url).hostname or ""
     try:
         resolved = {str(address[0]) for *_, address in socket.getaddrinfo(host, None)}

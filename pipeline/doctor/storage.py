@@ -91,7 +91,7 @@ def _check_endpoint(endpoint: str | None, uri: str) -> Finding | None:
         return None
     if not is_misplaced:
         return None
-    message = f"{endpoint} holds the bucket: objects land under {bucket}/{bucket}/, and no listing works."
+    message = f"{endpoint} holds the bucket: objects are written to {bucket}/{bucket}/, and no listing works."
     return wrong("S3 endpoint", message, f"Set AWS_ENDPOINT_URL_S3={corrected}.")
 
 
@@ -143,7 +143,7 @@ def _check_size(storage: Storage, uri: str) -> Iterator[Finding]:
 
 
 def _check_conditions(storage: Storage, uri: str) -> Iterator[Finding]:
-    """Check If-None-Match and If-Match. The service copes without them, so what is missing is a note."""
+    """Check If-None-Match and If-Match. The service works without them, so a missing one is a note."""
     subject = "S3 conditions"
     try:
         info = storage.info(uri)
@@ -189,7 +189,7 @@ def _check_copy(storage: Storage, uri: str) -> Iterator[Finding]:
         yield wrong("S3 copies", f"A copy within S3 failed: images that were uploaded cannot be submitted. {error}")
         return
     if not is_copied:
-        yield wrong("S3 copies", "An object that was just written cannot be copied: the server says it is missing.")
+        yield wrong("S3 copies", "An object that was just written cannot be copied: the server reports it as missing.")
 
 
 def _delete(storage: Storage, uri: str) -> Finding | None:

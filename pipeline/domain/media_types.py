@@ -16,7 +16,7 @@ from pipeline.domain.media_signatures import JSON, MARKUP, TEXT_PLAIN, sniff_med
 BINARY = "application/octet-stream"
 TEXT = "text/plain; charset=utf-8"
 UNSPECIFIC = frozenset({"", BINARY, "binary/octet-stream"})
-"""Types that say nothing about the bytes. The second one is the default of S3."""
+"""Types that do not describe the bytes. The second one is the default of S3."""
 _SUFFIXES = {
     **{media_type: suffix for suffix, media_type in IMAGE_TYPES.items() if suffix != ".jpeg"},
     "video/mp4": ".mp4",
@@ -94,7 +94,7 @@ def output_type(head: bytes, announced: str, *, names: Iterable[str] = (), sent:
         if found in _acceptable(expected):
             return stored_type(expected or found)
         return f"is {_DESCRIPTIONS[found]}" + (f", not {expected}" if expected else "")
-    # The brands of an MP4 do not say that it has sound only.
+    # The brands of an MP4 do not show that it has sound only.
     return stored_type(expected if (found, expected) == ("video/mp4", "audio/mp4") else found)
 
 

@@ -6,7 +6,7 @@ Some keys and fields keep the name of an earlier version, so that stored data st
 Service
 
     schema                  string  version of the stored data (`schema_version.py`); absent: 1
-    writable                string  /readyz and `doctor` write it to see whether the server takes writes; it expires
+    writable                string  /readyz and `doctor` write it to test whether the server takes writes; it expires
     figures                 hash    counters for /metrics (`counters.py`)
     set_aside               list    JSON {queue, member, reason, at} of members of queues that cannot be read; the
                                     newest 1,000 (`set_aside.py`)
@@ -62,7 +62,7 @@ Batches
     batch:{id}:uploads      hash    image that several items share → its URL at the vendor, '' before the upload
     batch:{id}:drops        hash    digest → JSON of the object versions that a trigger started the batch for
     batch:{id}:shares       hash    id of a share link → JSON {approved, who, expires} (`share_links.py`)
-    batch:{id}:told         string  the status files of these objects say that the batch was accepted
+    batch:{id}:told         string  the status files of these objects record that the batch was accepted
 
 Items and their runs
 
@@ -88,9 +88,9 @@ Schedules
 
     schedules               hash    `text` (last valid schedules.yaml), `trouble` (error of a newer one), `beat` (last
                                     time the schedules were evaluated)
-    schedule:{name}         hash    `seen` (occurrences are known up to this time), `paused` (since), lease, lease_until
+    schedule:{name}         hash    `seen` (evaluated up to this time), `paused` (since), lease, lease_until
     …:waiting               zset    occurrence (`YYYYMMDDTHHMMZ`) → when it is to start
-    …:caught_up             set     occurrences that wait for the batch before them, whatever `overlap` says
+    …:caught_up             set     occurrences that wait for the batch before them, with any `overlap`
     …:tries                 hash    occurrence → failed attempts to start its batch
     …:open                  set     ids of batches that had not ended at the last check
     …:records               list    JSON of what was started or skipped, newest first
@@ -193,7 +193,7 @@ def share_links_key(batch_id: str) -> str:
 
 
 def status_files_written_key(batch_id: str) -> str:
-    """Return the key that is set when the status files of a batch's objects say that it was accepted."""
+    """Return the key that is set when the status files of a batch's objects record that it was accepted."""
     return f"{batch_key(batch_id)}:told"
 
 

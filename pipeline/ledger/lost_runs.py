@@ -1,4 +1,4 @@
-"""Runs whose response was lost: when to search for their tasks, and what the search must know."""
+"""Runs whose response was lost: when to search for their tasks, and the data for the search."""
 
 from __future__ import annotations
 

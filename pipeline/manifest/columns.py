@@ -35,7 +35,7 @@ class Use(StrEnum):
     IGNORED = "ignored"
     UNNAMED = "unnamed"
     WRONG = "wrong"
-    """No cell may have a value: `error` of the column says why."""
+    """No cell may have a value: `error` of the column is the reason."""
 
 
 VALUES = frozenset({Use.ID, Use.NAME, Use.IMAGE, Use.PROMPT, Use.PARAM})

@@ -18,7 +18,7 @@ WINDOWS = "cp1252"
 
 
 class UnknownEncoding(ValueError):
-    """The encoding cannot be told. `offset`: the first byte that is not UTF-8."""
+    """The encoding cannot be detected. `offset`: the first byte that is not UTF-8."""
 
     def __init__(self, offset: int, message: str) -> None:
         super().__init__(message)

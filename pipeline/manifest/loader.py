@@ -34,7 +34,7 @@ class LoadedManifest:
     positions: ItemPositions | None = None
     """Where its items are written; None if it was made from nothing that a person wrote."""
     notes: tuple[str, ...] = ()
-    """What a person should know before it is submitted."""
+    """Notes for the person who submits it."""
 
     @property
     def columns(self) -> list[Column]:

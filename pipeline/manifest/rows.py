@@ -45,7 +45,7 @@ class Rows:
     """The position of the header of each key of items and each parameter."""
     mapping: list[Column] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What a person should know about the file before its items are submitted."""
+    """Notes about the file for the person who submits it."""
 
     def add(self, line: int, item: dict[str, Any]) -> None:
         """Add an item."""

@@ -209,7 +209,7 @@ def _name(options: SourceOptions, path: Path) -> str:
 
 
 def _relabelled(problems: Iterable[Problem], file: str, origins: Sequence[str]) -> list[Problem]:
-    """Return problems of a text that nobody wrote, each once and as one of what its line was made from."""
+    """Return the problems of a generated text, each once and at the source of its line."""
     found: dict[str, Problem] = {}
     for problem in problems:
         if problem.file == file:

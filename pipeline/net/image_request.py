@@ -37,7 +37,7 @@ class ImageResponse:
 
 
 class NoImageResponse(Exception):
-    """No response came. The message is the end of a sentence, and says nothing about the image itself."""
+    """No response came. The message is the end of a sentence, and does not describe the image itself."""
 
 
 class ImageRequests:

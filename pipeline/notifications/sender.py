@@ -65,7 +65,7 @@ class NotificationSender:
         except HTTPError as error:
             raise NotificationFailed(f"{host} did not respond: {type(error).__name__}.", retryable=True) from None
         if not 200 <= response.status < 300:
-            # 410 Gone: the receiver asks for no more notifications.
+            # 410 Gone: the receiver refuses all further notifications.
             raise NotificationFailed(f"{host} responded with HTTP {response.status}.", retryable=response.status != 410)
 
     def _pool_for(self, address: WebAddress) -> GuardedHttp:

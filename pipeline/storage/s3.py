@@ -55,7 +55,7 @@ _CHECKSUM_SETTINGS = ("request_checksum_calculation", "response_checksum_validat
 
 
 def _checksum_config(session: botocore.session.Session) -> Config:
-    """Return when checksums are sent and validated, unless boto3's own settings say so: some S3 servers refuse them."""
+    """Return when checksums are sent and validated, unless boto3's own settings do: some S3 servers refuse them."""
     file = session.get_scoped_config()
     unset = [name for name in _CHECKSUM_SETTINGS if name not in file and f"AWS_{name.upper()}" not in os.environ]
     options: dict[str, Any] = dict.fromkeys(unset, "when_required")
@@ -268,7 +268,7 @@ class Storage:
             except ClientError as error:
                 if not is_html(error):
                     raise
-                # Only a GET has a body, which tells an object that S3 lacks from a page of a proxy.
+                # Only a GET has a body, which separates an object that S3 lacks from a page of a proxy.
                 return self._info_by_get(uri)
         return None if response is None else self._info(uri, response)
 

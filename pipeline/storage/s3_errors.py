@@ -95,7 +95,7 @@ def translate_errors(uri: str) -> Iterator[None]:
 def none_if_missing(call: Callable[[], T]) -> T | None:
     """Return the result of `call`, None if the object or the upload does not exist. A missing bucket is an error.
 
-    So is a 404 with an HTML page: a proxy says nothing about what S3 stores.
+    So is a 404 with an HTML page: a proxy's page is no evidence of what S3 stores.
     """
     try:
         return call()

@@ -203,7 +203,7 @@ class Dispatcher:
         return EventOutcome.STARTED if accepted.created else EventOutcome.KNOWN
 
     def _is_deferred(self, rule: Rule, versions: Sequence[ObjectVersion]) -> bool:
-        """Return whether the batch of these objects waits for the next day; their status files say why, once a day."""
+        """Return whether these objects wait for the next day. Their status files get the reason, once a day."""
         batch_id = object_version.batch_id(rule.name, versions)
         day = self.store.full_day(rule.name, rule.batches_per_day)
         # A counted batch may be about to start, or its listener was killed before it did.

@@ -22,10 +22,10 @@ from pipeline.storage.s3 import ObjectInfo
 from pipeline.triggers.object_version import ObjectVersion
 
 REMEMBERED_S = 30 * 86_400.0
-"""How long a gathered object version is remembered: longer than any queue keeps a message about it."""
+"""How long a gathered object version is kept: longer than any queue keeps a message about it."""
 _LISTED_S = 86_400.0
 _DAY_REMEMBERED_S = 2 * 86_400.0
-"""How long the batches of a day are remembered."""
+"""How long the batches of a day are kept."""
 _LUA = Path(__file__).with_name("lua")
 
 
@@ -53,7 +53,7 @@ class TriggerStore:
         return self._decode_all(batch_objects_key(batch_id))
 
     def mark_reported(self, batch_id: str) -> None:
-        """Record that the status files of a batch's objects say that it was accepted."""
+        """Record that the status files of a batch's objects record that it was accepted."""
         self._redis.set(status_files_written_key(batch_id), 1)
 
     def is_reported(self, batch_id: str) -> bool:
@@ -86,7 +86,7 @@ class TriggerStore:
         return bool(self._redis.sismember(trigger_key(trigger, f"day:{day}"), batch_id))
 
     def withdraw_batch(self, trigger: str, batch_id: str, day: int) -> None:
-        """Forget a batch that was counted and is refused, and its object versions."""
+        """Delete a batch that was counted and is refused, and its object versions."""
         self._redis.srem(trigger_key(trigger, f"day:{day}"), batch_id)
         self._redis.delete(batch_objects_key(batch_id))
 
@@ -113,7 +113,7 @@ class TriggerStore:
     # Missing objects
 
     def missing_for_s(self, trigger: str, identity: str) -> float:
-        """Return the seconds since an event's object was missing for the first time. They are remembered for a day."""
+        """Return the seconds since an event's object was missing for the first time. They are kept for a day."""
         key, now_ms = trigger_key(trigger, "missing"), moment_ms(server_time(self._redis))
         member = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
         with self._redis.pipeline(transaction=True) as pipe:
@@ -173,7 +173,7 @@ class TriggerStore:
         self._redis.zadd(trigger_key(trigger, "listed"), {_listed_member(info): now * 1000})
 
     def forget_missing(self, trigger: str, now: float) -> None:
-        """Forget objects that were not listed for a day. Call it after the whole watched prefix was listed.
+        """Delete objects that were not listed for a day. Call it after the whole watched prefix was listed.
 
         One that is listed again later is the batch that it was.
         """

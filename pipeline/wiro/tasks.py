@@ -44,7 +44,7 @@ class TaskOutput:
     url: str
     content: Any | None = None
     expires: datetime | None = None
-    """When `url` stops working, None if the vendor does not say."""
+    """When `url` stops working, None if the vendor does not state it."""
 
 
 @dataclass(frozen=True)

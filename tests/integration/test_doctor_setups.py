@@ -132,7 +132,7 @@ def test_a_proxy_that_passes_callbacks_only_has_no_fault(receiver: str) -> None:
             id="404",
         ),
         pytest.param(answering(to_https), "redirected (HTTP 301)", "Set PIPELINE_PUBLIC_URL=https://", id="https"),
-        pytest.param(answering(login), "wants a login (HTTP 401)", "without a login", id="401"),
+        pytest.param(answering(login), "requires a login (HTTP 401)", "without a login", id="401"),
         pytest.param(answering(get_only), "takes no POST there (HTTP 405)", "pass POST requests", id="405"),
         pytest.param(answering(small_bodies), "no body of 1 kB (HTTP 413)", "client_max_body_size", id="413"),
         pytest.param(
@@ -178,7 +178,7 @@ def test_a_self_signed_certificate_is_named(receiver: str, tmp_path: Path) -> No
         pytest.param(NOBODY, "127.0.0.1 refuses the connection", "Start the web process", id="refused"),
         pytest.param(
             "https://no-such-host.invalid",
-            "DNS does not know the host no-such-host.invalid",
+            "DNS has no record of the host no-such-host.invalid",
             "Create its DNS record",
             id="unknown host",
         ),

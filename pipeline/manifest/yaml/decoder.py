@@ -53,7 +53,7 @@ class _Stop(Exception):
 
 
 class Decoder:
-    """Decodes one text; `text_keys` and `free_keys` are those of `document.load`, `padded` says that it has a `PAD`.
+    """Decodes one text; `text_keys` and `free_keys` are those of `document.load`, `padded`: it has a `PAD`.
 
     After `decode`, `problems` has what is wrong; `readable` is False if there is no value at all.
     """

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 MAX_EVENT_BYTES = 1024 * 1024
 _unsigned = LineLimit()
-"""Log lines about messages that anybody can send."""
+"""Log lines about messages that every client can send."""
 
 
 def blueprint(
