@@ -244,7 +244,7 @@ def test_an_image_is_combined_with_every_prompt_of_its_rule(inbox: Inbox, bucket
         ("d.png", b"text", "the image is not a JPEG, PNG"),
     ],
 )
-def test_a_dropped_image_that_cannot_run_is_rejected_and_its_status_file_says_why(
+def test_a_dropped_image_that_cannot_run_is_rejected_with_the_reason_in_its_status_file(
     inbox: Inbox, name: str, data: bytes, problem: str
 ) -> None:
     for rule in (inbox.images(), inbox.images(gather_s=3600)):
@@ -253,7 +253,7 @@ def test_a_dropped_image_that_cannot_run_is_rejected_and_its_status_file_says_wh
     assert inbox.batches() == []
 
 
-def test_the_bytes_of_a_dropped_image_decide_whatever_its_name_says(inbox: Inbox) -> None:
+def test_the_bytes_of_a_dropped_image_decide_not_its_name(inbox: Inbox) -> None:
     avif = b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf"
     large = JPEG[:-2] + bytes(200_000) + JPEG[-2:]
     for name, data in {"really-a-jpeg.png": JPEG, "face.jfif": JPEG, "new.avif": avif, "large.jpg": large}.items():

@@ -195,7 +195,7 @@ def test_a_server_that_cannot_be_reached_is_named(url: str, cause: str, fix: str
     [(OSError(errno.EHOSTUNREACH, ""), "There is no route"), (TimeoutError(), "does not answer from this machine")],
     ids=["no route", "firewall"],
 )
-def test_a_route_that_is_missing_is_told_from_a_firewall(
+def test_a_missing_route_is_not_reported_as_a_firewall(
     error: OSError, cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def connect(*_: object) -> None:
@@ -212,7 +212,7 @@ def test_a_route_that_is_missing_is_told_from_a_firewall(
 def test_a_proxy_that_hangs_is_named(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callback_request, "TIMEOUT_S", 0.2)
     monkeypatch.setattr(callback_request, "_CONNECT_TIMEOUT_S", 0.2)
-    # The kernel accepts the connection; nobody reads from it.
+    # The kernel accepts the connection; no process reads from it.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         finding = problem_at(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}")
     assert "takes the request and does not answer within" in finding.message

@@ -128,7 +128,7 @@ def test_lost_runs_are_found_in_the_list_of_tasks(ctx: Context, ledger: Ledger, 
     assert found(ledger) == {"i0": "0", "i1": "8", "i2": "2"}
 
 
-def test_a_found_run_is_adopted_and_its_journal_says_how(ctx: Context, ledger: Ledger, vendor: ListedTasks) -> None:
+def test_a_found_run_is_adopted_and_its_journal_records_how(ctx: Context, ledger: Ledger, vendor: ListedTasks) -> None:
     lost(ctx, ledger, 1)
     vendor.tasks = [a_task(0)]
     search(ledger)

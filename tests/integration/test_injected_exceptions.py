@@ -139,7 +139,7 @@ def inject(loop: JobLoop, bucket: str, methods: list[Method], *, after: bool) ->
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_an_exception_at_any_boundary_loses_and_buys_nothing(loop: JobLoop, bucket: str, after: bool) -> None:
-    # An exception of `run` says that the vendor has not accepted the run; test_post_exceptions.py is about it.
+    # An exception of `run` means that the vendor has not accepted the run; test_post_exceptions.py is about it.
     methods = [method for method in called_methods(loop, bucket) if not (after and method == (Vendor, "run"))]
     assert len(methods) > 30
     for group in range(GROUPS):

@@ -138,7 +138,7 @@ def test_the_manifest_that_is_submitted_has_the_addresses_of_the_images(
     assert "New batch from this one" in client.get("/batches/b-1", headers={"Accept": "text/html"}).text
 
 
-def test_a_batch_of_unknown_price_is_asked_about(client: FlaskClient) -> None:
+def test_a_batch_of_unknown_price_needs_a_confirmation(client: FlaskClient) -> None:
     text = f"version: 1\nname: b\nmodel: {UNDESCRIBED}\nitems: [{{prompt: x}}]\n"
     assert validate(client, text=text)["question"].startswith("Start 1 run?")
 

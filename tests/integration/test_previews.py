@@ -117,7 +117,7 @@ def a_client(settings: Settings) -> FlaskClient:
     return client
 
 
-def test_a_preview_is_loaded_once_and_by_nobody_without_a_token(
+def test_a_preview_is_loaded_once_and_only_with_a_token(
     ledger: Ledger, storage: Storage, bucket: str, settings: Settings
 ) -> None:
     folder = f"{bucket}out/b/"
@@ -164,7 +164,7 @@ def test_an_image_that_may_not_be_shown_has_no_preview(
 
 @pytest.fixture
 def image_server() -> Iterator[tuple[str, list[str]]]:
-    """The `host:port` of a server of images, and the paths that it was asked for."""
+    """The `host:port` of a server of images, and the paths that were requested."""
     paths: list[str] = []
     image = an_image((900, 600))
 

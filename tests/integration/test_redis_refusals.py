@@ -1,4 +1,4 @@
-"""A Redis that answers and refuses to serve: what commands, API, callbacks and probes say, and that work goes on."""
+"""A Redis that answers and refuses to serve: what commands, API, callbacks and probes report; work continues."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def callback(client: FlaskClient, run: RunId) -> int:
 
 
 @pytest.mark.parametrize("how", REFUSALS)
-def test_commands_say_what_redis_refuses_and_exit_with_3(
+def test_commands_report_what_redis_refuses_and_exit_with_3(
     server: RefusingRedis, cli: Callable[..., tuple[int, str]], how: str
 ) -> None:
     ledger = Ledger.connect(server.url)
@@ -198,7 +198,7 @@ def test_callbacks_and_the_api_return_503_and_work_again_afterwards(
         ("ERR unknown command 'EVALSHA', with args beginning with: 'x'", "lacks the command EVALSHA"),
     ],
 )
-def test_every_refusal_is_told_in_words(error: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_refusal_is_reported_in_words(error: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with a_server_that_replies(error) as url:
         monkeypatch.setenv("REDIS_URL", url)
         result = CliRunner().invoke(main, ["list"])

@@ -1,4 +1,4 @@
-"""S3 servers differ: every operation of the store gives the right result, or an error that says what to do."""
+"""S3 servers differ: every operation of the store gives the right result, or an error that states what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first bytes of an output decide what it is, whatever the vendor, a server or a name says."""
+"""The first bytes of an output decide what it is, whatever the vendor, a server or a name states."""
 
 from __future__ import annotations
 

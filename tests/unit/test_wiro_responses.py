@@ -113,7 +113,7 @@ def test_the_sample_of_the_model_page_without_exit_code_and_cost_is_a_success() 
     assert done.cost_usd is None
 
 
-def test_a_task_without_exit_code_and_outputs_says_so() -> None:
+def test_a_task_without_exit_code_and_outputs_is_described_as_such() -> None:
     assert "without an exit code" in task(pexit=None, outputs=[]).failure_reason
 
 
