@@ -255,8 +255,9 @@ def load(
     try:
         return Settings.model_validate({name: value for name, value in values.items() if name not in without})
     except ValidationError as error:
-        lines = [f"{sources.get(str(e['loc'][0]), file)}: {e['loc'][0]}: {e['msg']}" for e in error.errors()]
-        raise InvalidSettings("\n".join(lines), tuple(str(e["loc"][0]) for e in error.errors())) from None
+        problems = [(str(one["loc"][0]), one["msg"]) for one in error.errors()]
+        lines = [f"{sources.get(name, file)}: {name}: {message}" for name, message in problems]
+        raise InvalidSettings("\n".join(lines), tuple(name for name, _ in problems)) from None
 
 
 _SECRETS = tuple(

@@ -38,7 +38,7 @@ def _check_rule(rule: Rule, storage: Storage) -> Iterator[Finding]:
         _check_prefix(rule, storage)
         attributes = Queue([rule]).check() if rule.source is Source.SQS else {}
     except DailiesError as error:
-        yield wrong(subject, str(error), fix)
+        yield wrong(subject, one_line(error), fix)
         return
     queue = "; its queue answers" if rule.source is Source.SQS else ""
     yield ok(subject, f"{rule.watch} can be listed, and status files can be written there{queue}")

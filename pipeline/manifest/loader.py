@@ -32,7 +32,7 @@ class LoadedManifest:
     manifest: Manifest
     folder: Path | None
     positions: ItemPositions | None = None
-    """Where its items are written; None if it was made from nothing that a person wrote."""
+    """Where its items are written; None if the manifest was generated."""
     notes: tuple[str, ...] = ()
     """Notes for the person who submits it."""
 
