@@ -41,7 +41,9 @@ MAX_DEADLINE_S = 366 * 86_400
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _IMAGE_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]\\]+)(:[0-9]{1,5})?([/?#]\S*)?")
+_UNSEEN = "\\s\\u00ad\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u2064\\ufeff"
+"""Blanks, and characters of no width that come with a copied address."""
+_URL = re.compile(rf"https?://(\[[0-9A-Fa-f:.]+\]|[^{_UNSEEN}/?#@:\[\]\\]+)(:[0-9]{{1,5}})?([/?#][^{_UNSEEN}]*)?")
 _USD = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
 _TOLERANCE = re.compile(r"[0-9]{1,6}|(100|[0-9]{1,2}(\.[0-9]{1,3})?)%")
 _RESERVED_PARAMS = {
