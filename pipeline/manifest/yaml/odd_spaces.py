@@ -19,9 +19,7 @@ _WHERE_QUOTES_OPEN = re.compile(rf"^(?:[ \t]*(?:- +)*{_KEY}|(?:[ \t]|- )*-)[ \t]
 _IN_CURLY = re.compile(rf"[{CURLY}][^{CURLY}]*[{CURLY}]")
 _MAX_FOUND = 20
 _REPLACE = "delete it, or type a space in its place"
-STRAIGHT_QUOTES = (
-    "curly quotes are part of the text for YAML: type straight ones (\") in their place, or put all of it in '…'"
-)
+STRAIGHT_QUOTES = "curly quotes are part of the text: type straight ones (\") in their place, or put all of it in '…'"
 
 
 def odd_spaces(file: str, text: str) -> list[Problem]:
