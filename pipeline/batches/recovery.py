@@ -58,7 +58,9 @@ def recover(service: Service, uri: str) -> str:
         raise NoBatchOnS3(folder)
     if service.ledger.batches.is_loaded(batch_id):
         return batch_id
-    manifest = manifests.parse(text, file=join(folder, MANIFEST), read_rows=refuse_rows, local_files=None)
+    manifest = manifests.parse(
+        text, file=join(folder, MANIFEST), read_rows=refuse_rows, local_files=None, is_accepted=True
+    )
     results = _read_results(service.storage, folder)
     _check_journal(service.storage, folder, results)
     history = read_history(manifest, results.items, journal.entries(service.storage, folder))

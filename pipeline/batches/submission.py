@@ -307,7 +307,7 @@ def _only_on_s3(batch_id: str, output: str) -> BatchOnlyOnS3:
 def _has_items_of(manifest: Manifest, text: bytes, uri: str) -> bool:
     """Return whether the manifest in `text` has the items of `manifest`. Their params may be fitted differently."""
     try:
-        other = manifests.parse(text, file=uri, read_rows=refuse_rows, local_files=None)
+        other = manifests.parse(text, file=uri, read_rows=refuse_rows, local_files=None, is_accepted=True)
     except DailiesError:
         return False
     return [(item.id, item.prompt) for item in other.items] == [(item.id, item.prompt) for item in manifest.items]

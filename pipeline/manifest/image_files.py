@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.domain.formatting import pluralize
 from pipeline.domain.image_types import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
-from pipeline.domain.system_files import is_system_file
+from pipeline.domain.system_files import ADVICE, is_system_file
 from pipeline.errors import CannotRead
 from pipeline.manifest.readable_names import file_ids, natural_key
 
@@ -56,7 +56,7 @@ def find_images(paths: Sequence[str], *, recursive: bool) -> ImageFiles:
             found.files.append(resolve(path))
             found.labels.append(f"{found.files[-1].parent.name}/{Path(path).name}")
     if not found.files:
-        raise CannotRead(f"{_named(found.passed_over)}: systems and programs make files of this name. Name an image.")
+        raise CannotRead(f"{_named(found.passed_over)}: {ADVICE}.")
     unique = dict(zip(found.files, found.labels, strict=True))
     folder = common_folder(list(unique))
     names = [file.relative_to(folder).as_posix() for file in unique]

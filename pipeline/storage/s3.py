@@ -33,6 +33,7 @@ from pipeline.storage.s3_errors import (
     none_if_missing,
     translate_errors,
 )
+from pipeline.storage.s3_responses import refuse_page
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -124,6 +125,7 @@ class Storage:
                     self._client = boto3.session.Session(botocore_session=session).client(
                         "s3", endpoint_url=self._endpoint, config=config
                     )
+                    self._client.meta.events.register("before-parse.s3", refuse_page)
                 except (BotoCoreError, ValueError) as error:
                     raise StorageError(f"The S3 client is not configured: {error}", retryable=False) from None
             return self._client

@@ -70,6 +70,12 @@ _DEMAND_WORDS = re.compile(r"require|must|missing|need", re.IGNORECASE)
 _CHECKSUM_CODES = {"XAmzContentSHA256Mismatch", "InvalidTrailer"}
 
 
+class NotAnAnswerOfS3(BotoCoreError):
+    """A response with a status of success is a page, or lacks what S3 states after a write."""
+
+    fmt = "The response is not an answer of S3."
+
+
 @contextmanager
 def translate_errors(uri: str) -> Iterator[None]:
     """Raise boto3's exceptions, and KeyError for a response that lacks a field, as StorageError about `uri`."""
@@ -77,7 +83,7 @@ def translate_errors(uri: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _refusal(uri, error) from None
-    except ResponseParserError:
+    except (ResponseParserError, NotAnAnswerOfS3):
         raise StorageError(f"The response for {uri} is no S3 document. {_NOT_S3}", retryable=True) from None
     except KeyError as error:
         raise StorageError(f"The response of S3 for {uri} lacks {error}. {_INCOMPLETE}", retryable=False) from None

@@ -94,6 +94,9 @@ def test_the_rows_need_a_sign_in_and_are_bounded(client: FlaskClient) -> None:
     response = client.post("/new/rows?file=rows.csv", data=b"x" * (8 * 2**20 + 1), headers=BEARER)
     assert response.status_code == 413
     assert client.post("/new/rows?file=rows.exe", data=b"", headers=BEARER).status_code == 400
+    for name in ("._rows.csv", "~$rows.csv", "Thumbs.db", ".DS_Store", "desktop.ini", "__MACOSX/rows.csv"):
+        response = client.post("/new/rows", query_string={"file": name}, data=b"prompt\nx\n", headers=BEARER)
+        assert response.status_code == 400, name
 
 
 def test_a_session_without_its_csrf_token_reads_no_rows(client: FlaskClient) -> None:

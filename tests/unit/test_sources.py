@@ -72,7 +72,7 @@ def test_named_files_and_folders_that_systems_make_are_passed_over() -> None:
     found = loaded(["photos/1.jpg", "photos/~$1.jpg"], prompts=SMILES)
     assert [item.image for item in found.manifest.items] == ["photos/1.jpg"]
     assert found.notes == ("Passed over 1 other file: photos/~$1.jpg.",)
-    with pytest.raises(CannotRead, match="Name an image"):
+    with pytest.raises(CannotRead, match="Name another file"):
         loaded(["photos/~$1.jpg"], prompts=SMILES)
 
 
