@@ -102,6 +102,7 @@ Triggers
     trigger:{name}:last        string  id of the batch that the trigger started last
     trigger:{name}:day:{n}       set   ids of the batches that were started on a day since 1970
     trigger:{name}:deferred:{n}  set   ids of the batches that wait for the day after it
+    invalid_message:{digest}   string  an invalid message was set aside; it expires
     trigger:{name}:missing     zset    digest of an event whose object is missing → since when
     trigger:{name}:taken       zset    digest of a gathered object version → when
     trigger:{name}:window      hash    `n` (number of the open window), `since` (when it was opened)
@@ -245,3 +246,13 @@ def schedule_key(name: str, part: str = "") -> str:
 def trigger_key(name: str, part: str) -> str:
     """Return the key of one part of a trigger's data."""
     return f"{PREFIX}trigger:{name}:{part}"
+
+
+def invalid_message_key(digest: str) -> str:
+    """Return the key that is set after an invalid message was set aside."""
+    return f"{PREFIX}invalid_message:{digest}"
+
+
+def messages_key(source: str) -> str:
+    """Return what stands for the messages of a source where one was set aside. There is no such key."""
+    return f"{PREFIX}messages of {source}"

@@ -38,6 +38,10 @@ class RuleLoader:
         self.rules()
         return self._error
 
+    def is_in_force(self) -> bool:
+        """Return whether the file exists and its rules are those in force."""
+        return self.error() is None and self.file.exists()
+
     def _read_fingerprint(self) -> object:
         try:
             stat = self.file.stat()

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ledger import redis_client
-from pipeline.ledger.keys import COUNTERS, batch_key, batch_objects_key, status_files_written_key, trigger_key
+from pipeline.ledger.keys import (
+    COUNTERS,
+    batch_key,
+    batch_objects_key,
+    invalid_message_key,
+    messages_key,
+    status_files_written_key,
+    trigger_key,
+)
 from pipeline.ledger.ledger import ledger_scripts
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.set_aside import NOT_DECODED, set_aside
@@ -26,6 +34,7 @@ REMEMBERED_S = 30 * 86_400.0
 _LISTED_S = 86_400.0
 _DAY_REMEMBERED_S = 2 * 86_400.0
 """How long the batches of a day are kept."""
+_MESSAGE_DIGITS = 12
 _LUA = Path(__file__).with_name("lua")
 
 
@@ -123,6 +132,14 @@ class TriggerStore:
             pipe.expire(key, int(_LISTED_S))
             *_, first_ms, _ = pipe.execute()
         return float(now_ms - first_ms) / 1000
+
+    # Invalid messages
+
+    def set_message_aside(self, source: str, body: str, reason: str) -> None:
+        """Record a message that cannot be read, or not in full, once a day: `status` and `doctor` name it."""
+        digest = hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()[:_MESSAGE_DIGITS]
+        if self._redis.set(invalid_message_key(digest), 1, nx=True, ex=int(_LISTED_S)):
+            set_aside(self._ledger_scripts, messages_key(source), digest, reason)
 
     # Gather windows
 
