@@ -92,7 +92,8 @@ def translate_errors(uri: str) -> Iterator[None]:
     except (ValueError, TypeError, AttributeError, IndexError) as error:
         # botocore converts headers and documents without a check.
         reason = f"{type(error).__name__}: {error}"[:_MAX_MESSAGE_CHARS]
-        raise StorageError(f"The response of S3 for {uri} cannot be read ({reason}). {_NOT_S3}", retryable=False) from None
+        message = f"The response of S3 for {uri} cannot be read ({reason}). {_NOT_S3}"
+        raise StorageError(message, retryable=False) from None
     except NoCredentialsError:
         raise StorageError(
             f"There are no credentials for {uri}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.", retryable=False
