@@ -96,8 +96,6 @@ class TimeLimitedRetry(_TranslatingRetry):
                 self._started = None
 
     def _is_in_time(self, started: float, error: Exception) -> bool:
-        if isinstance(error, ServerRefused) and not error.refusal.is_transient:
-            return False
         elapsed_s = time.monotonic() - started
         if elapsed_s > _LOG_AFTER_S and not self._logged:
             self._logged = True

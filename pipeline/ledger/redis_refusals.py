@@ -26,14 +26,10 @@ _MAX_DETAIL = 200
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a server refuses. `what` continues "Redis at HOST"; `fix` is a sentence or two.
-
-    `is_transient`: the server may serve the same request soon, or another server at the same address.
-    """
+    """Why a server refuses. `what` continues "Redis at HOST"; `fix` is a sentence or two."""
 
     what: str
     fix: str
-    is_transient: bool = True
 
     def message(self, server: str = "") -> str:
         """Return the message for people. `server`: `host:port` or a path."""
@@ -49,24 +45,20 @@ _CLUSTER = Refusal(
 _NOT_PERMITTED = Refusal(
     "refuses a request of this user",
     "Allow the user of REDIS_URL the keys, channels and commands of docs/deploy.md.",
-    is_transient=False,
 )
 _NO_DATABASE = Refusal(
     "has no database with this number",
     "Use a lower one at the end of REDIS_URL: most servers have 0 to 15, clusters and many managed servers only 0.",
-    is_transient=False,
 )
 _NO_COMMAND = Refusal(
     "lacks a command that the service needs",
     "Use Redis 7.2 or newer, or Valkey, and rename no commands.",
-    is_transient=False,
 )
-_NOT_REDIS = Refusal("does not speak the protocol of Redis", "Correct the address in REDIS_URL.", is_transient=False)
+_NOT_REDIS = Refusal("does not speak the protocol of Redis", "Correct the address in REDIS_URL.")
 
 NO_SCRIPTS = Refusal(
     "does not keep scripts",
     "Set REDIS_URL to one server, not to a proxy that passes commands on to several.",
-    is_transient=False,
 )
 """It has just loaded a script and does not know it."""
 _UNKNOWN_FIX = "`dailies doctor` tests the server. Ask its provider what this reply means."

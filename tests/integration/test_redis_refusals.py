@@ -292,7 +292,7 @@ def threads() -> Iterator[Callable[[Callable[[], object]], list[object]]]:
 
 
 @pytest.mark.parametrize("request_of", [write, write_in_a_pipeline])
-@pytest.mark.parametrize("how", ["full", "replica", "replica without primary", "wrong password"])
+@pytest.mark.parametrize("how", ["full", "replica", "replica without primary", "wrong password", "no writes permitted"])
 def test_clients_of_workers_wait_until_redis_serves_again(
     server: RefusingRedis,
     threads: Callable[[Callable[[], object]], list[object]],
