@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from ssl import SSLError
 from typing import Any
 
 import structlog
 from redis import Redis
 from redis.backoff import EqualJitterBackoff
 from redis.client import Pipeline
-from redis.exceptions import ConnectionError, ResponseError, TimeoutError
+from redis.exceptions import ConnectionError, NoScriptError, ResponseError, TimeoutError
 from redis.retry import Retry
 
-from pipeline.errors import ServiceRefuses, Unreachable
-from pipeline.ledger.redis_refusals import ServerRefused, translate
+from pipeline.errors import DailiesError, DamagedRecord, ServiceRefuses, Unreachable
+from pipeline.ledger.redis_refusals import NO_SCRIPTS, ServerRefused, translate
 from pipeline.ledger.redis_url import check_url
 
 SOCKET_TIMEOUT_S = 10.0
@@ -28,6 +29,12 @@ _MAX_BACKOFF_S = 2.0
 _LOG_AFTER_S = 1.0
 
 log = structlog.get_logger()
+
+
+class WrongData(DamagedRecord, ResponseError):
+    """Redis refused a command because of what it stores, for example because a key has another type."""
+
+    exit_code = 3
 
 
 class TimeLimitedRetry(Retry):
@@ -73,8 +80,6 @@ class TimeLimitedRetry(Retry):
                 self._started = None
 
     def _is_in_time(self, started: float, error: Exception) -> bool:
-        if isinstance(error, ServerRefused) and not error.refusal.is_transient:
-            return False
         elapsed_s = time.monotonic() - started
         if elapsed_s > _LOG_AFTER_S and not self._logged:
             self._logged = True
@@ -132,8 +137,10 @@ class _Client(Redis):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        except (ConnectionError, TimeoutError) as error:
-            raise unreachable(self, error) from error
+        except (ConnectionError, TimeoutError, ResponseError) as error:
+            if isinstance(error, NoScriptError) and args[0] == "EVALSHA":
+                raise  # redis-py loads the script and tries again
+            raise in_words(self, error) from error
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
         return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
@@ -143,8 +150,17 @@ class _Pipeline(Pipeline):
     def execute(self, raise_on_error: bool = True) -> Any:
         try:
             return super().execute(raise_on_error)
-        except (ConnectionError, TimeoutError) as error:
-            raise unreachable(self, error) from error
+        except (ConnectionError, TimeoutError, ResponseError) as error:
+            raise in_words(self, error) from error
+
+
+def in_words(client: Redis, error: Exception) -> DailiesError:
+    """Return the error for people. `error`: what redis-py raised or returned."""
+    if isinstance(error, NoScriptError):
+        return unreachable(client, ServerRefused(NO_SCRIPTS))
+    if isinstance(error, ServerRefused) or not isinstance(error, ResponseError):
+        return unreachable(client, error)
+    return WrongData(f"Redis at {_server(client)} has data that the service cannot use: {error}. Run `dailies doctor`.")
 
 
 def unreachable(client: Redis, error: Exception) -> Unreachable:
@@ -152,10 +168,20 @@ def unreachable(client: Redis, error: Exception) -> Unreachable:
     if isinstance(error, ServerRefused):
         client.connection_pool.disconnect(inuse_connections=False)
         return ServiceRefuses(error.refusal.message(_server(client)))
-    return Unreachable(
-        f"Redis at {_server(client)} does not respond ({type(error).__name__}). "
-        "Start the service with `dailies up`, or set REDIS_URL."
-    )
+    return Unreachable(f"Redis at {_server(client)} does not respond ({type(error).__name__}). {_advice(error)}")
+
+
+def _advice(error: Exception) -> str:
+    """Return what to do. Only the causes that redis-py keeps tell TLS from a server that is away."""
+    if isinstance(failed := error.__cause__ or error.__context__, SSLError):
+        reason = getattr(failed, "verify_message", "") or failed.reason or "no reason"
+        return (
+            f"TLS failed: {reason}. Write redis:// in REDIS_URL for a server without TLS, and ?ssl_ca_certs=FILE for "
+            "a certificate of an authority of your own."
+        )
+    if isinstance(error, ConnectionError) and "connecting to" not in str(error):
+        return "It closed the connection. Check that it runs; if it needs TLS, write rediss:// in REDIS_URL."
+    return "Start the service with `dailies up`, or set REDIS_URL."
 
 
 def _in_words(error: Exception) -> str:

@@ -43,6 +43,10 @@ _UNSUPPORTED = "This S3 server does not support the request. `dailies doctor` sh
 _BUSY = "The server is busy or limits requests. Try again later."
 _LIST_ADVICE = "Without the permission s3:ListBucket, S3 answers so for an object that does not exist, too."
 _NOT_S3 = "That is not an answer of S3, but of a proxy or another server: check AWS_ENDPOINT_URL_S3."
+_REDIRECT = (
+    "Set AWS_ENDPOINT_URL_S3 to the address where the redirects lead, such as https:// in place of http://, or "
+    "AWS_DEFAULT_REGION to the region of the bucket."
+)
 _INCOMPLETE = "The server, or a proxy before it, leaves it out. `dailies doctor` tests the server."
 
 _ADVICE = {
@@ -62,6 +66,7 @@ _ADVICE = {
     "InvalidRegion": _REGION,
     "301": _REGION,
     "307": _REGION,
+    **dict.fromkeys(("300", "302", "303", "308"), _REDIRECT),
     **dict.fromkeys(_UNSUPPORTED_CODES, _UNSUPPORTED),
     **dict.fromkeys(_BUSY_CODES, _BUSY),
 }
@@ -78,15 +83,23 @@ class NotAnAnswerOfS3(BotoCoreError):
 
 @contextmanager
 def translate_errors(uri: str) -> Iterator[None]:
-    """Raise boto3's exceptions, and KeyError for a response that lacks a field, as StorageError about `uri`."""
+    """Raise boto3's exceptions, and what it raises about responses that it does not expect, as StorageError."""
     try:
         yield
     except ClientError as error:
         raise _refusal(uri, error) from None
     except (ResponseParserError, NotAnAnswerOfS3):
         raise StorageError(f"The response for {uri} is no S3 document. {_NOT_S3}", retryable=True) from None
+    except RecursionError:
+        # botocore asks the bucket for its region, and the answer is a redirect as well.
+        raise StorageError(f"S3 redirects every request for {uri}. {_REDIRECT}", retryable=False) from None
     except KeyError as error:
         raise StorageError(f"The response of S3 for {uri} lacks {error}. {_INCOMPLETE}", retryable=False) from None
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        # botocore converts headers and documents without a check.
+        reason = f"{type(error).__name__}: {error}"[:_MAX_MESSAGE_CHARS]
+        message = f"The response of S3 for {uri} cannot be read ({reason}). {_NOT_S3}"
+        raise StorageError(message, retryable=False) from None
     except NoCredentialsError:
         raise StorageError(
             f"There are no credentials for {uri}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.", retryable=False
@@ -122,8 +135,12 @@ def is_conflict(error: ClientError) -> bool:
 
 
 def is_unsupported(error: ClientError) -> bool:
-    """Return whether the server does not implement the request or one of its headers."""
-    return _code(error) in _UNSUPPORTED_CODES
+    """Return whether the server does not implement the request or one of its headers.
+
+    Some servers say so with HTTP 400 and this sentence of AWS's.
+    """
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    return _code(error) in _UNSUPPORTED_CODES or "functionality that is not implemented" in message
 
 
 def is_invalid_range(error: ClientError) -> bool:
