@@ -14,9 +14,8 @@ from pipeline.batches.job_queue import Job
 from pipeline.batches.pricing import price_of_run
 from pipeline.domain.retry_policy import Tolerance
 from pipeline.domain.states import BatchState, Stop
-from pipeline.errors import StorageError
+from pipeline.errors import DailiesError, Unreachable
 from pipeline.ledger.records import BatchConfig
-from pipeline.wiro.errors import WiroError
 
 _MAX_CONCURRENT_UPLOADS = 8
 
@@ -56,18 +55,32 @@ def _upload_shared_images(ctx: Context, batch_id: str) -> None:
         return
     try:
         folder = ctx.wiro.create_folder(batch_id.replace(".", "-"))
-    except WiroError as error:
-        log.warning("shared_images_not_uploaded", batch=batch_id, error=str(error))
+    except Unreachable:
+        raise
+    except Exception as error:
+        _log_failure(batch_id, error)
         return
 
     def upload(image: str) -> None:
         try:
             shared_images.record_url(batch_id, image, ctx.wiro.upload(stored_image(ctx.service.storage, image), folder))
-        except (WiroError, StorageError) as error:
-            log.warning("shared_images_not_uploaded", batch=batch_id, error=str(error))
+        except Unreachable:
+            raise
+        except Exception as error:
+            _log_failure(batch_id, error)
 
     with ThreadPoolExecutor(_MAX_CONCURRENT_UPLOADS) as pool:
         list(pool.map(upload, missing))
+
+
+def _log_failure(batch_id: str, error: Exception) -> None:
+    """Log why an image is not shared. An unforeseen exception would fail the job, and all others after it, too."""
+    log.warning(
+        "shared_images_not_uploaded",
+        batch=batch_id,
+        error=str(error) or type(error).__name__,
+        exc_info=not isinstance(error, DailiesError),
+    )
 
 
 def _price(ctx: Context, config: BatchConfig) -> Decimal:

@@ -30,7 +30,6 @@ from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.results import as_jsonl
 from pipeline.domain.states import BatchState
-from pipeline.errors import StorageError
 from pipeline.ledger.keys import PREFIX, batch_key, item_key
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import LostRun
@@ -231,7 +230,7 @@ def upload_shared_images(on: Servers) -> None:
     on.ledger.shared_images.add("b", ["s3://bad", "s3://good"])
     wiro = SimpleNamespace(create_folder=lambda name: "f", upload=lambda file, folder: f"https://v/{file}")
     on.patch.setattr(start, "stored_image", lambda storage, image: image.removeprefix("s3://"))
-    on.failing_for(wiro, "upload", "bad", StorageError("bad", retryable=False))
+    on.failing_for(wiro, "upload", "bad", KeyError("bad"))
     start._upload_shared_images(replace(ctx, wiro=cast(Any, wiro)), "b")
     assert on.ledger.shared_images.urls("b") == {"s3://bad": "", "s3://good": "https://v/good"}
 
