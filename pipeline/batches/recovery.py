@@ -18,6 +18,7 @@ from pipeline.batches.submission import MANIFEST, refuse_rows
 from pipeline.domain.ids import is_batch_id
 from pipeline.domain.results import RESULTS
 from pipeline.domain.s3_names import is_object_uri
+from pipeline.domain.states import Stop
 from pipeline.errors import DamagedRecord, InvalidArguments, InvalidBatchId, NoBatchOnS3, StorageError
 from pipeline.manifest import parser as manifests
 from pipeline.storage import journal
@@ -41,7 +42,7 @@ class _Results(BaseModel):
 def recover(service: Service, uri: str) -> str:
     """Rebuild the batch in the folder `uri` (`s3://bucket/prefix/BATCH/`) and return its id.
 
-    A batch that is in the ledger is not changed.
+    A batch that is in the ledger is not changed. A submission of its id that was not accepted is replaced.
     Raises InvalidArguments, InvalidBatchId, NoBatchOnS3, DamagedRecord, InvalidManifest, StorageError, Unreachable.
     """
     folder = uri if uri.endswith("/") else uri + "/"
@@ -64,6 +65,8 @@ def recover(service: Service, uri: str) -> str:
     history = read_history(manifest, results.items, journal.entries(service.storage, folder))
     if history.ignored:
         log.warning("history_entries_ignored", batch=batch_id, number=history.ignored)
+    # A submission that was not accepted has posted nothing. Its configuration may be another one than that on S3.
+    service.ledger.batches.cancel_submission(batch_id, Stop.SUBMISSION)
     is_current = results.revision > 0 and history.matches_results(results.items)
     service.submission.create(
         manifest,

@@ -7,19 +7,24 @@ import json
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 from support.images import a_jpeg
-from support.job_loop import JobLoop, Vendor
+from support.job_loop import PRICE, JobLoop, Vendor
 from support.manifests import parse_manifest
-from support.vendor_server import Reply, VendorServer, a_vendor_server
+from support.vendor_server import Reply, VendorServer, a_vendor_server, row_of
 
 from jobs import worker_slots
 from pipeline.batches.model_catalog import ModelCatalog
+from pipeline.doctor.findings import Severity
+from pipeline.doctor.vendor import check_account
 from pipeline.domain.states import BatchState, ItemState
+from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
 from pipeline.wiro.client import Wiro
 from pipeline.wiro.transport import MAX_RESPONSE_BYTES
@@ -121,3 +126,62 @@ def test_a_reply_that_cannot_be_read_costs_and_loses_nothing(
         check(loop, batch_id, what)
         assert not any(server.faults[endpoint] for endpoint in ("Run", "Task/Detail", "Task/List")), what
         assert loop.ledger.batches.get(batch_id).found == {"task list": 2}, what
+
+
+@pytest.mark.parametrize(
+    ("change", "cost_usd"),
+    [
+        ({"totalcost": "NaN"}, PRICE),
+        ({"totalcost": float("nan")}, PRICE),
+        ({"totalcost": "-5"}, PRICE),
+        ({"totalcost": 0.05}, Decimal("0.05")),
+        ({"totalcost": ["0.05"]}, PRICE),
+        ({"totalcost": "1e99"}, PRICE),
+        ({"elapsedseconds": "soon", "createtime": -1, "name": "\ud800"}, PRICE),
+        ({"parameters": "{", "debugoutput": {"a": 1}, "debugerror": [None]}, PRICE),
+        ({"pexit": 0, "id": 1}, PRICE),
+        ({"pexit": None}, PRICE),
+    ],
+)
+def test_a_field_of_another_type_does_not_hide_the_task(change: dict[str, Any], cost_usd: Decimal) -> None:
+    """Without a cost that can be read, the price that was reserved counts (`test_find_lost_runs.py`)."""
+    vendor = Vendor()
+    vendor.run("", {}, callback_url="https://we/b/one/1")
+    row = {**row_of(vendor.task(task_id="1")), **change}
+    with a_vendor_server(vendor) as server:
+        server.faults = {"Task/Detail": deque([a_json({"tasklist": [row, row]}), latin_1(row)])}
+        wiro = Wiro(server.url, "a-key", read_s=5)
+        task, again = wiro.task(token="token-1"), wiro.task(token="token-1")
+    assert (task.id, task.succeeded, task.cost_usd or PRICE) == ("1", True, cost_usd)
+    assert again.id == "1"
+    assert [output.url for output in task.outputs] == ["https://cdn1.wiro.ai/1/0.mp4"]
+
+
+def latin_1(row: dict[str, Any]) -> Reply:
+    """Return a response in another encoding than it says."""
+    return Reply(
+        json.dumps({"tasklist": [{**row, "name": "caf\xe9"}]}, ensure_ascii=False).encode("latin-1", "replace")
+    )
+
+
+def test_a_compressed_reply_is_read(server: VendorServer) -> None:
+    body = gzip.compress(b'{"result": true, "taskid": "7", "socketaccesstoken": "t"}')
+    server.faults = {"Run": deque([Reply(body, headers=(("Content-Encoding", "gzip"),))])}
+    assert Wiro(server.url, "a-key").run("a/b", {"callbackUrl": "https://we/b/one/1"}).task_id == "7"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        a_json({"result": False, "errors": [{"code": 0, "message": "You don't have any permission for this action."}]}),
+        a_json({"result": True, "tasklist": [{"id": None}]}),
+        Reply(b"<h1>Not here</h1>", 404),
+    ],
+)
+def test_doctor_says_that_the_list_of_tasks_cannot_be_read(server: VendorServer, reply: Reply) -> None:
+    settings = Settings(wiro_api_url=server.url, wiro_api_key=SecretStr("a-key"), wiro_api_secret=None)
+    assert [finding.severity for finding in check_account(settings)] == [Severity.OK]
+    server.faults = {"Task/List": deque([reply])}
+    (_, finding) = check_account(settings)
+    assert finding.severity is Severity.NOTE
+    assert "list of tasks cannot be read" in finding.message
