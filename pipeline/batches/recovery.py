@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import structlog
 from pydantic import BaseModel, Field, ValidationError
 
-from pipeline.batches.history import read_history
+from pipeline.batches.history import BatchHistory, read_history
 from pipeline.batches.pricing import BatchEstimate
 from pipeline.batches.service import Service
 from pipeline.batches.submission import MANIFEST, refuse_rows
@@ -20,6 +20,7 @@ from pipeline.domain.results import RESULTS
 from pipeline.domain.s3_names import is_object_uri
 from pipeline.domain.states import Stop
 from pipeline.errors import DamagedRecord, InvalidArguments, InvalidBatchId, NoBatchOnS3, StorageError
+from pipeline.ledger.keys import batch_key
 from pipeline.manifest import parser as manifests
 from pipeline.storage import journal
 from pipeline.storage.s3 import Storage, join
@@ -27,6 +28,7 @@ from pipeline.storage.s3 import Storage, join
 _MAX_RESULTS_BYTES = 2**30
 _MAX_REVISION = 1_000_000
 _MAX_SHOWN = 200
+_MAX_REPORTED = 20
 
 log = structlog.get_logger()
 
@@ -82,10 +84,22 @@ def recover(service: Service, uri: str) -> str:
         {item.id: price.high_usd for item, price in prices if price},
         adopt_wait_s=service.settings.adopt_wait_s,
     )
+    _report_damage(service, batch_id, history)
     for item_id, review in history.reviews.items():
         service.ledger.items.review(batch_id, item_id, review)
     service.submission.start_batch(batch_id, stopped=history.stopped)
     return batch_id
+
+
+def _report_damage(service: Service, batch_id: str, history: BatchHistory) -> None:
+    """Set aside the entries of the journal that could not be read: `status` and `doctor` name them."""
+    if not history.damaged:
+        return
+    log.warning("journal_entries_damaged", batch=batch_id, number=len(history.damaged))
+    for entry in history.damaged[:_MAX_REPORTED]:
+        place = str(entry.get("place") or f"{entry.get('do')} {entry.get('item')}")[-_MAX_SHOWN:]
+        reason = "It cannot be read, and may record a paid run: pending items that it may be about are unknown."
+        service.ledger.set_aside.add(f"{batch_key(batch_id)}:journal", f"{batch_id} {place}", reason)
 
 
 def _check_journal(storage: Storage, folder: str, results: _Results) -> None:
