@@ -11,14 +11,16 @@ from typing import Annotated, Any
 import structlog
 from pydantic import BaseModel, Field, ValidationError
 
-from pipeline.batches.history import read_history
+from pipeline.batches.history import BatchHistory, read_history
 from pipeline.batches.pricing import BatchEstimate
 from pipeline.batches.service import Service
 from pipeline.batches.submission import MANIFEST, refuse_rows
 from pipeline.domain.ids import is_batch_id
 from pipeline.domain.results import RESULTS
 from pipeline.domain.s3_names import is_object_uri
+from pipeline.domain.states import Stop
 from pipeline.errors import DamagedRecord, InvalidArguments, InvalidBatchId, NoBatchOnS3, StorageError
+from pipeline.ledger.keys import batch_key
 from pipeline.manifest import parser as manifests
 from pipeline.storage import journal
 from pipeline.storage.s3 import Storage, join
@@ -26,6 +28,7 @@ from pipeline.storage.s3 import Storage, join
 _MAX_RESULTS_BYTES = 2**30
 _MAX_REVISION = 1_000_000
 _MAX_SHOWN = 200
+_MAX_REPORTED = 20
 
 log = structlog.get_logger()
 
@@ -41,7 +44,7 @@ class _Results(BaseModel):
 def recover(service: Service, uri: str) -> str:
     """Rebuild the batch in the folder `uri` (`s3://bucket/prefix/BATCH/`) and return its id.
 
-    A batch that is in the ledger is not changed.
+    A batch that is in the ledger is not changed. A submission of its id that was not accepted is replaced.
     Raises InvalidArguments, InvalidBatchId, NoBatchOnS3, DamagedRecord, InvalidManifest, StorageError, Unreachable.
     """
     folder = uri if uri.endswith("/") else uri + "/"
@@ -66,6 +69,8 @@ def recover(service: Service, uri: str) -> str:
     history = read_history(manifest, results.items, journal.entries(service.storage, folder))
     if history.ignored:
         log.warning("history_entries_ignored", batch=batch_id, number=history.ignored)
+    # A submission that was not accepted has posted nothing. Its configuration may be another one than that on S3.
+    service.ledger.batches.cancel_submission(batch_id, Stop.SUBMISSION)
     is_current = results.revision > 0 and history.matches_results(results.items)
     service.submission.create(
         manifest,
@@ -81,10 +86,22 @@ def recover(service: Service, uri: str) -> str:
         {item.id: price.high_usd for item, price in prices if price},
         adopt_wait_s=service.settings.adopt_wait_s,
     )
+    _report_damage(service, batch_id, history)
     for item_id, review in history.reviews.items():
         service.ledger.items.review(batch_id, item_id, review)
     service.submission.start_batch(batch_id, stopped=history.stopped)
     return batch_id
+
+
+def _report_damage(service: Service, batch_id: str, history: BatchHistory) -> None:
+    """Set aside the entries of the journal that could not be read: `status` and `doctor` name them."""
+    if not history.damaged:
+        return
+    log.warning("journal_entries_damaged", batch=batch_id, number=len(history.damaged))
+    for entry in history.damaged[:_MAX_REPORTED]:
+        place = str(entry.get("place") or f"{entry.get('do')} {entry.get('item')}")[-_MAX_SHOWN:]
+        reason = "It cannot be read, and may record a paid run: pending items that it may be about are unknown."
+        service.ledger.set_aside.add(f"{batch_key(batch_id)}:journal", f"{batch_id} {place}", reason)
 
 
 def _check_journal(storage: Storage, folder: str, results: _Results) -> None:

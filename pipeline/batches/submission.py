@@ -246,7 +246,7 @@ class Submission:
         """Return whether a batch at `output` has ended, or its journal names a run."""
         if self._storage.info(join(output, RESULTS)):
             return True
-        return any(entry.get("do") == "run" for entry in journal.entries(self._storage, output))
+        return any(entry.get("do") in ("run", journal.DAMAGED) for entry in journal.entries(self._storage, output))
 
     def _load_items(self, batch_id: str, manifest: Manifest, estimate: BatchEstimate, digest: str) -> bool:
         items = manifest.items

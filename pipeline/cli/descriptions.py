@@ -92,6 +92,7 @@ def print_batch(out: Console, ledger: Ledger, row: BatchRow) -> None:
         out.print(f"Show the errors: `dailies items {row.id} --status failed`. Retry: `dailies retry {row.id}`.")
     if row.counts.get(ItemState.UNKNOWN):
         _print_unknown(out, ledger.items, row)
+        _print_list_problem(out, ledger.lost_runs.problem())
 
 
 def _submission_notice(row: BatchRow, submission: SubmissionRow | None) -> str:
@@ -148,6 +149,13 @@ def _failure_fields(groups: Sequence[FailureGroup]) -> Iterator[tuple[str, Text]
         yield "", Text(f"and {pluralize(len(groups) - _MAX_CAUSES_SHOWN, 'other cause')}")
 
 
+def _print_list_problem(out: Console, problem: str) -> None:
+    """Print why the vendor's list of tasks proves nothing, if the last search could not read it as a whole."""
+    if problem:
+        text = f"The last search could not read the vendor's list of tasks: {escape_control_chars(problem)}"
+        out.print(Text(f"{text} That a run is not found there proves nothing.", "yellow"))
+
+
 def _print_unknown(out: Console, items: ItemStore, row: BatchRow) -> None:
     """Print the unknown items whose wait is over; they have an error, those that still wait have none."""
     unknown = islice(items.stream(row.id, {ItemState.UNKNOWN}), _MAX_UNKNOWN_SHOWN)
@@ -160,7 +168,7 @@ def _print_unknown(out: Console, items: ItemStore, row: BatchRow) -> None:
         return
     more = ", …" if row.counts[ItemState.UNKNOWN] > len(expired) else ""
     out.print(
-        f"Unknown: {', '.join(expired)}{more}. The response to the run was lost, no callback arrived, and the run is "
-        "not in the vendor's list of tasks: the vendor may have created and billed it all the same."
+        f"Unknown: {', '.join(expired)}{more}. The response to the run was lost, no callback arrived, and the run was "
+        "not found in the vendor's list of tasks: the vendor may have created and billed it all the same."
     )
     out.print(f"Check the vendor's list of tasks. To buy the runs again: `dailies retry {row.id} --status unknown`.")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from decimal import Decimal
 
-from pipeline.doctor.findings import Finding, note, ok, wrong
+from pipeline.doctor.findings import Finding, note, ok, one_line, wrong
 from pipeline.domain.formatting import dollars
 from pipeline.errors import DailiesError
 from pipeline.manifest.parser import DEFAULT_MODEL
@@ -15,6 +15,7 @@ from pipeline.settings import Settings
 from pipeline.wiro.client import Wiro
 from pipeline.wiro.errors import NotAuthorized, WiroError
 
+_LISTED = 10
 _RETRY_DELAYS_S = (0.2, 0.5, 1.0)
 
 
@@ -25,8 +26,9 @@ def check_account(settings: Settings) -> Iterator[Finding]:
         yield wrong("Wiro", "WIRO_API_KEY is not set.", fix)
         return
     kind = "signature" if settings.wiro_api_secret else "key only"
+    wiro = Wiro.from_settings(settings)
     try:
-        price = _price_usd(Wiro.from_settings(settings))
+        price = _price_usd(wiro)
     except NotAuthorized as error:
         yield wrong("Wiro", f"{settings.wiro_api_url} ({kind}): {error}", "Check WIRO_API_KEY and WIRO_API_SECRET.")
     except DailiesError as error:
@@ -34,6 +36,24 @@ def check_account(settings: Settings) -> Iterator[Finding]:
     else:
         cost = "no fixed price per run" if price is None else f"{dollars(price)} a run"
         yield ok("Wiro", f"{settings.wiro_api_url} accepts the {kind}; {DEFAULT_MODEL}: {cost}")
+        yield from _check_list(wiro)
+
+
+def _check_list(wiro: Wiro) -> Iterator[Finding]:
+    """Check that the vendor lists tasks: runs whose response is lost are searched for in the list."""
+    try:
+        rows = wiro.list_tasks(limit=_LISTED)
+    except WiroError as error:
+        reason = one_line(error)
+    else:
+        if all(row.id or row.token for row in rows):
+            return
+        reason = "It has rows that name no task."
+    yield note(
+        "Wiro",
+        f"The list of tasks cannot be read: {reason} Runs whose response is lost are found by their callbacks only.",
+        "Set PIPELINE_PUBLIC_URL, so that callbacks arrive, and ask the vendor to allow /Task/List for the key.",
+    )
 
 
 def check_fetch_hosts(settings: Settings) -> Iterator[Finding]:

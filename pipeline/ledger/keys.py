@@ -83,6 +83,7 @@ Items and their runs
     lost                    set     "batch item" of every unknown run
     search                  zset    "batch item" → when an unknown run is searched for in the vendor's list of tasks
     search_lease            string  a process searches
+    task_list_problem       string  why the last search could not read the vendor's list as a whole; kept for a day
 
 Schedules
 
@@ -129,6 +130,7 @@ SCHEMA = f"{PREFIX}schema"
 SEARCH = f"{PREFIX}search"
 SET_ASIDE = f"{PREFIX}set_aside"
 SPEND = f"{PREFIX}spend"
+TASK_LIST_PROBLEM = f"{PREFIX}task_list_problem"
 TASKS = f"{PREFIX}tasks"
 WRITABLE = f"{PREFIX}writable"
 

@@ -28,12 +28,15 @@ from typing import Any
 
 import structlog
 
-from pipeline.errors import DamagedRecord, StorageError
+from pipeline.errors import StorageError
 from pipeline.storage.s3 import Storage, join
 
 log = structlog.get_logger()
 
 FOLDER = "journal/"
+DAMAGED = "damaged"
+"""What `entries` yields for a line that cannot be read: {do, line, place}."""
+_MAX_DAMAGED = 1000
 _OPENED = "opened.jsonl"
 """An empty object of each journal: a listing without it is incomplete."""
 Entry = Mapping[str, Any]
@@ -140,7 +143,7 @@ def is_started(storage: Storage, folder: str) -> bool:
 
 
 def entries(storage: Storage, folder: str) -> Iterator[dict[str, Any]]:
-    """Yield all entries of the batch at `folder`, the oldest object first. Raises DamagedRecord, StorageError.
+    """Yield all entries of the batch at `folder`, the oldest object first. Raises StorageError.
 
     StorageError also if S3 contradicts itself: a run that is missing here would be paid for again.
     """
@@ -174,7 +177,7 @@ def _entry(line: bytes, place: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         entry = None
     if not isinstance(entry, dict):
-        raise DamagedRecord(f"{place}: The line is no JSON object. Correct it, or delete it if it records no run.")
+        return {"do": DAMAGED, "line": line[:_MAX_DAMAGED].decode("utf-8", "replace"), "place": place}
     return entry
 
 

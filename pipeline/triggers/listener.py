@@ -65,7 +65,11 @@ class Listener:
                 return
         was_idle = False
         while True:
-            self._update_threads(thread_plans(self._rule_loader.rules()))
+            try:
+                self._update_threads(thread_plans(self._rule_loader.rules()))
+            except Exception:
+                # The threads that run go on, and the rest is tried again.
+                log.exception("triggers_not_updated", file=str(self._rule_loader.file))
             if not self._threads and not was_idle:
                 log.info("listener_idle", file=str(self._rule_loader.file))
             was_idle = not self._threads

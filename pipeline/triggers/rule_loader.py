@@ -54,8 +54,9 @@ class RuleLoader:
             rules = load(self.file)
             if self._rules and not self.file.exists():
                 raise FileNotFoundError(f"{self.file} does not exist. For no triggers write `triggers: []`.")
-        except (InvalidTriggers, OSError) as error:
-            self._error = str(error)
+        except Exception as error:
+            # Whatever it is: the rules in force stay.
+            self._error = str(error) if isinstance(error, InvalidTriggers | OSError) else repr(error)
             log.error("triggers_load_failed", file=str(self.file), in_use=len(self._rules), error=str(error))
         else:
             self._rules, self._error = rules, None

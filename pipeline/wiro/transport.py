@@ -72,7 +72,7 @@ class Transport:
                 retries=False,
                 redirect=False,
                 preload_content=False,
-                decode_content=False,
+                decode_content=True,
                 timeout=urllib3.Timeout(connect=CONNECT_S, read=read_s),
             )
         except HTTPError as error:
