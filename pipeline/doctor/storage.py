@@ -49,7 +49,7 @@ def _check_write(endpoint: str | None, storage: Storage, uri: str, place: str) -
         message = "the object that was just written is read with other bytes, or not found"
         return wrong("S3", f"{place}: {message}.", "A cache or a proxy must not be between the service and S3.")
     except StorageError as error:
-        return wrong("S3", f"{place}: {error}", _checksum_fix(endpoint, uri))
+        return wrong("S3", f"{place}: {error}", "" if error.retryable else _checksum_fix(endpoint, uri))
 
 
 def _checksum_fix(endpoint: str | None, uri: str) -> str:

@@ -59,7 +59,11 @@ _NO_COMMAND = Refusal(
     "Use Redis 7.2 or newer, or Valkey, and rename no commands.",
     is_transient=False,
 )
-_NOT_REDIS = Refusal("does not speak the protocol of Redis", "Correct the address in REDIS_URL.", is_transient=False)
+_NOT_REDIS = Refusal(
+    "does not speak the protocol of Redis",
+    "Correct the address in REDIS_URL. If the port expects TLS, write rediss://.",
+    is_transient=False,
+)
 
 _CODES = {
     "OOM": Refusal("has no memory left and refuses writes", "Raise its maxmemory."),

@@ -10,17 +10,28 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
+from urllib.parse import urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ProxyConnectionError,
+)
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
+from pipeline.domain.connection_faults import Peer, fault_of, is_hung_up, plain_hint
 from pipeline.errors import StorageError
 
 T = TypeVar("T")
 
 CHECKSUM_SETTING = "AWS_REQUEST_CHECKSUM_CALCULATION"
 """boto3's own setting: `when_required`, the default of this service, or `when_supported`."""
+
+PEER = Peer("AWS_ENDPOINT_URL_S3", "Set AWS_CA_BUNDLE to a file with the certificate of its authority.")
 
 _MISSING_CODES = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
 _PRECONDITION_CODES = {"PreconditionFailed", "412"}
@@ -85,10 +96,10 @@ def translate_errors(uri: str) -> Iterator[None]:
         raise StorageError(
             f"There are no credentials for {uri}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.", retryable=False
         ) from None
-    except BotoConnectionError as error:
-        raise StorageError(f"S3 does not answer for {uri}: {error}", retryable=True) from None
+    except (BotoConnectionError, HTTPClientError) as error:
+        raise StorageError(f"S3 does not answer for {uri}{_no_answer(error)}", retryable=True) from None
     except BotoCoreError as error:
-        retryable = isinstance(error, HTTPClientError | IncompleteReadError)
+        retryable = isinstance(error, IncompleteReadError)
         raise StorageError(f"S3 failed for {uri}: {error}", retryable=retryable) from None
 
 
@@ -139,6 +150,21 @@ def _refusal(uri: str, error: ClientError) -> StorageError:
     retryable = code in _RETRYABLE_CODES or (status >= 500 and code not in _UNSUPPORTED_CODES)
     name = f"HTTP {code}" if code.isdecimal() else code
     return StorageError(f"S3 refused {uri}: {name}: {message.rstrip('.')}. {advice}".rstrip(), retryable=retryable)
+
+
+def _no_answer(error: BotoCoreError) -> str:
+    """Return where there was no answer, why, and what to do: the end of a message."""
+    url = urlsplit(str(error.kwargs.get("endpoint_url", "")))
+    place = f" at {url.netloc}" if url.netloc else ""
+    if isinstance(error, ProxyConnectionError):
+        return f"{place}: {error}. Correct HTTP_PROXY and HTTPS_PROXY, or name the host in NO_PROXY."
+    if fault := fault_of(error):
+        return f"{place}: {fault.what}. {fault.fix(PEER)}"
+    if type(error) is HTTPClientError:
+        # Its message quotes the error of another library, and that one a header with a signature.
+        return f"{place}: {type(error.kwargs.get('error')).__name__}. Check the AWS_… settings."
+    hint = f". {plain_hint(PEER)}" if url.scheme == "http" and is_hung_up(error) else ""
+    return f"{place}: {str(error).rstrip('.')}{hint}"
 
 
 def _advice(code: str, message: str) -> str:
