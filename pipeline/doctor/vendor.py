@@ -33,12 +33,19 @@ def check_account(settings: Settings) -> Iterator[Finding]:
         fix = "Set WIRO_API_KEY, and WIRO_API_SECRET for a project with signatures."
         yield wrong("Wiro", "WIRO_API_KEY is not set.", fix)
         return
+    if not settings.wiro_api_url.startswith(("https://", "http://")):
+        yield wrong("Wiro", "WIRO_API_URL is not a web address.", "Write it like https://api.wiro.ai/v1.")
+        return
     kind = "signature" if settings.wiro_api_secret else "key only"
     try:
         wiro = Wiro.from_settings(settings)
         price = _retried(lambda: wiro.model_schema(DEFAULT_MODEL).per_run_usd)
     except NotAuthorized as error:
-        yield wrong("Wiro", f"{settings.wiro_api_url} ({kind}): {error}", "Check WIRO_API_KEY and WIRO_API_SECRET.")
+        yield wrong(
+            "Wiro",
+            f"{settings.wiro_api_url} ({kind}): {error}",
+            "Check WIRO_API_KEY, WIRO_API_SECRET and WIRO_API_URL.",
+        )
     except DailiesError as error:
         yield wrong("Wiro", f"{settings.wiro_api_url} ({kind}): {error}", _fix(error, settings))
     else:
@@ -51,8 +58,9 @@ def _fix(error: DailiesError, settings: Settings) -> str:
     if fault := fault_of(error):
         return fault.fix(PEER)
     if isinstance(error, NoSuchEndpoint):
-        return "WIRO_API_URL ends with the path of the API, such as https://api.wiro.ai/v1."
-    hint = f"{plain_hint(PEER)} " if is_hung_up(error) and settings.wiro_api_url.startswith("http:") else ""
+        return "WIRO_API_URL begins with https:// and ends with the path of the API, such as https://api.wiro.ai/v1."
+    is_refused = is_hung_up(error) or "HTTP 400" in str(error)
+    hint = f"{plain_hint(PEER)} " if is_refused and settings.wiro_api_url.startswith("http:") else ""
     return f"{hint}Check WIRO_API_URL and the network."
 
 

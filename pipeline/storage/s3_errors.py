@@ -54,18 +54,31 @@ _UNSUPPORTED = "This S3 server does not support the request. `dailies doctor` sh
 _BUSY = "The server is busy or limits requests. Try again later."
 _LIST_ADVICE = "Without the permission s3:ListBucket, S3 answers so for an object that does not exist, too."
 _NOT_S3 = "That is not an answer of S3, but of a proxy or another server: check AWS_ENDPOINT_URL_S3."
+_MAYBE_NOT_S3 = f"If something else than S3 answers there, check AWS_ENDPOINT_URL_S3. {plain_hint(PEER)}"
+_FULL = "The server has no room left: free some, or raise its quota."
+_DISABLED = "The account or the bucket is disabled: its provider says why."
+_KMS = "Allow kms:GenerateDataKey and kms:Decrypt on the key that encrypts the bucket."
+_REDIRECTED = (
+    "A proxy redirects every request. Write the address that it leads to in AWS_ENDPOINT_URL_S3, with https://."
+)
+_BODY_LIMIT = "A proxy before S3 limits the size of a request: raise it (nginx: client_max_body_size 0)."
 _INCOMPLETE = "The server, or a proxy before it, leaves it out. `dailies doctor` tests the server."
 
 _ADVICE = {
     "AccessDenied": f"{_CREDENTIALS} {_LIST_ADVICE}",
     "403": f"{_CREDENTIALS} {_LIST_ADVICE}",
-    "401": _CREDENTIALS,
+    "400": _MAYBE_NOT_S3,
+    "401": _MAYBE_NOT_S3,
+    "500": _MAYBE_NOT_S3,
     "InvalidAccessKeyId": _CREDENTIALS,
     "SignatureDoesNotMatch": _KEYS,
     "ExpiredToken": _SESSION,
     "InvalidToken": _SESSION,
     "RequestTimeTooSkewed": _CLOCK,
     "NoSuchBucket": "Create the bucket, or correct the URI.",
+    "InvalidBucketName": "Correct the bucket of the URI: lower-case letters, digits, '-' and '.'.",
+    **dict.fromkeys(("InsufficientStorage", "XMinioStorageFull", "QuotaExceeded", "507"), _FULL),
+    **dict.fromkeys(("AllAccessDisabled", "AccountProblem"), _DISABLED),
     "AuthorizationHeaderMalformed": _REGION,
     "PermanentRedirect": _REGION,
     "TemporaryRedirect": _REGION,
@@ -92,6 +105,9 @@ def translate_errors(uri: str) -> Iterator[None]:
         raise StorageError(f"The response for {uri} is no S3 document. {_NOT_S3}", retryable=True) from None
     except KeyError as error:
         raise StorageError(f"The response of S3 for {uri} lacks {error}. {_INCOMPLETE}", retryable=False) from None
+    except RecursionError:
+        # boto3 asks for the region of a bucket when it is redirected, and that request is redirected, too.
+        raise StorageError(f"The requests for {uri} are redirected. {_REDIRECTED}", retryable=True) from None
     except NoCredentialsError:
         raise StorageError(
             f"There are no credentials for {uri}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.", retryable=False
@@ -146,7 +162,7 @@ def _refusal(uri: str, error: ClientError) -> StorageError:
     code = _code(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     message = str(error.response.get("Error", {}).get("Message") or "no message")[:_MAX_MESSAGE_CHARS]
-    advice = _NOT_S3 if is_html(error) and code.isdecimal() else _advice(code, message)
+    advice = _page_advice(code) if is_html(error) and code.isdecimal() else _advice(code, message)
     retryable = code in _RETRYABLE_CODES or (status >= 500 and code not in _UNSUPPORTED_CODES)
     name = f"HTTP {code}" if code.isdecimal() else code
     return StorageError(f"S3 refused {uri}: {name}: {message.rstrip('.')}. {advice}".rstrip(), retryable=retryable)
@@ -167,11 +183,18 @@ def _no_answer(error: BotoCoreError) -> str:
     return f"{place}: {str(error).rstrip('.')}{hint}"
 
 
+def _page_advice(code: str) -> str:
+    """Return what to do about an HTML page with this status."""
+    if code == "413":
+        return _BODY_LIMIT
+    return f"{_NOT_S3} {plain_hint(PEER)}" if code == "400" else _NOT_S3
+
+
 def _advice(code: str, message: str) -> str:
     if code in _CHECKSUM_CODES or _CHECKSUM_WORDS.search(message):
         is_demanded = code not in _CHECKSUM_CODES and _DEMAND_WORDS.search(message)
         return f"Set {CHECKSUM_SETTING}={'when_supported' if is_demanded else 'when_required'}."
-    return _ADVICE.get(code, "")
+    return _KMS if "kms" in f"{code} {message}".lower() else _ADVICE.get(code, "")
 
 
 def _code(error: ClientError) -> str:
