@@ -168,12 +168,12 @@ class Settings(BaseModel):
     @field_validator("public_url", "dashboard_url", "wiro_api_url", "wiro_socket_url")
     @classmethod
     def _strip_slash(cls, value: str | None) -> str | None:
-        return lower_scheme(value).rstrip("/") if value else None
+        return lower_scheme(value.strip()).rstrip("/") if value else None
 
     @field_validator("redis_url", "s3_endpoint")
     @classmethod
     def _lower_scheme(cls, value: str | None) -> str | None:
-        return lower_scheme(value) if value else value
+        return lower_scheme(value.strip()) if value else value
 
     @field_validator("public_url", "dashboard_url")
     @classmethod

@@ -10,6 +10,10 @@ from pipeline.domain.callback_tokens import NOT_STORED, UNKNOWN_RUN
 _FORWARD = "Let the proxy pass POST requests to /callbacks/ on to the web process"
 _PATH = "callbacks/wiro/"
 _CAUSES: dict[int, Cause] = {
+    400: (
+        "The server does not accept the request (HTTP 400).",
+        f"If the port expects TLS, write https:// in PIPELINE_PUBLIC_URL. {_FORWARD}, unchanged.",
+    ),
     401: ("The proxy requires a login (HTTP 401).", f"{_FORWARD} without a login: the vendor sends no password."),
     403: (
         "The proxy or a firewall refuses it (HTTP 403).",

@@ -78,7 +78,9 @@ def _check_role(info: dict[str, Any]) -> Finding | None:
 def _check_writes(ledger: Ledger) -> Iterator[Finding]:
     try:
         ledger.check_ready()
-    except (ServiceRefuses, IncompatibleSchema) as error:
+    except IncompatibleSchema as error:
+        yield wrong("Redis data", one_line(error))
+    except ServiceRefuses as error:
         yield wrong("Redis writes", one_line(error))
 
 

@@ -10,6 +10,7 @@ Service
     figures                 hash    counters for /metrics (`counters.py`)
     set_aside               list    JSON {queue, member, reason, at} of members of queues that cannot be read; the
                                     newest 1,000 (`set_aside.py`)
+    listener                string  a listener runs `triggers.yaml`; it expires a minute after the last one stopped
     live_check:{id}         list    number of refusals, then JSON of the callbacks of a check of `doctor`
     login_attempts:{hash}   string  wrong tokens in the current minute: of an address, or this token from anywhere
     session:{digest}        string  mark of the token that signed a browser in
@@ -122,6 +123,7 @@ COUNTERS = f"{PREFIX}figures"
 DELIVERIES = f"{PREFIX}notices"
 DUE = f"{PREFIX}due"
 LEASES = f"{PREFIX}leases"
+LISTENER = f"{PREFIX}listener"
 LOST = f"{PREFIX}lost"
 OPEN_BATCHES = f"{PREFIX}open"
 PREVIEWS = f"{PREFIX}previews"

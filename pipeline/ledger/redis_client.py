@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from ssl import SSLError
 from typing import Any
 
 import structlog
 from redis import Redis
 from redis.backoff import EqualJitterBackoff
 from redis.client import Pipeline
+from redis.connection import SSLConnection
 from redis.exceptions import ConnectionError, NoScriptError, ResponseError, TimeoutError
 from redis.retry import Retry
 
+from pipeline.domain.connection_faults import CLOSED_PORT, Peer, fault_of, is_hung_up, plain_hint, reason_of
 from pipeline.errors import DailiesError, DamagedRecord, ServiceRefuses, Unreachable
 from pipeline.ledger.redis_refusals import NO_SCRIPTS, ServerRefused, translate
 from pipeline.ledger.redis_url import check_url
@@ -24,6 +25,13 @@ CommandRefused = ResponseError
 _CONNECT_TIMEOUT_S = 5.0
 _RETRYING_SOCKET_TIMEOUT_S = 30.0
 _RQ_RETRY_TIMEOUT_S = 60.0
+_PEER = Peer(
+    "REDIS_URL",
+    "Add ?ssl_ca_certs=FILE with the certificate of its authority to REDIS_URL, or ?ssl_cert_reqs=none to trust any.",
+    plain="redis://",
+    tls="rediss://",
+    client_certificate="Add ssl_certfile=FILE and ssl_keyfile=FILE to the options of REDIS_URL.",
+)
 _MIN_BACKOFF_S = 0.05
 _MAX_BACKOFF_S = 2.0
 _LOG_AFTER_S = 1.0
@@ -168,24 +176,23 @@ def unreachable(client: Redis, error: Exception) -> Unreachable:
     if isinstance(error, ServerRefused):
         client.connection_pool.disconnect(inuse_connections=False)
         return ServiceRefuses(error.refusal.message(_server(client)))
-    return Unreachable(f"Redis at {_server(client)} does not respond ({type(error).__name__}). {_advice(error)}")
+    return Unreachable(f"Redis at {_server(client)} does not respond{_no_answer(client, error)}")
 
 
-def _advice(error: Exception) -> str:
-    """Return what to do. Only the causes that redis-py keeps tell TLS from a server that is away."""
-    if isinstance(failed := error.__cause__ or error.__context__, SSLError):
-        reason = getattr(failed, "verify_message", "") or failed.reason or "no reason"
-        return (
-            f"TLS failed: {reason}. Write redis:// in REDIS_URL for a server without TLS, and ?ssl_ca_certs=FILE for "
-            "a certificate of an authority of your own."
-        )
-    if isinstance(error, ConnectionError) and "connecting to" not in str(error):
-        return "It closed the connection. Check that it runs; if it needs TLS, write rediss:// in REDIS_URL."
-    return "Start the service with `dailies up`, or set REDIS_URL."
+def _no_answer(client: Redis, error: Exception) -> str:
+    """Return why Redis does not respond, and what to do: the end of a message."""
+    options = client.connection_pool.connection_kwargs
+    fault = None if "path" in options else fault_of(error)
+    if fault and fault is not CLOSED_PORT:
+        return f": {fault.what}. {fault.fix(_PEER)}"
+    reason = f": {fault.what}" if fault else f" ({type(error).__name__})"
+    has_tls = issubclass(client.connection_pool.connection_class, SSLConnection)
+    hint = f" {plain_hint(_PEER)}" if is_hung_up(error) and not has_tls and "path" not in options else ""
+    return f"{reason}. Start the service with `dailies up`, or set REDIS_URL.{hint}"
 
 
 def _in_words(error: Exception) -> str:
-    return str(error) if isinstance(error, ServerRefused) else type(error).__name__
+    return str(error) if isinstance(error, ServerRefused) else reason_of(error)
 
 
 def _server(client: Redis) -> str:

@@ -54,7 +54,10 @@ _NO_COMMAND = Refusal(
     "lacks a command that the service needs",
     "Use Redis 7.2 or newer, or Valkey, and rename no commands.",
 )
-_NOT_REDIS = Refusal("does not speak the protocol of Redis", "Correct the address in REDIS_URL.")
+_NOT_REDIS = Refusal(
+    "does not speak the protocol of Redis",
+    "Correct the address in REDIS_URL. If the port expects TLS, write rediss://.",
+)
 
 NO_SCRIPTS = Refusal(
     "does not keep scripts",

@@ -16,6 +16,7 @@ from types import TracebackType
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from pipeline.domain.connection_faults import reason_of
 from pipeline.domain.image_types import SIGNATURE_BYTES
 from pipeline.domain.media_signatures import is_format, sniff_media
 from pipeline.domain.web_address import InvalidAddress, parse, redirected
@@ -79,7 +80,7 @@ class Downloader:
         except AddressRefused as error:
             raise CopyFailed(_NOT_FETCHED.format(str(error).rstrip(".")), retryable=False) from None
         except HTTPError as error:
-            raise CopyFailed(f"{permission.host} does not answer: {type(error).__name__}.", retryable=True) from None
+            raise CopyFailed(f"{permission.host} does not answer: {reason_of(error)}.", retryable=True) from None
 
 
 class Download:

@@ -52,6 +52,8 @@ _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 4},
 )
 Checksums = Literal["when_required", "when_supported"]
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_ENDPOINT_FIX = "Write AWS_ENDPOINT_URL_S3 like https://s3.example.com."
 _CHECKSUM_SETTINGS = ("request_checksum_calculation", "response_checksum_validation")
 
 
@@ -61,6 +63,14 @@ def _checksum_config(session: botocore.session.Session) -> Config:
     unset = [name for name in _CHECKSUM_SETTINGS if name not in file and f"AWS_{name.upper()}" not in os.environ]
     options: dict[str, Any] = dict.fromkeys(unset, "when_required")
     return Config(**options)
+
+
+def _check_keys() -> None:
+    """Raise StorageError for a key with a line end or a blank around it: no server accepts it or its signature."""
+    padded = [name for name in _KEYS if (value := os.environ.get(name, "")) != value.strip()]
+    if padded:
+        message = f"{' and '.join(padded)} begins or ends with a blank or a line end. Remove it."
+        raise StorageError(message, retryable=False)
 
 
 def _once(timeout_s: float) -> Config:
@@ -119,6 +129,7 @@ class Storage:
         """The client. It is created at its first use, because that takes a tenth of a second."""
         with self._client_lock:
             if self._client is None:
+                _check_keys()
                 try:
                     session = botocore.session.get_session()
                     config = _checksum_config(session).merge(self._config)
@@ -127,7 +138,8 @@ class Storage:
                     )
                     self._client.meta.events.register("before-parse.s3", refuse_page)
                 except (BotoCoreError, ValueError) as error:
-                    raise StorageError(f"The S3 client is not configured: {error}", retryable=False) from None
+                    fix = _ENDPOINT_FIX if "endpoint" in str(error).lower() else "Correct the AWS_… setting."
+                    raise StorageError(f"The S3 client is not configured: {error}. {fix}", retryable=False) from None
             return self._client
 
     def connect(self) -> None:

@@ -15,10 +15,11 @@ log = structlog.get_logger()
 
 
 class RuleLoader:
-    """Loads the rules of a file. Thread-safe."""
+    """Loads the rules of a file. Thread-safe. `output`: PIPELINE_OUTPUT, to log rules that it keeps from starting."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, output: str | None = None) -> None:
         self.file = file
+        self._output = output
         self._lock = threading.Lock()
         self._fingerprint: object = None
         self._rules: tuple[Rule, ...] = ()
@@ -61,6 +62,9 @@ class RuleLoader:
         else:
             self._rules, self._error = rules, None
             log.info("triggers_loaded", file=str(self.file), triggers=[rule.name for rule in rules])
+            for rule in rules:
+                if rule.watches_output(self._output):
+                    log.warning("trigger_watches_output", trigger=rule.name, watch=rule.watch)
 
 
 def load(file: Path) -> tuple[Rule, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.ledger import redis_client
 from pipeline.ledger.keys import (
     COUNTERS,
+    LISTENER,
     batch_key,
     batch_objects_key,
     invalid_message_key,
@@ -35,6 +36,8 @@ _LISTED_S = 86_400.0
 _DAY_REMEMBERED_S = 2 * 86_400.0
 """How long the batches of a day are kept."""
 _MESSAGE_DIGITS = 12
+_LISTENER_S = 60
+"""How long a listener counts as running after its last sign."""
 _LUA = Path(__file__).with_name("lua")
 
 
@@ -50,6 +53,16 @@ class TriggerStore:
     def connect(cls, redis_url: str) -> TriggerStore:
         """Return the store on the server at `redis_url`. Nothing is sent yet."""
         return cls(redis_client.connect(redis_url))
+
+    # Listeners
+
+    def record_listener(self) -> None:
+        """Record that a listener runs. Call it more often than once a minute."""
+        self._redis.set(LISTENER, 1, ex=_LISTENER_S)
+
+    def has_listener(self) -> bool:
+        """Return whether a listener has run in the last minute."""
+        return bool(self._redis.exists(LISTENER))
 
     # Batches and their objects
 

@@ -216,8 +216,8 @@ class Wiro:
     def _post(self, path: str, body: Body, read_s: float, signature: Mapping[str, str] | None = None) -> Response:
         if not self._key:
             raise NotAuthorized("The key for the vendor is missing. Set WIRO_API_KEY.")
-        if not self._key.isascii():
-            raise NotAuthorized("WIRO_API_KEY contains a character that is not ASCII. Correct it.")
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise NotAuthorized("WIRO_API_KEY contains a line end, or a character that is not ASCII. Correct it.")
         headers = {
             **(signature or self._signature()),
             "Content-Type": body.content_type,
