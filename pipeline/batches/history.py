@@ -33,6 +33,8 @@ class ItemHistory:
     spec: Mapping[str, Any]
     state: ItemState = ItemState.PENDING
     attempt: int = 0
+    least_attempts: int = 0
+    """More attempts than the numbers of its runs may be spent, because a record of them cannot be read."""
     task: str = ""
     token: str = ""
     cost_usd: str = "0"
@@ -58,6 +60,7 @@ class ItemHistory:
             "spec": self.spec,
             "state": self.state,
             "attempt": self.attempt,
+            "attempts": max(self.attempt, self.least_attempts),
             "task": self.task,
             "token": self.token,
             "paid": plain_usd(self.paid_usd) if self.paid_usd else "",
@@ -100,8 +103,8 @@ def read_history(
 ) -> BatchHistory:
     """Return the history from the items of results.json and the journal entries, oldest first.
 
-    A damaged entry may record a run that is paid: the items that it may be about are unknown, if they were pending.
-    Raises DamagedRecord: results.json is damaged.
+    A damaged entry may record a run that is paid. Of the items that it may be about, the pending ones are unknown, and
+    the last known run of a running one is not followed by another. Raises DamagedRecord: results.json is damaged.
     """
     history = BatchHistory({item.id: ItemHistory(item_spec(item)) for item in manifest.items})
     _apply_all(history, rows, accepts_row, _apply_row)
@@ -112,15 +115,19 @@ def read_history(
             _apply_all(history, [entry], accepts_entry, _apply_entry)
         except DamagedRecord:
             history.damaged.append(entry)
-    _hold(history)
+    _hold(history, manifest.limits.attempts)
     return history
 
 
-def _hold(history: BatchHistory) -> None:
+def _hold(history: BatchHistory, attempts_allowed: int) -> None:
     named = {_item_of(entry, history) for entry in history.damaged if entry.get("do") not in _WITHOUT_RUN}
     for item_id, item in history.items.items():
-        if item.state == ItemState.PENDING and (item_id in named or None in named):
+        if item_id not in named and None not in named:
+            continue
+        if item.state == ItemState.PENDING:
             item.state, item.attempt = ItemState.UNKNOWN, item.attempt + 1
+        elif item.state == ItemState.RUNNING:
+            item.least_attempts = attempts_allowed
 
 
 def _item_of(entry: Mapping[str, Any], history: BatchHistory) -> str | None:

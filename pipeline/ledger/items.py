@@ -61,9 +61,9 @@ class ItemStore:
     ) -> None:
         """Add items to a batch as S3 records them. Items that exist stay as they are.
 
-        Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}). `prices`: the price of a
-        run in USD, of the items where it is known; it is reserved for each run that may still be billed. Raises
-        InvalidItemId.
+        Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}), with `attempts` if others
+        than `attempt` are spent. `prices`: the price of a run in USD, of the items where it is known; it is reserved
+        for each run that may still be billed. Raises InvalidItemId.
         """
         for chunk in chunked(items, _CHUNK):
             args = [part for item_id, item in chunk for part in _restore_args(_valid(item_id), item, prices)]
@@ -208,7 +208,7 @@ def _load_args(item_id: str, spec: Mapping[str, Any], price: Decimal | None) -> 
 
 def _restore_args(item_id: str, item: Mapping[str, Any], prices: Mapping[str, Decimal]) -> tuple[object, ...]:
     outcome = outcome_text(item["outcome"]) if item["outcome"] else ""
-    run = (item["state"], item["attempt"], item["task"], item["token"])
+    run = (item["state"], item["attempt"], item.get("attempts", item["attempt"]), item["task"], item["token"])
     cost = (item["paid"], _capped_pico(item["paid"] or 0), _capped_pico(item["charged"] or 0))
     price = _price_text(prices.get(item["spec"].get("take_of") or item_id))
     return (item_id, _spec_text(item["spec"]), *run, *cost, item["found_by"] or "", price, outcome)

@@ -187,6 +187,14 @@ def test_a_pending_item_that_a_damaged_entry_may_be_about_is_not_posted_again(da
     assert (item.state, item.attempt) == (ItemState.UNKNOWN, 1)
 
 
+@pytest.mark.parametrize("line", ['{"do":"run","item":"a","attempt":2,"a', "?"])
+def test_no_run_follows_a_running_one_if_a_damaged_entry_may_record_it(line: str) -> None:
+    item = history(RUN, TASK, {"do": DAMAGED, "line": line, "place": "s3://b/1.jsonl:3"}).items["a"]
+    restored = item.restored()
+    assert (restored["state"], restored["attempt"], restored["task"]) == (ItemState.RUNNING, 1, TASK["task"])
+    assert restored["attempts"] == Limits().attempts
+
+
 def test_a_damaged_entry_about_another_item_or_not_about_a_run_holds_nothing() -> None:
     other = history({**RUN, "attempt": "x"}, {"do": "reopen", "states": "failed"}).items
     assert [item.state for item_id, item in other.items() if item_id != "a"] == [ItemState.PENDING] * (len(other) - 1)

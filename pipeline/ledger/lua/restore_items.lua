@@ -1,8 +1,8 @@
 -- Adds items to a batch as S3 records them, in order. An item that exists stays as it is.
--- ARGV: batch, ms to wait for the callback of an unknown run, then for each item: id, spec (JSON), state, attempt,
--- task id, task token, cost of the run that succeeded (USD text, '' for none), the same in pico-USD, charges of other runs
--- (pico-USD), how a lost run was found ('' if it was not), price of a run (pico-USD, '' for the price of the batch),
--- outcome (JSON, '' if it has not ended).
+-- ARGV: batch, ms to wait for the callback of an unknown run, then for each item: id, spec (JSON), state, number
+-- of the latest run, attempts spent, task id, task token, cost of the run that succeeded (USD text, '' for none), the same
+-- in pico-USD, charges of other runs (pico-USD), how a lost run was found ('' if it was not), price of a run (pico-USD, ''
+-- for the price of the batch), outcome (JSON, '' if it has not ended).
 -- Returns how many were new.
 local batch, adopt_wait = ARGV[1], ARGV[2]
 local key, now = batch_key(batch), now_ms()
@@ -30,7 +30,7 @@ local function restore(item)
   redis.call('HINCRBY', key, 'total', 1)
   local take_of = item.spec:find('"take_of":"', 1, true) and cjson.decode(item.spec).take_of
   if type(take_of) == 'string' then link_take(batch, item.id, take_of) end
-  redis.call('HSET', item_key(batch, item.id), 'state', item.state, 'attempt', item.attempt, 'tries', item.attempt,
+  redis.call('HSET', item_key(batch, item.id), 'state', item.state, 'attempt', item.attempt, 'tries', item.attempts,
              'task', item.task, 'token', item.token, 'posted', now)
   if item.cost_text ~= '' then redis.call('HSET', item_key(batch, item.id), 'paid', item.cost_text) end
   if item.charged ~= '0' then redis.call('HSET', item_key(batch, item.id), 'charged', item.charged) end
@@ -49,7 +49,7 @@ local function restore(item)
 end
 
 local added = 0
-local items = argv_rows(3, 'id', 'spec', 'state', 'attempt', 'task', 'token', 'cost_text', 'cost', 'charged',
+local items = argv_rows(3, 'id', 'spec', 'state', 'attempt', 'attempts', 'task', 'token', 'cost_text', 'cost', 'charged',
                         'found_by', 'price', 'outcome')
 for _, item in ipairs(items) do
   if redis.call('HSETNX', specs_key(batch), item.id, item.spec) == 1 then
