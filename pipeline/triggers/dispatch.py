@@ -18,10 +18,12 @@ from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.pricing import Ceiling
 from pipeline.batches.service import Service
 from pipeline.batches.submission import Submission
+from pipeline.domain.batch_files import BATCH_OBJECTS
 from pipeline.domain.model import Manifest
 from pipeline.errors import BatchAboveCeiling, BatchOnlyOnS3, InvalidManifest, Problem
 from pipeline.manifest.loader import LoadedManifest
 from pipeline.settings import Settings
+from pipeline.storage import journal
 from pipeline.storage.s3 import ObjectInfo, Storage
 from pipeline.storage.stored_images import sniff_object
 from pipeline.triggers import object_version
@@ -147,14 +149,20 @@ class Dispatcher:
         return self._handle_image(event, rule) if rule.start is Start.IMAGES else self._handle_manifest(event, rule)
 
     def _is_in_batch_folder(self, version: ObjectVersion, rule: Rule) -> bool:
-        """Return whether an object is in the folder of a batch: a batch must not start another one by its output."""
+        """Return whether an object is in the folder of a batch: a batch must not start another one by its output.
+
+        If Redis has lost the batch, its journal on S3 shows it.
+        """
         watched = len(rule.watch.removeprefix(f"s3://{rule.bucket}/"))
-        folders = version.key.rpartition("/")[0]
-        return any(
-            self.store.output_of(folders[start:end]) == f"s3://{version.bucket}/{folders[:end]}/"
-            for start, end in _name_spans(folders)
-            if end >= watched
-        )
+        for start, end in _name_spans(version.key.rpartition("/")[0]):
+            folder = f"s3://{version.bucket}/{version.key[:end]}/"
+            if end < watched or start == end:
+                continue
+            if self.store.output_of(version.key[start:end]) == folder:
+                return True
+            if version.key[end + 1 :].startswith(BATCH_OBJECTS) and journal.is_started(self.storage, folder):
+                return True
+        return False
 
     def _is_processed(self, version: ObjectVersion, rule: Rule) -> bool:
         if rule.gather_s:

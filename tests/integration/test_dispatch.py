@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 from support.images import HTML, JPEG, a_jpeg
 from support.inbox import MANIFEST, Inbox
+from support.manifests import parse_manifest
 
 from pipeline.errors import InvalidSettings, StorageError
 from pipeline.storage.s3 import split
@@ -52,6 +53,19 @@ def test_events_in_the_wrong_order_start_the_current_version_once(inbox: Inbox) 
     assert inbox.handle(second) is EventOutcome.STARTED
     assert inbox.handle(first) is EventOutcome.KNOWN
     assert len(inbox.batches()) == 1
+
+
+def test_a_batch_that_redis_has_lost_is_not_started_again_by_the_objects_in_its_folder(inbox: Inbox) -> None:
+    text = MANIFEST + f"output: {inbox.watch}out/\n".encode()
+    inbox.service.submission.submit(parse_manifest(text.decode()), "b", trigger="test", folder=None)
+    stored = inbox.storage.get(f"{inbox.watch}out/b/manifest.yaml")
+    assert stored
+    events = [(inbox.put("out/b/manifest.yaml", stored), inbox.rule())]
+    events.append((inbox.put("out/b/items/1/0.jpg", JPEG), inbox.images()))
+    assert [inbox.handle(*event) for event in events] == [EventOutcome.IGNORED] * 2
+    inbox.service.ledger.redis.flushall()
+    assert [inbox.handle(*event) for event in events] == [EventOutcome.IGNORED] * 2
+    assert inbox.handle(inbox.put("other/manifest.yaml")) is EventOutcome.STARTED
 
 
 def test_two_objects_with_the_same_content_are_two_batches(inbox: Inbox) -> None:
