@@ -191,7 +191,7 @@ def _run_anew(ctx: Context, lease: PollLease) -> bool:
 
 
 def _record_success(ctx: Context, lease: PollLease, task: Task) -> bool:
-    # A success is billed, also if the vendor does not say how much.
+    # A success is billed, also if the vendor does not state the amount.
     cost_usd = lease.reserved_usd if task.cost_usd is None else task.cost_usd
     paid = ctx.service.ledger.runs.record_success(lease, cost_usd)
     if paid is SuccessResult.NOT_OURS:

@@ -27,7 +27,7 @@ from jobs.run_outcomes import (
     end_copied,
 )
 from jobs.unposted_runs import retry_give_back
-from jobs.worker_slots import work
+from jobs.worker_slots import enqueue_next, work
 from pipeline.batches.job_queue import Job
 from pipeline.domain.states import ItemState
 from pipeline.errors import CopyFailed, StorageError
@@ -50,11 +50,7 @@ def collect() -> None:
 
 def _claim(ctx: Context, limit: int) -> Sequence[PollLease]:
     claims = ctx.service.ledger.runs.claim_due(limit, lease_s=ctx.service.settings.lease_s)
-    if len(claims.runs) == limit:
-        # More runs may be due than this worker has slots: another worker can help.
-        ctx.service.job_queue.enqueue_once(Job.COLLECT)
-    elif claims.next_in_s is not None:
-        ctx.service.job_queue.enqueue_in(Job.COLLECT, claims.next_in_s)
+    enqueue_next(ctx.service.job_queue, Job.COLLECT, claims, limit)
     return claims.runs
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from redis import Redis
 from redis.client import Pipeline
-from redis.exceptions import ConnectionError, TimeoutError
+from redis.exceptions import ConnectionError, RedisError, TimeoutError
 from rq import Queue
 from rq.cron import CronJob, CronScheduler
 from rq.exceptions import SchedulerNotFound, StopRequested
@@ -24,7 +24,7 @@ from rq.serializers import JSONSerializer
 from jobs.run_schedules import run_schedules
 from jobs.sweep import sweep
 from pipeline.batches.job_queue import FAILURE_TTL_S, QUEUE
-from pipeline.errors import exit_in_words
+from pipeline.errors import DailiesError, exit_in_words
 from pipeline.ledger.redis_client import NO_RETRY, RQRedis, unreachable
 from pipeline.observability import logging
 from pipeline.settings import load
@@ -44,9 +44,16 @@ class JSONCronScheduler(CronScheduler):
         enqueue_time = datetime.now(UTC)
         due = [job for job in self.get_jobs() if job.should_run()]
         for job in due:
-            queue.enqueue(job.func_name, **job.job_options)
+            try:
+                queue.enqueue(job.func_name, **job.job_options)
+            except (RedisError, DailiesError, StopRequested):
+                raise
+            except Exception:
+                # The others go on, and this one is enqueued when it is due again.
+                log.exception("job_not_enqueued", job=job.func_name)
+            else:
+                log.info("job_enqueued", job=job.func_name)
             job.set_enqueue_time(enqueue_time)
-            log.info("job_enqueued", job=job.func_name)
         return due
 
     def start(self) -> None:

@@ -18,6 +18,7 @@ from jobs.context import Context, context
 from jobs.task_matching import CLOCK_MARGIN, SentRun, match_by_callback_url, match_by_parameters
 from pipeline.batches.job_queue import Job
 from pipeline.domain.callback_tokens import RunId
+from pipeline.domain.formatting import pluralize
 from pipeline.errors import DamagedRecord, NoSuchBatch
 from pipeline.ledger.records import FoundBy, LostRun, LostRuns
 from pipeline.ledger.redis_client import CommandRefused
@@ -82,14 +83,15 @@ def _search(ctx: Context, claimed: LostRuns) -> None:
     )
     tasks = listing.tasks
     found = match_by_callback_url(lost, tasks)
-    if listing.problem:
+    if not listing.problem:
         # A page that is missing may have a second task with the same parameters, but not with the same callback URL.
-        log.warning("tasks_not_listed", runs=len(runs), tasks=len(tasks), error=listing.problem)
-    else:
         found |= _match_rest(ctx, [run for run in lost if run.run not in found], tasks, found)
     log.info("lost_runs_searched", runs=len(runs), tasks=len(tasks), found=len(found))
-    if not listing.problem:
-        _record_search(ctx, [run for run in runs if run.run not in found], tasks, began)
+    missing = [run for run in runs if run.run not in found]
+    problem = listing.problem or _record_search(ctx, missing, tasks, began)
+    ctx.service.ledger.lost_runs.record_problem(problem if missing else "")
+    if problem and missing:
+        log.warning("tasks_not_listed", runs=len(missing), tasks=len(tasks), error=problem)
     due = [_record(ctx, run, task) for run, task in found.items()]
     if any(due):
         ctx.service.job_queue.enqueue_once(Job.COLLECT)
@@ -100,22 +102,28 @@ def list_tasks(
 ) -> Listing:
     """List the newest tasks, back to those created before `since` or until all `callback_urls` are found.
 
-    `list_page` returns the tasks from a position on, newest first. If it raises WiroError or SearchLeaseLost, the
-    listing ends there.
+    `list_page` returns the rows from a position on, newest first; the vendor may return fewer than PAGE_SIZE. If it
+    raises WiroError or SearchLeaseLost, the listing ends there.
     """
     tasks: dict[str, Task] = {}
+    rows, problem = 0, ""
     ends = time.monotonic() + _MAX_LISTING_S
-    for page_number in range(MAX_PAGES):
+    for _ in range(MAX_PAGES):
         try:
-            page = list_page(page_number * PAGE_SIZE)
+            page = list_page(rows)
         except (WiroError, SearchLeaseLost) as error:
             return Listing(list(tasks.values()), str(error))
-        new = {task.id or task.token: task for task in page if (task.id or task.token) not in tasks}
+        rows += len(page)
+        named = [task for task in page if task.id or task.token]
+        if len(named) < len(page):
+            problem = "The list has rows that name no task."
+        new = {task.id or task.token: task for task in named if (task.id or task.token) not in tasks}
         tasks |= new
-        is_old = _is_past(page, since)
         is_complete = None not in callback_urls and {task.callback_url for task in tasks.values()} >= set(callback_urls)
-        if not new or is_old or is_complete:
-            return Listing(list(tasks.values()))
+        if not page or is_complete or _is_past(page, since):
+            return Listing(list(tasks.values()), problem)
+        if not new:
+            return Listing(list(tasks.values()), problem or "The vendor repeats a page of its list.")
         if time.monotonic() > ends:
             break
     return Listing(list(tasks.values()), f"There are more than {len(tasks)} tasks since then.")
@@ -176,22 +184,17 @@ def _sent_run(ctx: Context, run: LostRun) -> SentRun:
     )
 
 
-def _record_search(ctx: Context, missing: Sequence[LostRun], tasks: Sequence[Task], began: datetime) -> None:
-    """Record that runs are not in a whole listing. One without a task that the vendor has accepted is not whole."""
+def _record_search(ctx: Context, missing: Sequence[LostRun], tasks: Sequence[Task], began: datetime) -> str:
+    """Record that runs are not in a listing, if it is whole. Return why it is not: it lacks an accepted task."""
     if not missing:
-        return
+        return ""
     lost_runs = ctx.service.ledger.lost_runs
     listed = {name for task in tasks for name in (task.id, task.token)}
     since = min(run.posted for run in missing) - CLOCK_MARGIN if tasks else _EVER
     if lacking := lost_runs.accepted_tasks(since, began) - listed:
-        log.warning(
-            "tasks_not_listed",
-            runs=len(missing),
-            tasks=len(tasks),
-            error=f"{len(lacking)} tasks that the vendor accepted are not listed.",
-        )
-        return
+        return f"{pluralize(len(lacking), 'task')} that the vendor accepted cannot be found in it."
     lost_runs.record_search([run.run for run in missing])
+    return ""
 
 
 def _record(ctx: Context, run: RunId, task: Task) -> bool:

@@ -11,20 +11,18 @@ from typing import BinaryIO
 import structlog
 
 from jobs.context import Context, context
+from jobs.gallery_file import MAX_WRITES, changed_meanwhile, write_gallery
 from pipeline.batches.job_queue import Job
 from pipeline.domain import results
 from pipeline.domain.model import BatchRow
 from pipeline.domain.states import BatchState, batch_outcome
 from pipeline.errors import StorageError
-from pipeline.gallery import gallery_page
 from pipeline.ledger.records import FinalizationResult
 from pipeline.storage.s3 import ObjectInfo, Storage, join
 
 log = structlog.get_logger()
 
 _STATUS_FILES_DELAY_S = 30.0
-_MAX_WRITES = 3
-"""Attempts to replace a results.json that changes meanwhile. The sweep repeats them after the lease has expired."""
 
 
 def finish(batch_id: str) -> None:
@@ -49,17 +47,15 @@ def finish(batch_id: str) -> None:
 
 
 def _write_results(ctx: Context, batch: BatchRow, lease: str) -> bool:
-    """Write all four files. Return False if the lease was lost, or results.json changed during each write of it."""
+    """Write all four files. Return False if the lease was lost, or one of them changed during each write of it."""
     storage, items = ctx.service.storage, ctx.service.ledger.items
     uri = join(batch.output, results.RESULTS)
     before = storage.info(uri)
     if before and _is_written(storage, uri, batch):
         return True
-    page = gallery_page.encoded(batch, items.stream(batch.id), ctx.service.ledger.previews.all_made(batch.id))
     files: list[tuple[str, str, Iterable[bytes]]] = [
         ("results.jsonl", "application/x-ndjson", results.as_jsonl(items.stream(batch.id))),
         ("results.csv", "text/csv; charset=utf-8", results.as_csv(items.stream(batch.id))),
-        (gallery_page.FILE, gallery_page.CONTENT_TYPE, page),
     ]
     for name, content_type, pieces in files:
         with tempfile.TemporaryFile() as file:
@@ -67,6 +63,9 @@ def _write_results(ctx: Context, batch: BatchRow, lease: str) -> bool:
             if not _renew(ctx, batch, lease):
                 return False
             storage.put(join(batch.output, name), file, content_type)
+    previews = ctx.service.ledger.previews.all_made(batch.id)
+    if not write_gallery(ctx, batch, previews, lambda: _renew(ctx, batch, lease)):
+        return False
     with tempfile.TemporaryFile() as file:
         _fill(file, results.as_json(batch, items.stream(batch.id)))
         return _replace(ctx, batch, lease, file, before)
@@ -75,7 +74,7 @@ def _write_results(ctx: Context, batch: BatchRow, lease: str) -> bool:
 def _replace(ctx: Context, batch: BatchRow, lease: str, file: BinaryIO, before: ObjectInfo | None) -> bool:
     """Write results.json, unless it has this revision by now. Return False if it is not written."""
     storage, uri = ctx.service.storage, join(batch.output, results.RESULTS)
-    for _ in range(_MAX_WRITES):
+    for _ in range(MAX_WRITES):
         file.seek(0)
         if not _renew(ctx, batch, lease):
             return False
@@ -85,8 +84,8 @@ def _replace(ctx: Context, batch: BatchRow, lease: str, file: BinaryIO, before: 
         before = storage.confirmed_info(uri)
         if before and _is_written(storage, uri, batch):
             return True
-    error = f"{uri} changed during each of {_MAX_WRITES} writes, or S3 refuses the condition If-Match."
-    log.warning("results_not_written", batch=batch.id, error=error)
+    # The sweep repeats the job after the lease has expired.
+    log.warning("results_not_written", batch=batch.id, error=changed_meanwhile(uri))
     return False
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from functools import lru_cache
-from tempfile import TemporaryFile
 
 import structlog
 
 from jobs.context import Context, context, stopping
+from jobs.gallery_file import write_gallery
 from pipeline.batches.job_queue import Job
 from pipeline.batches.preview_maker import MAX_SOURCE_BYTES, PreviewMaker
 from pipeline.domain.chunks import chunked
@@ -28,11 +28,9 @@ from pipeline.errors import (
     OperationFailed,
     Unreachable,
 )
-from pipeline.gallery import gallery_page
 from pipeline.ledger.previews import MAX_ATTEMPTS, PreviewRequest
 from pipeline.net.download import Downloader
 from pipeline.previews.renderer import is_available
-from pipeline.storage.s3 import join
 from pipeline.triggers.input_images import InputImages
 from pipeline.triggers.rule_loader import RuleLoader
 
@@ -46,6 +44,10 @@ _CHUNK = 500
 _busy = threading.Lock()
 
 log = structlog.get_logger()
+
+
+class GalleryNotWritten(OperationFailed):
+    """Other writers changed the gallery during each write."""
 
 
 def make_previews() -> None:
@@ -154,15 +156,14 @@ def _search(ctx: Context, maker: PreviewMaker, batch: BatchRow, attempt: int) ->
 
 
 def _write_gallery(ctx: Context, batch: BatchRow) -> None:
-    """Write the gallery of an ended batch again, with its previews, unless the job `finish` writes it meanwhile."""
-    storage, ledger = ctx.service.storage, ctx.service.ledger
-    uri = join(batch.output, gallery_page.FILE)
-    before = storage.info(uri)
+    """Write the gallery of an ended batch again, with its previews. Raises GalleryNotWritten to repeat it later."""
+    ledger = ctx.service.ledger
+
+    def is_current() -> bool:
+        now = ledger.batches.get(batch.id)
+        return (now.status, now.revision) == (batch.status, batch.revision)
+
     made = ledger.previews.all_made(batch.id)
-    if before is None or not made:
-        return
-    with TemporaryFile() as file:
-        file.writelines(gallery_page.encoded(batch, ledger.items.stream(batch.id), made))
-        file.seek(0)
-        if storage.put_if_match(uri, file, gallery_page.CONTENT_TYPE, before.etag):
-            log.info("gallery_updated", batch=batch.id, previews=len(made))
+    # A batch that was opened again gets its gallery, and a new search, at its next end.
+    if made and not write_gallery(ctx, batch, made, is_current) and is_current():
+        raise GalleryNotWritten(f"The gallery of batch {batch.id!r} was not written.", retryable=True)

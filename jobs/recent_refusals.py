@@ -13,7 +13,7 @@ _ACCOUNT = ""
 
 
 class RecentRefusals:
-    """Remembers refusals for a second. Thread-safe."""
+    """Keeps refusals for a second. Thread-safe."""
 
     def __init__(self) -> None:
         self._refused_at: dict[str, float] = {}

@@ -20,7 +20,7 @@ from pipeline.wiro import errors
 from pipeline.wiro.client import Run, Task
 
 _ACCOUNT_WIDE = (errors.AccountRefused, errors.ModelNotAllowed)
-"""Refusals that say nothing about the item: they fail none."""
+"""Refusals that do not concern the item: they fail none."""
 _FIRST_BACKOFF_S = 1.0
 _FIRST_SLOT_WAIT_S = 0.5
 _NOT_COPIED = "The run succeeded and is paid, but its output was not copied: {} `dailies retry` copies it again."
@@ -357,7 +357,7 @@ def _task_not_found(lease: PollLease, error: errors.TaskNotFound, random_share: 
 def _unanswered(
     lease: PollLease, reason: str, random_share: float, *, least_s: float = 0
 ) -> Release | End | EndStopped:
-    """The vendor does not say what became of a run. It is asked ever less often, and not for ever."""
+    """The vendor does not report what became of a run. It is polled ever less often, and not forever."""
     polls = lease.failed_replies + 1
     is_cancelling = lease.batch_status == BatchState.CANCELLING
     if is_cancelling and lease.state == ItemState.RUNNING and polls >= retry_policy.MAX_UNANSWERED_STOPS:
@@ -369,7 +369,7 @@ def _unanswered(
         return _fail(_NOT_COPIED.format(f"the vendor did not show it for a day: {reason}"))
     if polls >= retry_policy.MAX_UNANSWERED_POLLS:
         return _fail(
-            f"For a day the vendor did not say what became of the task {lease.task_id}, which may be paid: "
+            f"For a day the vendor did not report what became of the task {lease.task_id}, which may be paid: "
             f"{reason.rstrip('.')}. Look at it there: `dailies retry` buys a new run."
         )
     delay_s = retry_policy.backoff(_SHORT_OUTAGE_ATTEMPT + lease.failed_replies, random_share)

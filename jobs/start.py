@@ -14,8 +14,7 @@ from pipeline.batches.job_queue import Job
 from pipeline.batches.pricing import start_price
 from pipeline.domain.retry_policy import Tolerance
 from pipeline.domain.states import BatchState, ItemState, Stop
-from pipeline.errors import StorageError
-from pipeline.wiro.errors import WiroError
+from pipeline.errors import DailiesError, Unreachable
 
 _MAX_CONCURRENT_UPLOADS = 8
 
@@ -48,7 +47,7 @@ def start(batch_id: str) -> None:
     if batches.has_ended(batch_id):
         # All outputs were reused, and copied before the batch ran.
         ctx.service.job_queue.enqueue_once(Job.FINISH, batch_id)
-    # The thumbnails of the images are wanted before the first item ends.
+    # Pages need the thumbnails of the images before the first item ends.
     ctx.service.previews.request(batch_id)
 
 
@@ -63,15 +62,19 @@ def _upload_shared_images(ctx: Context, batch_id: str) -> None:
         return
     try:
         folder = ctx.wiro.create_folder(batch_id.replace(".", "-"))
-    except WiroError as error:
-        log.warning("shared_images_not_uploaded", batch=batch_id, error=str(error))
+    except Unreachable:
+        raise
+    except Exception as error:
+        _log_failure(batch_id, error)
         return
 
     def upload(image: str) -> None:
         try:
             shared_images.record_url(batch_id, image, *_upload(ctx, image, folder))
-        except (WiroError, StorageError) as error:
-            log.warning("shared_images_not_uploaded", batch=batch_id, error=str(error))
+        except Unreachable:
+            raise
+        except Exception as error:
+            _log_failure(batch_id, error)
 
     with ThreadPoolExecutor(_MAX_CONCURRENT_UPLOADS) as pool:
         list(pool.map(upload, missing))
@@ -81,3 +84,13 @@ def _upload(ctx: Context, image: str, folder: str) -> tuple[str, str | None]:
     """Upload an image on S3 to the vendor. Return its URL there, and which version of the object it is."""
     info = ctx.service.storage.confirmed_info(image)
     return ctx.wiro.upload(stored_image(ctx.service.storage, image), folder), info.etag if info else None
+
+
+def _log_failure(batch_id: str, error: Exception) -> None:
+    """Log why an image is not shared. An unforeseen exception would fail the job, and all others after it, too."""
+    log.warning(
+        "shared_images_not_uploaded",
+        batch=batch_id,
+        error=str(error) or type(error).__name__,
+        exc_info=not isinstance(error, DailiesError),
+    )

@@ -23,7 +23,7 @@ from jobs.run_outcomes import (
     requeue_unposted,
 )
 from jobs.unposted_runs import give_back, retry_give_back
-from jobs.worker_slots import work
+from jobs.worker_slots import enqueue_next, work
 from pipeline.batches.job_queue import Job
 from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import StorageError, Unreachable
@@ -66,11 +66,7 @@ def _claim(ctx: Context, limit: int) -> Sequence[SubmissionLease]:
     try:
         for batch_id in claims.out_of_budget:
             _stop_spent(ctx, batch_id)
-        if len(claims.runs) == limit:
-            # More items may be due than this worker has slots: another worker can help.
-            ctx.service.job_queue.enqueue_once(Job.SUBMIT)
-        elif claims.next_in_s is not None:
-            ctx.service.job_queue.enqueue_in(Job.SUBMIT, claims.next_in_s)
+        enqueue_next(ctx.service.job_queue, Job.SUBMIT, claims, limit)
         return _record_attempts(ctx, reuse_leased(ctx, claims.runs))
     except Exception as error:
         for lease in claims.runs:

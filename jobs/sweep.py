@@ -49,7 +49,7 @@ def _sweep_batch(ctx: Context, batch_id: str) -> None:
     if submission is None:
         raise NoSuchBatch(batch_id)
     if not submission.is_accepted:
-        # Whoever submits it can go on with it until then.
+        # Its submitter can continue it until then.
         if control.cancel_submission(batch_id, Stop.SUBMISSION, min_age_s=SUBMISSION_WAIT_S):
             log.warning("submission_cancelled", batch=batch_id)
         return

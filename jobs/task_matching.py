@@ -49,7 +49,7 @@ def match_by_parameters(
 ) -> dict[RunId, Task]:
     """Return the task of each lost run that exactly one task matches, and that no other run could have created.
 
-    `others`: the other runs that may have a task which the ledger does not know. `known`: ids and tokens of tasks that
+    `others`: the other runs that may have a task which is not in the ledger. `known`: ids and tokens of tasks that
     belong to other attempts.
     """
     by_prompt: defaultdict[str, list[Task]] = defaultdict(list)
@@ -67,7 +67,7 @@ def match_by_parameters(
 
 def _matching(run: SentRun, by_prompt: Mapping[str, Sequence[Task]]) -> list[Task]:
     if not run.image and not run.params.get("prompt"):
-        # Nothing tells such a run from others of its model.
+        # Such a run cannot be separated from others of its model.
         return []
     return [task for task in by_prompt.get(_text(run.params.get("prompt")), ()) if _is_task_of(run, task)]
 

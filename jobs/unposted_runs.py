@@ -1,7 +1,7 @@
 """Runs that are leased, but were not posted: the ledger takes them back, so that none of them counts as lost.
 
 The ledger makes a run unknown whose lease expires after it was marked as posting. The worker that did not post it
-says so, again and again if Redis did not take it.
+reports that, repeatedly if Redis did not store it.
 """
 
 from __future__ import annotations

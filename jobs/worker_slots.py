@@ -17,6 +17,8 @@ import structlog
 
 from jobs.context import stopping
 from jobs.leases import Leased, LeaseKeeper
+from pipeline.batches.job_queue import Job, JobQueue
+from pipeline.ledger.records import PollLeases, SubmissionLeases
 
 MAX_CONCURRENT_ITEMS = 64
 """Items that one worker works on at a time."""
@@ -62,6 +64,15 @@ def work(claim: Callable[[int], Sequence[LeasedT]], do: Callable[[LeasedT], None
     if slots.errors:
         raise slots.errors[0]
     return more
+
+
+def enqueue_next(job_queue: JobQueue, job: Job, claimed: SubmissionLeases | PollLeases, limit: int) -> None:
+    """Enqueue `job` for what a claim of at most `limit` items has left: now, or for when the next one is due."""
+    if len(claimed.runs) == limit:
+        # More may be due than this worker has slots: another worker can help.
+        job_queue.enqueue_once(job)
+    elif claimed.next_in_s is not None:
+        job_queue.enqueue_in(job, claimed.next_in_s)
 
 
 def wait_for_all() -> None:

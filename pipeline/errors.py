@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 
-_VALID_ID = "Use up to 128 letters, digits, '.', '_' and '-'. Start with a letter or a digit, and do not use '..'."
+ID_RULE = "up to 128 letters, digits, '.', '_' and '-', beginning with a letter or digit, without '..'"
+"""What `pipeline/domain/ids.py` allows."""
 _MAX_SHOWN = 200
-"""Messages show at most this many characters of an id that somebody sent."""
+"""Messages show at most this many characters of an id from outside."""
 
 
 class DailiesError(Exception):
@@ -118,7 +119,7 @@ class InvalidBatchId(DailiesError):
     exit_code = 2
 
     def __init__(self, batch_id: str) -> None:
-        super().__init__(f"{batch_id[:_MAX_SHOWN]!r} is not a valid batch id. {_VALID_ID}")
+        super().__init__(f"{batch_id[:_MAX_SHOWN]!r} is not a valid batch id. Use {ID_RULE}.")
 
 
 class InvalidItemId(DailiesError):
@@ -127,7 +128,7 @@ class InvalidItemId(DailiesError):
     exit_code = 2
 
     def __init__(self, item_id: str) -> None:
-        super().__init__(f"{item_id[:_MAX_SHOWN]!r} is not a valid item id. {_VALID_ID}")
+        super().__init__(f"{item_id[:_MAX_SHOWN]!r} is not a valid item id. Use {ID_RULE}.")
 
 
 class DamagedRecord(DailiesError):

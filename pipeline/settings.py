@@ -103,7 +103,7 @@ class Settings(BaseModel):
     max_active: Annotated[int, Field(ge=0)] = 0
     """Maximum active runs of the account. 0: as many as the account allows."""
     max_batch_usd: Ceiling | None = None
-    """What a batch may cost at most, whatever its manifest says. One with a higher estimate is refused."""
+    """What a batch may cost at most, whatever its manifest has. One with a higher estimate is refused."""
     max_day_usd: Ceiling | None = None
     """What all runs of a UTC day may cost at most. Further runs wait for the next day."""
     max_output_mb: Annotated[int, Field(gt=0)] = 4096
@@ -170,12 +170,12 @@ class Settings(BaseModel):
     @field_validator("public_url", "dashboard_url", "wiro_api_url", "wiro_socket_url")
     @classmethod
     def _strip_slash(cls, value: str | None) -> str | None:
-        return lower_scheme(value).rstrip("/") if value else None
+        return lower_scheme(value.strip()).rstrip("/") if value else None
 
     @field_validator("redis_url", "s3_endpoint")
     @classmethod
     def _lower_scheme(cls, value: str | None) -> str | None:
-        return lower_scheme(value) if value else value
+        return lower_scheme(value.strip()) if value else value
 
     @field_validator("public_url", "dashboard_url")
     @classmethod
@@ -257,8 +257,9 @@ def load(
     try:
         return Settings.model_validate({name: value for name, value in values.items() if name not in without})
     except ValidationError as error:
-        lines = [f"{sources.get(str(e['loc'][0]), file)}: {e['loc'][0]}: {e['msg']}" for e in error.errors()]
-        raise InvalidSettings("\n".join(lines), tuple(str(e["loc"][0]) for e in error.errors())) from None
+        problems = [(str(one["loc"][0]), one["msg"]) for one in error.errors()]
+        lines = [f"{sources.get(name, file)}: {name}: {message}" for name, message in problems]
+        raise InvalidSettings("\n".join(lines), tuple(name for name, _ in problems)) from None
 
 
 _SECRETS = tuple(

@@ -15,6 +15,7 @@ from support.waiting import WaitFor
 
 from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env, running_s3, running_valkey
+from pipeline.observability import logging
 from pipeline.sandbox.process_handle import Sandbox, running_sandbox
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
@@ -24,6 +25,9 @@ from pipeline.storage.s3 import Storage
 settings.register_profile("dailies", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=2000)
 settings.load_profile("dailies")
+
+# Before any test: `capture_logs` makes structlog count as configured, and events would go to stdout from then on.
+logging.configure()
 
 
 @pytest.fixture

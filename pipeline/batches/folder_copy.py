@@ -55,7 +55,7 @@ class _Expected:
     checksum: tuple[str, str] | None
 
     def is_at(self, path: Path) -> bool:
-        """Return whether `path` has these bytes, as far as size and checksum tell."""
+        """Return whether `path` has these bytes, as far as size and checksum show."""
         if not path.is_file() or path.stat().st_size != self.size:
             return False
         if self.checksum is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -13,6 +14,12 @@ from pipeline.domain.model import ItemRow, Manifest, Review
 from pipeline.domain.money import plain_usd
 from pipeline.domain.results import item_document, row_from_document
 from pipeline.domain.states import ItemState
+from pipeline.errors import DamagedRecord
+from pipeline.storage.journal import DAMAGED
+
+_ITEM = re.compile(r'"item":\s*"([^"]{1,200})"')
+_WITHOUT_RUN = ("review", "reopen", "add")
+"""Kinds of entries that are not about money."""
 
 _OUTCOME = ("status", "error", "elapsed_s", "outputs", "reused_from")
 
@@ -28,6 +35,8 @@ class ItemHistory:
     spec: Mapping[str, Any]
     state: ItemState = ItemState.PENDING
     attempt: int = 0
+    least_attempts: int = 0
+    """More attempts than the numbers of its runs may be spent, because a record of them cannot be read."""
     task: str = ""
     token: str = ""
     cost_usd: str = "0"
@@ -72,7 +81,7 @@ class ItemHistory:
             "spec": self.spec,
             "state": self.state,
             "attempt": self.attempt,
-            "attempts": self.attempts,
+            "attempts": max(self.attempts, self.least_attempts),
             "task": self.task,
             "token": self.token,
             "paid": plain_usd(self.paid_usd) if self.paid_usd else "",
@@ -95,7 +104,8 @@ class BatchHistory:
     """All items, reviews and the reason for which the batch was stopped, None if it was not.
 
     `archived_revision`: the results of this revision have what was deleted from the journal; 0: nothing was.
-    `ignored`: how many entries and rows are of items that this service cannot have.
+    `ignored`: how many entries and rows are of items that this service cannot have. `damaged`: the entries of the
+    journal that cannot be read.
     """
 
     items: dict[str, ItemHistory]
@@ -103,6 +113,7 @@ class BatchHistory:
     stopped: str | None = None
     archived_revision: int = 0
     ignored: int = 0
+    damaged: list[Mapping[str, Any]] = field(default_factory=list)
 
     def matches_results(self, rows: Iterable[Mapping[str, Any]]) -> bool:
         """Return whether results with these rows are complete and current."""
@@ -121,13 +132,40 @@ class BatchHistory:
 def read_history(
     manifest: Manifest, rows: Iterable[Mapping[str, Any]], entries: Iterable[Mapping[str, Any]]
 ) -> BatchHistory:
-    """Return the history from the items of results.json and the journal entries, oldest first. Raises DamagedRecord."""
+    """Return the history from the items of results.json and the journal entries, oldest first.
+
+    A damaged entry may record a run that is paid. Of the items that it may be about, the pending ones are unknown, and
+    the last known run of a running one is not followed by another. Raises DamagedRecord: results.json is damaged.
+    """
     history = BatchHistory({item.id: ItemHistory(item_spec(item)) for item in manifest.items})
     _apply_all(history, rows, accepts_row, _apply_row)
     for item in history.items.values():
         item.final = bool(item.outcome)
-    _apply_all(history, entries, accepts_entry, _apply_entry)
+    for entry in entries:
+        try:
+            _apply_all(history, [entry], accepts_entry, _apply_entry)
+        except DamagedRecord:
+            history.damaged.append(entry)
+    _hold(history, manifest.limits.attempts)
     return history
+
+
+def _hold(history: BatchHistory, attempts_allowed: int) -> None:
+    named = {_item_of(entry, history) for entry in history.damaged if entry.get("do") not in _WITHOUT_RUN}
+    for item_id, item in history.items.items():
+        if item_id not in named and None not in named:
+            continue
+        if item.state == ItemState.PENDING:
+            item.state, item.attempt = ItemState.UNKNOWN, item.attempt + 1
+        elif item.state == ItemState.RUNNING:
+            item.least_attempts = attempts_allowed
+
+
+def _item_of(entry: Mapping[str, Any], history: BatchHistory) -> str | None:
+    """Return the item that a damaged entry names; None if it may be any."""
+    match = _ITEM.search(str(entry.get("line", "")))
+    item_id = match[1] if match else entry.get("item")
+    return item_id if isinstance(item_id, str) and item_id in history.items else None
 
 
 def _apply_all(
@@ -164,6 +202,8 @@ def _apply_row(history: BatchHistory, document: Mapping[str, Any]) -> None:
 
 def _apply_entry(history: BatchHistory, entry: Mapping[str, Any]) -> None:
     action = entry["do"]
+    if action == DAMAGED:
+        raise damaged(entry, ValueError("no JSON object"))
     if action == "stop":
         history.stopped = entry["reason"]
     elif action == "reopen":

@@ -1,6 +1,6 @@
-"""Which journal entries and rows of results.json a recovery accepts: whoever can write to the bucket writes them. Pure.
+"""Which journal entries and rows of results.json a recovery accepts: the bucket may have other writers. Pure.
 
-An entry whose item id is not valid is of no item of this service: it is ignored. Any other damage is an error, because
+An entry whose item id is not valid is of no item of this service: it is ignored. Any other damage is reported, because
 the entry may be the only record of a run that was paid.
 """
 

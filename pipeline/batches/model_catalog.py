@@ -20,7 +20,7 @@ from pipeline.wiro.model_schema import ModelSchema, parse_model_schema
 
 FRESH = timedelta(hours=1)
 RETRY_AFTER_S = 30.0
-"""After a failed request the vendor is not asked for so long: callers would wait for its timeout one after another."""
+"""How long no request follows a failed one: callers would wait for its timeout one after another."""
 NO_KEY = "WIRO_API_KEY is not set"
 _MAX_MODELS = 256
 
@@ -63,7 +63,7 @@ class ModelCatalog:
 
     @classmethod
     def of(cls, settings: Settings, cache: Cache | None = None) -> ModelCatalog:
-        """Return the catalog for the vendor of `settings`. Without a `cache`, it remembers models by itself."""
+        """Return the catalog for the vendor of `settings`. Without a `cache`, it keeps models in memory."""
         has_key = bool(settings.wiro_api_key.get_secret_value())
         return cls(Wiro.from_settings(settings) if has_key else None, cache or _MemoryCache())
 

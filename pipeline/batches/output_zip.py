@@ -45,7 +45,7 @@ def zip_entries(batch: BatchRow, rows: Iterable[ItemRow]) -> Iterator[ZipEntry]:
 def zip_pieces(storage: Storage, batch: BatchRow, entries: Iterable[ZipEntry]) -> Generator[bytes]:
     """Yield the archive of `entries` in pieces. An output that S3 does not have any more is named in MISSING.
 
-    Raises StorageError if S3 fails; the archive is then incomplete, and programs that open it say so.
+    Raises StorageError if S3 fails; the archive is then incomplete, and programs that open it report that.
     """
     sink = _Sink()
     missing: list[str] = []

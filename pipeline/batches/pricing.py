@@ -105,7 +105,7 @@ class BatchEstimate:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The most that a batch may cost. `name`: the setting, or the key of a rule, that says so."""
+    """The most that a batch may cost. `name`: the setting, or the key of a rule, that sets it."""
 
     name: str
     usd: Decimal
@@ -119,7 +119,7 @@ def check_ceilings(estimate: BatchEstimate, ceilings: Collection[Ceiling]) -> No
     runs = len(estimate.runs) - estimate.runs.count(None)
     raise BatchAboveCeiling(
         f"The batch is refused: estimated {dollars(high)} for {pluralize(runs, 'run')}; the ceiling {lowest.name} is "
-        f"{dollars(lowest.usd)}. Submit fewer items, or let whoever runs the service raise the ceiling."
+        f"{dollars(lowest.usd)}. Submit fewer items, or have the operator of the service raise the ceiling."
     )
 
 

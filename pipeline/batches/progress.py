@@ -56,7 +56,7 @@ def open_work(batch: BatchRow, timeline: Timeline, elapsed_s: float, account: Ac
 
 
 def usual_run_s(ledger: Ledger, model: str) -> float | None:
-    """Return how long a run of a model usually takes: as our own runs, else as the vendor says; None if unknown.
+    """Return how long a run of a model usually takes: from our own runs, else the vendor's figure; None if unknown.
 
     No request is sent: the vendor's description is in Redis since the batch was submitted.
     """

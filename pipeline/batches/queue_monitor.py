@@ -14,6 +14,7 @@ from rq.job import Job
 from rq.registry import FailedJobRegistry
 from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
+from rq.suspension import is_suspended
 from rq.worker import BaseWorker
 
 from pipeline.batches.job_queue import PREVIEWS_QUEUE, QUEUE
@@ -97,6 +98,10 @@ class QueueMonitor:
     def schedules_delayed_jobs(self) -> bool:
         """Return whether a worker enqueues delayed jobs."""
         return bool(self._redis.exists(RQScheduler.get_locking_key(QUEUE)))
+
+    def is_suspended(self) -> bool:
+        """Return whether `rq suspend` stops all workers from taking jobs."""
+        return bool(is_suspended(self._redis))
 
     def failed_jobs(self, limit: int = 50) -> Sequence[FailedJob]:
         """Return the jobs that failed in the last day, those of each queue newest first."""

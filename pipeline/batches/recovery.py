@@ -16,7 +16,7 @@ from pipeline.batches.history_schema import MAX_REVISION
 from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.preview_requests import PreviewRequests
 from pipeline.batches.pricing import BatchEstimate, start_price
-from pipeline.batches.stored_manifest import MANIFEST, stored_manifest
+from pipeline.batches.stored_manifest import MANIFEST, parse_stored, stored_manifest
 from pipeline.batches.submission import Submission
 from pipeline.domain.ids import is_batch_id
 from pipeline.domain.model import BatchRow, Manifest
@@ -33,6 +33,7 @@ from pipeline.errors import (
     NoSuchBatch,
     StorageError,
 )
+from pipeline.ledger.keys import batch_key
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.retention import ArchiveState
 from pipeline.settings import Settings
@@ -41,6 +42,7 @@ from pipeline.storage.s3 import Storage, join
 
 _MAX_RESULTS_BYTES = 2**30
 _MAX_SHOWN = 200
+_MAX_REPORTED = 20
 
 log = structlog.get_logger()
 
@@ -77,7 +79,7 @@ class Recovery:
     def recover(self, uri: str) -> str:
         """Rebuild the batch in the folder `uri` (`s3://bucket/prefix/BATCH/`) and return its id.
 
-        A batch whose items are in the ledger is not changed.
+        A batch whose items are in the ledger is not changed. A submission of its id that was not accepted is replaced.
         Raises InvalidArguments, InvalidBatchId, NoBatchOnS3, DamagedRecord, InvalidManifest, StorageError, Unreachable.
         """
         folder = uri if uri.endswith("/") else uri + "/"
@@ -89,13 +91,13 @@ class Recovery:
             )
         if not is_batch_id(batch_id):
             raise InvalidBatchId(batch_id)
-        manifest = stored_manifest(self._storage, folder)
-        if manifest is None:
+        text = self._storage.get(join(folder, MANIFEST))
+        if text is None:
             raise NoBatchOnS3(folder)
         if self._is_archived(batch_id):
             self.restore(batch_id)
         elif not self._ledger.batches.is_loaded(batch_id):
-            self._rebuild(batch_id, folder, manifest)
+            self._rebuild(batch_id, folder, parse_stored(text, join(folder, MANIFEST)))
         return batch_id
 
     def restore(self, batch_id: str) -> None:
@@ -111,7 +113,7 @@ class Recovery:
         if manifest is None:
             raise NoBatchOnS3(batch.output)
         results = _read_results(self._storage, batch.output)
-        # The journal, if some of it is left, knows no more than the results: they were compared with the ledger.
+        # The journal, if some of it is left, has no more than the results, which were compared with the ledger.
         history = read_history(manifest, results.items, ())
         if results.revision != batch.revision or not history.matches_results(results.items):
             raise DamagedRecord(
@@ -156,19 +158,32 @@ class Recovery:
             self._ledger.items.review(batch_id, item_id, review)
 
     def _rebuild(self, batch_id: str, folder: str, manifest: Manifest) -> None:
-        """Create a batch that Redis has lost, as the results and the journal say."""
+        """Create a batch that Redis has lost, as the results and the journal record it."""
         results = _read_results(self._storage, folder)
         _check_journal(self._storage, folder, results)
         history = read_history(manifest, results.items, journal.entries(self._storage, folder))
         _check_results(folder, results, manifest, history)
         if history.ignored:
             log.warning("history_entries_ignored", batch=batch_id, number=history.ignored)
+        # A submission that was not accepted has posted nothing. Its configuration may be another one than that on S3.
+        self._ledger.batches.cancel_submission(batch_id, Stop.SUBMISSION)
         is_current = results.revision > 0 and history.matches_results(results.items)
         revision = results.revision + (0 if is_current else 1)
         self._submission.create(manifest, batch_id, folder, trigger=results.trigger, revision=revision)
         self._load_items(batch_id, manifest, history)
+        self._report_damage(batch_id, history)
         stopped = history.stopped or (results.reason if is_current and results.reason in set(Stop) else None)
         self._submission.start_batch(batch_id, stopped=stopped)
+
+    def _report_damage(self, batch_id: str, history: BatchHistory) -> None:
+        """Set aside the entries of the journal that could not be read: `status` and `doctor` name them."""
+        if not history.damaged:
+            return
+        log.warning("journal_entries_damaged", batch=batch_id, number=len(history.damaged))
+        for entry in history.damaged[:_MAX_REPORTED]:
+            place = str(entry.get("place") or f"{entry.get('do')} {entry.get('item')}")[-_MAX_SHOWN:]
+            reason = "It cannot be read, and may record a paid run: pending items that it may be about are unknown."
+            self._ledger.set_aside.add(f"{batch_key(batch_id)}:journal", f"{batch_id} {place}", reason)
 
     def _is_archived(self, batch_id: str) -> bool:
         """Return whether the items of a batch are not in the ledger, or not all of them yet."""
@@ -198,7 +213,7 @@ def _check_journal(storage: Storage, folder: str, results: _Results) -> None:
     if reason:
         raise StorageError(
             f"S3 lists nothing below {place}, but {reason}. Runs that are paid may be missing, so nothing is "
-            "recovered. Try again later; `dailies doctor` tests the server. If somebody has deleted the journal and no "
+            "recovered. Try again later; `dailies doctor` tests the server. If a person has deleted the journal and no "
             f"run of the batch is active, put an empty object {place}opened.jsonl there.",
             retryable=True,
         )

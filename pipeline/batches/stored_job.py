@@ -1,4 +1,4 @@
-"""Jobs as RQ stores them, read with care: whoever can write to Redis can write any field of a job, or any other key.
+"""Jobs as RQ stores them, read with care: a client with access to Redis can write any field of a job, or any other key.
 
 RQ's jobs can name functions to call when they end, URLs to request, numbers of repetitions and more. Jobs of this
 service use none of that: such fields are not read.

@@ -27,7 +27,7 @@ def stored_manifest(storage: Storage, folder: str) -> Manifest | None:
 
 def parse_stored(text: bytes, uri: str) -> Manifest:
     """Return an accepted manifest. Raises InvalidManifest."""
-    return manifests.parse(text, file=uri, read_rows=_refuse_rows, local_files=None)
+    return manifests.parse(text, file=uri, read_rows=_refuse_rows, local_files=None, is_accepted=True)
 
 
 def content_difference(stored: Manifest, fitted: Manifest, folder: Path | None) -> str:

@@ -270,7 +270,7 @@ class Submission:
     ) -> Manifest:
         """Store image files, then the manifest. Return it with the URIs of stored images. Idempotent.
 
-        Raises BatchOnlyOnS3 if there is the manifest of other items: then S3 said before that there was none.
+        Raises BatchOnlyOnS3 if there is the manifest of other items: then S3 reported before that there was none.
         """
         uris: dict[str, str] = {}
         items = tuple(self._with_stored_image(item, output, folder, uris) for item in manifest.items)
@@ -278,7 +278,7 @@ class Submission:
         uri, content = join(output, MANIFEST), manifests.dump(stored)
         if is_repeated:
             if self._has_run_on_s3(output):
-                # S3 said before that there was no such batch.
+                # S3 reported before that there was no such batch.
                 raise _only_on_s3(batch_id, output)
             # What is there is of an attempt that was not completed, perhaps with another manifest.
             self._storage.put(uri, content, "application/yaml")
@@ -296,7 +296,7 @@ class Submission:
         """Return whether a batch at `output` has ended, or its journal names a run."""
         if self._storage.info(join(output, RESULTS)):
             return True
-        return any(entry.get("do") == "run" for entry in journal.entries(self._storage, output))
+        return any(entry.get("do") in ("run", journal.DAMAGED) for entry in journal.entries(self._storage, output))
 
     def _load_items(self, batch_id: str, manifest: Manifest, estimate: BatchEstimate, digest: str) -> bool:
         items = manifest.items

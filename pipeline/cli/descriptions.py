@@ -97,6 +97,7 @@ def print_batch(out: Console, ledger: Ledger, row: BatchRow) -> None:
         )
     elif row.counts.get(ItemState.UNKNOWN):
         _print_unknown(out, ledger.items, row)
+        _print_list_problem(out, ledger.lost_runs.problem())
 
 
 def _submission_notice(row: BatchRow, submission: SubmissionRow | None) -> str:
@@ -115,7 +116,7 @@ def _print_set_aside_of(out: Console, records: Sequence[SetAside]) -> None:
         more = ", …" if len(names) > _MAX_SET_ASIDE_SHOWN else ""
         shown = ", ".join(map(repr, names[:_MAX_SET_ASIDE_SHOWN]))
         text = f"{pluralize(len(names), 'record')} of this batch could not be read and was set aside: {shown}{more}."
-        out.print(Text(f"{text} The rest goes on. `dailies doctor` says what to do.", "yellow"))
+        out.print(Text(f"{text} The rest goes on. `dailies doctor` shows what to do.", "yellow"))
 
 
 def _batch_fields(row: BatchRow, now: datetime) -> list[tuple[str, str | Text]]:
@@ -157,6 +158,13 @@ def _failure_fields(groups: Sequence[FailureGroup]) -> Iterator[tuple[str, Text]
         yield "", Text(f"and {pluralize(len(groups) - _MAX_CAUSES_SHOWN, 'other cause')}")
 
 
+def _print_list_problem(out: Console, problem: str) -> None:
+    """Print why the vendor's list of tasks proves nothing, if the last search could not read it as a whole."""
+    if problem:
+        text = f"The last search could not read the vendor's list of tasks: {escape_control_chars(problem)}"
+        out.print(Text(f"{text} That a run is not found there proves nothing.", "yellow"))
+
+
 def _print_unknown(out: Console, items: ItemStore, row: BatchRow) -> None:
     """Print the unknown items whose wait is over; they have an error, those that still wait have none."""
     unknown = islice(items.stream(row.id, {ItemState.UNKNOWN}), _MAX_UNKNOWN_SHOWN)
@@ -169,7 +177,7 @@ def _print_unknown(out: Console, items: ItemStore, row: BatchRow) -> None:
         return
     more = ", …" if row.counts[ItemState.UNKNOWN] > len(expired) else ""
     out.print(
-        f"Unknown: {', '.join(expired)}{more}. The response to the run was lost, no callback arrived, and the run is "
-        "not in the vendor's list of tasks: the vendor may have created and billed it all the same."
+        f"Unknown: {', '.join(expired)}{more}. The response to the run was lost, no callback arrived, and the run was "
+        "not found in the vendor's list of tasks: the vendor may have created and billed it all the same."
     )
     out.print(f"Check the vendor's list of tasks. To buy the runs again: `dailies retry {row.id} --status unknown`.")

@@ -50,7 +50,7 @@ def print_note(model: str, reason: str) -> None:
 
 
 def print_notes(notes: Iterable[str]) -> None:
-    """Print on stderr what a person should know about a manifest, one line for each note."""
+    """Print the notes about a manifest on stderr, one line each."""
     for note in notes:
         click.echo(escape_control_chars(note), err=True)
 

@@ -1,4 +1,4 @@
-"""What the response to a callback that did not reach the receiver says about the way to it. Pure."""
+"""What the response to a callback that did not reach the receiver shows about the path to it. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from pipeline.domain.callback_tokens import NOT_STORED, UNKNOWN_RUN
 _FORWARD = "Let the proxy pass POST requests to /callbacks/ on to the web process"
 _PATH = "callbacks/wiro/"
 _CAUSES: dict[int, Cause] = {
-    401: ("The proxy wants a login (HTTP 401).", f"{_FORWARD} without a login: the vendor sends no password."),
+    400: (
+        "The server does not accept the request (HTTP 400).",
+        f"If the port expects TLS, write https:// in PIPELINE_PUBLIC_URL. {_FORWARD}, unchanged.",
+    ),
+    401: ("The proxy requires a login (HTTP 401).", f"{_FORWARD} without a login: the vendor sends no password."),
     403: (
         "The proxy or a firewall refuses it (HTTP 403).",
         f"{_FORWARD}, from all addresses and without a login.",

@@ -32,7 +32,7 @@ def ok(subject: str, message: str) -> Finding:
 
 
 def note(subject: str, message: str, fix: str = "") -> Finding:
-    """Return a finding that a person should know."""
+    """Return a finding that needs no fix."""
     return Finding(Severity.NOTE, subject, message, fix)
 
 

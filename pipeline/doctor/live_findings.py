@@ -1,6 +1,6 @@
 """What each observation of `doctor --live` means: observation → finding. Pure.
 
-OK: as the client assumes. Note: different, and the service copes with it. Wrong: something must be changed.
+OK: as the client assumes. Note: different, and the service handles it. Wrong: something must be changed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def price(stated: PriceEstimate, charged: Decimal | None, budget_usd: Decimal) -
     if charged is None:
         return note(subject, f"stated {expected}; the charge is not known, because Task/Detail has no totalcost")
     message = f"stated {expected}, charged {dollars(charged)}"
-    fix = "Ask the vendor why. Set `limits.budget_usd` in manifests: such a charge pauses the batch."
+    fix = "Report it to the vendor. Set `limits.budget_usd` in manifests: such a charge pauses the batch."
     if overcharge_warning("the run", charged, stated.high_usd) or charged > budget_usd:
         return wrong(subject, message, fix)
     if not stated.low_usd <= charged <= stated.high_usd:
@@ -68,7 +68,7 @@ def price(stated: PriceEstimate, charged: Decimal | None, budget_usd: Decimal) -
 
 
 def listing(rows: Sequence[Task] | WiroError, task: Task, prompt: str, *, has_callback: bool) -> list[Finding]:
-    """Judge whether Task/List is allowed, and whether its rows say which run they belong to."""
+    """Judge whether Task/List is allowed, and whether its rows identify their runs."""
     subject, fix = "Task/List", "Set PIPELINE_ON_UNKNOWN and PIPELINE_ADOPT_WAIT_S for runs whose response is lost."
     if isinstance(rows, WiroError):
         message = f"refused ({_kind(rows)}): {rows} A run whose response is lost is adopted by its callback only."
@@ -186,7 +186,7 @@ def output_host(response: OutputResponse) -> Finding:
 
 
 def output_response(output: TaskOutput, response: OutputResponse, max_output_mb: int) -> Finding:
-    """Compare the response for an output with what Task/Detail says about it."""
+    """Compare the response for an output with Task/Detail."""
     subject = "output: response"
     if response.status is None:
         return wrong(subject, f"no response ({response.error})", "Allow requests to this host: PIPELINE_FETCH_HOSTS.")
@@ -196,13 +196,13 @@ def output_response(output: TaskOutput, response: OutputResponse, max_output_mb:
         return wrong(subject, message, "Run the check again. If it repeats, report it to the vendor.")
     if output.size and response.size and output.size != response.size:
         return wrong(
-            subject, f"{message}; Task/Detail says {output.size:,} bytes: no copy is made", "Report it to the vendor."
+            subject, f"{message}; Task/Detail states {output.size:,} bytes: no copy is made", "Report it to the vendor."
         )
     if (response.size or output.size or 0) > max_output_mb * 1_000_000:
         return wrong(subject, message, "Raise PIPELINE_MAX_OUTPUT_MB.")
     if output.content_type and output.content_type != response.content_type:
-        return note(subject, f"{message}; Task/Detail says {output.content_type}")
-    return ok(subject, f"{message}, as Task/Detail says")
+        return note(subject, f"{message}; Task/Detail states {output.content_type}")
+    return ok(subject, f"{message}, as Task/Detail states")
 
 
 def output_expiry(output: TaskOutput, now: datetime) -> Finding:

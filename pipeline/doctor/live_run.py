@@ -255,7 +255,7 @@ class _LiveRun:
 
 
 def _or_error(call: Callable[[], _Result]) -> _Result | WiroError:
-    """Return the result, or the refusal. A temporary one is repeated: it says nothing about the vendor."""
+    """Return the result, or the refusal. A temporary one is repeated: it is no evidence about the vendor."""
     for delay_s in (*_RETRY_DELAYS_S, None):
         try:
             return call()

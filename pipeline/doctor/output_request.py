@@ -19,7 +19,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 class OutputResponse:
     """The response after redirects. `hosts`: patterns of all hosts in order; `refused`: of those not allowed.
 
-    `status` is None if no response came; `error` says why.
+    `status` is None if no response came; `error` is the reason.
     """
 
     hosts: tuple[str, ...]

@@ -49,6 +49,9 @@ def check_public_url(settings: Settings) -> Iterator[Finding]:
         message = "PIPELINE_PUBLIC_URL is not a web address that the vendor can call."
         yield wrong(_SUBJECT, message, "Write it like https://dailies.example.com, without a user name.")
         return
+    if secret != secret.strip():
+        message = "PIPELINE_SECRET begins or ends with a blank or a line end: read from a file, it is another one."
+        yield note(_SUBJECT, message, "Remove it, for all processes at once.")
     yield _check_arrival(url, secret, Ledger.connect(settings.redis_url).live_checks)
     if (urlsplit(settings.wiro_api_url).hostname or "").endswith("wiro.ai"):
         yield from _check_address(url)
@@ -77,6 +80,9 @@ def _check_arrival(url: str, secret: str, checks: LiveCheckStore) -> Finding:
 
 
 def _cause(response: CallbackResponse, signed_url: str, forged_url: str, *, is_recorded: bool) -> Cause:
+    if not is_recorded and "/callbacks" in urlsplit(signed_url).path.rpartition("/callbacks/wiro/")[0]:
+        message = f"PIPELINE_PUBLIC_URL contains /callbacks, which the service adds itself (HTTP {response.status})."
+        return message, "Write only what precedes /callbacks."
     if is_recorded:
         message = f"The receiver takes the callback, but the vendor gets HTTP {response.status}, not 200."
         return message, "Let the proxy pass the responses of /callbacks/ on as they are."
@@ -91,7 +97,7 @@ def _wrong(host: str | None, cause: Cause) -> Finding:
 
 
 def _check_address(url: str) -> Iterator[Finding]:
-    """Check that Wiro may reach the address of the host, as far as this machine knows it."""
+    """Check that Wiro may reach the address of the host, as far as this machine can resolve it."""
     host = urlsplit(url).hostname or ""
     try:
         resolved = {str(address[0]) for *_, address in socket.getaddrinfo(host, None)}

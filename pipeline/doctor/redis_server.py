@@ -78,7 +78,9 @@ def _check_role(info: dict[str, Any]) -> Finding | None:
 def _check_writes(ledger: Ledger) -> Iterator[Finding]:
     try:
         ledger.check_ready()
-    except (ServiceRefuses, IncompatibleSchema) as error:
+    except IncompatibleSchema as error:
+        yield wrong("Redis data", one_line(error))
+    except ServiceRefuses as error:
         yield wrong("Redis writes", one_line(error))
 
 
@@ -126,7 +128,10 @@ def _check_records(records: SetAsideStore) -> Iterator[Finding]:
     if number := records.number():
         newest = "; ".join(f"{one.member!r} in {one.queue!r}: {one.reason}" for one in records.newest(_MAX_SHOWN))
         message = f"Records in queues that cannot be read were set aside: {number:,}. The newest: {newest}"
-        fix = "Cancel their batches, or rebuild them: `dailies recover`. Then delete the key dailies:set_aside."
+        fix = (
+            "Cancel their batches, or rebuild them: `dailies recover`. Upload the objects of messages again. "
+            "Then delete the key dailies:set_aside."
+        )
         yield wrong("Redis records", message, fix)
 
 

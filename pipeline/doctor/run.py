@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.doctor import access, public_url, redis_server, schedules, storage, triggers, vendor, workers
+from pipeline.doctor import access, account, public_url, redis_server, schedules, storage, triggers, vendor, workers
 from pipeline.doctor.findings import Finding, Severity, note, one_line, wrong
 from pipeline.errors import DailiesError, Unreachable
 from pipeline.settings import Settings
@@ -18,6 +18,7 @@ CHECKS: dict[str, Check] = {
     "workers": workers.check_workers,
     "S3": storage.check_bucket,
     "Wiro": vendor.check_account,
+    "account": account.check_submissions,
     "outputs": vendor.check_fetch_hosts,
     "callbacks": public_url.check_public_url,
     "API": access.check_api_token,

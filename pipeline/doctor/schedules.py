@@ -38,7 +38,10 @@ def check_schedules(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_last_run(last_run: datetime | None, now: datetime) -> Iterator[Finding]:
-    fix = "Start the cron process of the Procfile and a worker. They run the schedules every minute."
+    fix = (
+        "Start the cron process of the Procfile and a worker. They run the schedules every minute. If they do, one "
+        "schedule fails: the worker's log names it (schedule_not_run)."
+    )
     if last_run is None:
         yield note("schedules", "The schedules have never run.", fix)
     elif now - last_run > _MAX_SILENCE:

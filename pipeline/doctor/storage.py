@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from typing import get_args
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from pipeline.storage.s3_errors import CHECKSUM_SETTING
 
 _DATA = b"check"
 _OTHER_ETAG = '"00000000000000000000000000000000"'
+_DENIED = re.compile(r": (AccessDenied|HTTP 403):")
 _PARTS, _COPY = "-parts", "-copy"
 _COPES = "The service compares before it writes, and one worker at a time writes results.json (a lease in Redis)"
 
@@ -44,12 +46,34 @@ def _check_write(endpoint: str | None, storage: Storage, uri: str, place: str) -
     """Return what is wrong with a write of the object at `uri` and a read of it; None if both work."""
     try:
         storage.put(uri, _DATA, "text/plain")
-        if storage.get(uri) == _DATA:
-            return None
-        message = "the object that was just written is read with other bytes, or not found"
-        return wrong("S3", f"{place}: {message}.", "A cache or a proxy must not be between the service and S3.")
     except StorageError as error:
-        return wrong("S3", f"{place}: {error}", _checksum_fix(endpoint, uri))
+        return wrong("S3", f"{place}: a write failed. {error}", _write_fix(endpoint, storage, uri, error))
+    try:
+        is_same = storage.get(uri) == _DATA
+    except StorageError as error:
+        _delete(storage, uri)
+        return wrong("S3", f"{place}: a write worked, and a read failed. {error}", "Allow s3:GetObject below it.")
+    if is_same:
+        return None
+    message = "the object that was just written is read with other bytes, or not found"
+    fix = "Check AWS_ENDPOINT_URL_S3: something else may answer there. A cache must not be between the service and S3."
+    return wrong("S3", f"{place}: {message}.", fix)
+
+
+def _write_fix(endpoint: str | None, storage: Storage, uri: str, error: StorageError) -> str:
+    """Return what to do about a write that failed. A listing tells a bucket without writes from one without access."""
+    if error.retryable or "kms:" in str(error):
+        return ""
+    if not _DENIED.search(str(error)):
+        return _checksum_fix(endpoint, uri)
+    try:
+        next(storage.list(uri), None)
+    except StorageError:
+        return (
+            "Listing is refused, too: the bucket may be of another account. Correct PIPELINE_OUTPUT or the AWS_… "
+            "credentials, or allow what docs/deploy.md lists."
+        )
+    return "Listing works: the bucket is read-only for these credentials. Allow s3:PutObject and s3:DeleteObject."
 
 
 def _checksum_fix(endpoint: str | None, uri: str) -> str:
@@ -91,7 +115,7 @@ def _check_endpoint(endpoint: str | None, uri: str) -> Finding | None:
         return None
     if not is_misplaced:
         return None
-    message = f"{endpoint} holds the bucket: objects land under {bucket}/{bucket}/, and no listing works."
+    message = f"{endpoint} holds the bucket: objects are written to {bucket}/{bucket}/, and no listing works."
     return wrong("S3 endpoint", message, f"Set AWS_ENDPOINT_URL_S3={corrected}.")
 
 
@@ -143,7 +167,7 @@ def _check_size(storage: Storage, uri: str) -> Iterator[Finding]:
 
 
 def _check_conditions(storage: Storage, uri: str) -> Iterator[Finding]:
-    """Check If-None-Match and If-Match. The service copes without them, so what is missing is a note."""
+    """Check If-None-Match and If-Match. The service works without them, so a missing one is a note."""
     subject = "S3 conditions"
     try:
         info = storage.info(uri)
@@ -189,7 +213,7 @@ def _check_copy(storage: Storage, uri: str) -> Iterator[Finding]:
         yield wrong("S3 copies", f"A copy within S3 failed: images that were uploaded cannot be submitted. {error}")
         return
     if not is_copied:
-        yield wrong("S3 copies", "An object that was just written cannot be copied: the server says it is missing.")
+        yield wrong("S3 copies", "An object that was just written cannot be copied: the server reports it as missing.")
 
 
 def _delete(storage: Storage, uri: str) -> Finding | None:

@@ -16,11 +16,13 @@ from pipeline.settings import Settings
 def check_workers(settings: Settings) -> Iterator[Finding]:
     """Check that workers and schedulers run. Without them it is a problem only if there is work."""
     monitor = QueueMonitor(settings.redis_url)
+    Ledger.connect(settings.redis_url).check_schema()
     try:
         stats, workers = monitor.figures(), monitor.workers()
         ledger = Ledger.connect(settings.redis_url)
         open_batches, refused_jobs = len(ledger.batches.open_ids()), ledger.counters.read().refused_jobs
         has_scheduler, has_delayed_jobs = monitor.schedulers() > 0, monitor.schedules_delayed_jobs()
+        is_suspended = monitor.is_suspended()
     except ResponseError as error:
         yield wrong("workers", f"Redis refused a command: {error}.", "Allow its user to read and write under rq:.")
         return
@@ -33,6 +35,9 @@ def check_workers(settings: Settings) -> Iterator[Finding]:
         batches = f"{open_batches:,} batch{'' if open_batches == 1 else 'es'} open"
         yield _check_present("workers", False, f"No worker runs, {batches}.", needed)
     yield _check_present("scheduler", has_scheduler, "No sweep runs, and no schedule starts a batch.", needed)
+    if is_suspended:
+        message = "The queues are suspended (`rq suspend`): workers run, and take no job."
+        yield wrong("queues", message, "Run `rq resume -c config.rq`.")
     if refused_jobs:
         message = f"Workers refused {pluralize(refused_jobs, 'job')} of another program."
         yield wrong("refused jobs", message, "Find out who else writes to Redis, and change its password.")

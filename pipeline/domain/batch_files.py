@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from pipeline.domain.local_paths import WINDOWS_DEVICE
 from pipeline.domain.model import BatchRow, ItemRow, Output
 from pipeline.domain.s3_names import is_below
 
+BATCH_OBJECTS = ("manifest.yaml", "inputs/", "items/", "previews/")
+"""The beginnings of the names, in the folder of a batch on S3, of objects that rules could take for new ones."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?=\.|$)", re.I)
-"""Names that Windows keeps for devices, whatever follows after a dot."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class OutputNames:
     def name(self, row: ItemRow, number: int) -> str:
         """Return the name of the output with this number: `woman-1.mp4`, `woman-1-2.mp4` if there are several."""
         suffix = PurePosixPath(row.outputs[number].uri).suffix
-        stem = f"_{row.id}" if _RESERVED.match(row.id) else row.id
+        stem = f"_{row.id}" if WINDOWS_DEVICE.match(row.id) else row.id
         if len(row.outputs) > 1:
             stem = f"{stem}-{number + 1}"
         name, copy = f"{stem}{suffix}", 2

@@ -16,7 +16,7 @@ from pipeline.domain.signing import token_serializer
 LIVE_CHECK_BATCH = "-live-check"
 """The batch in the tokens of `doctor`. No batch can have this id."""
 UNKNOWN_RUN = "No run has this token."
-"""What the receiver answers to an invalid token. `doctor` knows our receiver by it."""
+"""The receiver's response to an invalid token. `doctor` recognizes our receiver by it."""
 NOT_STORED = "The callback was not stored. Send it again."
 """What the receiver answers to a callback of `doctor` that it did not store."""
 _MAX_TOKEN_CHARS = 1024

@@ -31,7 +31,7 @@ class FailureGroup:
 
 
 def cause_of(error: str | None) -> str:
-    """Return what an error says without what differs from item to item: addresses, names, ids, measured numbers."""
+    """Return an error without what differs from item to item: addresses, names, ids, measured numbers."""
     first_line = next((line for line in (error or "").splitlines() if line.strip()), "")
     text = " ".join(_VARIABLE.sub(_MASKED, first_line[:_MAX_READ_CHARS]).split())
     return text[:MAX_CAUSE_CHARS].rstrip(" .") or NO_REASON

@@ -1,13 +1,12 @@
 """Which ids of batches, items and jobs are valid: they are names of folders and parts of Redis keys. Pure.
 
-`is_id` in `pipeline/ledger/lua/_keys.lua` is the same rule for the scripts.
+`is_id` in `pipeline/ledger/lua/_keys.lua` is the same rule for the scripts; `pipeline.errors.ID_RULE` describes it.
 """
 
 from __future__ import annotations
 
 import re
 
-ID_RULE = "up to 128 letters, digits, '.', '_' and '-', beginning with a letter or digit, without '..'"
 _ID = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

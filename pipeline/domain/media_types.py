@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.domain.image_types import IMAGE_TYPES
-from pipeline.domain.media_signatures import JSON, MARKUP, TEXT_PLAIN, sniff_media
+from pipeline.domain.media_signatures import JSON, MARKUP, TEXT_PLAIN, is_error_document, is_json_value, sniff_media
 
 BINARY = "application/octet-stream"
 TEXT = "text/plain; charset=utf-8"
 UNSPECIFIC = frozenset({"", BINARY, "binary/octet-stream"})
-"""Types that say nothing about the bytes. The second one is the default of S3."""
+"""Types that do not describe the bytes. The second one is the default of S3."""
+UNKNOWN_SUFFIX = ".bin"
 _SUFFIXES = {
     **{media_type: suffix for suffix, media_type in IMAGE_TYPES.items() if suffix != ".jpeg"},
     "video/mp4": ".mp4",
@@ -35,12 +36,35 @@ _SUFFIXES = {
 }
 _SAVED_SUFFIXES = {
     "application/pdf": ".pdf",
+    "application/x-subrip": ".srt",
+    "audio/aiff": ".aiff",
+    "audio/amr": ".amr",
+    "audio/midi": ".mid",
     "image/heic": ".heic",
+    "image/jp2": ".jp2",
+    "image/jxl": ".jxl",
+    "image/tiff": ".tif",
+    "image/vnd.adobe.photoshop": ".psd",
+    "image/x-exr": ".exr",
+    "model/fbx": ".fbx",
+    "model/obj": ".obj",
+    "model/ply": ".ply",
+    "model/stl": ".stl",
+    "model/vnd.usdz+zip": ".usdz",
+    "text/csv": ".csv",
+    "text/vtt": ".vtt",
     "video/mp2t": ".ts",
+    "video/mpeg": ".mpg",
+    "video/x-flv": ".flv",
     "video/x-matroska": ".mkv",
+    "video/x-ms-wmv": ".wmv",
     "video/x-msvideo": ".avi",
 }
 """Files to save that keep their ending: common browsers cannot show them, or run what they contain."""
+_UNSIGNED = frozenset(
+    {"application/x-subrip", "model/fbx", "model/obj", "model/ply", "model/stl", "text/csv", "text/vtt"}
+)
+"""Those of them that may be text, or whose bytes have no signature."""
 _ALIASES = {
     "application/mp4": "video/mp4",
     "video/x-m4v": "video/mp4",
@@ -53,11 +77,26 @@ _ALIASES = {
     "audio/wave": "audio/wav",
     "audio/x-wav": "audio/wav",
     "audio/vnd.wave": "audio/wav",
+    "audio/x-aiff": "audio/aiff",
+    "video/x-ms-asf": "video/x-ms-wmv",
+    "application/srt": "application/x-subrip",
+    "text/srt": "application/x-subrip",
     "application/x-zip-compressed": "application/zip",
 }
 _BY_SUFFIX = {suffix: media_type for media_type, suffix in _SUFFIXES.items()} | {".jpeg": "image/jpeg"}
-_MARKUP_SUFFIXES = (".html", ".htm", ".xhtml", ".xml", ".svg")
-_MARKUP_TYPES = (MARKUP, "application/xml", "text/xml")
+_ENDINGS = {
+    **_BY_SUFFIX,
+    **{suffix: media_type for media_type, suffix in _SAVED_SUFFIXES.items()},
+    **dict.fromkeys((".html", ".htm"), MARKUP),
+    ".xhtml": "application/xhtml+xml",
+    ".xml": "application/xml",
+    ".svg": "image/svg+xml",
+}
+"""What the ending of a name announces. It says nothing about what may be shown: `media_type_of` does."""
+_PAGES = frozenset({MARKUP, "application/xhtml+xml"})
+_MARKUP_TYPES = (*_PAGES, "application/xml", "text/xml")
+_SAME_BYTES = frozenset({("video/mp4", "audio/mp4"), ("application/zip", "model/vnd.usdz+zip")})
+"""(found, expected): the first bytes do not tell the second type from the first."""
 _DESCRIPTIONS = {
     MARKUP: "an HTML or XML document",
     JSON: "a JSON document",
@@ -79,7 +118,7 @@ def stored_type(media_type: str) -> StoredType:
     known = _plain(media_type)
     if known in _SUFFIXES:
         return StoredType(TEXT if known == TEXT_PLAIN else known, _SUFFIXES[known])
-    return StoredType(BINARY, _SAVED_SUFFIXES.get(known, ".bin"))
+    return StoredType(BINARY, _SAVED_SUFFIXES.get(known, UNKNOWN_SUFFIX))
 
 
 def output_type(head: bytes, announced: str, *, names: Iterable[str] = (), sent: str = "") -> StoredType | str:
@@ -88,32 +127,42 @@ def output_type(head: bytes, announced: str, *, names: Iterable[str] = (), sent:
     `head`: its first SIGNATURE_BYTES, which decide. `announced`: the media type that it should have; if that says
     nothing, the endings of `names` count, and at last `sent`, the type by the server that sends it.
     """
-    expected = _expected(announced, names, sent)
+    stated = [_plain(announced), *map(_type_by_ending, names)]
+    expected = _first_specific(stated)
+    if is_error_document(head, is_json=not expected) and not _PAGES.intersection(stated):
+        return _refusal(sniff_media(head), expected)
+    # The page of an error is sent with its own type, which announces nothing.
+    expected = expected or _first_specific(["" if _is_markup(sent) else _plain(sent)])
     found = sniff_media(head)
     if found in _DESCRIPTIONS:
-        if found in _acceptable(expected):
-            return stored_type(expected or found)
-        return f"is {_DESCRIPTIONS[found]}" + (f", not {expected}" if expected else "")
-    # The brands of an MP4 do not say that it has sound only.
-    return stored_type(expected if (found, expected) == ("video/mp4", "audio/mp4") else found)
+        is_value = (found, expected) == (TEXT_PLAIN, JSON) and is_json_value(head)
+        if found not in _acceptable(expected) and not is_value:
+            return _refusal(found, expected)
+        return stored_type(expected or found)
+    return stored_type(expected if (found, expected) in _SAME_BYTES else found)
 
 
-def _expected(announced: str, names: Iterable[str], sent: str) -> str:
-    # The page of an error is sent with its own type, which announces nothing.
-    types = (announced, *map(_type_by_ending, names), "" if _is_markup(sent) else sent)
-    return next((plain for plain in map(_plain, types) if plain not in UNSPECIFIC), "")
+def _refusal(found: str, expected: str) -> str:
+    return f"is {_DESCRIPTIONS[found]}" + (f", not {expected}" if expected else "")
+
+
+def _first_specific(media_types: Iterable[str]) -> str:
+    return next((media_type for media_type in media_types if media_type not in UNSPECIFIC), "")
 
 
 def _type_by_ending(name: str) -> str:
-    return MARKUP if name.lower().endswith(_MARKUP_SUFFIXES) else media_type_of(name)
+    _, dot, suffix = name.rpartition(".")
+    return _ENDINGS.get(f"{dot}{suffix.lower()}", "")
 
 
 def _acceptable(expected: str) -> tuple[str, ...]:
     """Return what a file that has no signature may be, '' for unknown bytes, if a type is `expected`."""
     if expected == JSON:
-        return (JSON, TEXT_PLAIN)
+        return (JSON,)
     if _is_markup(expected):
-        return (MARKUP, TEXT_PLAIN)
+        return (MARKUP, TEXT_PLAIN) if expected in _PAGES else (MARKUP,)
+    if expected in _UNSIGNED:
+        return ("", TEXT_PLAIN)
     if expected.startswith("text/"):
         return (TEXT_PLAIN, JSON, MARKUP)
     if expected in _SUFFIXES or expected in _SAVED_SUFFIXES:

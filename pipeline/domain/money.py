@@ -39,4 +39,4 @@ def overcharge_warning(what: str, charged_usd: Decimal, expected_usd: Decimal) -
         return ""
     counted = "" if charged_usd <= MAX_USD else f" It is counted as {plain_usd(MAX_USD)} USD."
     expected = f"{plain_usd(expected_usd)} USD were expected" if expected_usd else "no price is known"
-    return f"The vendor charged {plain_usd(charged_usd)} USD for {what}; {expected}.{counted} Ask the vendor why."
+    return f"The vendor charged {plain_usd(charged_usd)} USD for {what}; {expected}.{counted} Report it to the vendor."

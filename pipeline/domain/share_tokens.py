@@ -1,6 +1,6 @@
 """Tokens of share links: each names one link to the gallery of one batch, and is signed. Pure.
 
-The ledger has the links, and nobody can make a token from what it has.
+The ledger has the links; no token can be made from its data.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which name somebody meant who wrote a similar one. Pure."""
+"""Suggestions for mistyped names. Pure."""
 
 from __future__ import annotations
 

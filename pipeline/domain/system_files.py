@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 
-SYSTEM_FILE = r"(^|/)(\._[^/]*|~\$[^/]*|\.ds_store|thumbs\.db|desktop\.ini|[^/]*\.(part|crdownload|tmp)|__macosx/.*)$"
-"""AppleDouble files of macOS and their folder in archives, lock files of Microsoft Office, caches of file managers,
+SYSTEM_FILE = (
+    r"(^|/)(\._[^/]*|~\$[^/]*|\.~lock\.[^/]*#|\.ds_store|thumbs\.db|desktop\.ini"
+    r"|[^/]*\.(part|crdownload|tmp)|__macosx/.*)$"
+)
+"""AppleDouble files of macOS and their folder in archives, lock files of Office programs, caches of file managers,
 downloads that are not complete. In the syntax that Python and JavaScript have in common, without case."""
+ADVICE = "systems and programs make files of this name. Name another file"
 _IS_SYSTEM_FILE = re.compile(SYSTEM_FILE, re.IGNORECASE | re.DOTALL)
 
 

@@ -1,1 +1,1 @@
-"""The only package that knows Redis keys: the state of batches, items, runs and the account. Imports: domain."""
+"""The only package that uses Redis keys: the state of batches, items, runs and the account. Imports: domain."""

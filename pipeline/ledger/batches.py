@@ -83,7 +83,7 @@ class BatchStore:
     def cancel_submission(self, batch_id: str, reason: str, *, min_age_s: float = 0) -> bool:
         """End a batch as cancelled whose submission was not completed: nothing of it was posted.
 
-        `min_age_s`: only if nobody has tried to submit it for so long. Returns whether it was cancelled.
+        `min_age_s`: only if the last attempt to submit it is older. Returns whether it was cancelled.
         """
         return bool(self._scripts.run("cancel_submission", batch_id, reason, ms(min_age_s)) == 1)
 
@@ -176,7 +176,7 @@ def batch_fields(config: BatchConfig, *, max_active: int, budget_usd: Decimal | 
 def _config_text(config: BatchConfig) -> str:
     fields = asdict(config)
     del fields["output"], fields["defaults"]
-    # During an upgrade, processes of the version before read this: they accept only the fields that they know.
+    # During an upgrade, processes of the version before read this: they accept no other fields than theirs.
     if config.image_kind == BatchConfig.image_kind:
         del fields["image_kind"]
     if not config.reuse:

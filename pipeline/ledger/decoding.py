@@ -68,7 +68,7 @@ def _batch_row(batch_id: str, fields: Mapping[str, str]) -> BatchRow:
 def item_row(item_id: str, spec: str, outcome: str | None, review: str | None, fields: Sequence[str | None]) -> ItemRow:
     """Return an item from its spec, outcome and review (JSON texts) and the values of LIVE_FIELDS.
 
-    A damaged record becomes an item without a prompt, whose error says so.
+    A damaged record becomes an item without a prompt, with an error that describes it.
     """
     try:
         return _item_row(item_id, spec, outcome, review, fields)

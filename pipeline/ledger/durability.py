@@ -19,15 +19,12 @@ def run_durably(redis: Any, script: Any, key: str, *args: object) -> Any:
     Both commands use one connection: the server waits for the writes of that connection. Servers without the command
     or without an append-only file guarantee less; `doctor` reports it. Raises Unreachable.
     """
-    with redis.pipeline(transaction=False) as pipe:
-        pipe.evalsha(script.sha, 1, key, *args)
-        pipe.execute_command("WAITAOF", 1, 0, round(_DISK_TIMEOUT_S * 1000))
-        result, fsynced = pipe.execute(raise_on_error=False)
+    result, fsynced = _run(redis, script, key, *args)
     if isinstance(result, NoScriptError):
         redis.script_load(script.script)
-        return run_durably(redis, script, key, *args)
+        result, fsynced = _run(redis, script, key, *args)
     if isinstance(result, ResponseError):
-        raise result
+        raise redis_client.in_words(redis, result)
     if isinstance(fsynced, ResponseError) and (refusal := refusal_of(fsynced)):
         raise redis_client.unreachable(redis, ServerRefused(refusal))
     if not isinstance(fsynced, ResponseError) and fsynced[0] < 1:
@@ -35,3 +32,12 @@ def run_durably(redis: Any, script: Any, key: str, *args: object) -> Any:
             f"Redis did not write to its disk within {_DISK_TIMEOUT_S:.0f} s. Check the disk of the Redis server."
         )
     return result
+
+
+def _run(redis: Any, script: Any, key: str, *args: object) -> tuple[Any, Any]:
+    """Return the replies to the script and to WAITAOF, errors as well."""
+    with redis.pipeline(transaction=False) as pipe:
+        pipe.evalsha(script.sha, 1, key, *args)
+        pipe.execute_command("WAITAOF", 1, 0, round(_DISK_TIMEOUT_S * 1000))
+        result, fsynced = pipe.execute(raise_on_error=False)
+    return result, fsynced

@@ -61,10 +61,10 @@ class ItemStore:
     ) -> None:
         """Add items to a batch as S3 records them. Items that exist stay as they are.
 
-        Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}), with `attempts` if not all
-        runs up to `attempt` count as one, and for outputs to reuse {reuse_key, reused_from, source}. `prices`: the
-        price of a run in USD, of the items where it is known; it is reserved for each run that may still be billed.
-        Raises InvalidItemId.
+        Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}), with `attempts` if others
+        than `attempt` are spent, and for outputs to reuse {reuse_key, reused_from, source}. `prices`: the price of a
+        run in USD, of the items where it is known; it is reserved for each run that may still be billed. Raises
+        InvalidItemId.
         """
         for chunk in chunked(items, _CHUNK):
             args = [part for item_id, item in chunk for part in _restore_args(_valid(item_id), item, prices)]

@@ -6,10 +6,11 @@ Some keys and fields keep the name of an earlier version, so that stored data st
 Service
 
     schema                  string  version of the stored data (`schema_version.py`); absent: 1
-    writable                string  /readyz and `doctor` write it to see whether the server takes writes; it expires
+    writable                string  /readyz and `doctor` write it to test whether the server takes writes; it expires
     figures                 hash    counters for /metrics (`counters.py`)
     set_aside               list    JSON {queue, member, reason, at} of members of queues that cannot be read; the
                                     newest 1,000 (`set_aside.py`)
+    listener                string  a listener runs `triggers.yaml`; it expires a minute after the last one stopped
     live_check:{id}         list    number of refusals, then JSON of the callbacks of a check of `doctor`
     login_attempts:{hash}   string  wrong tokens in the current minute: of an address, or this token from anywhere
     session:{digest}        string  mark of the token that signed a browser in
@@ -75,7 +76,7 @@ Batches
     batch:{id}:reused       hash    "batch/item" whose outputs were reused → the item of this batch that has them
     batch:{id}:drops        hash    digest → JSON of the object versions that a trigger started the batch for
     batch:{id}:shares       hash    id of a share link → JSON {approved, who, expires} (`share_links.py`)
-    batch:{id}:told         string  the status files of these objects say that the batch was accepted
+    batch:{id}:told         string  the status files of these objects record that the batch was accepted
 
 Items and their runs
 
@@ -97,14 +98,15 @@ Items and their runs
     lost                    set     "batch item" of every unknown run
     search                  zset    "batch item" → when an unknown run is searched for in the vendor's list of tasks
     search_lease            string  a process searches
+    task_list_problem       string  why the last search could not read the vendor's list as a whole; kept for a day
 
 Schedules
 
     schedules               hash    `text` (last valid schedules.yaml), `trouble` (error of a newer one), `beat` (last
                                     time the schedules were evaluated)
-    schedule:{name}         hash    `seen` (occurrences are known up to this time), `paused` (since), lease, lease_until
+    schedule:{name}         hash    `seen` (evaluated up to this time), `paused` (since), lease, lease_until
     …:waiting               zset    occurrence (`YYYYMMDDTHHMMZ`) → when it is to start
-    …:caught_up             set     occurrences that wait for the batch before them, whatever `overlap` says
+    …:caught_up             set     occurrences that wait for the batch before them, with any `overlap`
     …:tries                 hash    occurrence → failed attempts to start its batch
     …:open                  set     ids of batches that had not ended at the last check
     …:records               list    JSON of what was started or skipped, newest first
@@ -116,6 +118,7 @@ Triggers
     trigger:{name}:last        string  id of the batch that the trigger started last
     trigger:{name}:day:{n}       set   ids of the batches that were started on a day since 1970
     trigger:{name}:deferred:{n}  set   ids of the batches that wait for the day after it
+    invalid_message:{digest}   string  an invalid message was set aside; it expires
     trigger:{name}:missing     zset    digest of an event whose object is missing → since when
     trigger:{name}:taken       zset    digest of a gathered object version → when
     trigger:{name}:window      hash    `n` (number of the open window), `since` (when it was opened)
@@ -134,6 +137,7 @@ COUNTERS = f"{PREFIX}figures"
 DELIVERIES = f"{PREFIX}notices"
 DUE = f"{PREFIX}due"
 LEASES = f"{PREFIX}leases"
+LISTENER = f"{PREFIX}listener"
 LOST = f"{PREFIX}lost"
 OPEN_BATCHES = f"{PREFIX}open"
 PREVIEWS = f"{PREFIX}previews"
@@ -143,6 +147,7 @@ SCHEMA = f"{PREFIX}schema"
 SEARCH = f"{PREFIX}search"
 SET_ASIDE = f"{PREFIX}set_aside"
 SPEND = f"{PREFIX}spend"
+TASK_LIST_PROBLEM = f"{PREFIX}task_list_problem"
 TASKS = f"{PREFIX}tasks"
 WRITABLE = f"{PREFIX}writable"
 
@@ -208,7 +213,7 @@ def share_links_key(batch_id: str) -> str:
 
 
 def status_files_written_key(batch_id: str) -> str:
-    """Return the key that is set when the status files of a batch's objects say that it was accepted."""
+    """Return the key that is set when the status files of a batch's objects record that it was accepted."""
     return f"{batch_key(batch_id)}:told"
 
 
@@ -260,3 +265,13 @@ def schedule_key(name: str, part: str = "") -> str:
 def trigger_key(name: str, part: str) -> str:
     """Return the key of one part of a trigger's data."""
     return f"{PREFIX}trigger:{name}:{part}"
+
+
+def invalid_message_key(digest: str) -> str:
+    """Return the key that is set after an invalid message was set aside."""
+    return f"{PREFIX}invalid_message:{digest}"
+
+
+def messages_key(source: str) -> str:
+    """Return what stands for the messages of a source where one was set aside. There is no such key."""
+    return f"{PREFIX}messages of {source}"

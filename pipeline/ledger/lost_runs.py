@@ -1,4 +1,4 @@
-"""Runs whose response was lost: when to search for their tasks, and what the search must know."""
+"""Runs whose response was lost: when to search for their tasks, and the data for the search."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pipeline.ledger.records import LostRun, LostRuns
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.set_aside import decode_runs
 from pipeline.ledger.times import moment_ms, ms, seconds, server_time
+
+_PROBLEM_KEPT_S = 86_400
 
 
 class LostRunStore:
@@ -61,6 +63,17 @@ class LostRunStore:
         """Record that unknown runs are not in the vendor's list of tasks, which was read as a whole."""
         if runs:
             self._scripts.run("record_search", *(part for run in runs for part in (run.batch, run.item, run.attempt)))
+
+    def record_problem(self, problem: str) -> None:
+        """Store why the vendor's list of tasks could not be read as a whole; '' if it could."""
+        if problem:
+            self._redis.set(keys.TASK_LIST_PROBLEM, problem, ex=_PROBLEM_KEPT_S)
+        else:
+            self._redis.delete(keys.TASK_LIST_PROBLEM)
+
+    def problem(self) -> str:
+        """Return why the last search for lost runs could not read the vendor's list as a whole; '' if it could."""
+        return self._redis.get(keys.TASK_LIST_PROBLEM) or ""
 
     def known_tasks(self, ids: Sequence[str]) -> set[str]:
         """Return those of `ids` that are tasks (ids, or tokens without an id) of runs that the vendor accepted."""

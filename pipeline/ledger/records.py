@@ -106,7 +106,7 @@ class FoundBy(StrEnum):
 
 @dataclass(frozen=True)
 class LostRun:
-    """A run whose task the ledger does not know. `posted`: when it was leased for its post."""
+    """A run whose task is not in the ledger. `posted`: when it was leased for its post."""
 
     run: RunId
     posted: datetime

@@ -1,6 +1,7 @@
 """Replies of a Redis server that refuses to serve: what each means, and what to do.
 
-Every other error reply, such as WRONGTYPE or an error in a script, is a bug or damaged data, and stays as it is.
+A reply that is not known here is a refusal, too, with its own words: managed servers and proxies have errors of their
+own. Only what shows a bug or damaged data, such as WRONGTYPE or an error in a script, is none.
 Codes and texts are those of Redis 7.2 and Valkey 9: `src/server.c`, `src/script.c`, `src/cluster.c`, `src/acl.c`.
 """
 
@@ -15,6 +16,7 @@ from redis.exceptions import (
     AuthenticationError,
     ConnectionError,
     InvalidResponse,
+    NoScriptError,
     RedisError,
     ResponseError,
 )
@@ -24,14 +26,10 @@ _MAX_DETAIL = 200
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a server refuses. `what` continues "Redis at HOST"; `fix` is a sentence or two.
-
-    `is_transient`: the server may serve the same request soon, or another server at the same address.
-    """
+    """Why a server refuses. `what` continues "Redis at HOST"; `fix` is a sentence or two."""
 
     what: str
     fix: str
-    is_transient: bool = True
 
     def message(self, server: str = "") -> str:
         """Return the message for people. `server`: `host:port` or a path."""
@@ -47,19 +45,26 @@ _CLUSTER = Refusal(
 _NOT_PERMITTED = Refusal(
     "refuses a request of this user",
     "Allow the user of REDIS_URL the keys, channels and commands of docs/deploy.md.",
-    is_transient=False,
 )
 _NO_DATABASE = Refusal(
     "has no database with this number",
     "Use a lower one at the end of REDIS_URL: most servers have 0 to 15, clusters and many managed servers only 0.",
-    is_transient=False,
 )
 _NO_COMMAND = Refusal(
     "lacks a command that the service needs",
     "Use Redis 7.2 or newer, or Valkey, and rename no commands.",
-    is_transient=False,
 )
-_NOT_REDIS = Refusal("does not speak the protocol of Redis", "Correct the address in REDIS_URL.", is_transient=False)
+_NOT_REDIS = Refusal(
+    "does not speak the protocol of Redis",
+    "Correct the address in REDIS_URL. If the port expects TLS, write rediss://.",
+)
+
+NO_SCRIPTS = Refusal(
+    "does not keep scripts",
+    "Set REDIS_URL to one server, not to a proxy that passes commands on to several.",
+)
+"""It has just loaded a script and does not know it."""
+_UNKNOWN_FIX = "`dailies doctor` tests the server. Ask its provider what this reply means."
 
 _CODES = {
     "OOM": Refusal("has no memory left and refuses writes", "Raise its maxmemory."),
@@ -97,6 +102,12 @@ _OPTIONAL_COMMAND = "WAITAOF"
 _SCRIPT_ERROR = re.compile(r"Error running script .*?: -(?=[A-Z]+ )")
 """Redis before 7.0 wraps the error of a command in a script."""
 _CODE = re.compile(r"[A-Z]+(?= )")
+_OF_DATA = re.compile(
+    r"WRONGTYPE |no such key|(?:value|score|min or max) is not |out of range|would overflow|would produce"
+    r"|exceeds maximum|user_script:"
+)
+"""Replies that show a bug or damaged data: the server serves other requests."""
+_ARGUMENTS = re.compile(r",? with args beginning with.*", re.DOTALL)
 _COMMAND = re.compile(r"nknown (?:Redis )?command[^'`]*['`]?([A-Za-z|]*)")
 
 
@@ -112,14 +123,12 @@ class ServerRefused(ConnectionError, ResponseError):
 
 
 def refusal_of(error: RedisError) -> Refusal | None:
-    """Return why the server refuses to serve, or None if `error` has another reason."""
+    """Return why the server refuses to serve, None if `error` has another or an unknown reason."""
     if isinstance(error, ServerRefused):
         return error.refusal
     if isinstance(error, InvalidResponse):
         return _NOT_REDIS
-    # redis-py puts the command, which contains text of users, before the errors of pipelines.
-    text = str(error).rpartition(" of pipeline caused error: ")[2]
-    text = _SCRIPT_ERROR.sub("", text)
+    text = _text(error)
     code = error.status_code if error.status_code not in (None, "ERR") else _first_word(text)
     if code in _CODES:
         return _with_detail(_CODES[code], text)
@@ -135,16 +144,36 @@ def translate(call: Callable[[], Any]) -> Any:
     try:
         result = call()
     except RedisError as error:
-        refusal = refusal_of(error)
+        refusal = _any_refusal(error)
         if refusal is None or isinstance(error, ServerRefused):
             raise
         raise ServerRefused(refusal) from error
     if isinstance(result, list) and result and isinstance(result[0], ResponseError):
         # A pipeline that collects errors: its first command is what it is for.
-        refusal = refusal_of(result[0])
+        refusal = _any_refusal(result[0])
         if refusal is not None:
             raise ServerRefused(refusal)
     return result
+
+
+def _any_refusal(error: RedisError) -> Refusal | None:
+    return refusal_of(error) or _unknown_refusal(error)
+
+
+def _unknown_refusal(error: RedisError) -> Refusal | None:
+    """Return the refusal that an unknown error reply is, None if it shows a bug or damaged data, or is no reply."""
+    if not isinstance(error, ResponseError) or isinstance(error, NoScriptError):
+        return None
+    text = _text(error)
+    if _OF_DATA.search(text) or _OPTIONAL_COMMAND in text.upper():
+        return None
+    reply = _ARGUMENTS.sub("", text).strip(" .")[:_MAX_DETAIL] or "an error without a text"
+    return Refusal(f"refuses a request: {reply}", _UNKNOWN_FIX)
+
+
+def _text(error: RedisError) -> str:
+    """Return the reply. redis-py puts the command, which contains text of users, before the errors of pipelines."""
+    return _SCRIPT_ERROR.sub("", str(error).rpartition(" of pipeline caused error: ")[2])
 
 
 def _first_word(text: str) -> str | None:

@@ -28,6 +28,8 @@ _TLS_OPTIONS = frozenset(
     )
 )  # fmt: skip
 """For `rediss://`."""
+_SECONDS = ("socket_timeout", "socket_connect_timeout")
+_MAX_SECONDS = 3600
 _OPTION_NAME = re.compile(r"[a-z_]{1,40}")
 
 
@@ -36,11 +38,15 @@ def check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
-        _ = parts.port
+        (parts.hostname or "").encode("idna")
+        is_usable = url.lower().startswith(f"{parts.scheme}://") and parts.port != 0
     except ValueError:
         raise InvalidSettings(_NOT_A_URL) from None
+    if parts.scheme == "unix" and (parts.netloc.rpartition("@")[2] or not parts.path.strip("/")):
+        raise InvalidSettings("REDIS_URL: unix:// needs the full path of a socket. Write unix:///PATH.")
     is_whole = "@" in parts.netloc or parts.hostname or parts.scheme == "unix"
-    if parts.scheme not in ("redis", "rediss", "unix") or parts.fragment or (names and not is_whole):
+    is_known = parts.scheme in ("redis", "rediss", "unix")
+    if not (is_known and is_usable) or parts.fragment or (names and not is_whole):
         # A `#` or `?` in the password: the rest of it would look like something else.
         raise InvalidSettings(_NOT_A_URL)
     _check_database(parts)
@@ -68,6 +74,8 @@ def _check_option(parts: SplitResult, name: str) -> None:
     values = "&".join(part for part in parts.query.split("&") if part.partition("=")[0] == name)
     try:
         # redis-py reads the value when it creates a connection.
-        ConnectionPool.from_url(f"{parts.scheme}://?{values}").make_connection()
+        connection = ConnectionPool.from_url(f"{parts.scheme}://?{values}").make_connection()
+        if name in _SECONDS and not 0 < getattr(connection, name) < _MAX_SECONDS:
+            raise ValueError
     except (ValueError, TypeError, RedisError):
         raise InvalidSettings(f"REDIS_URL: the value of the option `{name}` is not valid. Correct it.") from None

@@ -40,7 +40,7 @@ _NO_CHARGE = Charge()
 _HELD_OUTCOME = json.dumps(
     {
         "status": ItemState.UNKNOWN,
-        "error": "The response to the run was lost, no callback came, and the vendor's list of tasks does not show it: "
+        "error": "The response to the run was lost, no callback came, and its task was not found in the vendor's list: "
         "the vendor may have made and billed it. `dailies retry BATCH --status unknown` runs it again.",
     }
 )

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from redis.exceptions import NoScriptError
+
+from pipeline.ledger import redis_client
 from pipeline.ledger.durability import run_durably
 from pipeline.ledger.keys import PREFIX
 
@@ -31,7 +34,10 @@ class ScriptRunner:
 
     def run(self, script: str, *args: object) -> Any:
         """Run a script."""
-        return self._scripts[script](keys=[PREFIX], args=args)
+        try:
+            return self._scripts[script](keys=[PREFIX], args=args)
+        except NoScriptError as error:  # also after it was loaded
+            raise redis_client.in_words(self.redis, error) from error
 
     def run_durably(self, script: str, *args: object) -> Any:
         """Run a script and wait until its writes are on the server's disk."""

@@ -1,4 +1,4 @@
-"""A self-signed certificate. Processes that share it accept each other and nobody else (mutual TLS)."""
+"""A self-signed certificate. Processes that share it accept only each other (mutual TLS)."""
 
 from __future__ import annotations
 

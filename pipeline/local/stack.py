@@ -178,7 +178,7 @@ class _Servers:
         self.embedded.append("a sandbox in place of Wiro (no real videos, no real money)")
 
     def allow_local_notifications(self) -> None:
-        """Let `notify` name this machine where nobody but this user can submit: with our own S3 and API token."""
+        """Let `notify` name this machine where no other user can submit: with our own S3 and API token."""
         if not (self.configured.output or self.configured.api_token or self.configured.notify_hosts):
             self.env["PIPELINE_NOTIFY_HOSTS"] = "localhost,127.0.0.1,::1"
 

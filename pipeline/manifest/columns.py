@@ -35,7 +35,7 @@ class Use(StrEnum):
     IGNORED = "ignored"
     UNNAMED = "unnamed"
     WRONG = "wrong"
-    """No cell may have a value: `error` of the column says why."""
+    """No cell may have a value: `error` of the column is the reason."""
 
 
 VALUES = frozenset({Use.ID, Use.NAME, Use.IMAGE, Use.PROMPT, Use.PARAM})
@@ -56,6 +56,8 @@ _ALIASES = {
     **dict.fromkeys(_IMAGE_NAMES, Use.IMAGE),
 }
 _NOT_COMPARED = re.compile(r"[\W_]+")
+_IN_BRACKETS = re.compile(r"\([^)]*\)|\[[^]]*\]")
+"""What a person adds to a name for others: `Prompt (English, max. 500)`."""
 _TYPO_SIMILARITY = 0.8
 _MAX_COMPARED = 64
 """Longer names take long to compare."""
@@ -147,7 +149,7 @@ class ColumnRules:
             return Column(header, Use.IMAGE)
         if header in (self.parameters or ()):
             return Column(header, Use.PARAM, header)
-        if alias := _ALIASES.get(name):
+        if alias := _ALIASES.get(name) or _ALIASES.get(comparable(_IN_BRACKETS.sub("", header))):
             return Column(header, alias)
         return self._param(header, name)
 

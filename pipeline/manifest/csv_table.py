@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 
 from pipeline.domain.plain_text import strip_blanks
@@ -14,6 +15,8 @@ from pipeline.manifest.yaml.positions import Position
 
 _SEP = re.compile(r'"?sep=([^\w"]?)"?[,;|\t]*', re.I)
 """Excel's line before the header that names the separator, which may be any character."""
+MAX_TITLES = 10
+"""How many records are searched for the header if the first one is none."""
 DELIMITERS = ",;\t|"
 
 
@@ -68,13 +71,14 @@ class CsvTable:
         # Decoded line by line: a StringIO takes four times the bytes.
         return io.TextIOWrapper(io.BytesIO(self._data), self._encoding, newline="")
 
-    def _rate(self, delimiter: str, rate: Callable[[list[str]], int]) -> tuple[int, int]:
+    def _rate(self, delimiter: str, rate: Callable[[list[str]], int]) -> tuple[int, int, int]:
+        """Return how good a header the first record is, and the best one of those below if titles are above it."""
         reader = csv.reader(islice(self._lines(), self._first_line - 1, None), delimiter=delimiter)
-        try:
-            header = next((cells for cells in reader if any(map(strip_blanks, cells))), [])
-        except csv.Error:
-            return 0, 0
-        return rate(header[:MAX_COLUMNS]), len(header)
+        headers: list[list[str]] = []
+        with suppress(csv.Error):
+            headers.extend(cells[:MAX_COLUMNS] for cells in islice(reader, MAX_TITLES) if any(map(strip_blanks, cells)))
+        first, *below = headers or [[]]
+        return rate(first), max(map(rate, below), default=0), len(first)
 
 
 def _cell_starts(line: str, delimiter: str) -> Iterator[int]:

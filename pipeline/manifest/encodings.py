@@ -7,6 +7,7 @@ import re
 
 _UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_UTF_32_ASCII = re.compile(rb"(?:[^\0]\0\0\0){2}|(?:\0\0\0[^\0]){2}")
 _SAMPLE = 4096
 _MULTIBYTE = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _HIGH = re.compile(rb"[\x80-\xff]")
@@ -18,7 +19,7 @@ WINDOWS = "cp1252"
 
 
 class UnknownEncoding(ValueError):
-    """The encoding cannot be told. `offset`: the first byte that is not UTF-8."""
+    """The encoding cannot be detected. `offset`: the first byte that is not UTF-8."""
 
     def __init__(self, offset: int, message: str) -> None:
         super().__init__(message)
@@ -26,14 +27,12 @@ class UnknownEncoding(ValueError):
 
 
 def detect_encoding(data: bytes) -> str:
-    """Return the name of Python's codec for a text: UTF-8 or UTF-16 with or without a byte order mark, UTF-32
-    with one, Windows-1252.
+    """Return the name of Python's codec for a text: UTF-8, UTF-16 or UTF-32 with or without a byte order mark, or
+    Windows-1252.
 
     Raises UnknownEncoding rather than guess: wrong letters in a prompt are paid for.
     """
-    if data.startswith(_UTF_32):
-        return _checked(data, "utf-32")
-    if codec := _utf_16(data):
+    if codec := wide_encoding(data):
         return _checked(data, codec)
     try:
         data.decode("utf-8")
@@ -42,14 +41,18 @@ def detect_encoding(data: bytes) -> str:
     return "utf-8-sig"
 
 
-def _utf_16(data: bytes) -> str:
-    """Return the codec of UTF-16, '' if the text is not UTF-16. Each of its ASCII characters has a zero byte."""
+def wide_encoding(data: bytes) -> str:
+    """Return the codec of UTF-16 or UTF-32, '' for other texts. Each of their ASCII characters has zero bytes."""
+    if data.startswith(_UTF_32):
+        return "utf-32"
+    if _UTF_32_ASCII.match(data):
+        return "utf-32-le" if data[0] else "utf-32-be"
     if data.startswith(_UTF_16):
         return "utf-16"
     sample = data[:_SAMPLE]
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     # A text has commas and line ends at least; zero bytes for other reasons are few, or at both places.
-    if max(even, odd) * 16 < len(sample) or min(even, odd):
+    if max(even, odd) * 16 < len(sample) or max(even, odd) < 2 or min(even, odd):
         return ""
     return "utf-16-be" if even else "utf-16-le" if odd else ""
 

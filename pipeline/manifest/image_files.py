@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.domain.formatting import pluralize
 from pipeline.domain.image_types import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
-from pipeline.domain.system_files import is_system_file
+from pipeline.domain.system_files import ADVICE, is_system_file
 from pipeline.errors import CannotRead
 from pipeline.manifest.readable_names import file_ids, natural_key
 
 PHOTO_SUFFIXES = (*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES)
 """Files that are images for a person. One that the vendor does not take is an error with advice, not passed over."""
 _MAX_NAMED = 3
+_UNDECODABLE = re.compile("[\ud800-\udfff]")
+"""What Python writes for bytes of a name that are not UTF-8."""
 
 
 @dataclass
@@ -56,7 +59,12 @@ def find_images(paths: Sequence[str], *, recursive: bool) -> ImageFiles:
             found.files.append(resolve(path))
             found.labels.append(f"{found.files[-1].parent.name}/{Path(path).name}")
     if not found.files:
-        raise CannotRead(f"{_named(found.passed_over)}: systems and programs make files of this name. Name an image.")
+        raise CannotRead(f"{_named(found.passed_over)}: {ADVICE}.")
+    for file in found.files:
+        if _UNDECODABLE.search(str(file)):
+            raise CannotRead(
+                f"{str(file).encode('utf-8', 'backslashreplace').decode()}: the name is not UTF-8. Rename it."
+            )
     unique = dict(zip(found.files, found.labels, strict=True))
     folder = common_folder(list(unique))
     names = [file.relative_to(folder).as_posix() for file in unique]

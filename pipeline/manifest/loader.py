@@ -32,9 +32,9 @@ class LoadedManifest:
     manifest: Manifest
     folder: Path | None
     positions: ItemPositions | None = None
-    """Where its items are written; None if it was made from nothing that a person wrote."""
+    """Where its items are written; None if the manifest was generated."""
     notes: tuple[str, ...] = ()
-    """What a person should know before it is submitted."""
+    """Notes for the person who submits it."""
 
     @property
     def columns(self) -> list[Column]:

@@ -52,6 +52,7 @@ def parse(
     max_bytes: int = MAX_BYTES,
     fill: Fill | None = None,
     schema_of: SchemaOf | None = None,
+    is_accepted: bool = False,
 ) -> Manifest:
     """Return the manifest in `text`, see `parse_with_positions`."""
     return parse_with_positions(
@@ -62,6 +63,7 @@ def parse(
         max_bytes=max_bytes,
         fill=fill,
         schema_of=schema_of,
+        is_accepted=is_accepted,
     )[0]
 
 
@@ -75,6 +77,7 @@ def parse_with_positions(
     fill: Fill | None = None,
     schema_of: SchemaOf | None = None,
     ignore_columns: tuple[str, ...] = (),
+    is_accepted: bool = False,
 ) -> tuple[Manifest, ItemPositions]:
     """Return the manifest in `text`, expanded, and where its items are written.
 
@@ -84,14 +87,14 @@ def parse_with_positions(
     a problem of the manifest, unless the error is retryable. `local_files`: the folder of image files, or those that
     were uploaded; None: image files are problems. `fill`: replaces placeholders in name, output and prompts before they
     are validated. `schema_of`: returns the schema that the params are checked against; None: they are not.
-    `ignore_columns`: columns of rows that are passed over.
+    `ignore_columns`: columns of rows that are passed over. `is_accepted`: the text is what `dump` returned for a batch.
 
     Raises InvalidManifest with all problems, StorageError.
     """
     document = _load_mapping(text, file, max_bytes)
     value = fill_manifest(document.value, fill) if fill else document.value
     check, model_problems = model_check(value, schema_of) if schema_of else (None, [])
-    context = context_of({"image_field": check.image_field} if check else value, local_files)
+    context = context_of({"image_field": check.image_field} if check else value, local_files, is_accepted=is_accepted)
     entry, problems = _validate_head(value, context)
     rows, rows_problems = _load_rows(
         entry.items_from, file, read_rows, _column_rules(check, context, ignore_columns), fill
@@ -176,7 +179,9 @@ def render(head: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> bytes
     return _NOT_YAML_TEXT.sub(_escape, "\n".join([*lines, ""])).encode()
 
 
-_NOT_A_MAPPING = "a manifest is a mapping that begins with `version: 1`"
+_NOT_A_MAPPING = (
+    "a manifest is a mapping that begins with `version: 1`; the name of a file of rows ends in .csv or .tsv"
+)
 _ITEM_KEYS = (("items",), ("matrix",), ("items_from",))
 _TOO_MANY = PathProblem((), f"there are more than {MAX_ITEMS:,} items in all: split them into several manifests")
 _TOO_LONG = f"with all its items written out this is longer than {MAX_BYTES:,} bytes: split it into several manifests"

@@ -15,9 +15,19 @@ _ATTACHMENT = re.compile(r"\((https?://[^\s]+?)\)\s*(?:,|$)", re.I)
 """An image in Airtable's exports: `name (https://…)`, several with commas between them."""
 _TEXT_FORMULA = re.compile(r'="((?:[^"]|"")*)"')
 """How programs keep a spreadsheet from changing a text: `="007"`."""
-_FORMULA = re.compile(r"=\s*(?:[A-Z][A-Z0-9.]*\(|\$?[A-Z]{1,3}\$?[0-9]).*", re.S)
-_FORMULA_ERROR = re.compile(r"#(?:N/A|NV|REF!|BEZUG!|VALUE!|WERT!|NAME\?|DIV/0!|NULL!|NUM!|ZAHL!|SPILL!|CALC!|ERROR!)")
-"""What a spreadsheet shows, and exports, where a formula failed; also in German."""
+_FORMULA = re.compile(r"=(?![=>])\s*\S.*", re.S)
+_FORMULA_ERROR = re.compile(
+    r"#N/A|#NV|#N/D|#[\u00a1\u00bf]?[A-Z\u00c0-\u00de][A-Z\u00c0-\u00de0-9/ ]*[!?]"
+    r"|#GETTING_DATA|#{4,}|Err:\d{3}|Loading\.\.\."
+)
+"""What a spreadsheet shows, and exports, where a formula failed or is not done, in any language: `#WERT!`, `#NOM?`."""
+_TOTAL = re.compile(
+    r"(?:sub|sous-|grand |zwischen|gesamt)?"
+    r"(?:totals?|totale|total g\u00e9n\u00e9ral|sums?|summen?|gesamt|somme|suma|average|mittelwert|moyenne)\b"
+    r"[\s\d:.,\u20ac$-]*",
+    re.I,
+)
+"""The beginning of the row below a table that adds it up."""
 _ADDRESS = re.compile(r"(https?|s3)://", re.I)
 
 
@@ -49,11 +59,13 @@ class RowItems:
                 self._add_text(item, line, column, strip_blanks(str(cell)))
         if params:
             item["params"] = params
+        if "image" not in item and (total := _total(columns, values)):
+            self._add_problem(line, f"{shown(total)} looks like a row that adds up the others: delete it", 1)
         return item
 
     def _without_formulas(self, line: int, columns: Sequence[Column], cells: Sequence[Any]) -> list[Any]:
         """Return cells with the text of `="text"`; none if formulas that failed are all that the row has."""
-        values = [_plain_text(cell) if isinstance(cell, str) and cell[:1] in "=#" else cell for cell in cells]
+        values = [_plain_text(cell) if isinstance(cell, str) and cell[:1] == "=" else cell for cell in cells]
         wrong = [
             (column, value)
             for column, value in zip(columns, values, strict=False)
@@ -97,7 +109,15 @@ def _plain_text(cell: str) -> str:
 
 def _is_formula(value: str) -> bool:
     text = strip_blanks(value)
-    return text[:1] in ("=", "#") and bool(_FORMULA.fullmatch(text) or _FORMULA_ERROR.fullmatch(text))
+    return bool(_FORMULA.fullmatch(text) if text[:1] == "=" else _FORMULA_ERROR.fullmatch(text))
+
+
+def _total(columns: Sequence[Column], values: Sequence[Any]) -> str:
+    """Return the first text of a row if it is that of totals in a table of images, '' if it is not."""
+    if all(column.use is not Use.IMAGE for column in columns):
+        return ""
+    first = next((text for value in values if isinstance(value, str) and (text := strip_blanks(value))), "")
+    return first if _TOTAL.fullmatch(first) else ""
 
 
 def _is_left_over(value: Any) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.domain.plain_text import strip_blanks
 from pipeline.errors import Problem
 from pipeline.manifest.columns import MAX_COLUMNS, VALUES, Column, ColumnRules, Use
-from pipeline.manifest.csv_table import DELIMITERS, CsvError, CsvTable
+from pipeline.manifest.csv_table import DELIMITERS, MAX_TITLES, CsvError, CsvTable
 from pipeline.manifest.encodings import WINDOWS, UnknownEncoding, detect_encoding
 from pipeline.manifest.file_formats import foreign_format
 from pipeline.manifest.row_items import RowItems
@@ -25,8 +25,6 @@ from pipeline.manifest.yaml.document import MAX_BYTES, Document, PathProblem, li
 from pipeline.manifest.yaml.positions import Position
 
 _PARAMS = "params"
-_MAX_TITLES = 10
-"""How many records are searched for the header if the first one is none."""
 _ODD_QUOTE = re.compile(r"""\s*['\u2018-\u201f\u00ab]|\s+\"""")
 """The beginning of a cell whose quotes are no quotes of CSV."""
 _ODD_JSON_QUOTE = re.compile(r"\{\s*[\u2018-\u201f]")
@@ -45,7 +43,7 @@ class Rows:
     """The position of the header of each key of items and each parameter."""
     mapping: list[Column] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What a person should know about the file before its items are submitted."""
+    """Notes about the file for the person who submits it."""
 
     def add(self, line: int, item: dict[str, Any]) -> None:
         """Add an item."""
@@ -146,7 +144,7 @@ def _check_header(
 
 def _header_advice(records: Iterable[tuple[int, list[str]]], rules: ColumnRules) -> str:
     """Return what to do about a table whose first line does not name its columns."""
-    below = next((line for line, cells in islice(records, _MAX_TITLES) if rules.count_known(cells)), None)
+    below = next((line for line, cells in islice(records, MAX_TITLES) if rules.count_known(cells)), None)
     if below is None:
         return "the first line names them, such as id,image,prompt"
     return f"the first line names them. Line {below} does: delete what is above it"

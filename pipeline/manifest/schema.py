@@ -25,6 +25,7 @@ from pipeline.manifest.validators import (
     validate_param,
     validate_param_name,
     validate_params,
+    validate_prompt,
     validate_tolerance,
     validate_usd,
     validate_version,
@@ -40,7 +41,7 @@ Model = Annotated[str, AfterValidator(validate_model)]
 Output = Annotated[str, AfterValidator(validate_output)]
 ImageField = Annotated[str, AfterValidator(validate_image_field)]
 Notify = Annotated[str, AfterValidator(validate_notify)]
-Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT), AfterValidator(validate_prompt)]
 Image = Annotated[str, AfterValidator(validate_image)]
 Params = Annotated[
     dict[Annotated[str, AfterValidator(validate_param_name)], Annotated[Any, AfterValidator(validate_param)]],

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline.domain.image_types import ImageType, sniff_file
 from pipeline.domain.s3_names import lower_scheme
+from pipeline.domain.system_files import ADVICE, is_system_file
 from pipeline.errors import CannotRead, InvalidArguments, InvalidManifest, Problem
 from pipeline.manifest.image_files import PHOTO_SUFFIXES, ImageFiles, find_images
 from pipeline.manifest.loader import STDIN, LoadedManifest, load_manifest, parse_manifest, rows_in_folder, rows_on_s3
@@ -76,6 +77,8 @@ def _load(
     if kind is _Kind.IMAGES:
         _refuse_options(options, ["--ignore-columns"], "is for rows")
         return _load_images(paths, options, schema_of)
+    if is_system_file(paths[0].rpartition("/")[2]):
+        raise CannotRead(f"{paths[0]}: {ADVICE}.")
     if kind is _Kind.ROWS:
         _refuse_options(options, ["--prompt", "--recursive"], f"is for images, and {paths[0]} is {kind}")
         return _load_rows(paths[0], options, storage, schema_of)
@@ -217,7 +220,7 @@ def _name(options: SourceOptions, path: Path) -> str:
 
 
 def _relabelled(problems: Iterable[Problem], file: str, origins: Sequence[str]) -> list[Problem]:
-    """Return problems of a text that nobody wrote, each once and as one of what its line was made from."""
+    """Return the problems of a generated text, each once and at the source of its line."""
     found: dict[str, Problem] = {}
     for problem in problems:
         if problem.file == file:

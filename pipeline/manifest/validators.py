@@ -16,11 +16,13 @@ from typing import Any
 from pydantic import ValidationInfo
 
 from pipeline.domain.durations import parse_duration
-from pipeline.domain.ids import ID_RULE, is_item_id
+from pipeline.domain.ids import is_item_id
 from pipeline.domain.image_types import IMAGE_SUFFIXES, NOT_AN_IMAGE, sniff_file
 from pipeline.domain.money import MAX_USD
 from pipeline.domain.s3_names import is_folder_uri, is_object_uri, lower_scheme
+from pipeline.domain.system_files import ADVICE, is_system_file
 from pipeline.domain.web_address import InvalidAddress, parse
+from pipeline.errors import ID_RULE
 from pipeline.manifest.uploaded_images import UploadedImages
 from pipeline.manifest.yaml.decoder import MAX_PROBLEMS, shown
 
@@ -42,6 +44,12 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _IMAGE_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]\\]+)(:[0-9]{1,5})?([/?#]\S*)?")
+_UNSEEN = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+"""Characters of no width that come with a copied address."""
+_LOST_LETTERS = re.compile(
+    r"\w*(?:\ufffd|\u00c3[\u0080-\u00bf\u0152-\u2039\u20ac\u2122]|\u00e2\u20ac[\u0080-\u00bf\u0152-\u2122])\w*"
+)
+"""The sign for a letter that could not be read, and UTF-8 that was read as Windows-1252: `Ã¤`, `â€œ`."""
 _USD = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
 _TOLERANCE = re.compile(r"[0-9]{1,6}|(100|[0-9]{1,2}(\.[0-9]{1,3})?)%")
 _RESERVED_PARAMS = {
@@ -65,6 +73,8 @@ class ValidationContext:
     file_errors: dict[str, str] = field(default_factory=dict)
     """What is wrong with each file that was checked; '' if nothing is."""
     invalid_images: int = 0
+    is_accepted: bool = False
+    """Whether the manifest was accepted before: what came to be refused later does not keep it from being read."""
 
     def file_error(self, name: str, suffixes: tuple[str, ...]) -> str:
         """Return why `name` cannot be used as a file beside the manifest, '' if it can."""
@@ -74,10 +84,13 @@ class ValidationContext:
         return self.file_errors[name]
 
 
-def context_of(manifest: object, files: Path | UploadedImages | None) -> ValidationContext:
+def context_of(
+    manifest: object, files: Path | UploadedImages | None, *, is_accepted: bool = False
+) -> ValidationContext:
     """Return the context for a manifest, or for a part of one, as it is written."""
     image_field = manifest.get("image_field") if isinstance(manifest, dict) else None
-    return ValidationContext(image_field if isinstance(image_field, str) else DEFAULT_IMAGE_FIELD, files)
+    field = image_field if isinstance(image_field, str) else DEFAULT_IMAGE_FIELD
+    return ValidationContext(field, files, is_accepted=is_accepted)
 
 
 def param_name_error(name: str, image_field: str) -> str:
@@ -189,6 +202,8 @@ def validate_items_from(text: str, info: ValidationInfo) -> str:
     """Accept a file or an S3 object of rows."""
     context = _context(info)
     text = lower_scheme(text)
+    if error := _file_name_error(text):
+        raise ValueError(error)
     if not text.lower().endswith(ROWS_SUFFIXES):
         raise ValueError(f"must be a file or s3:// object that ends in .csv, .tsv or .jsonl, not {shown(text)}")
     if text.startswith("s3://"):
@@ -215,6 +230,8 @@ def validate_image(text: str, info: ValidationInfo) -> str:
     """Accept the address of an image, or a file beside the manifest."""
     context = _context(info)
     text = lower_scheme(text)
+    if not context.is_accepted and (error := _file_name_error(text)):
+        raise ValueError(error)
     if isinstance(context.files, UploadedImages) and text and "://" not in text and not text.startswith("data:"):
         text = context.files.find(text)
         if text in context.files.missing:
@@ -226,6 +243,13 @@ def validate_image(text: str, info: ValidationInfo) -> str:
         if context.invalid_images <= MAX_PROBLEMS:
             raise ValueError(error)
     return text
+
+
+def _file_name_error(text: str) -> str:
+    """Return why a person did not make this file or object, or meant another address; '' if it can be."""
+    if text.startswith(("https://", "http://")):
+        return f"must be an address without characters of no width, not {shown(text)}" if _UNSEEN.search(text) else ""
+    return f"is {shown(text)}: {ADVICE}" if is_system_file(text) else ""
 
 
 def _image_error(text: str, context: ValidationContext) -> str:
@@ -314,6 +338,13 @@ def validate_params(params: dict[str, Any]) -> dict[str, Any]:
     if len(json.dumps(params, ensure_ascii=False)) > MAX_PARAMS:
         raise ValueError(f"are too long: at most {MAX_PARAMS:,} characters as JSON")
     return params
+
+
+def validate_prompt(text: str, info: ValidationInfo) -> str:
+    """Refuse a prompt with letters that a program has lost or read in a wrong encoding: it would be paid for."""
+    if not text.isascii() and (lost := _LOST_LETTERS.search(text)) and not _context(info).is_accepted:
+        raise ValueError(f"has {shown(lost[0])}, letters in a wrong encoding: correct them, or save the text as UTF-8")
+    return text
 
 
 def validate_entries(value: object) -> object:

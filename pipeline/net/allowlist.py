@@ -39,7 +39,7 @@ class Permission:
 
 
 class AllowList:
-    """The hosts that requests may be sent to. `entries`: see the module. `setting`: where messages say they are."""
+    """The hosts that requests may be sent to. `entries`: see the module. `setting`: its name in messages."""
 
     def __init__(self, entries: Iterable[str], *, setting: str = "PIPELINE_FETCH_HOSTS") -> None:
         self._setting = setting

@@ -8,6 +8,7 @@ size.
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Iterable
 from types import TracebackType
@@ -15,7 +16,9 @@ from types import TracebackType
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from pipeline.domain.connection_faults import reason_of
 from pipeline.domain.image_types import SIGNATURE_BYTES
+from pipeline.domain.media_signatures import is_format, sniff_media
 from pipeline.domain.web_address import InvalidAddress, parse, redirected
 from pipeline.errors import CopyFailed, OutputGone
 from pipeline.net.allowlist import AllowList, Permission
@@ -28,6 +31,8 @@ MAX_S = 3600.0
 """A download that takes longer than this fails."""
 _MAX_REDIRECTS = 5
 _READ_BYTES = 64 * 1024
+_NO_ENCODINGS = {"", "identity", "aws-chunked", "binary", "none"}
+"""Values of Content-Encoding that change no bytes. Some S3 servers store that a client sent the object in chunks."""
 _NOT_FETCHED = "The output is not fetched: {}. Correct PIPELINE_FETCH_HOSTS if it should be."
 
 
@@ -49,22 +54,23 @@ class Downloader:
 
         Raises CopyFailed; OutputGone if the URL has expired or never worked.
         """
-        for _ in range(_MAX_REDIRECTS + 1):
-            permission = self._check_url(url)
+        for redirects in range(_MAX_REDIRECTS + 1):
+            # A redirect to elsewhere may be to the page of a failure that passes.
+            permission = self._check_url(url, is_redirected=redirects > 0)
             response = self._get(url, permission)
             if response.status not in (301, 302, 303, 307, 308):
                 return Download(response, permission.host, size, self._max_bytes)
             location = response.headers.get("Location", "")
             response.release_conn()
             url = redirected(url, location)
-        raise CopyFailed(f"{permission.host} redirects more than {_MAX_REDIRECTS} times.", retryable=False)
+        raise CopyFailed(f"{permission.host} redirects more than {_MAX_REDIRECTS} times.", retryable=True)
 
-    def _check_url(self, url: str) -> Permission:
+    def _check_url(self, url: str, *, is_redirected: bool) -> Permission:
         permission = self._allowed.check(url)
         if isinstance(permission, str) and self._any_public:
             permission = _public_permission(url)
         if isinstance(permission, str):
-            raise CopyFailed(_NOT_FETCHED.format(permission), retryable=False)
+            raise CopyFailed(_NOT_FETCHED.format(permission), retryable=is_redirected)
         return permission
 
     def _get(self, url: str, permission: Permission) -> urllib3.BaseHTTPResponse:
@@ -74,7 +80,7 @@ class Downloader:
         except AddressRefused as error:
             raise CopyFailed(_NOT_FETCHED.format(str(error).rstrip(".")), retryable=False) from None
         except HTTPError as error:
-            raise CopyFailed(f"{permission.host} does not answer: {type(error).__name__}.", retryable=True) from None
+            raise CopyFailed(f"{permission.host} does not answer: {reason_of(error)}.", retryable=True) from None
 
 
 class Download:
@@ -94,8 +100,8 @@ class Download:
         """Bytes received so far."""
         try:
             self._check_status()
-            self._check_encoding()
             self._check_announced_size()
+            self._check_encoding()
         except CopyFailed:
             self._response.close()
             raise
@@ -130,7 +136,7 @@ class Download:
 
     def _receive(self, amount: int) -> bytes:
         try:
-            data = self._response.read1(amount)
+            data = self._response.read1(amount, decode_content=False)
         except (HTTPError, OSError) as error:
             reason = f"The connection to {self.host} broke after {self.received:,} bytes: {type(error).__name__}."
             raise CopyFailed(reason, retryable=True) from None
@@ -143,14 +149,20 @@ class Download:
 
     def _check_status(self) -> None:
         status = self._response.status
-        if status == 200:
+        # 203: a proxy on the way has changed something. What it is shows in the bytes.
+        if status in (200, 203) or (status == 206 and _is_whole(self._response)):
             return
+        if status < 300:
+            raise CopyFailed(f"{self.host} answers HTTP {status} without the whole output.", retryable=True)
         if status in (408, 425, 429) or status >= 500:
             raise CopyFailed(f"{self.host} answers HTTP {status}.", retryable=True)
         raise OutputGone(f"{self.host} answers HTTP {status}: the URL has expired or never worked.")
 
     def _check_encoding(self) -> None:
-        if self._response.headers.get("Content-Encoding", "identity") != "identity":
+        """Raise CopyFailed if the bytes are encoded. Those of a known format are not, whatever the header says."""
+        names = self._response.headers.get("Content-Encoding", "").lower().split(",")
+        encodings = {name.strip() for name in names} - _NO_ENCODINGS
+        if encodings and not is_format(sniff_media(self.head())):
             raise CopyFailed(f"{self.host} sends a compressed output against Accept-Encoding.", retryable=True)
 
     def _check_announced_size(self) -> None:
@@ -188,6 +200,12 @@ def _public_permission(url: str) -> Permission | str:
         return Permission(parse(url).host, private=False)
     except InvalidAddress as error:
         return f"its URL {error}"
+
+
+def _is_whole(response: urllib3.BaseHTTPResponse) -> bool:
+    """Return whether a partial response has all bytes, although no part was requested."""
+    match = re.fullmatch(r"bytes 0-(\d+)/(\d+)", response.headers.get("Content-Range", "").strip())
+    return match is not None and int(match[1]) + 1 == int(match[2])
 
 
 def _content_length(response: urllib3.BaseHTTPResponse) -> int | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from pipeline.domain.connection_faults import reason_of
 from pipeline.domain.image_types import SIGNATURE_BYTES
 from pipeline.domain.web_address import InvalidAddress, parse, redirected
 from pipeline.net.allowlist import AllowList, Permission
@@ -37,7 +38,7 @@ class ImageResponse:
 
 
 class NoImageResponse(Exception):
-    """No response came. The message is the end of a sentence, and says nothing about the image itself."""
+    """No response came. The message is the end of a sentence, and does not describe the image itself."""
 
 
 class ImageRequests:
@@ -79,7 +80,7 @@ class ImageRequests:
         except AddressRefused:
             raise NoImageResponse("has a host with private addresses only, which PIPELINE_FETCH_HOSTS lacks") from None
         except (HTTPError, ValueError) as error:
-            raise NoImageResponse(f"did not answer: {type(error).__name__}") from None
+            raise NoImageResponse(f"did not answer: {reason_of(error)}") from None
 
 
 def _read(url: str, response: urllib3.BaseHTTPResponse, deadline: float) -> ImageResponse:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from pipeline.domain.connection_faults import reason_of
 from pipeline.domain.model import BatchRow
 from pipeline.domain.web_address import InvalidAddress, WebAddress, parse
 from pipeline.errors import NotificationFailed
@@ -63,9 +64,9 @@ class NotificationSender:
                 f"{host} has no public address. To allow it, add it to PIPELINE_NOTIFY_HOSTS.", retryable=False
             ) from None
         except HTTPError as error:
-            raise NotificationFailed(f"{host} did not respond: {type(error).__name__}.", retryable=True) from None
+            raise NotificationFailed(f"{host} did not respond: {reason_of(error)}.", retryable=True) from None
         if not 200 <= response.status < 300:
-            # 410 Gone: the receiver asks for no more notifications.
+            # 410 Gone: the receiver refuses all further notifications.
             raise NotificationFailed(f"{host} responded with HTTP {response.status}.", retryable=response.status != 410)
 
     def _pool_for(self, address: WebAddress) -> GuardedHttp:

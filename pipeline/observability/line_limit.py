@@ -1,4 +1,4 @@
-"""A bound for log lines about what anybody can send: a caller without rights must not fill the disk."""
+"""A bound for log lines about what every client can send: a caller without rights must not fill the disk."""
 
 from __future__ import annotations
 

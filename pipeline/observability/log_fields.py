@@ -1,6 +1,6 @@
 """Fields of log events from outside made harmless: bounded in length, without control and direction characters. Pure.
 
-A line is bounded: whoever sends a text of a megabyte must not be able to fill the disk with it, or to forge other lines
+A line is bounded: a client that sends a text of a megabyte must not be able to fill the disk with it, or to forge lines
 on the terminal of a reader.
 """
 
@@ -65,7 +65,7 @@ def _text(text: str, max_chars: int) -> str:
 
 
 def _middle_out(traceback: str) -> str:
-    """Return a traceback without its middle if it is long: its end says what happened."""
+    """Return a traceback without its middle if it is long: its end shows what happened."""
     if len(traceback) <= MAX_TRACEBACK_CHARS:
         return traceback
     half = MAX_TRACEBACK_CHARS // 2

@@ -1,7 +1,7 @@
 """Render one preview: `python -m pipeline.previews.render MEDIA_TYPE` reads stdin, a file, and writes a WebP to stdout.
 
 The file may be made to harm the decoder. It is opened as the format that is expected and as no other: some formats of
-videos name further files and URLs to read. Exit code 3: the file has no preview, and the last line of stderr says why.
+videos name further files and URLs to read. Exit code 3: the file has no preview, the last line of stderr is the reason.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _QUALITIES = (80, 65, 50, 35, 20)
 
 
 class NoPreview(Exception):
-    """The file has no preview. The message says why."""
+    """The file has no preview. The message is the reason."""
 
 
 def render(file: BinaryIO, media_type: str) -> bytes:
@@ -125,7 +125,7 @@ def _limit_process() -> None:
     """Limit what a file can make this process use: it ends by itself, also when its parent has ended."""
     os.nice(_NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
-    # At the first of the two the process ends by SIGXCPU, which nobody else sends.
+    # At the first of the two the process ends by SIGXCPU, which no other process sends.
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS + 2))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_OUTPUT_BYTES, MAX_OUTPUT_BYTES))

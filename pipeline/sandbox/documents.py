@@ -83,7 +83,7 @@ def _output(task: Task, product: Product, made_at: float) -> dict[str, Any]:
 
 
 def access_key(task: Task, name: str) -> str:
-    """Return the part of an output's URL that nobody can guess. Ids are numbers in a row."""
+    """Return the part of an output's URL that cannot be guessed. Ids are numbers in a row."""
     return _digest(task, name)[32:]
 
 

@@ -29,7 +29,7 @@ class StoredFile:
 
     @property
     def access_key(self) -> str:
-        """The part of its URL that nobody can guess who does not have the file."""
+        """The part of its URL that cannot be guessed without the file."""
         return self.sha256[:32]
 
     def as_json(self, base_url: str) -> dict[str, Any]:

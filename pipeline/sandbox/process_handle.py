@@ -24,7 +24,7 @@ _ADDRESS = re.compile(r"http://\S+?/v1")
 
 
 class SandboxDidNotStart(DailiesError):
-    """The sandbox did not start. Its stderr says why."""
+    """The sandbox did not start. Its stderr has the reason."""
 
 
 @dataclass(frozen=True)

@@ -49,16 +49,22 @@ class Scheduler:
         last_run = self.store.file().evaluated_at
         loaded = use_schedules(self.file, self.store)
         run_again: list[datetime] = []
+        are_evaluated = True
         for schedule in loaded.schedules:
+            is_evaluated = False
             try:
                 self._record_due(schedule, now, loaded, last_run)
+                is_evaluated = True
                 run_again += self._start_waiting(schedule, now)
             except Unreachable:
                 raise
             except Exception:
                 # The others go on.
                 log.exception("schedule_not_run", schedule=schedule.name)
-        self.store.record_evaluation(now)
+                are_evaluated = are_evaluated and is_evaluated
+        if are_evaluated:
+            # Else the schedule that failed would count as not in the file, and lose its occurrences.
+            self.store.record_evaluation(now)
         return min(run_again, default=None)
 
     def run(self, name: str, now: datetime) -> Accepted:

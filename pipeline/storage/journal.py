@@ -33,12 +33,15 @@ from typing import Any
 import structlog
 
 from pipeline.domain.chunks import chunked
-from pipeline.errors import DamagedRecord, StorageError
+from pipeline.errors import StorageError
 from pipeline.storage.s3 import Storage, join
 
 log = structlog.get_logger()
 
 FOLDER = "journal/"
+DAMAGED = "damaged"
+"""What `entries` yields for a line that cannot be read: {do, line, place}."""
+_MAX_DAMAGED = 1000
 _OPENED = "opened.jsonl"
 """An object of each journal, empty until the batch is archived: a listing without it is incomplete."""
 _MEDIA_TYPE = "application/x-ndjson"
@@ -168,7 +171,7 @@ def delete_entries(storage: Storage, folder: str, revision: int, may_delete: Cal
 
 
 def entries(storage: Storage, folder: str) -> Iterator[dict[str, Any]]:
-    """Yield all entries of the batch at `folder`, the oldest object first. Raises DamagedRecord, StorageError.
+    """Yield all entries of the batch at `folder`, the oldest object first. Raises StorageError.
 
     StorageError also if S3 contradicts itself: a run that is missing here would be paid for again.
     """
@@ -202,7 +205,7 @@ def _entry(line: bytes, place: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         entry = None
     if not isinstance(entry, dict):
-        raise DamagedRecord(f"{place}: The line is no JSON object. Correct it, or delete it if it records no run.")
+        return {"do": DAMAGED, "line": line[:_MAX_DAMAGED].decode("utf-8", "replace"), "place": place}
     return entry
 
 

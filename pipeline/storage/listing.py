@@ -1,8 +1,8 @@
 """Listings of objects below a prefix, complete with every server.
 
 Servers answer ListObjectsV2 with a document of version 1, with a page that is not the last one and has no continuation
-token, or with encoded keys although they do not say so. A page that leads nowhere is an error: a listing that ends too
-early would say that objects do not exist.
+token, or with encoded keys without `EncodingType`. If the next page cannot be requested, that is an error: in a listing
+that ends too early, objects are missing.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def entries(client: S3Client, bucket: str, prefix: str) -> Iterator[Entry]:
             return
         if not following or following == start:
             raise StorageError(
-                f"The listing of {uri} is incomplete: S3 says that there is more, but not where it continues.",
+                f"The listing of {uri} is incomplete: S3 reports more objects, but not where the listing continues.",
                 retryable=True,
             )
-        # Version 1 continues after a key, and every server knows it.
+        # Version 1 continues after a key, and every server supports it.
         list_page = client.list_objects if "Marker" in following else client.list_objects_v2
         start = following
 
@@ -58,7 +58,7 @@ def _following(page: Page, contents: Sequence[Entry]) -> dict[str, str] | None:
 
 
 def _decoded(client: S3Client, bucket: str, prefix: str, page: Page) -> Sequence[Entry]:
-    """Return the entries of a page. boto3 has decoded the keys if the server says that it encoded them."""
+    """Return the entries of a page. boto3 has decoded the keys if the response has `EncodingType`."""
     contents: Sequence[Entry] = page.get("Contents", [])
     if page.get("EncodingType") == "url" or not _is_encoded(client, bucket, prefix, [one["Key"] for one in contents]):
         return contents
@@ -66,7 +66,7 @@ def _decoded(client: S3Client, bucket: str, prefix: str, page: Page) -> Sequence
 
 
 def _is_encoded(client: S3Client, bucket: str, prefix: str, keys: Sequence[str]) -> bool:
-    """Return whether a server has encoded keys without saying so: the prefix shows it, or else a request for one."""
+    """Return whether a server has encoded keys without `EncodingType`: the prefix shows it, or a request for one."""
     if any(not key.startswith(prefix) for key in keys):
         return all(unquote(key).startswith(prefix) for key in keys)
     key = next((key for key in keys if _ESCAPE.search(key)), None)

@@ -33,6 +33,7 @@ from pipeline.storage.s3_errors import (
     none_if_missing,
     translate_errors,
 )
+from pipeline.storage.s3_responses import refuse_page
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -51,15 +52,25 @@ _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 4},
 )
 Checksums = Literal["when_required", "when_supported"]
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_ENDPOINT_FIX = "Write AWS_ENDPOINT_URL_S3 like https://s3.example.com."
 _CHECKSUM_SETTINGS = ("request_checksum_calculation", "response_checksum_validation")
 
 
 def _checksum_config(session: botocore.session.Session) -> Config:
-    """Return when checksums are sent and validated, unless boto3's own settings say so: some S3 servers refuse them."""
+    """Return when checksums are sent and validated, unless boto3's own settings do: some S3 servers refuse them."""
     file = session.get_scoped_config()
     unset = [name for name in _CHECKSUM_SETTINGS if name not in file and f"AWS_{name.upper()}" not in os.environ]
     options: dict[str, Any] = dict.fromkeys(unset, "when_required")
     return Config(**options)
+
+
+def _check_keys() -> None:
+    """Raise StorageError for a key with a line end or a blank around it: no server accepts it or its signature."""
+    padded = [name for name in _KEYS if (value := os.environ.get(name, "")) != value.strip()]
+    if padded:
+        message = f"{' and '.join(padded)} begins or ends with a blank or a line end. Remove it."
+        raise StorageError(message, retryable=False)
 
 
 def _once(timeout_s: float) -> Config:
@@ -118,14 +129,17 @@ class Storage:
         """The client. It is created at its first use, because that takes a tenth of a second."""
         with self._client_lock:
             if self._client is None:
+                _check_keys()
                 try:
                     session = botocore.session.get_session()
                     config = _checksum_config(session).merge(self._config)
                     self._client = boto3.session.Session(botocore_session=session).client(
                         "s3", endpoint_url=self._endpoint, config=config
                     )
+                    self._client.meta.events.register("before-parse.s3", refuse_page)
                 except (BotoCoreError, ValueError) as error:
-                    raise StorageError(f"The S3 client is not configured: {error}", retryable=False) from None
+                    fix = _ENDPOINT_FIX if "endpoint" in str(error).lower() else "Correct the AWS_… setting."
+                    raise StorageError(f"The S3 client is not configured: {error}. {fix}", retryable=False) from None
             return self._client
 
     def connect(self) -> None:
@@ -268,7 +282,7 @@ class Storage:
             except ClientError as error:
                 if not is_html(error):
                     raise
-                # Only a GET has a body, which tells an object that S3 lacks from a page of a proxy.
+                # Only a GET has a body, which separates an object that S3 lacks from a page of a proxy.
                 return self._info_by_get(uri)
         return None if response is None else self._info(uri, response)
 

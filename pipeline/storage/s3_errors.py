@@ -10,17 +10,28 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
+from urllib.parse import urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ProxyConnectionError,
+)
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
+from pipeline.domain.connection_faults import Peer, fault_of, is_hung_up, plain_hint
 from pipeline.errors import StorageError
 
 T = TypeVar("T")
 
 CHECKSUM_SETTING = "AWS_REQUEST_CHECKSUM_CALCULATION"
 """boto3's own setting: `when_required`, the default of this service, or `when_supported`."""
+
+PEER = Peer("AWS_ENDPOINT_URL_S3", "Set AWS_CA_BUNDLE to a file with the certificate of its authority.")
 
 _MISSING_CODES = {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}
 _PRECONDITION_CODES = {"PreconditionFailed", "412"}
@@ -43,18 +54,32 @@ _UNSUPPORTED = "This S3 server does not support the request. `dailies doctor` sh
 _BUSY = "The server is busy or limits requests. Try again later."
 _LIST_ADVICE = "Without the permission s3:ListBucket, S3 answers so for an object that does not exist, too."
 _NOT_S3 = "That is not an answer of S3, but of a proxy or another server: check AWS_ENDPOINT_URL_S3."
+_REDIRECT = (
+    "Set AWS_ENDPOINT_URL_S3 to the address where the redirects lead, such as https:// in place of http://, or "
+    "AWS_DEFAULT_REGION to the region of the bucket."
+)
+_MAYBE_NOT_S3 = f"If something else than S3 answers there, check AWS_ENDPOINT_URL_S3. {plain_hint(PEER)}"
+_FULL = "The server has no room left: free some, or raise its quota."
+_DISABLED = "The account or the bucket is disabled: its provider says why."
+_KMS = "Allow kms:GenerateDataKey and kms:Decrypt on the key that encrypts the bucket."
+_BODY_LIMIT = "A proxy before S3 limits the size of a request: raise it (nginx: client_max_body_size 0)."
 _INCOMPLETE = "The server, or a proxy before it, leaves it out. `dailies doctor` tests the server."
 
 _ADVICE = {
     "AccessDenied": f"{_CREDENTIALS} {_LIST_ADVICE}",
     "403": f"{_CREDENTIALS} {_LIST_ADVICE}",
-    "401": _CREDENTIALS,
+    "400": _MAYBE_NOT_S3,
+    "401": _MAYBE_NOT_S3,
+    "500": _MAYBE_NOT_S3,
     "InvalidAccessKeyId": _CREDENTIALS,
     "SignatureDoesNotMatch": _KEYS,
     "ExpiredToken": _SESSION,
     "InvalidToken": _SESSION,
     "RequestTimeTooSkewed": _CLOCK,
     "NoSuchBucket": "Create the bucket, or correct the URI.",
+    "InvalidBucketName": "Correct the bucket of the URI: lower-case letters, digits, '-' and '.'.",
+    **dict.fromkeys(("InsufficientStorage", "XMinioStorageFull", "QuotaExceeded", "507"), _FULL),
+    **dict.fromkeys(("AllAccessDisabled", "AccountProblem"), _DISABLED),
     "AuthorizationHeaderMalformed": _REGION,
     "PermanentRedirect": _REGION,
     "TemporaryRedirect": _REGION,
@@ -62,6 +87,7 @@ _ADVICE = {
     "InvalidRegion": _REGION,
     "301": _REGION,
     "307": _REGION,
+    **dict.fromkeys(("300", "302", "303", "308"), _REDIRECT),
     **dict.fromkeys(_UNSUPPORTED_CODES, _UNSUPPORTED),
     **dict.fromkeys(_BUSY_CODES, _BUSY),
 }
@@ -70,32 +96,46 @@ _DEMAND_WORDS = re.compile(r"require|must|missing|need", re.IGNORECASE)
 _CHECKSUM_CODES = {"XAmzContentSHA256Mismatch", "InvalidTrailer"}
 
 
+class NotAnAnswerOfS3(BotoCoreError):
+    """A response with a status of success is a page, or lacks what S3 states after a write."""
+
+    fmt = "The response is not an answer of S3."
+
+
 @contextmanager
 def translate_errors(uri: str) -> Iterator[None]:
-    """Raise boto3's exceptions, and KeyError for a response that lacks a field, as StorageError about `uri`."""
+    """Raise boto3's exceptions, and what it raises about responses that it does not expect, as StorageError."""
     try:
         yield
     except ClientError as error:
         raise _refusal(uri, error) from None
-    except ResponseParserError:
+    except (ResponseParserError, NotAnAnswerOfS3):
         raise StorageError(f"The response for {uri} is no S3 document. {_NOT_S3}", retryable=True) from None
+    except RecursionError:
+        # botocore asks the bucket for its region, and the answer is a redirect as well.
+        raise StorageError(f"S3 redirects every request for {uri}. {_REDIRECT}", retryable=True) from None
     except KeyError as error:
         raise StorageError(f"The response of S3 for {uri} lacks {error}. {_INCOMPLETE}", retryable=False) from None
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        # botocore converts headers and documents without a check.
+        reason = f"{type(error).__name__}: {error}"[:_MAX_MESSAGE_CHARS]
+        message = f"The response of S3 for {uri} cannot be read ({reason}). {_NOT_S3}"
+        raise StorageError(message, retryable=False) from None
     except NoCredentialsError:
         raise StorageError(
             f"There are no credentials for {uri}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.", retryable=False
         ) from None
-    except BotoConnectionError as error:
-        raise StorageError(f"S3 does not answer for {uri}: {error}", retryable=True) from None
+    except (BotoConnectionError, HTTPClientError) as error:
+        raise StorageError(f"S3 does not answer for {uri}{_no_answer(error)}", retryable=True) from None
     except BotoCoreError as error:
-        retryable = isinstance(error, HTTPClientError | IncompleteReadError)
+        retryable = isinstance(error, IncompleteReadError)
         raise StorageError(f"S3 failed for {uri}: {error}", retryable=retryable) from None
 
 
 def none_if_missing(call: Callable[[], T]) -> T | None:
     """Return the result of `call`, None if the object or the upload does not exist. A missing bucket is an error.
 
-    So is a 404 with an HTML page: a proxy says nothing about what S3 stores.
+    So is a 404 with an HTML page: a proxy's page is no evidence of what S3 stores.
     """
     try:
         return call()
@@ -116,8 +156,12 @@ def is_conflict(error: ClientError) -> bool:
 
 
 def is_unsupported(error: ClientError) -> bool:
-    """Return whether the server does not implement the request or one of its headers."""
-    return _code(error) in _UNSUPPORTED_CODES
+    """Return whether the server does not implement the request or one of its headers.
+
+    Some servers say so with HTTP 400 and this sentence of AWS's.
+    """
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    return _code(error) in _UNSUPPORTED_CODES or "functionality that is not implemented" in message
 
 
 def is_invalid_range(error: ClientError) -> bool:
@@ -135,17 +179,39 @@ def _refusal(uri: str, error: ClientError) -> StorageError:
     code = _code(error)
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     message = str(error.response.get("Error", {}).get("Message") or "no message")[:_MAX_MESSAGE_CHARS]
-    advice = _NOT_S3 if is_html(error) and code.isdecimal() else _advice(code, message)
+    advice = _page_advice(code) if is_html(error) and code.isdecimal() else _advice(code, message)
     retryable = code in _RETRYABLE_CODES or (status >= 500 and code not in _UNSUPPORTED_CODES)
     name = f"HTTP {code}" if code.isdecimal() else code
     return StorageError(f"S3 refused {uri}: {name}: {message.rstrip('.')}. {advice}".rstrip(), retryable=retryable)
+
+
+def _no_answer(error: BotoCoreError) -> str:
+    """Return where there was no answer, why, and what to do: the end of a message."""
+    url = urlsplit(str(error.kwargs.get("endpoint_url", "")))
+    place = f" at {url.netloc}" if url.netloc else ""
+    if isinstance(error, ProxyConnectionError):
+        return f"{place}: {error}. Correct HTTP_PROXY and HTTPS_PROXY, or name the host in NO_PROXY."
+    if fault := fault_of(error):
+        return f"{place}: {fault.what}. {fault.fix(PEER)}"
+    if type(error) is HTTPClientError:
+        # Its message quotes the error of another library, and that one a header with a signature.
+        return f"{place}: {type(error.kwargs.get('error')).__name__}. Check the AWS_… settings."
+    hint = f". {plain_hint(PEER)}" if url.scheme == "http" and is_hung_up(error) else ""
+    return f"{place}: {str(error).rstrip('.')}{hint}"
+
+
+def _page_advice(code: str) -> str:
+    """Return what to do about an HTML page with this status."""
+    if code == "413":
+        return _BODY_LIMIT
+    return f"{_NOT_S3} {plain_hint(PEER)}" if code == "400" else _NOT_S3
 
 
 def _advice(code: str, message: str) -> str:
     if code in _CHECKSUM_CODES or _CHECKSUM_WORDS.search(message):
         is_demanded = code not in _CHECKSUM_CODES and _DEMAND_WORDS.search(message)
         return f"Set {CHECKSUM_SETTING}={'when_supported' if is_demanded else 'when_required'}."
-    return _ADVICE.get(code, "")
+    return _KMS if "kms" in f"{code} {message}".lower() else _ADVICE.get(code, "")
 
 
 def _code(error: ClientError) -> str:

@@ -18,10 +18,12 @@ from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.pricing import Ceiling
 from pipeline.batches.service import Service
 from pipeline.batches.submission import Submission
+from pipeline.domain.batch_files import BATCH_OBJECTS
 from pipeline.domain.model import Manifest
 from pipeline.errors import BatchAboveCeiling, BatchOnlyOnS3, InvalidManifest, Problem
 from pipeline.manifest.loader import LoadedManifest
 from pipeline.settings import Settings
+from pipeline.storage import journal
 from pipeline.storage.s3 import ObjectInfo, Storage
 from pipeline.storage.stored_images import sniff_object
 from pipeline.triggers import object_version
@@ -147,14 +149,20 @@ class Dispatcher:
         return self._handle_image(event, rule) if rule.start is Start.IMAGES else self._handle_manifest(event, rule)
 
     def _is_in_batch_folder(self, version: ObjectVersion, rule: Rule) -> bool:
-        """Return whether an object is in the folder of a batch: a batch must not start another one by its output."""
+        """Return whether an object is in the folder of a batch: a batch must not start another one by its output.
+
+        If Redis has lost the batch, its journal on S3 shows it.
+        """
         watched = len(rule.watch.removeprefix(f"s3://{rule.bucket}/"))
-        folders = version.key.rpartition("/")[0]
-        return any(
-            self.store.output_of(folders[start:end]) == f"s3://{version.bucket}/{folders[:end]}/"
-            for start, end in _name_spans(folders)
-            if end >= watched
-        )
+        for start, end in _name_spans(version.key.rpartition("/")[0]):
+            folder = f"s3://{version.bucket}/{version.key[:end]}/"
+            if end < watched or start == end:
+                continue
+            if self.store.output_of(version.key[start:end]) == folder:
+                return True
+            if version.key[end + 1 :].startswith(BATCH_OBJECTS) and journal.is_started(self.storage, folder):
+                return True
+        return False
 
     def _is_processed(self, version: ObjectVersion, rule: Rule) -> bool:
         if rule.gather_s:
@@ -194,16 +202,16 @@ class Dispatcher:
             if day is not None:
                 self.store.withdraw_batch(rule.name, batch_id, day)
             message = str(error)
-            _for_each(versions, lambda one: self._reject(rule, one, [Problem(one.uri, 1, 1, message)]))
+            _write_each(versions, lambda one: self._reject(rule, one, [Problem(one.uri, 1, 1, message)]))
             return EventOutcome.REJECTED
         log.info("trigger_fired", trigger=rule.name, batch=batch_id, objects=len(versions), first=versions[0].uri)
-        _for_each(versions, lambda one: self.status_files.accepted(one, batch_id, accepted.output))
+        _write_each(versions, lambda one: self.status_files.accepted(one, batch_id, accepted.output))
         self.store.mark_reported(batch_id)
         self.store.record_last_batch(rule.name, batch_id)
         return EventOutcome.STARTED if accepted.created else EventOutcome.KNOWN
 
     def _is_deferred(self, rule: Rule, versions: Sequence[ObjectVersion]) -> bool:
-        """Return whether the batch of these objects waits for the next day; their status files say why, once a day."""
+        """Return whether these objects wait for the next day. Their status files get the reason, once a day."""
         batch_id = object_version.batch_id(rule.name, versions)
         day = self.store.full_day(rule.name, rule.batches_per_day)
         # A counted batch may be about to start, or its listener was killed before it did.
@@ -211,7 +219,7 @@ class Dispatcher:
             return False
         if self.store.deferred(rule.name, [batch_id], day) == [False]:
             reason = _reason_to_wait(rule)
-            _for_each(versions, lambda one: self.status_files.waiting(one, reason))
+            _write_each(versions, lambda one: self.status_files.waiting(one, reason))
             if self.store.record_deferred(rule.name, batch_id, len(versions), day):
                 log.warning("trigger_day_full", trigger=rule.name, object=versions[0].uri, reason=reason)
         return True
@@ -252,12 +260,12 @@ class Dispatcher:
         except InvalidManifest as error:
             # The rule does not fit its model, or the settings.
             problems = error.problems
-            _for_each(versions, lambda version: self._reject(rule, version, problems))
+            _write_each(versions, lambda version: self._reject(rule, version, problems))
             return EventOutcome.REJECTED
         return self._submit(rule, versions, manifest)
 
 
-def _for_each(versions: Sequence[ObjectVersion], write: Callable[[ObjectVersion], object]) -> None:
+def _write_each(versions: Sequence[ObjectVersion], write: Callable[[ObjectVersion], object]) -> None:
     """Write the status files of many objects at the same time. Raises the first error."""
     with ThreadPoolExecutor(_MAX_CONCURRENT_STATUS_WRITES) as executor:
         list(executor.map(write, versions))

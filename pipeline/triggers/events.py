@@ -131,7 +131,8 @@ def _record(record: object) -> ObjectEvent:
     try:
         key = unquote_plus(written, errors="strict")
     except UnicodeDecodeError:
-        raise NotAnEvent("The key of the object is not UTF-8.") from None
+        # A server that encodes no keys: a `%` is part of the name.
+        key = written
     return ObjectEvent(
         kind=_kind(_text(_mapping(record), "eventName").removeprefix("s3:")),
         bucket=_text(_part(s3, "bucket"), "name"),

@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 _RELOAD_INTERVAL_S = 1.0
 _DRAIN_WAIT_S = 30.0
+_SIGN_INTERVAL_S = 20.0
+"""Seconds between two records that a listener runs."""
 
 
 class EventSource(Protocol):
@@ -52,11 +54,16 @@ class Listener:
         self._dispatcher = dispatcher
         self._check_schema = check_schema
         self._threads: dict[ThreadPlan, _SourceThread] = {}
+        self._next_sign = 0.0
 
     @classmethod
     def of(cls, service: Service) -> Listener:
         """Return the listener on the servers and the file of `service`."""
-        return cls(RuleLoader(service.settings.triggers), Dispatcher.of(service), service.ledger.check_schema)
+        return cls(
+            RuleLoader(service.settings.triggers, service.settings.output),
+            Dispatcher.of(service),
+            service.ledger.check_schema,
+        )
 
     def run(self, stopping: threading.Event) -> None:
         """Run until `stopping` is set, then finish the objects in progress. Raises IncompatibleSchema."""
@@ -65,13 +72,30 @@ class Listener:
                 return
         was_idle = False
         while True:
-            self._update_threads(thread_plans(self._rule_loader.rules()))
+            try:
+                self._update_threads(thread_plans(self._rule_loader.rules()))
+            except Exception:
+                # The threads that run go on, and the rest is tried again.
+                log.exception("triggers_not_updated", file=str(self._rule_loader.file))
+            self._record_sign()
             if not self._threads and not was_idle:
                 log.info("listener_idle", file=str(self._rule_loader.file))
             was_idle = not self._threads
             if stopping.wait(_RELOAD_INTERVAL_S):
                 break
         self._stop()
+
+    def _record_sign(self) -> None:
+        """Record now and then that this listener runs: `doctor` reports rules that no listener follows."""
+        now = time.monotonic()
+        if now < self._next_sign:
+            return
+        self._next_sign = now + _SIGN_INTERVAL_S
+        try:
+            self._dispatcher.store.record_listener()
+        except Exception as error:
+            # The sources go on.
+            log.warning("listener_not_recorded", error=str(error))
 
     def _has_checked_schema(self) -> bool:
         try:

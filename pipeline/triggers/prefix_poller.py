@@ -64,7 +64,7 @@ class PrefixPoller:
         return self._rule.reason_to_ignore(ObjectVersion(*split(info.uri), ""), ()) is None
 
     def _without_deferred(self, infos: list[ObjectInfo], store: TriggerStore) -> list[ObjectInfo]:
-        """Return the objects without those that wait for the next day, as their status files say."""
+        """Return the objects without those that wait for the next day by their status files."""
         day = store.full_day(self._rule.name, self._rule.batches_per_day) if infos else None
         if day is None:
             return infos

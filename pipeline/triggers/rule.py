@@ -75,6 +75,10 @@ class Rule:
         """Return whether the object at `uri` is below the watched prefix, by a key without `..`."""
         return uri.startswith(self.watch) and is_object_uri(uri)
 
+    def watches_output(self, output: str | None) -> bool:
+        """Return whether the watched prefix is `output`, PIPELINE_OUTPUT: then no object in it starts a batch."""
+        return self.watch == output
+
     def reason_to_ignore(self, version: ObjectVersion, outputs: Collection[str]) -> str | None:
         """Return why an object below the watched prefix starts nothing; None if it starts a batch.
 

@@ -15,10 +15,11 @@ log = structlog.get_logger()
 
 
 class RuleLoader:
-    """Loads the rules of a file. Thread-safe."""
+    """Loads the rules of a file. Thread-safe. `output`: PIPELINE_OUTPUT, to log rules that it keeps from starting."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, output: str | None = None) -> None:
         self.file = file
+        self._output = output
         self._lock = threading.Lock()
         self._fingerprint: object = None
         self._rules: tuple[Rule, ...] = ()
@@ -38,6 +39,10 @@ class RuleLoader:
         self.rules()
         return self._error
 
+    def is_in_force(self) -> bool:
+        """Return whether the file exists and its rules are those in force."""
+        return self.error() is None and self.file.exists()
+
     def _read_fingerprint(self) -> object:
         try:
             stat = self.file.stat()
@@ -50,12 +55,16 @@ class RuleLoader:
             rules = load(self.file)
             if self._rules and not self.file.exists():
                 raise FileNotFoundError(f"{self.file} does not exist. For no triggers write `triggers: []`.")
-        except (InvalidTriggers, OSError) as error:
-            self._error = str(error)
+        except Exception as error:
+            # Whatever it is: the rules in force stay.
+            self._error = str(error) if isinstance(error, InvalidTriggers | OSError) else repr(error)
             log.error("triggers_load_failed", file=str(self.file), in_use=len(self._rules), error=str(error))
         else:
             self._rules, self._error = rules, None
             log.info("triggers_loaded", file=str(self.file), triggers=[rule.name for rule in rules])
+            for rule in rules:
+                if rule.watches_output(self._output):
+                    log.warning("trigger_watches_output", trigger=rule.name, watch=rule.watch)
 
 
 def load(file: Path) -> tuple[Rule, ...]:

@@ -152,7 +152,11 @@ def _rule(entry: TriggerEntry) -> Rule:
 
 
 def _check_keys(entry: Mapping[str, Any], path: Path) -> Iterator[PathProblem]:
-    """Yield the keys that are missing, or without effect, with the entry's source and start."""
+    """Yield the keys that are missing, or without effect, with the entry's source and start; and a loop."""
+    watch, output = entry.get("watch"), entry.get("output")
+    if isinstance(watch, str) and isinstance(output, str) and watch.strip().rstrip("/") == output.strip().rstrip("/"):
+        message = "output must be another prefix than watch: objects in the output folder start no batch"
+        yield PathProblem((*path, "output"), message)
     for choice, key in _REQUIRED_WITH.items():
         owner = type(choice).__name__.lower()
         if entry.get(owner) == choice and key not in entry:

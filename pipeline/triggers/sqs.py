@@ -182,6 +182,8 @@ def _handle(body: str, dispatcher: Dispatcher, rules: Sequence[Rule]) -> _Next:
         # The others of its records are processed. The message stays for the redrive policy.
         events, problem = list(error.events), error
     try:
+        if problem:
+            dispatcher.store.set_message_aside(rules[0].queue_url or "SQS", body, str(problem))
         outcomes = dispatcher.handle_all(events, rules)
     except DailiesError as error:
         log.warning("message_deferred", error=str(error), kind=type(error).__name__)

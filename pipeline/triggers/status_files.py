@@ -108,7 +108,7 @@ class StatusFiles:
 
     def _is_replaced(self, version: ObjectVersion) -> bool:
         info = self._storage.info(version.uri)
-        # A rule may tell versions by their ETag alone.
+        # A rule may identify versions by their ETag alone.
         return info is not None and version.version not in (info.version, version_of("", info.etag))
 
 

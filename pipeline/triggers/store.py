@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ledger import redis_client
-from pipeline.ledger.keys import COUNTERS, batch_key, batch_objects_key, status_files_written_key, trigger_key
+from pipeline.ledger.keys import (
+    COUNTERS,
+    LISTENER,
+    batch_key,
+    batch_objects_key,
+    invalid_message_key,
+    messages_key,
+    status_files_written_key,
+    trigger_key,
+)
 from pipeline.ledger.ledger import ledger_scripts
 from pipeline.ledger.scripts import ScriptRunner
 from pipeline.ledger.set_aside import NOT_DECODED, set_aside
@@ -22,12 +31,15 @@ from pipeline.storage.s3 import ObjectInfo
 from pipeline.triggers.object_version import ObjectVersion
 
 REMEMBERED_S = 30 * 86_400.0
-"""How long a gathered object version is remembered: longer than any queue keeps a message about it."""
+"""How long a gathered object version is kept: longer than any queue keeps a message about it."""
 _LISTED_S = 86_400.0
 _DAY_REMEMBERED_S = 2 * 86_400.0
-"""How long the batches of a day are remembered."""
+"""How long the batches of a day are kept."""
 _KEEP_S = 90 * 86_400
 """How long the data of a trigger is kept that is not in the file any more."""
+_MESSAGE_DIGITS = 12
+_LISTENER_S = 60
+"""How long a listener counts as running after its last sign."""
 _LUA = Path(__file__).with_name("lua")
 
 
@@ -44,6 +56,16 @@ class TriggerStore:
         """Return the store on the server at `redis_url`. Nothing is sent yet."""
         return cls(redis_client.connect(redis_url))
 
+    # Listeners
+
+    def record_listener(self) -> None:
+        """Record that a listener runs. Call it more often than once a minute."""
+        self._redis.set(LISTENER, 1, ex=_LISTENER_S)
+
+    def has_listener(self) -> bool:
+        """Return whether a listener has run in the last minute."""
+        return bool(self._redis.exists(LISTENER))
+
     # Batches and their objects
 
     def record_objects(self, batch_id: str, objects: Collection[ObjectVersion]) -> None:
@@ -55,7 +77,7 @@ class TriggerStore:
         return self._decode_all(batch_objects_key(batch_id))
 
     def mark_reported(self, batch_id: str) -> None:
-        """Record that the status files of a batch's objects say that it was accepted."""
+        """Record that the status files of a batch's objects record that it was accepted."""
         self._redis.set(status_files_written_key(batch_id), 1)
 
     def is_reported(self, batch_id: str) -> bool:
@@ -95,7 +117,7 @@ class TriggerStore:
         return bool(self._redis.sismember(trigger_key(trigger, f"day:{day}"), batch_id))
 
     def withdraw_batch(self, trigger: str, batch_id: str, day: int) -> None:
-        """Forget a batch that was counted and is refused, and its object versions."""
+        """Delete a batch that was counted and is refused, and its object versions."""
         self._redis.srem(trigger_key(trigger, f"day:{day}"), batch_id)
         self._redis.delete(batch_objects_key(batch_id))
 
@@ -122,7 +144,7 @@ class TriggerStore:
     # Missing objects
 
     def missing_for_s(self, trigger: str, identity: str) -> float:
-        """Return the seconds since an event's object was missing for the first time. They are remembered for a day."""
+        """Return the seconds since an event's object was missing for the first time. They are kept for a day."""
         key, now_ms = trigger_key(trigger, "missing"), moment_ms(server_time(self._redis))
         member = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
         with self._redis.pipeline(transaction=True) as pipe:
@@ -132,6 +154,14 @@ class TriggerStore:
             pipe.expire(key, int(_LISTED_S))
             *_, first_ms, _ = pipe.execute()
         return float(now_ms - first_ms) / 1000
+
+    # Invalid messages
+
+    def set_message_aside(self, source: str, body: str, reason: str) -> None:
+        """Record a message that cannot be read, or not in full, once a day: `status` and `doctor` name it."""
+        digest = hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()[:_MESSAGE_DIGITS]
+        if self._redis.set(invalid_message_key(digest), 1, nx=True, ex=int(_LISTED_S)):
+            set_aside(self._ledger_scripts, messages_key(source), digest, reason)
 
     # Gather windows
 
@@ -184,7 +214,7 @@ class TriggerStore:
         self._redis.expire(key, _KEEP_S)
 
     def forget_missing(self, trigger: str, now: float) -> None:
-        """Forget objects that were not listed for a day. Call it after the whole watched prefix was listed.
+        """Delete objects that were not listed for a day. Call it after the whole watched prefix was listed.
 
         One that is listed again later is the batch that it was.
         """

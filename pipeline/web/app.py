@@ -106,7 +106,8 @@ def _callbacks(service: Service) -> Blueprint:
 def _s3_events(service: Service, authenticator: Authenticator) -> Blueprint:
     settings = service.settings
     tokens = [authenticator.tokens, _tokens(settings.events_token)]
-    return s3_events.blueprint(tokens, authenticator.failures, RuleLoader(settings.triggers), Dispatcher.of(service))
+    rule_loader = RuleLoader(settings.triggers, settings.output)
+    return s3_events.blueprint(tokens, authenticator.failures, rule_loader, Dispatcher.of(service))
 
 
 def _metrics(service: Service) -> Blueprint:

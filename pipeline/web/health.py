@@ -25,7 +25,7 @@ _MARGIN_S = 0.2
 """A request waits a little less than CHECK_TIMEOUT_S for the check that it started."""
 _OK = "ok"
 _NO_ANSWER = "does not answer"
-_REFUSES = "refuses what the service needs; `dailies doctor` says why"
+_REFUSES = "refuses what the service needs; `dailies doctor` shows why"
 
 Checks = Mapping[str, Callable[[], object]]
 """{name of a dependency: a call that raises DailiesError if it does not respond}"""

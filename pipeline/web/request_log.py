@@ -15,7 +15,7 @@ log = structlog.get_logger()
 def log_requests(app: Flask) -> None:
     """Log the requests of `app`. Health checks and callbacks need no token: they write log lines of their own.
 
-    Anybody can send requests that are refused: only some of them are logged in a minute.
+    Every client can send requests that are refused: only some of them are logged in a minute.
     """
     refused = LineLimit()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ RUN_READ_S = 60.0
 READ_S = 20.0
 _MIN_SECRET_CHARS = 6
 _NONCE_BITS = 63
+_NO_TASK_YET = re.compile(r"^there is no task yet", re.I)
 
 
 class Wiro:
@@ -118,12 +120,14 @@ class Wiro:
         return parse_task(document, token=token, task_id="" if token else task_id)
 
     def list_tasks(self, *, start: int = 0, limit: int = 100) -> list[Task]:
-        """Return the tasks of the project's account, newest first. Rows that are no tasks are skipped."""
+        """Return the tasks of the project's account, newest first: one for each row, see `parse_tasks`."""
         page = {"type": "model", "sort": "id", "order": "DESC", "start": str(start), "limit": str(limit)}
         try:
             return parse_tasks(self._call("/Task/List", json_body(page)))
-        except NotFound:
-            # "There is no task yet."
+        except NotFound as error:
+            # Any other refusal is no proof that there is no task.
+            if not _NO_TASK_YET.search(str(error)):
+                raise
             return []
 
     def cancel(self, task_id: str, token: str) -> None:
@@ -212,8 +216,8 @@ class Wiro:
     def _post(self, path: str, body: Body, read_s: float, signature: Mapping[str, str] | None = None) -> Response:
         if not self._key:
             raise NotAuthorized("The key for the vendor is missing. Set WIRO_API_KEY.")
-        if not self._key.isascii():
-            raise NotAuthorized("WIRO_API_KEY contains a character that is not ASCII. Correct it.")
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise NotAuthorized("WIRO_API_KEY contains a line end, or a character that is not ASCII. Correct it.")
         headers = {
             **(signature or self._signature()),
             "Content-Type": body.content_type,

@@ -10,7 +10,7 @@ MAX_MESSAGE_CHARS = 500
 class WiroError(DailiesError):
     """The vendor refused a call or failed. `retryable`: the same call can be repeated and buys nothing twice.
 
-    `retry_after_s`: seconds that the vendor asks to wait, None if it names none.
+    `retry_after_s`: seconds that the vendor requires to wait, None if it names none.
     """
 
     def __init__(self, message: str = "", retry_after_s: float | None = None) -> None:

@@ -109,7 +109,7 @@ def _tier_price(tier: PriceTier, inputs: _Inputs) -> PriceEstimate | None:
     price = _METHODS.get(tier.method, _unknown_method)(tier, inputs)
     if price is None or tier.method == _PER_PIXEL or not (tier.extra or tier.per_input):
         return price
-    reason = f"{price.reason} The vendor names an extra price without saying when it applies.".strip()
+    reason = f"{price.reason} The vendor names an extra price without its condition.".strip()
     return PriceEstimate(price.low_usd, price.high_usd, reason)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
+from pipeline.domain.connection_faults import reason_of
 from pipeline.user_agent import USER_AGENT
 from pipeline.wiro.errors import NoResponse, NotFound
 from pipeline.wiro.progress_message import ProgressMessage, parse_progress
@@ -39,7 +40,7 @@ def messages(url: str, token: str, *, silence_s: float = SILENCE_S) -> Iterator[
             connection.send(json.dumps({"type": "task_info", "tasktoken": token}))
             yield from _receive(connection, token, silence_s)
     except (WebSocketException, OSError, ValueError) as error:
-        raise NoResponse(f"The stream of the vendor's messages broke: {type(error).__name__}.") from None
+        raise NoResponse(f"The stream of the vendor's messages broke: {reason_of(error)}.") from None
 
 
 def _receive(connection: ClientConnection, token: str, silence_s: float) -> Iterator[ProgressMessage]:

@@ -174,6 +174,9 @@ def _allowed_tasks(message: str) -> int | None:
 def _by_status(
     status: int, document: Mapping[str, Any] | None, message: str, text: str, wait_s: float | None
 ) -> WiroError:
+    if status == 303:
+        # The request was executed, and its result is elsewhere (RFC 9110).
+        return NoResponse(text)
     if status in (404, 405) or 300 <= status < 400:
         return NoSuchEndpoint(f"{text} Check WIRO_API_URL and the name of the model.")
     if status in (408, 425):

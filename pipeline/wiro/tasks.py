@@ -44,7 +44,7 @@ class TaskOutput:
     url: str
     content: Any | None = None
     expires: datetime | None = None
-    """When `url` stops working, None if the vendor does not say."""
+    """When `url` stops working, None if the vendor does not state it."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,14 @@ def parse_task(document: Mapping[str, Any], *, token: str, task_id: str) -> Task
 
 
 def parse_tasks(document: Mapping[str, Any]) -> list[Task]:
-    """Return the tasks of a listing; rows without an id and without a token are skipped. Raises NoResponse."""
-    tasks = [_task(fields, "", "") for fields in _task_list(document) if isinstance(fields, Mapping)]
-    return [task for task in tasks if task.id or task.token]
+    """Return a task for each row of a listing. A row that cannot be read has neither id nor token.
+
+    Raises NoResponse if the response has no list.
+    """
+    rows = document.get("tasklist")
+    if not isinstance(rows, list):
+        raise NoResponse("The vendor's response has no task list.")
+    return [_task(fields if isinstance(fields, Mapping) else {}, "", "") for fields in rows]
 
 
 def _task_list(document: Mapping[str, Any]) -> list[Any]:

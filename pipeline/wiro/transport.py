@@ -18,10 +18,12 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from pipeline.domain.connection_faults import Peer, reason_of
 from pipeline.errors import StorageError
 from pipeline.user_agent import USER_AGENT
 from pipeline.wiro.errors import NoResponse, NotSent
 
+PEER = Peer("WIRO_API_URL", "Set SSL_CERT_FILE to a file with the certificate of its authority.")
 CONNECT_S = 10.0
 MAX_IDLE_S = 1.0
 """Maximum idle time of a connection that is reused. If the vendor closes a connection while a Run is written, the
@@ -72,11 +74,11 @@ class Transport:
                 retries=False,
                 redirect=False,
                 preload_content=False,
-                decode_content=False,
+                decode_content=True,
                 timeout=urllib3.Timeout(connect=CONNECT_S, read=read_s),
             )
         except HTTPError as error:
-            reason = f"{self._host} does not answer: {type(error).__name__}."
+            reason = f"{self._host} does not answer: {reason_of(error)}."
             raise (NoResponse(reason) if _request.sent else NotSent(reason)) from None
         except StorageError:
             raise

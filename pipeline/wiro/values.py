@@ -21,9 +21,14 @@ _MAX_UNIX_TIME_S = 253_402_300_799
 
 
 def parse_json(text: bytes | str) -> Any:
-    """Parse JSON; fractions become Decimals, NaN and Infinity None. Raises ValueError."""
+    """Parse JSON; fractions become Decimals, NaN and Infinity None. Raises ValueError.
+
+    Bytes that are not text of the encoding are replaced: one in a prompt must not hide the ids beside it.
+    """
     try:
         return json.loads(text, parse_float=_decimal, parse_constant=lambda name: None)
+    except UnicodeDecodeError as error:
+        return parse_json(error.object.decode("utf-8", "replace"))
     except RecursionError:
         raise ValueError("The JSON is nested too deeply.") from None
 

@@ -160,7 +160,7 @@ def test_a_new_batch_is_made_from_another_one(page: Page, up: BrowserApp) -> Non
     expect(page.locator(".item-card .prompt")).to_have_text("She laughs")
 
 
-def test_the_cost_is_shown_before_the_start_and_asked_about(page: Page) -> None:
+def test_the_cost_is_shown_before_the_start_and_needs_a_confirmation(page: Page) -> None:
     page.goto("/new")
     page.evaluate("window.confirm = (text) => { window.asked = text; return false; }")
     drop(page, PICTURES[1])

@@ -1,4 +1,4 @@
-"""What the pages say about a batch: its progress, its failures and what retries cost, in the viewer's time."""
+"""What the pages show about a batch: its progress, its failures and what retries cost, in the viewer's time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def failed(up: BrowserApp) -> str:
     return up.submit("causes", ["She smiles", "A shadow #fail", "An empty room #fail"])
 
 
-def test_the_pages_say_that_a_sandbox_is_connected(page: Page) -> None:
+def test_the_pages_show_that_a_sandbox_is_connected(page: Page) -> None:
     for path in ("/", "/new", "/docs"):
         page.goto(path)
         expect(page.get_by_text("SANDBOX", exact=True)).to_be_visible()
@@ -76,7 +76,7 @@ def test_no_time_is_promised_while_nothing_is_submitted(page: Page, up: BrowserA
 
 def test_items_at_work_are_pale_and_the_time_left_counts_down(page: Page, up: BrowserApp, ledger: Ledger) -> None:
     ledger.redis.hset(run_time_key(MODEL), mapping={"mean": USUAL_MS, "runs": 1})
-    # Runs that do not end: nobody looks at them within the hour.
+    # Runs that do not end within the hour.
     a_batch(ledger, "pale", items=4)
     running(ledger, poll_after_s=NEVER_S)
     page.goto("/batches/pale")

@@ -172,7 +172,7 @@ def test_an_empty_listing_forgets_nothing(inbox: Inbox, monkeypatch: pytest.Monk
     assert redis.zcard("dailies:trigger:inbox:listed") == 1
 
 
-def test_rules_that_are_away_for_a_moment_keep_what_they_know(inbox: Inbox) -> None:
+def test_rules_that_are_missing_for_a_moment_keep_their_state(inbox: Inbox) -> None:
     list_once(inbox)
     event = inbox.put("a.yaml")
     list_once(inbox)

@@ -243,7 +243,7 @@ def test_a_code_signs_a_browser_in_once(ledger: Ledger, redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?code=", "?code=forged", "?code=%FF%00", f"?code={'x' * 5000}"])
-def test_a_wrong_code_signs_nobody_in(redis_url: str, query: str) -> None:
+def test_a_wrong_code_does_not_sign_in(redis_url: str, query: str) -> None:
     client = a_client(redis_url)
     assert client.get(f"/sign-in{query}").status_code == 410
     assert client.get(CLOSED).status_code == 401
@@ -283,7 +283,9 @@ def test_without_a_configured_token_only_callbacks_and_health_checks_are_served(
     assert client.post("/callbacks/wiro/forged", **address).status_code == 404
 
 
-def test_without_a_configured_token_the_home_page_and_the_log_say_why(capfd: pytest.CaptureFixture[str]) -> None:
+def test_without_a_configured_token_the_home_page_and_the_log_state_the_reason(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     client = a_client(api_token=None)
     assert '"event": "api_token_missing", "level": "warning"' in capfd.readouterr().err
     for accept in ("text/html", "*/*"):

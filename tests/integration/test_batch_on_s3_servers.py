@@ -157,24 +157,26 @@ def test_a_conditional_write_that_fails_once_is_repeated_and_the_review_is_kept(
     assert document["items"][1]["review"] == {"mark": "rejected", "note": "blurred"}
 
 
+@pytest.mark.parametrize(
+    ("name", "event"), [("results.json", "results_not_written"), ("index.html", "gallery_not_written")]
+)
 def test_a_conditional_write_that_always_fails_is_logged_and_the_batch_stays_open(
-    proxy: QuirkyS3, service: Service, ledger: Ledger, storage: Storage, bucket: str
+    name: str, event: str, proxy: QuirkyS3, service: Service, ledger: Ledger, storage: Storage, bucket: str
 ) -> None:
     with_outputs(ledger, storage, bucket, videos(*ITEMS))
     numbers = count()
 
     def always_faster(request: Request) -> Response | None:
-        if request.path.endswith("/results.json") and request.method == "PUT":
-            storage.put(f"{bucket}b/results.json", b"%d" % next(numbers), "application/json")
+        if request.path.endswith(f"/{name}") and request.method == "PUT":
+            storage.put(f"{bucket}b/{name}", b"%d" % next(numbers), "application/json")
             return Response.error(412, "PreconditionFailed")
         return None
 
     proxy.before = always_faster
     with capture_logs() as events:
         finish("b")
-    assert "results.json changed during each of 3 writes" in next(
-        event["error"] for event in events if event["event"] == "results_not_written"
-    )
+    error = next(found["error"] for found in events if found["event"] == event)
+    assert f"{name} changed during each of 3 writes" in error
     assert ledger.batches.get("b").finished is None
 
 

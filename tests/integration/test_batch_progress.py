@@ -31,7 +31,7 @@ KEY = "dailies:batch:b"
 
 
 def progress(ledger: Ledger, *, after_s: float = 0) -> Progress:
-    """Return the progress of batch b, as seen later."""
+    """Return the progress of batch b, read later."""
     now = datetime.now(UTC) + timedelta(seconds=after_s)
     return read_progress(ledger, ledger.batches.get("b"), ledger.account.get(), now)
 

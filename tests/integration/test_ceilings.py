@@ -213,7 +213,7 @@ def work_until(ledger: Ledger, wait_for: WaitFor) -> Iterator[WorkUntil]:
     context.cache_clear()
 
 
-def test_runs_beyond_the_ceiling_of_the_day_wait_for_the_next_day_and_status_says_so(
+def test_runs_beyond_the_ceiling_of_the_day_wait_for_the_next_day_and_status_shows_it(
     tmp_path: Path, ledger: Ledger, work_until: WorkUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIPELINE_MAX_DAY_USD", "0.20")

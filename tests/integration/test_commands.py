@@ -114,7 +114,7 @@ def test_status_groups_failures_by_their_cause(ledger: Ledger) -> None:
     assert document("status", "b", "--json")["failures"] == expected
 
 
-def test_status_says_how_many_runs_may_be_active(ledger: Ledger) -> None:
+def test_status_shows_how_many_runs_may_be_active(ledger: Ledger) -> None:
     ledger.account.limit_concurrency(5)
     assert "0 runs active, 5 parallel runs allowed" in dailies("status").stdout
 
@@ -253,7 +253,7 @@ def test_the_list_as_json_has_the_documents_of_status(ledger: Ledger) -> None:
     assert document("list", "--json") == [document("status", "b", "--json")]
 
 
-def test_recover_of_what_is_no_address_says_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recover_of_what_is_no_address_shows_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPELINE_OUTPUT", "s3://dailies/batches/")
     for name in ("f1", "s3:/dailies/f1", "https://example.com/f1"):
         result = dailies("recover", name)

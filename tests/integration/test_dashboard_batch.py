@@ -226,13 +226,15 @@ def test_failures_are_grouped_by_cause_each_with_a_retry_that_shows_its_price(
     assert [row.id for row in ledger.items.stream("b", {FAILED})] == ["i2"]
 
 
-def test_every_button_that_buys_runs_shows_the_price_and_asks(client: FlaskClient, ledger: Ledger) -> None:
+def test_every_button_that_buys_runs_shows_the_price_and_needs_a_confirmation(
+    client: FlaskClient, ledger: Ledger
+) -> None:
     a_failed_batch(ledger, "no")
     for path in ("/batches/b", "/batches/b/live", "/batches/b/item-grid", "/batches/b/items/i0"):
         buttons = re.findall(r"<button[^>]*>Retry[^<]*</button>", page(client, path))
         shown = [button for button in buttons if " hidden" not in button]
         assert shown
-        # reviews.js asks for the buttons of items.
+        # reviews.js requests the buttons of items.
         asks = re.compile('data-confirm=|data-action="retry"')
         assert all("up to $0.09</button>" in button and asks.search(button) for button in shown)
 
@@ -253,7 +255,7 @@ def test_items_have_page_numbers_and_a_last_page(client: FlaskClient, ledger: Le
     assert 'href="/batches/b">1</a>' in text
 
 
-def test_a_search_says_how_many_items_match(client: FlaskClient, ledger: Ledger) -> None:
+def test_a_search_shows_how_many_items_match(client: FlaskClient, ledger: Ledger) -> None:
     a_batch(ledger, items=4100)
     a_batch(ledger, "small", items=12)
     assert "3 items match." in page(client, "/batches/small?find=p1")

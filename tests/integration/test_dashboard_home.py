@@ -169,7 +169,7 @@ def test_a_broken_edit_of_the_triggers_is_shown_beside_those_in_force(client: Fl
         ({"wiro_api_key": "k", "wiro_api_url": "http://127.0.0.1:7/v1"}, False),
     ],
 )
-def test_a_chip_says_that_no_real_vendor_is_connected(redis_url: str, more: dict[str, Any], is_sandbox: bool) -> None:
+def test_a_chip_shows_that_no_real_vendor_is_connected(redis_url: str, more: dict[str, Any], is_sandbox: bool) -> None:
     client = create_app(Settings(redis_url=redis_url, api_token=SecretStr(TOKEN), **more)).test_client()
     for path in ("/login", "/", "/new"):
         text = client.get(path, headers={"Accept": "text/html", **BEARER}).text

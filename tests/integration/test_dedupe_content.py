@@ -81,7 +81,7 @@ def test_a_listing_finds_the_same_bytes_again(versioned: Inbox, dedupe: str, bat
     rule = versioned.parsed_rule(f"every_s: 1, dedupe: {dedupe}")
     for _ in range(2):
         put(versioned, "a.yaml")
-        # The listing has times in whole seconds: it need not see the second upload.
+        # The listing has times in whole seconds: it may lack the second upload.
         versioned.dispatcher.store._redis.delete("dailies:trigger:inbox:listed")
         list_once(versioned, rule)
     assert len(versioned.batches()) == batches

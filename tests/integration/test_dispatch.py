@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 from support.images import HTML, JPEG, a_jpeg
 from support.inbox import MANIFEST, Inbox
+from support.manifests import parse_manifest
 
 from pipeline.errors import InvalidSettings, StorageError
 from pipeline.storage.s3 import split
@@ -52,6 +53,19 @@ def test_events_in_the_wrong_order_start_the_current_version_once(inbox: Inbox) 
     assert inbox.handle(second) is EventOutcome.STARTED
     assert inbox.handle(first) is EventOutcome.KNOWN
     assert len(inbox.batches()) == 1
+
+
+def test_a_batch_that_redis_has_lost_is_not_started_again_by_the_objects_in_its_folder(inbox: Inbox) -> None:
+    text = MANIFEST + f"output: {inbox.watch}out/\n".encode()
+    inbox.service.submission.submit(parse_manifest(text.decode()), "b", trigger="test", folder=None)
+    stored = inbox.storage.get(f"{inbox.watch}out/b/manifest.yaml")
+    assert stored
+    events = [(inbox.put("out/b/manifest.yaml", stored), inbox.rule())]
+    events.append((inbox.put("out/b/items/1/0.jpg", JPEG), inbox.images()))
+    assert [inbox.handle(*event) for event in events] == [EventOutcome.IGNORED] * 2
+    inbox.service.ledger.redis.flushall()
+    assert [inbox.handle(*event) for event in events] == [EventOutcome.IGNORED] * 2
+    assert inbox.handle(inbox.put("other/manifest.yaml")) is EventOutcome.STARTED
 
 
 def test_two_objects_with_the_same_content_are_two_batches(inbox: Inbox) -> None:
@@ -244,7 +258,7 @@ def test_an_image_is_combined_with_every_prompt_of_its_rule(inbox: Inbox, bucket
         ("d.png", b"text", "the image is not a JPEG, PNG"),
     ],
 )
-def test_a_dropped_image_that_cannot_run_is_rejected_and_its_status_file_says_why(
+def test_a_dropped_image_that_cannot_run_is_rejected_with_the_reason_in_its_status_file(
     inbox: Inbox, name: str, data: bytes, problem: str
 ) -> None:
     for rule in (inbox.images(), inbox.images(gather_s=3600)):
@@ -253,7 +267,7 @@ def test_a_dropped_image_that_cannot_run_is_rejected_and_its_status_file_says_wh
     assert inbox.batches() == []
 
 
-def test_the_bytes_of_a_dropped_image_decide_whatever_its_name_says(inbox: Inbox) -> None:
+def test_the_bytes_of_a_dropped_image_decide_not_its_name(inbox: Inbox) -> None:
     avif = b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf"
     large = JPEG[:-2] + bytes(200_000) + JPEG[-2:]
     for name, data in {"really-a-jpeg.png": JPEG, "face.jfif": JPEG, "new.avif": avif, "large.jpg": large}.items():

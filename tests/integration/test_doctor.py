@@ -76,7 +76,7 @@ def test_a_correct_configuration_has_no_problems(
     assert list(storage.list(bucket)) == []
 
 
-def test_without_a_token_it_says_that_only_callbacks_and_health_checks_are_served(
+def test_without_a_token_it_reports_that_only_callbacks_and_health_checks_are_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("PIPELINE_API_TOKEN")

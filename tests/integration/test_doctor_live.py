@@ -179,7 +179,9 @@ def test_the_charge_counts_in_the_spend_of_the_day(settings: Settings, ledger: L
     assert ledger.account.spend(1)[0][1] == Decimal("0.09")
 
 
-def test_the_command_asks_first_and_writes_a_report_without_secrets(public: Settings, sandbox: Sandbox) -> None:
+def test_the_command_needs_a_confirmation_and_writes_a_report_without_secrets(
+    public: Settings, sandbox: Sandbox
+) -> None:
     refused = CliRunner().invoke(main, ["doctor", "--live", "--budget", "1.00"], input="n\n")
     assert refused.exit_code == 1
     assert "Post one run of minimax/image-to-video-hailuo-01-subject" in refused.output

@@ -97,7 +97,7 @@ def test_an_endpoint_that_holds_the_bucket_is_found_by_where_the_objects_are(
     name, _ = split(bucket)
     settings = Settings(s3_endpoint=f"{proxy.url}/{name}", output=bucket)
     problems = found(list(check_bucket(settings)), Severity.WRONG)
-    assert f"objects land under {name}/{name}/" in problems["S3 endpoint"]
+    assert f"objects are written to {name}/{name}/" in problems["S3 endpoint"]
     assert f"AWS_ENDPOINT_URL_S3={proxy.url}." in problems["S3 endpoint"]
     assert list(storage.list(f"s3://{name}/{name}/")) == []
 

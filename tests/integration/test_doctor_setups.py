@@ -132,7 +132,7 @@ def test_a_proxy_that_passes_callbacks_only_has_no_fault(receiver: str) -> None:
             id="404",
         ),
         pytest.param(answering(to_https), "redirected (HTTP 301)", "Set PIPELINE_PUBLIC_URL=https://", id="https"),
-        pytest.param(answering(login), "wants a login (HTTP 401)", "without a login", id="401"),
+        pytest.param(answering(login), "requires a login (HTTP 401)", "without a login", id="401"),
         pytest.param(answering(get_only), "takes no POST there (HTTP 405)", "pass POST requests", id="405"),
         pytest.param(answering(small_bodies), "no body of 1 kB (HTTP 413)", "client_max_body_size", id="413"),
         pytest.param(
@@ -175,10 +175,10 @@ def test_a_self_signed_certificate_is_named(receiver: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("url", "cause", "fix"),
     [
-        pytest.param(NOBODY, "127.0.0.1 refuses the connection", "Start the web process", id="refused"),
+        pytest.param(NOBODY, "127.0.0.1 does not answer: it refuses the connection", "Start the server", id="refused"),
         pytest.param(
             "https://no-such-host.invalid",
-            "DNS does not know the host no-such-host.invalid",
+            "no-such-host.invalid does not answer: DNS has no record of the host",
             "Create its DNS record",
             id="unknown host",
         ),
@@ -192,10 +192,10 @@ def test_a_server_that_cannot_be_reached_is_named(url: str, cause: str, fix: str
 
 @pytest.mark.parametrize(
     ("error", "cause"),
-    [(OSError(errno.EHOSTUNREACH, ""), "There is no route"), (TimeoutError(), "does not answer from this machine")],
+    [(OSError(errno.EHOSTUNREACH, ""), "there is no route"), (TimeoutError(), "does not answer from this machine")],
     ids=["no route", "firewall"],
 )
-def test_a_route_that_is_missing_is_told_from_a_firewall(
+def test_a_missing_route_is_not_reported_as_a_firewall(
     error: OSError, cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def connect(*_: object) -> None:
@@ -208,15 +208,21 @@ def test_a_route_that_is_missing_is_told_from_a_firewall(
     assert cause in callback_request.cause_of(raised.value, NOBODY)[0]
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_hangs_is_named(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "cause", "fix"),
+    [
+        ("http", "takes the request and does not answer within", "Check that the proxy reaches the web process"),
+        ("https", "it does not complete the TLS handshake", "If the port has no TLS, write http://"),
+    ],
+)
+def test_a_proxy_that_hangs_is_named(scheme: str, cause: str, fix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callback_request, "TIMEOUT_S", 0.2)
     monkeypatch.setattr(callback_request, "_CONNECT_TIMEOUT_S", 0.2)
-    # The kernel accepts the connection; nobody reads from it.
+    # The kernel accepts the connection; no process reads from it.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         finding = problem_at(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}")
-    assert "takes the request and does not answer within" in finding.message
-    assert "Check that the proxy reaches the web process" in finding.fix
+    assert cause in finding.message
+    assert fix in finding.fix
 
 
 def test_all_invalid_settings_are_listed_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

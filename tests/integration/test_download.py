@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import socket
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from support.media import a_video
 
 from pipeline.errors import CopyFailed, OutputGone
 from pipeline.net.download import Downloader
@@ -140,6 +142,39 @@ def test_an_empty_file_fails() -> None:
 def test_compressed_bytes_are_not_stored_as_the_output() -> None:
     with pytest.raises(CopyFailed, match="compressed"):
         fetched(a_response(Content_Encoding="gzip"))
+
+
+@pytest.mark.parametrize("encoding", ["aws-chunked", "AWS-Chunked, identity", "none", "gzip", "br"])
+def test_an_encoding_that_the_bytes_do_not_have_loses_no_output(encoding: str) -> None:
+    video = a_video()
+    assert fetched(a_response(body=video, Content_Encoding=encoding), size=len(video))[0] == video
+
+
+def test_compressed_pages_are_fetched_again() -> None:
+    page = gzip.compress(b"<html>Access denied</html>")
+    with pytest.raises(CopyFailed, match="compressed") as caught:
+        fetched(a_response(body=page, Content_Encoding="gzip"))
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("status", ["202 Accepted", "204 No Content", "206 Partial Content"])
+def test_an_answer_without_the_whole_output_is_fetched_again(status: str) -> None:
+    with pytest.raises(CopyFailed, match="without the whole output") as caught:
+        fetched(a_response(status, Content_Range=f"bytes 0-{len(BODY) - 1}/{2 * len(BODY)}"))
+    assert caught.value.retryable
+
+
+def test_a_range_that_is_the_whole_output_and_the_answer_of_a_proxy_are_complete() -> None:
+    whole = f"bytes 0-{len(BODY) - 1}/{len(BODY)}"
+    assert fetched(a_response("206 Partial Content", Content_Range=whole))[0] == BODY
+    assert fetched(a_response("203 Non-Authoritative Information"))[0] == BODY
+
+
+@pytest.mark.parametrize("location", ["", "https://login.example.com/", "/0.mp4"])
+def test_a_redirect_that_leads_nowhere_is_followed_again_later(location: str) -> None:
+    with pytest.raises(CopyFailed, match=r"redirects more|not fetched") as caught:
+        fetched(a_response("302 Found", Location=location))
+    assert caught.value.retryable
 
 
 def test_an_output_that_is_too_large_is_not_downloaded() -> None:

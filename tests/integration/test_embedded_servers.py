@@ -1,4 +1,4 @@
-"""What other users of this machine, and web pages that somebody visits, can do with the servers of `up`: nothing."""
+"""What other users of this machine, and web pages in a browser, can do with the servers of `up`: nothing."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def response(connection: http.client.HTTPConnection, method: str, path: str) -> 
 
 
 def allowed(connection: http.client.HTTPConnection, paths: list[str]) -> Iterator[str]:
-    """Yield each request that does or tells something."""
+    """Yield each request that changes or returns something."""
     for path in paths:
         for method in ("GET", "PUT", "POST", "PATCH", "DELETE"):
             found = response(connection, method, path)
@@ -148,7 +148,7 @@ def test_no_port_does_anything_for_a_request_without_credentials(local: Local, t
     assert [row["Key"] for row in client(local.s3).list_objects_v2(Bucket=BUCKET)["Contents"]] == ["kept"]
 
 
-def test_a_page_cannot_read_an_object_even_if_it_knows_its_signed_url(local: Local) -> None:
+def test_a_page_cannot_read_an_object_even_with_its_signed_url(local: Local) -> None:
     url = client(local.s3).generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "kept"})
     with urllib.request.urlopen(urllib.request.Request(url, headers={"Origin": PAGE}), timeout=5) as found:
         assert found.read() == b"content"

@@ -45,8 +45,11 @@ def records_of_a_message(on: Servers) -> None:
     document = json.loads(on.inbox.notification(*events))
     document["Records"].insert(0, {"s3": "?"})
     on.failing_for(on.inbox.storage, "get_with_info", "1.yaml", StorageError("S3 is away", retryable=True))
-    _handle(json.dumps(document), on.inbox.dispatcher, [on.inbox.rule()])
+    for _ in range(3):
+        _handle(json.dumps(document), on.inbox.dispatcher, [on.inbox.rule()])
     assert len(on.inbox.batches()) == 2
+    (one,) = on.ledger.set_aside.newest(9)
+    assert (one.queue, one.reason) == ("messages of SQS", "The message has no 's3'.")
 
 
 def listed_objects(on: Servers) -> None:

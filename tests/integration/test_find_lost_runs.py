@@ -128,7 +128,7 @@ def test_lost_runs_are_found_in_the_list_of_tasks(ctx: Context, ledger: Ledger, 
     assert found(ledger) == {"i0": "0", "i1": "8", "i2": "2"}
 
 
-def test_a_found_run_is_adopted_and_its_journal_says_how(ctx: Context, ledger: Ledger, vendor: ListedTasks) -> None:
+def test_a_found_run_is_adopted_and_its_journal_records_how(ctx: Context, ledger: Ledger, vendor: ListedTasks) -> None:
     lost(ctx, ledger, 1)
     vendor.tasks = [a_task(0)]
     search(ledger)
@@ -174,6 +174,29 @@ def test_where_listing_is_refused_runs_stay_unknown_and_the_search_is_repeated(
     vendor.tasks = [a_task(0), a_task(1)]
     search(ledger)
     assert found(ledger) == {"i0": "0", "i1": "1"}
+
+
+def test_status_says_that_the_list_of_tasks_cannot_be_read_and_until_when(
+    ctx: Context, ledger: Ledger, vendor: ListedTasks, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipeline.cli.descriptions import print_batch
+    from pipeline.cli.terminal import console
+
+    def shown() -> str:
+        print_batch(console(), ledger, ledger.batches.get("b"))
+        return " ".join(capsys.readouterr().out.split())
+
+    lost(ctx, ledger, 1)
+    vendor.error = AccountRefused("You don't have any permission for this action.")
+    search(ledger)
+    assert "could not read the vendor's list of tasks: You don't have any permission" in shown()
+    ledger.redis.zadd(f"{PREFIX}adopt", {"b i0": 1})
+    assert ledger.runs.expire_leases(adopt_wait_s=0, on_unknown="resubmit") == ["b"], "it is held, not bought again"
+    assert "proves nothing" in shown()
+    assert "retry b --status unknown" in shown()
+    vendor.error, vendor.tasks = None, [a_task(0)]
+    search(ledger)
+    assert ledger.lost_runs.problem() == ""
 
 
 def test_a_failed_page_loses_no_run_that_is_known_by_its_callback_url(

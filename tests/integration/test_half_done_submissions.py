@@ -131,7 +131,7 @@ def test_a_batch_that_s3_did_not_show_at_first_is_never_overwritten(
 
 
 @pytest.mark.parametrize("step", AFTER_THE_ROW)
-def test_status_says_so_and_shows_no_results(
+def test_status_shows_an_incomplete_submission_and_no_results(
     service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: str
 ) -> None:
     with monkeypatch.context() as patch:
@@ -293,7 +293,7 @@ def test_an_event_completes_it_also_after_the_sweep_has_cancelled_it(
     assert inbox.batches() == [batch_id]
 
 
-def test_an_event_does_not_start_what_a_person_has_cancelled_and_its_status_file_says_so(
+def test_an_event_does_not_start_what_a_person_has_cancelled_and_its_status_file_records_it(
     inbox: Inbox, jobs: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event = inbox.put("a.yaml")
@@ -329,7 +329,7 @@ def test_a_schedule_completes_it_with_its_next_attempt(
     assert [record.did for record in schedule_folder.records()] == [Did.STARTED]
 
 
-def test_the_commands_say_what_can_be_done(
+def test_the_commands_show_what_can_be_done(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, storage: Any
 ) -> None:
     settings: Settings = inbox.settings

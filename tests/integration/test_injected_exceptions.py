@@ -6,9 +6,11 @@ a new method is covered without a change here. The exception is raised before th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from functools import wraps
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,15 +21,26 @@ from support.manifests import parse_manifest
 
 from jobs import worker_slots
 from pipeline.batches.control import BatchControl
-from pipeline.batches.job_queue import JobQueue
+from pipeline.batches.job_queue import Job, JobQueue
+from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.preview_requests import PreviewRequests
+from pipeline.batches.submission import Submission
 from pipeline.domain.states import BatchState, ItemState
 from pipeline.ledger.ledger import Ledger
+from pipeline.ledger.lost_runs import LostRunStore
+from pipeline.schedules.store import ScheduleStore
+from pipeline.schedules.submission import ScheduleSubmission
 from pipeline.storage.journal import Journal
-from pipeline.storage.s3 import Storage
+from pipeline.storage.s3 import Storage, split
+from pipeline.triggers.object_version import ObjectVersion
+from pipeline.triggers.status_files import StatusFiles
+from pipeline.triggers.store import TriggerStore
 
-OTHERS = (Storage, Journal, JobQueue, BatchControl, PreviewRequests, Vendor, Downloads, Sender)
-GROUPS = 10
+OTHERS = (
+    Storage, Journal, JobQueue, BatchControl, PreviewRequests, Submission, ModelCatalog, ScheduleStore,
+    ScheduleSubmission, TriggerStore, StatusFiles, Vendor, Downloads, Sender,
+)  # fmt: skip
+GROUPS = 6
 """The boundaries raise in groups, one group for each batch: a batch for each boundary takes two minutes."""
 Method = tuple[type, str]
 _numbers = count()
@@ -38,11 +51,16 @@ class Odd(KeyError):
 
 
 @pytest.fixture
-def loop(redis_url: str, storage: Storage, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobLoop]:
+def loop(
+    redis_url: str, storage: Storage, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[JobLoop]:
     monkeypatch.setattr(worker_slots, "DRAIN_WAIT_S", 5)
     # Tracebacks take longer to print than the jobs take.
     with capture_logs():
-        yield JobLoop(redis_url, storage, bucket, monkeypatch)
+        loop = JobLoop(redis_url, storage, bucket, tmp_path, monkeypatch)
+        loop.vendor.lost = {"two"}
+        loop.schedule("nightly")
+        yield loop
         worker_slots.wait_for_all()
 
 
@@ -67,7 +85,10 @@ def wrap(monkeypatch: pytest.MonkeyPatch, method: Method, around: Callable[..., 
 
 
 def a_batch(loop: JobLoop, bucket: str) -> str:
-    """Submit three items: two share an image on S3, one has one of its own. There is a budget and a notification."""
+    """Submit three items: two share an image on S3, one has one of its own. There is a budget and a notification.
+
+    An object on S3 has started the batch.
+    """
     batch_id = f"b{next(_numbers)}"
     for number in (1, 2):
         uri = f"{bucket}images/{number}.jpg"
@@ -82,8 +103,15 @@ items:
   - {{id: two, image: {bucket}images/1.jpg, prompt: b}}
   - {{id: three, image: {bucket}images/2.jpg, prompt: c}}
 """
-    loop.service.submission.submit(parse_manifest(text), batch_id, trigger="cli", folder=None)
+    objects = [ObjectVersion(*split(dropped(bucket, batch_id)), "1")]
+    TriggerStore.connect(loop.service.settings.redis_url).record_objects(batch_id, objects)
+    loop.service.submission.submit(parse_manifest(text), batch_id, trigger="trigger:inbox", folder=None)
     return batch_id
+
+
+def dropped(bucket: str, batch_id: str) -> str:
+    """Return the object that started a batch."""
+    return f"{bucket}inbox/{batch_id}.yaml"
 
 
 def called_methods(loop: JobLoop, bucket: str) -> list[Method]:
@@ -101,17 +129,25 @@ def called_methods(loop: JobLoop, bucket: str) -> list[Method]:
     with pytest.MonkeyPatch.context() as patch:
         for method in boundaries(loop.ledger):
             wrap(patch, method, recorder(method))
-        check(loop, a_batch(loop, bucket), "without a fault")
+        check(loop, a_batch(loop, bucket), bucket, "without a fault")
     return list(calls)
 
 
-def check(loop: JobLoop, batch_id: str, what: str) -> None:
-    """Run a batch to its end, and check that each item succeeded and was bought once."""
-    row = loop.run(batch_id)
+def check(loop: JobLoop, batch_id: str, bucket: str, what: str) -> None:
+    """Run a batch, and one that a schedule starts, to their ends. Check that each item succeeded and was bought once.
+
+    The response to one run is lost, and its task is in the vendor's list.
+    """
+    nightly = f"nightly-{loop.midnight():%Y%m%dT%H%MZ}"
+    row, by_clock = loop.run(batch_id, nightly)
     assert (row.status, dict(row.counts)) == (BatchState.SUCCEEDED, {ItemState.SUCCEEDED: 3}), what
+    assert by_clock.status == BatchState.SUCCEEDED, what
     assert sorted(loop.posts(batch_id)) == ["one", "three", "two"], what
+    assert loop.posts(nightly) == ["one"], what
     assert row.cost_usd == 3 * PRICE, what
     assert loop.service.storage.info(f"{row.output}results.json"), what
+    status_file = loop.service.storage.get(f"{dropped(bucket, batch_id)}.status.json")
+    assert json.loads(status_file or b"{}").get("batch_status") == "succeeded", what
     assert loop.ledger.account.get().active == 0, what
 
 
@@ -134,13 +170,14 @@ def inject(loop: JobLoop, bucket: str, methods: list[Method], *, after: bool) ->
         batch_id = a_batch(loop, bucket)
         for method in methods:
             wrap(patch, method, fault())
-        check(loop, batch_id, ", ".join(f"{kind.__name__}.{name}" for kind, name in methods))
+        check(loop, batch_id, bucket, ", ".join(f"{kind.__name__}.{name}" for kind, name in methods))
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_an_exception_at_any_boundary_loses_and_buys_nothing(loop: JobLoop, bucket: str, after: bool) -> None:
-    # An exception of `run` says that the vendor has not accepted the run; test_post_exceptions.py is about it.
+    # An exception of `run` means that the vendor has not accepted the run; test_post_exceptions.py is about it.
     methods = [method for method in called_methods(loop, bucket) if not (after and method == (Vendor, "run"))]
-    assert len(methods) > 30
+    assert loop.jobs_run >= set(Job)
+    assert {LostRunStore, ScheduleStore, ScheduleSubmission, TriggerStore, StatusFiles} <= {kind for kind, _ in methods}
     for group in range(GROUPS):
         inject(loop, bucket, methods[group::GROUPS], after=after)

@@ -1,4 +1,4 @@
-"""The ceilings of the service on a real Valkey: what a batch and a UTC day may cost, whatever a manifest says."""
+"""The ceilings of the service on a real Valkey: what a batch and a UTC day may cost, whatever a manifest has."""
 
 from __future__ import annotations
 

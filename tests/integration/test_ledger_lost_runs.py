@@ -1,4 +1,4 @@
-"""The search for lost runs on the ledger: when it is due, who does it, and what it must know."""
+"""The search for lost runs on the ledger: when it is due, which process does it, and its data."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_lost_run_is_searched_for_after_two_seconds(ledger: Ledger) -> None:
     assert not ledger.lost_runs.has_due()
 
 
-def test_one_search_serves_all_lost_runs_and_knows_what_was_sent(ledger: Ledger) -> None:
+def test_one_search_serves_all_lost_runs_and_has_what_was_sent(ledger: Ledger) -> None:
     lost(ledger, 3)
     make_due(ledger)
     assert ledger.lost_runs.has_due()

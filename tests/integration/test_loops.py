@@ -28,9 +28,9 @@ from pipeline.batches.job_queue import QUEUE
 from pipeline.batches.output_zip import zip_entries, zip_pieces
 from pipeline.batches.queue_monitor import QueueMonitor
 from pipeline.domain.callback_tokens import RunId
+from pipeline.domain.model import Review
 from pipeline.domain.results import as_jsonl
 from pipeline.domain.states import BatchState
-from pipeline.errors import StorageError
 from pipeline.ledger.keys import PREFIX, batch_key, item_key
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import LostRun
@@ -97,6 +97,15 @@ def claim_previews(on: Servers) -> None:
     assert request
     assert request.batch_id == "b"
     assert on.is_named("a i0")
+
+
+def review_items(on: Servers) -> None:
+    """review_item.lua: reviews, one of which is damaged."""
+    a_batch(on.ledger)
+    on.redis.hset(f"{batch_key('b')}:reviews", "i0", "{")
+    for item in ("i0", "i1"):
+        assert on.ledger.items.review("b", item, Review("approved", "")) is not None
+    assert {row.id for row in on.ledger.items.stream("b") if row.review} == {"i0", "i1"}
 
 
 def poll_runs(on: Servers) -> None:
@@ -231,7 +240,7 @@ def upload_shared_images(on: Servers) -> None:
     on.ledger.shared_images.add("b", ["s3://bad", "s3://good"])
     wiro = SimpleNamespace(create_folder=lambda name: "f", upload=lambda file, folder: f"https://v/{file}")
     on.patch.setattr(start, "stored_image", lambda storage, image: image.removeprefix("s3://"))
-    on.failing_for(wiro, "upload", "bad", StorageError("bad", retryable=False))
+    on.failing_for(wiro, "upload", "bad", KeyError("bad"))
     start._upload_shared_images(replace(ctx, wiro=cast(Any, wiro)), "b")
     assert on.ledger.shared_images.urls("b") == {"s3://bad": "", "s3://good": "https://v/good"}
 
@@ -283,7 +292,7 @@ def workers_and_failed_jobs(on: Servers) -> None:
 
 LOOPS: list[Callable[[Servers], None]] = [
     claim_batches, sum_reservations, renew_leases, mark_posting, record_searches, claim_previews, poll_runs,
-    read_counters, read_days, read_causes, read_timeline, read_prices, read_set_aside, write_rows,
+    review_items, read_counters, read_days, read_causes, read_timeline, read_prices, read_set_aside, write_rows,
     sweep_batches, pause_a_model, search_lost_runs, deliver, upload_shared_images, serve_previews, status_files,
     workers_and_failed_jobs,
 ]  # fmt: skip

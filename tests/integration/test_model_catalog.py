@@ -102,7 +102,7 @@ def test_an_old_description_is_used_while_the_vendor_is_away(ledger: Ledger, red
     vendor.tool = VendorFault("The vendor failed.")
     schemas = [catalog.for_checks()(MODEL) for _ in range(3)]
     assert all(schema and schema.image_fields for schema in schemas)
-    # A vendor that is away is asked once in a while, not by each caller.
+    # An unavailable vendor gets a request once in a while, not one from each caller.
     assert vendor.requests == 2
     assert [entry["event"] for entry in logs.entries] == ["model_stale"]
 

@@ -43,7 +43,7 @@ FOUR_ERRORS = f"""\
 
 @pytest.fixture
 def describe(monkeypatch: pytest.MonkeyPatch) -> Describe:
-    """`describe(*parameters)`: what the vendor says about each model from now on; `fails=True`: it is away."""
+    """`describe(*parameters)`: how the vendor describes each model from now on; `fails=True`: it is unavailable."""
     monkeypatch.setenv("WIRO_API_KEY", "a-key")
     monkeypatch.setenv("WIRO_API_URL", "http://127.0.0.1:1/v1")
 
@@ -106,7 +106,7 @@ def test_without_a_key_the_offline_checks_decide(
 
 @pytest.mark.usefixtures("no_redis")
 @pytest.mark.parametrize(("fails", "reason"), [(True, "The vendor is away."), (False, "describes no parameters")])
-def test_a_note_says_that_the_schema_is_not_known(
+def test_a_note_reports_that_the_schema_is_not_known(
     describe: Describe, file: Callable[..., str], fails: bool, reason: str
 ) -> None:
     describe(fails=fails)
@@ -142,7 +142,7 @@ def test_the_dry_run_shows_a_range_and_why_where_the_price_is_open(
 
 
 @pytest.mark.usefixtures("no_redis")
-def test_the_dry_run_says_when_no_price_can_be_known(describe: Describe, file: Callable[..., str]) -> None:
+def test_the_dry_run_reports_when_no_price_can_be_known(describe: Describe, file: Callable[..., str]) -> None:
     describe(PROMPT, IMAGE, SECONDS)
     shown = dailies("submit", file(HEAD + "- {image: https://e.com/1.jpg, prompt: a}\n"), "--dry-run").stdout
     assert "The cost is unknown: the vendor states no price" in shown

@@ -94,6 +94,9 @@ def test_the_rows_need_a_sign_in_and_are_bounded(client: FlaskClient) -> None:
     response = client.post("/new/rows?file=rows.csv", data=b"x" * (8 * 2**20 + 1), headers=BEARER)
     assert response.status_code == 413
     assert client.post("/new/rows?file=rows.exe", data=b"", headers=BEARER).status_code == 400
+    for name in ("._rows.csv", "~$rows.csv", "Thumbs.db", ".DS_Store", "desktop.ini", "__MACOSX/rows.csv"):
+        response = client.post("/new/rows", query_string={"file": name}, data=b"prompt\nx\n", headers=BEARER)
+        assert response.status_code == 400, name
 
 
 def test_a_session_without_its_csrf_token_reads_no_rows(client: FlaskClient) -> None:
@@ -138,7 +141,7 @@ def test_the_manifest_that_is_submitted_has_the_addresses_of_the_images(
     assert "New batch from this one" in client.get("/batches/b-1", headers={"Accept": "text/html"}).text
 
 
-def test_a_batch_of_unknown_price_is_asked_about(client: FlaskClient) -> None:
+def test_a_batch_of_unknown_price_needs_a_confirmation(client: FlaskClient) -> None:
     text = f"version: 1\nname: b\nmodel: {UNDESCRIBED}\nitems: [{{prompt: x}}]\n"
     assert validate(client, text=text)["question"].startswith("Start 1 run?")
 

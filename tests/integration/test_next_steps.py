@@ -1,4 +1,4 @@
-"""Where commands say that the page of a batch is, and how its videos come home; `open`."""
+"""The address of the page of a batch, and the command that copies its videos; `open`."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_open_of_a_missing_batch_is_exit_code_4(ledger: Ledger, opened: list[str
     assert (result.exit_code, result.stdout, opened) == (4, "", [])
 
 
-def test_open_says_if_no_browser_starts_or_no_address_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_reports_if_no_browser_starts_or_no_address_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webbrowser, "open", lambda url: False)
     result = dailies("open")
     assert (result.exit_code, result.stdout) == (0, f"{URL}/\n")

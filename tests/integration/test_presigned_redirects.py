@@ -177,7 +177,7 @@ def test_an_output_that_an_older_version_stored_as_html_is_saved_and_not_rendere
     assert response.headers["Content-Disposition"].startswith("attachment")
 
 
-def test_an_output_has_the_type_that_the_ledger_knows_whatever_s3_has(
+def test_an_output_has_the_type_of_the_ledger_whatever_s3_has(
     client: FlaskClient, ledger: Ledger, storage: Storage, bucket: str
 ) -> None:
     uri = f"{bucket}out/b/items/i0/0.mp4"

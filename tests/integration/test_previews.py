@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from rq import Queue
 from rq.serializers import JSONSerializer
+from structlog.testing import capture_logs
 from support.access import BEARER, TOKEN
 from support.ledger_fixtures import COLLECTING, SUCCEEDED, a_batch_config, a_row, dues, running
 from support.media import a_video, an_image
@@ -34,7 +35,7 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.previews import MAX_ATTEMPTS, PreviewStore
 from pipeline.net.download import Downloader
 from pipeline.settings import Settings
-from pipeline.storage.s3 import Storage
+from pipeline.storage.s3 import ObjectInfo, Storage
 from pipeline.triggers.input_images import InputImages
 from pipeline.web import create_app
 
@@ -117,7 +118,7 @@ def a_client(settings: Settings) -> FlaskClient:
     return client
 
 
-def test_a_preview_is_loaded_once_and_by_nobody_without_a_token(
+def test_a_preview_is_loaded_once_and_only_with_a_token(
     ledger: Ledger, storage: Storage, bucket: str, settings: Settings
 ) -> None:
     folder = f"{bucket}out/b/"
@@ -164,7 +165,7 @@ def test_an_image_that_may_not_be_shown_has_no_preview(
 
 @pytest.fixture
 def image_server() -> Iterator[tuple[str, list[str]]]:
-    """The `host:port` of a server of images, and the paths that it was asked for."""
+    """The `host:port` of a server of images, and the paths that were requested."""
     paths: list[str] = []
     image = an_image((900, 600))
 
@@ -297,6 +298,56 @@ def test_the_gallery_of_an_ended_batch_gets_its_previews(
     ledger.redis.zadd(keys.PREVIEWS, {"b ": 0}, xx=True)
     serve_requests(ctx, maker(ctx))
     assert f'poster="previews/{output_preview(output)}"'.encode() in (storage.get(f"{folder}index.html") or b"")
+    assert ledger.redis.zcard(keys.PREVIEWS) == 0
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_gallery_that_others_change_meanwhile_is_written_again_and_said(
+    times: int, ctx: Context, ledger: Ledger, storage: Storage, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = f"{bucket}out/b/"
+    a_batch(ledger, folder, None)
+    end_all(ledger, storage, folder, a_video())
+    ledger.redis.hset(keys.batch_key("b"), mapping={"status": "succeeded", "finished": 1})
+    ctx.service.previews.request("b", "i0")
+    serve_requests(ctx, maker(ctx))
+    put_if_match, left = Storage.put_if_match, iter(range(times))
+
+    def others_are_faster(self: Storage, uri: str, *args: Any) -> bool:
+        return False if next(left, None) is not None else put_if_match(self, uri, *args)
+
+    monkeypatch.setattr(Storage, "put_if_match", others_are_faster)
+    ctx.service.previews.request("b")
+    with capture_logs() as events:
+        serve_requests(ctx, maker(ctx))
+    logged = [event["event"] for event in events]
+    is_written = storage.info(f"{folder}index.html") is not None
+    assert is_written is (times == 1)
+    assert logged == (["gallery_written"] if is_written else ["gallery_not_written", "previews_deferred"])
+    assert ledger.redis.zcard(keys.PREVIEWS) == (0 if is_written else 1)
+
+
+def test_an_old_gallery_does_not_replace_that_of_a_batch_that_was_opened_again(
+    ctx: Context, ledger: Ledger, storage: Storage, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = f"{bucket}out/b/"
+    a_batch(ledger, folder, None)
+    end_all(ledger, storage, folder, a_video())
+    ledger.redis.hset(keys.batch_key("b"), mapping={"status": "succeeded", "finished": 1})
+    ctx.service.previews.request("b", "i0")
+    serve_requests(ctx, maker(ctx))
+    info = Storage.info
+
+    def info_and_reopen(self: Storage, uri: str) -> ObjectInfo | None:
+        if uri.endswith("index.html"):
+            storage.put(uri, b"of revision 2", "text/html")
+            ledger.redis.hset(keys.batch_key("b"), mapping={"revision": 2})
+        return info(self, uri)
+
+    monkeypatch.setattr(Storage, "info", info_and_reopen)
+    ctx.service.previews.request("b")
+    serve_requests(ctx, maker(ctx))
+    assert storage.get(f"{folder}index.html") == b"of revision 2"
     assert ledger.redis.zcard(keys.PREVIEWS) == 0
 
 

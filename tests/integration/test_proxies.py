@@ -91,8 +91,8 @@ def proxy(request: pytest.FixtureRequest, redis_url: str, tmp_path: Path) -> Ite
         yield request.param, port
 
 
-def callback_status(port: int) -> int:
-    url = f"http://{HOST}:{port}{CALLBACK}"
+def callback_status(port: int, path: str = CALLBACK) -> int:
+    url = f"http://{HOST}:{port}{path}"
     body = b'{"detail": "' + b"x" * 100_000 + b'"}'
     return urllib3.PoolManager(retries=False, timeout=30).request("POST", url, body=body).status
 
@@ -124,7 +124,23 @@ def test_callbacks_pass_and_other_paths_are_not_public(proxy: tuple[str, int]) -
     pool = urllib3.PoolManager(retries=False, timeout=30)
     assert callback_status(port) == 200
     assert pool.request("GET", f"http://{HOST}:{port}/healthz").status == 200
-    for path in ("/", "/metrics", "/api/v1/batches", "/readyz"):
+    # As the web process takes them: a public URL may end in a slash, and senders add others.
+    for path in (f"{CALLBACK}/", f"/{CALLBACK}", CALLBACK.replace("/wiro/", "//wiro//")):
+        assert callback_status(port, path) == 200, path
+    for path in ("/healthz/", "//healthz"):
+        assert pool.request("GET", f"http://{HOST}:{port}{path}").status == 200, path
+    for path in ("/events/s3", "/events/s3/", "//events//s3"):
+        assert pool.request("POST", f"http://{HOST}:{port}{path}", body=b"{}").status != 404, path
+    for path in (
+        "/",
+        "/metrics",
+        "/api/v1/batches",
+        "/readyz",
+        "/events/s3x",
+        "/healthz/x",
+        "//metrics",
+        "/callbacksx",
+    ):
         assert pool.request("GET", f"http://{HOST}:{port}{path}").status == 404
     too_large = {"Content-Length": str(30 * 1024 * 1024)}
     # HAProxy refuses it when the first 128 KiB are there. They never come.

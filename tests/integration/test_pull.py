@@ -254,3 +254,24 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b/items").write_text("")
     assert f"{Path('b/items')}" in pull("b", code=1).stderr
+
+
+def test_no_file_overwrites_another_whose_name_only_some_systems_distinguish(
+    tmp_path: Path, ledger: Ledger, storage: Storage, bucket: str
+) -> None:
+    outputs = videos("Anna", "anna", "CON", "end.")
+    with_outputs(ledger, storage, bucket, outputs)
+    end(ledger, storage)
+    result = pull("b")
+    there = {str(file.relative_to(tmp_path / "b")): file.read_bytes() for file in (tmp_path / "b/items").rglob("*.mp4")}
+    assert there == {
+        "items/Anna/0.mp4": outputs["Anna"][0],
+        "items/anna (2)/0.mp4": outputs["anna"][0],
+        "items/_CON/0.mp4": outputs["CON"][0],
+        "items/end_/0.mp4": outputs["end."][0],
+    }
+    assert "3 files renamed" in result.stdout
+    assert "items/anna/0.mp4 is items/anna (2)/0.mp4" in result.stdout
+    page = (tmp_path / "b/index.html").read_text()
+    assert 'src="items/anna%20%282%29/0.mp4' in page
+    assert "fetched" not in pull("b").stdout

@@ -132,6 +132,14 @@ def test_a_callback_arrives_with_slashes_too_many_and_behind_a_prefix(
     assert [due.run for due in dues(ledger)] == [run]
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_a_callback_by_another_method_is_refused(client: FlaskClient, ledger: Ledger, method: str) -> None:
+    [run] = some_running(ledger)
+    answer = client.open(address(run), method=method)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert dues(ledger) == []
+
+
 @pytest.mark.parametrize("path", ["//events/s3", "/events/s3/", "/events//s3", "/dailies/events/s3"])
 def test_an_s3_event_is_not_redirected_either(redis_url: str, path: str) -> None:
     settings = Settings(redis_url=redis_url, public_url="https://example.com/dailies", api_token=SecretStr(TOKEN))

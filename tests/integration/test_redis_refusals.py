@@ -1,4 +1,4 @@
-"""A Redis that answers and refuses to serve: what commands, API, callbacks and probes say, and that work goes on."""
+"""A Redis that answers and refuses to serve: what commands, API, callbacks and probes report; work continues."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pipeline.cli.main import main
 from pipeline.domain.callback_tokens import CallbackSigner, RunId
 from pipeline.errors import ServiceRefuses
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.redis_client import RQRedis, connect
+from pipeline.ledger.redis_client import RQRedis, WrongData, connect
 from pipeline.local.servers import S3Env
 from pipeline.local.state_file import write_environment
 from pipeline.settings import Settings
@@ -135,7 +135,7 @@ def callback(client: FlaskClient, run: RunId) -> int:
 
 
 @pytest.mark.parametrize("how", REFUSALS)
-def test_commands_say_what_redis_refuses_and_exit_with_3(
+def test_commands_report_what_redis_refuses_and_exit_with_3(
     server: RefusingRedis, cli: Callable[..., tuple[int, str]], how: str
 ) -> None:
     ledger = Ledger.connect(server.url)
@@ -196,9 +196,13 @@ def test_callbacks_and_the_api_return_503_and_work_again_afterwards(
         ("ERR max number of clients reached", "has as many connections as it allows"),
         ("ERR DB index is out of range", "has no database with this number"),
         ("ERR unknown command 'EVALSHA', with args beginning with: 'x'", "lacks the command EVALSHA"),
+        ("NOSCRIPT No matching script.", "does not keep scripts"),
+        ("ERR max daily request limit exceeded. Limit: 10000", "refuses a request: max daily request limit exceeded"),
+        ("UNHEARDOF of a server to come", "refuses a request: UNHEARDOF of a server to come"),
+        ("", "an error without a text"),
     ],
 )
-def test_every_refusal_is_told_in_words(error: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_refusal_is_reported_in_words(error: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with a_server_that_replies(error) as url:
         monkeypatch.setenv("REDIS_URL", url)
         result = CliRunner().invoke(main, ["list"])
@@ -234,12 +238,33 @@ def test_the_redis_of_a_running_up_that_refuses_is_not_called_stopped(
     assert "no running" not in result.stderr
 
 
-def test_a_wrong_type_is_a_bug_and_no_refusal(redis_url: str) -> None:
+def test_a_wrong_type_is_damaged_data_and_no_refusal(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     client = connect(redis_url)
     client.set("text", "x")
-    with pytest.raises(Exception, match="WRONGTYPE") as caught:
-        client.hgetall("text")
-    assert not isinstance(caught.value, ServiceRefuses)
+    for call in (partial(client.hgetall, "text"), client.pipeline().hgetall("text").execute):
+        with pytest.raises(WrongData, match="WRONGTYPE") as caught:
+            call()
+        assert not isinstance(caught.value, ServiceRefuses)
+    client.rpush("dailies:batches", "x")
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    result = CliRunner().invoke(main, ["list"])
+    assert result.exit_code == 3
+    assert "has data that the service cannot use: WRONGTYPE" in result.stderr
+
+
+def test_a_server_that_forgets_scripts_is_refused_in_words(redis_url: str) -> None:
+    client = connect(redis_url)
+    scripts = Ledger.on(client).scripts
+
+    def forgotten(*_args: object) -> str:
+        client.script_flush()
+        return "0" * 40
+
+    client.script_load = forgotten
+    for run in (scripts.run, scripts.run_durably):
+        client.script_flush()
+        with pytest.raises(ServiceRefuses, match="does not keep scripts"):
+            run("check_schema", 2, 1, 1)
 
 
 def write(client: Any) -> object:
@@ -267,7 +292,7 @@ def threads() -> Iterator[Callable[[Callable[[], object]], list[object]]]:
 
 
 @pytest.mark.parametrize("request_of", [write, write_in_a_pipeline])
-@pytest.mark.parametrize("how", ["full", "replica", "replica without primary", "wrong password"])
+@pytest.mark.parametrize("how", ["full", "replica", "replica without primary", "wrong password", "no writes permitted"])
 def test_clients_of_workers_wait_until_redis_serves_again(
     server: RefusingRedis,
     threads: Callable[[Callable[[], object]], list[object]],

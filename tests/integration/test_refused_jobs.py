@@ -48,7 +48,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def requests() -> Iterator[list[str]]:
-    """The paths that a server of another program was asked for, and its address first."""
+    """The address of a server of another program, then the paths that were requested."""
     seen: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -226,3 +226,34 @@ def test_an_unsigned_subscription_is_not_confirmed_even_with_a_token(amazon: Fak
     assert status(client, text, {"x-amz-sns-message-type": "SubscriptionConfirmation"}) == 401
     assert status(client, text, BEARER) == 400
     assert not any("ConfirmSubscription" in url for url in amazon.fetched)
+
+
+def test_an_event_is_sent_again_while_the_rules_cannot_be_read(
+    client: FlaskClient, settings: Settings, inbox: Inbox
+) -> None:
+    message, text = inbox.notification(inbox.put("a.yaml")), settings.triggers.read_text()
+    for is_written in (True, False):
+        settings.triggers.write_text("triggers: [") if is_written else settings.triggers.unlink()
+        fresh = create_app(settings).test_client()
+        assert status(fresh, message, BEARER) == 503
+        assert status(fresh, json.dumps({"Event": "s3:TestEvent", "Bucket": "b"}), BEARER) == 200
+    settings.triggers.write_text(text)
+    assert status(fresh, message, BEARER) == 200
+    assert len(inbox.batches()) == 1
+
+
+def test_a_message_with_a_record_that_cannot_be_read_is_named_once(client: FlaskClient, inbox: Inbox) -> None:
+    document = json.loads(inbox.notification(inbox.put("a.yaml")))
+    document["Records"].append({"s3": {}})
+    assert [status(client, json.dumps(document), BEARER) for _ in range(2)] == [400, 400]
+    assert len(inbox.batches()) == 1
+    (one,) = inbox.service.ledger.set_aside.newest(9)
+    assert (one.queue, one.reason) == ("messages of push", "The message has no 'object'.")
+
+
+@pytest.mark.parametrize("key", ["50%ef x.yaml", "100%.yaml", "%FC.yaml"])
+def test_a_key_that_its_server_does_not_encode_is_found(client: FlaskClient, inbox: Inbox, key: str) -> None:
+    event = inbox.put(key)
+    record = {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": event.bucket}, "object": {"key": event.key}}}
+    assert status(client, json.dumps({"Records": [record]}), BEARER) == 200
+    assert len(inbox.batches()) == 1

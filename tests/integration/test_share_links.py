@@ -1,4 +1,4 @@
-"""The gallery page and its share links: who sees what, and for how long."""
+"""The gallery page and its share links: what each viewer gets, and for how long."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def test_a_token_is_not_in_the_log(
     assert token not in written
 
 
-def test_without_a_secret_there_are_no_links_and_the_page_says_so(
+def test_without_a_secret_there_are_no_links_and_the_page_shows_it(
     values: dict[str, Any], ledger: Ledger, guest: FlaskClient
 ) -> None:
     a_batch(ledger)

@@ -19,7 +19,16 @@ from pipeline.errors import StorageError
 from pipeline.sandbox.process_handle import Sandbox
 from pipeline.user_agent import USER_AGENT
 from pipeline.wiro.client import FileSource, ImageField, Run, RunImage, Wiro
-from pipeline.wiro.errors import NoResponse, NoSuchEndpoint, NotSent, RateLimited, ResponseLost, VendorFault, WiroError
+from pipeline.wiro.errors import (
+    NoResponse,
+    NoSuchEndpoint,
+    NotFound,
+    NotSent,
+    RateLimited,
+    ResponseLost,
+    VendorFault,
+    WiroError,
+)
 
 Respond = Callable[[socket.socket], None]
 MODEL = "acme/animate"
@@ -291,7 +300,7 @@ def test_tasks_are_listed_newest_first_page_by_page() -> None:
     rows = json.dumps({"result": True, "tasklist": [{"id": "9", "status": "task_start"}, None]}).encode()
     with a_vendor(responding("200 OK", rows)) as vendor:
         tasks = Wiro(vendor.url, "a-key").list_tasks(start=200, limit=50)
-    assert [task.id for task in tasks] == ["9"]
+    assert [task.id for task in tasks] == ["9", ""]
     head, _, body = vendor.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /v1/Task/List ")
     assert json.loads(body) == {"type": "model", "sort": "id", "order": "DESC", "start": "200", "limit": "50"}
@@ -301,6 +310,12 @@ def test_an_account_without_tasks_has_an_empty_listing() -> None:
     message = b'{"result": false, "errors": [{"code": 1, "message": "There is no task yet."}]}'
     with a_vendor(responding("200 OK", message)) as vendor:
         assert Wiro(vendor.url, "a-key").list_tasks() == []
+
+
+def test_another_refusal_of_the_list_is_not_an_empty_listing() -> None:
+    message = b'{"result": false, "errors": [{"code": 1, "message": "Not found."}]}'
+    with a_vendor(responding("200 OK", message)) as vendor, pytest.raises(NotFound):
+        Wiro(vendor.url, "a-key").list_tasks()
 
 
 def test_without_a_secret_only_the_key_is_sent() -> None:

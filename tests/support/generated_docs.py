@@ -6,6 +6,7 @@ A generated part stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,8 @@ import click
 from pipeline.cli.main import COMMANDS, main
 from pipeline.domain.states import TERMINAL, TRANSITIONS
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 
 
 def item_states() -> str:
@@ -40,8 +42,26 @@ def _usage(name: str) -> str:
     return " ".join([name, *(piece for piece in pieces if piece != "[OPTIONS]")])
 
 
+def modules() -> str:
+    """Return a table of the modules of each package, with the first line of their docstrings."""
+    files = [file for package in ("pipeline", "jobs", "config") for file in sorted((ROOT / package).rglob("*.py"))]
+    lines: list[str] = []
+    for folder in dict.fromkeys(file.parent for file in files):
+        rows = [(file.name, _first_line(file)) for file in files if file.parent == folder]
+        lines += [f"## `{folder.relative_to(ROOT)}/`", "", "| module | |", "|---|---|"]
+        lines += [f"| `{name}` | {text} |" for name, text in rows if name != "__init__.py"]
+        lines += [""]
+    return "\n".join(lines).rstrip()
+
+
+def _first_line(file: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(file.read_text())) or ""
+    return docstring.partition("\n")[0].replace("|", "\\|")
+
+
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "item states": ("architecture.md", item_states),
+    "modules": ("modules.md", modules),
     "commands": ("../README.md", commands),
 }
 """name of the part → its page, and the function that returns its text"""

@@ -1,4 +1,4 @@
-"""Images of a few bytes: complete for whoever looks at their first and last bytes."""
+"""Images of a few bytes: complete by their first and last bytes."""
 
 from __future__ import annotations
 

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import sys
+import threading
 from collections import Counter
+from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,7 +26,7 @@ from rq.job import Job as RqJob
 from rq.serializers import JSONSerializer
 
 import jobs
-from jobs import deliver_notifications, worker_slots
+from jobs import deliver_notifications, make_previews, run_schedules, worker_slots
 from jobs.context import Context
 from jobs.leases import LeaseKeeper
 from jobs.registry import FUNCTIONS
@@ -31,33 +36,44 @@ from pipeline.batches.service import Service
 from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.model import BatchRow
 from pipeline.domain.states import BATCH_TERMINAL, ItemState
+from pipeline.errors import NoSuchBatch
 from pipeline.ledger import keys
 from pipeline.ledger.ledger import Ledger
 from pipeline.net.download import Downloader
+from pipeline.schedules.scheduler import Scheduler
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
 from pipeline.wiro.client import FileSource, Run, RunImage, Task, Wiro
-from pipeline.wiro.errors import TaskNotFound
+from pipeline.wiro.errors import ResponseLost, TaskNotFound
 from pipeline.wiro.tasks import TaskOutput
 from support.ledger_fixtures import MODEL
 from support.model_schemas import PROMPT, a_tool
+from support.schedule_folder import BEFORE
 
 PRICE = Decimal("0.09")
 VIDEO = b"\0\0\0\x10ftypisom\0\0\0\0" + bytes(600)
 MAX_ROUNDS = 30
+ROUND = timedelta(minutes=10)
+"""What a round takes by the clock of the schedules."""
 LEASE_S = 0.5
 
 
 class Vendor:
-    """A vendor whose tasks succeed at once. `posts`: the callback URL of each run that it has accepted."""
+    """A vendor whose tasks succeed at once. `posts`: the callback URL of each run that it has accepted.
+
+    The responses to runs of the items in `lost` are lost, and no callback comes for them.
+    """
 
     def __init__(self) -> None:
         self.posts: list[str] = []
+        self.lost: set[str] = set()
 
     def run(self, model: str, params: Any, *, image: RunImage | None = None, callback_url: str | None = None) -> Run:
         if image and image.file:
             image.file.open().read()
         self.posts.append(callback_url or "")
+        if item_of(self.posts[-1]) in self.lost:
+            raise ResponseLost("The response was lost.")
         return Run(str(len(self.posts)), f"token-{len(self.posts)}")
 
     def task(self, *, token: str = "", task_id: str = "") -> Task:
@@ -85,6 +101,11 @@ class Vendor:
         return a_tool(PROMPT)
 
 
+def item_of(callback_url: str) -> str:
+    """Return the item of a run."""
+    return callback_url.split("/")[4]
+
+
 class Downloads:
     """A CDN that has every output."""
 
@@ -107,12 +128,23 @@ class Sender:
 
 
 class JobLoop:
-    """A service with real Redis and S3, a stub vendor, and one worker."""
+    """A service with real Redis and S3, a stub vendor, and one worker.
 
-    def __init__(self, redis_url: str, storage: Storage, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        settings = Settings(redis_url=redis_url, s3_endpoint=storage._endpoint, output=bucket, purge_source=False)
-        settings = settings.model_copy(update={"lease_s": LEASE_S})
-        self.vendor, self.sender = Vendor(), Sender()
+    `folder`: of the schedules. `wiro`: a client of another vendor, which puts the runs into `self.vendor.posts`.
+    `day`: the time of the schedules; each round takes ten minutes.
+    """
+
+    def __init__(
+        self, redis_url: str, storage: Storage, bucket: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings = Settings(
+            redis_url=redis_url,
+            s3_endpoint=storage._endpoint,
+            output=bucket,
+            purge_source=False,
+            schedules=folder / "schedules.yaml",
+        ).model_copy(update={"lease_s": LEASE_S})
+        self.vendor, self.sender, self.day = Vendor(), Sender(), BEFORE
         service = Service.connect(settings, storage=storage)
         models = ModelCatalog(cast(Wiro, self.vendor), service.ledger.model_cache)
         self.service = replace(service, models=models)
@@ -120,6 +152,8 @@ class JobLoop:
         self.errors: list[Exception] = []
         self.is_working = False
         """Whether a job runs: calls of the stores at other times are those of a test."""
+        self.jobs_run: set[str] = set()
+        self._schedule = ""
         self.context = Context(
             service=self.service,
             wiro=cast(Wiro, self.vendor),
@@ -129,31 +163,72 @@ class JobLoop:
             batch_config=self.ledger.batches.config,
         )
         monkeypatch.setattr(deliver_notifications, "_sender", lambda: self.sender)
+        scheduler = Scheduler.of(self.service)
+        monkeypatch.setattr(scheduler.store, "now", lambda: self.day)
+        monkeypatch.setattr(run_schedules, "_scheduler", lambda: scheduler)
+        monkeypatch.setattr(make_previews, "is_available", lambda: True)
+        monkeypatch.setattr(make_previews, "_maker", lambda: SimpleNamespace(missing=lambda batch, rows: []))
         for name, module in list(sys.modules.items()):
             if name.startswith(f"{jobs.__name__}.") and hasattr(module, "context") and name != "jobs.context":
                 monkeypatch.setattr(module, "context", lambda: self.context)
         self._queue = Queue(QUEUE, connection=self.service.job_queue._redis, serializer=JSONSerializer)
 
-    def run(self, batch_id: str) -> BatchRow:
-        """Run jobs until the batch has ended and nothing is left to do. Raises AssertionError if it does not end."""
+    def schedule(self, name: str) -> None:
+        """Start a batch with one item every midnight from now on."""
+        self._schedule, file = name, self.service.settings.schedules
+        manifest = "version: 1\nname: night\nitems: [{id: one, prompt: x}]\n"
+        (file.parent / "night.yaml").write_text(manifest)
+        file.write_text(f'schedules:\n- {{name: {name}, cron: "0 0 * * *", manifest: night.yaml}}\n')
+        os.utime(file, (self.day.timestamp(), self.day.timestamp()))
+        self._run_job(Job.RUN_SCHEDULES)
+
+    def midnight(self) -> datetime:
+        """Go on to the next midnight, and return it."""
+        self.day = self.day.replace(hour=0, minute=0, second=0) + timedelta(days=1)
+        return self.day
+
+    def run(self, *batch_ids: str) -> list[BatchRow]:
+        """Run jobs until batches have ended and nothing is left to do. Raises AssertionError if one does not end.
+
+        A schedule may start them meanwhile.
+        """
         for _ in range(MAX_ROUNDS):
-            self.is_working = True
-            self._run_job(Job.SWEEP)
-            self._run_queue()
-            worker_slots.wait_for_all()
-            self.is_working = False
-            self._send_callbacks()
-            unposted = [row.id for row in self.ledger.items.stream(batch_id, {ItemState.UNKNOWN})]
-            assert Counter(self.posts(batch_id)) >= Counter(unposted), f"unknown without a post: {unposted}"
-            row = self.ledger.batches.get(batch_id)
-            if row.status in BATCH_TERMINAL and not self.ledger.outbox.has_pending():
-                return row
-            self._skip_waits(batch_id)
-        raise AssertionError(f"The batch does not end: {row}; {self.errors}")
+            self._run_round(batch_ids)
+            for batch_id in batch_ids:
+                unposted = [row.id for row in self.ledger.items.stream(batch_id, {ItemState.UNKNOWN})]
+                assert Counter(self.posts(batch_id)) >= Counter(unposted), f"unknown without a post: {unposted}"
+            rows = [row for batch_id in batch_ids if (row := self._row(batch_id))]
+            has_ended = all(row.status in BATCH_TERMINAL for row in rows) and len(rows) == len(batch_ids)
+            if has_ended and not self.ledger.outbox.has_pending():
+                # What follows the end of a batch.
+                self._run_round(batch_ids)
+                return rows
+            self._skip_waits(*batch_ids)
+        raise AssertionError(f"A batch does not end: {rows}; {self.errors}")
+
+    def _run_round(self, batch_ids: Collection[str]) -> None:
+        self.is_working = True
+        self._run_job(Job.SWEEP)
+        self._run_job(Job.RUN_SCHEDULES)
+        self._run_queue()
+        worker_slots.wait_for_all()
+        self._run_job(Job.MAKE_PREVIEWS)
+        for thread in threading.enumerate():
+            if thread.name == "previews":
+                thread.join(10)
+        self.is_working = False
+        self.day += ROUND
+        self._send_callbacks(batch_ids)
+
+    def _row(self, batch_id: str) -> BatchRow | None:
+        try:
+            return self.ledger.batches.get(batch_id)
+        except NoSuchBatch:
+            return None
 
     def posts(self, batch_id: str) -> list[str]:
         """Return the item of each run that the vendor has accepted."""
-        return [url.split("/")[4] for url in self.vendor.posts if url.split("/")[3] == batch_id]
+        return [item_of(url) for url in self.vendor.posts if url.split("/")[3] == batch_id]
 
     def _run_queue(self) -> None:
         for job_id in self._queue.get_job_ids() + self._queue.scheduled_job_registry.get_job_ids(cleanup=False):
@@ -163,24 +238,29 @@ class JobLoop:
             self._run_job(str(name), *args)
 
     def _run_job(self, name: str, *args: str) -> None:
+        self.jobs_run.add(name)
         try:
             FUNCTIONS[name](*args)
         except Exception as error:
             self.errors.append(error)
 
-    def _send_callbacks(self) -> None:
+    def _send_callbacks(self, batch_ids: Collection[str]) -> None:
         for number, url in enumerate(self.vendor.posts, 1):
             batch, item, attempt = url.split("/")[3:]
-            args = (RunId(batch, item, int(attempt)), str(number), f"token-{number}")
-            self.ledger.runs.record_callback(*args)
+            if batch in batch_ids and item not in self.vendor.lost:
+                self.ledger.runs.record_callback(RunId(batch, item, int(attempt)), str(number), f"token-{number}")
 
-    def _skip_waits(self, batch_id: str) -> None:
+    def _skip_waits(self, *batch_ids: str) -> None:
         """Make everything due that waits for a time. No worker holds anything now."""
         redis = self.ledger.redis
-        for key in (keys.DUE, keys.LEASES, keys.SEARCH, keys.DELIVERIES, f"{keys.batch_key(batch_id)}:pending"):
+        pending = [f"{keys.batch_key(batch_id)}:pending" for batch_id in batch_ids]
+        for key in (keys.DUE, keys.LEASES, keys.SEARCH, keys.DELIVERIES, keys.PREVIEWS, *pending):
             for member in redis.zrange(key, 0, -1):
                 redis.zadd(key, {member: 1}, xx=True)
-        redis.hdel(keys.batch_key(batch_id), "finish_until")
+        for batch_id in batch_ids:
+            redis.hdel(keys.batch_key(batch_id), "finish_until")
         redis.hdel(keys.ACCOUNT, "backoff_until")
+        redis.hdel(keys.schedule_key(self._schedule), "lease")
+        redis.delete(f"{keys.PREFIX}search_lease")
         for key in redis.scan_iter(keys.job_enqueued_key("*")):
             redis.delete(key)

@@ -228,6 +228,23 @@ def _change_etags(change: Callable[[str], str]) -> After:
     return after
 
 
+def _no_etags(request: Request, response: Response) -> Response:
+    """Leave ETags out of what is read. Every S3 server states them for what is written."""
+    is_read = request.method in ("GET", "HEAD") and "uploads" not in request.query
+    return _change_etags(lambda etag: "")(request, response) if is_read else response
+
+
+def _a_page(condition: Callable[[Request], object], *, has_etag: bool = False) -> Before:
+    """Answer with the page of a proxy, as one that demands a sign-in."""
+
+    def before(request: Request) -> Response | None:
+        headers = {"content-type": "text/html"} | ({"etag": '"1-2"'} if has_etag else {})
+        page = b"<html><body><p>Sign in</p></body></html>"
+        return Response(200, headers, page) if condition(request) else None
+
+    return before
+
+
 def _no_length(request: Request, response: Response) -> Response:
     response.has_length = not (request.is_object and response.status < 300)
     return response
@@ -315,7 +332,7 @@ QUIRKS: dict[str, tuple[Before | None, After | None]] = {
     "weak ETags": (None, _change_etags(lambda etag: f"W/{etag}")),
     "weak ETags that match nothing": (_never_matches, _change_etags(lambda etag: f"W/{etag}")),
     "unquoted ETags": (None, _change_etags(lambda etag: etag.strip('"'))),
-    "no ETags": (None, _change_etags(lambda etag: "")),
+    "no ETags": (None, _no_etags),
     "If-Match: 501": (_when(_has("if-match"), 501, "NotImplemented"), None),
     "If-Match ignored": (_ignore("if-match"), None),
     "If-None-Match: 501": (_when(_has("if-none-match"), 501, "NotImplemented"), None),
@@ -346,6 +363,16 @@ QUIRKS: dict[str, tuple[Before | None, After | None]] = {
     ),
     "no multipart": (_when(lambda request: "uploads" in request.query, 501, "NotImplemented"), None),
     "no copy": (_when(_has("x-amz-copy-source"), 501, "NotImplemented"), None),
+    "a page": (_a_page(lambda request: True), None),
+    "a page for writes": (_a_page(lambda request: request.method not in ("GET", "HEAD")), None),
+    "a page with an ETag for writes": (
+        _a_page(lambda request: request.method not in ("GET", "HEAD"), has_etag=True),
+        None,
+    ),
+    "an empty page for writes": (
+        lambda request: Response(200) if request.method in ("PUT", "POST") else None,
+        None,
+    ),
     "region": (
         _when(lambda request: True, 400, "AuthorizationHeaderMalformed", "the region is wrong; expecting 'eu-1'"),
         None,

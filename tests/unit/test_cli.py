@@ -132,7 +132,9 @@ def test_a_shell_completes_commands_and_options() -> None:
     assert "plain,--budget" in completed("dailies submit --", 2)
 
 
-def test_ctrl_c_while_waiting_says_that_the_batch_goes_on(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_ctrl_c_while_waiting_reports_that_the_batch_continues(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     with pytest.raises(KeyboardInterrupt), waiting_for("la-1", tmp_path / "my state"):
         raise KeyboardInterrupt
     message = capsys.readouterr().err
@@ -140,7 +142,7 @@ def test_ctrl_c_while_waiting_says_that_the_batch_goes_on(capsys: pytest.Capture
     assert f"`dailies watch la-1 --state '{tmp_path}/my state'`" in message
 
 
-def test_without_a_running_up_the_message_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_running_up_the_message_states_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setattr("pipeline.ledger.ledger.Ledger.connect", lambda url: _NoRedis())

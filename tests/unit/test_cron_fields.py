@@ -62,7 +62,7 @@ def test_the_lines_that_are_advised_for_a_step_above_an_hour_run_that_often(minu
         ("\u0663 * * * *", "is no minute"),
     ],
 )
-def test_a_field_that_cannot_mean_what_it_says_is_refused_with_what_to_write(line: str, advice: str) -> None:
+def test_a_misleading_field_is_refused_with_what_to_write(line: str, advice: str) -> None:
     assert advice in refusal(line)
 
 

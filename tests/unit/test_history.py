@@ -9,7 +9,7 @@ import pytest
 from pipeline.batches.history import BatchHistory, read_history
 from pipeline.domain.model import Item, Limits, Manifest, Review
 from pipeline.domain.states import ItemState
-from pipeline.errors import DamagedRecord
+from pipeline.storage.journal import DAMAGED
 
 MANIFEST = Manifest(
     name="b",
@@ -169,15 +169,37 @@ def test_entries_and_rows_of_items_that_cannot_exist_are_ignored_and_counted(ite
         {"do": "stop"},
     ],
 )
-def test_a_recovery_refuses_an_entry_that_cannot_be_read(entry: dict[str, Any]) -> None:
-    with pytest.raises(DamagedRecord, match="cannot be read"):
-        history(RUN, TASK, entry)
+def test_an_entry_that_cannot_be_read_is_set_aside_and_the_others_count(entry: dict[str, Any]) -> None:
+    read = history(RUN, entry, TASK)
+    assert read.damaged == [entry]
+    assert (read.items["a"].state, read.items["a"].task) == (ItemState.RUNNING, TASK["task"])
 
 
-def test_the_message_about_a_damaged_entry_shows_no_token() -> None:
-    with pytest.raises(DamagedRecord) as caught:
-        history({**TASK, "attempt": "x", "token": "sesame"})
-    assert "sesame" not in str(caught.value)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {**RUN, "attempt": "x"},
+        {"do": DAMAGED, "line": '{"do":"run","item":"a","atte', "place": "s3://b/1.jsonl:1"},
+        {"do": DAMAGED, "line": "?", "place": "s3://b/1.jsonl:1"},
+        {"do": "stop"},
+    ],
+)
+def test_a_pending_item_that_a_damaged_entry_may_be_about_is_not_posted_again(damage: dict[str, Any]) -> None:
+    item = history(damage).items["a"]
+    assert (item.state, item.attempt) == (ItemState.UNKNOWN, 1)
+
+
+@pytest.mark.parametrize("line", ['{"do":"run","item":"a","attempt":2,"a', "?"])
+def test_no_run_follows_a_running_one_if_a_damaged_entry_may_record_it(line: str) -> None:
+    item = history(RUN, TASK, {"do": DAMAGED, "line": line, "place": "s3://b/1.jsonl:3"}).items["a"]
+    restored = item.restored()
+    assert (restored["state"], restored["attempt"], restored["task"]) == (ItemState.RUNNING, 1, TASK["task"])
+    assert restored["attempts"] == Limits().attempts
+
+
+def test_a_damaged_entry_about_another_item_or_not_about_a_run_holds_nothing() -> None:
+    other = history({**RUN, "attempt": "x"}, {"do": "reopen", "states": "failed"}).items
+    assert [item.state for item_id, item in other.items() if item_id != "a"] == [ItemState.PENDING] * (len(other) - 1)
 
 
 def test_a_review_of_an_item_that_is_not_there_is_ignored() -> None:

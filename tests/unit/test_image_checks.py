@@ -44,7 +44,7 @@ def test_no_response_is_a_warning_because_the_vendor_may_get_one() -> None:
     assert found == Finding("was not checked: its address did not answer: ReadTimeoutError", is_warning=True)
 
 
-def test_an_image_is_accepted_by_its_bytes_whatever_its_server_says() -> None:
+def test_an_image_is_accepted_by_its_bytes_whatever_its_server_states() -> None:
     assert finding(content_type="image/jpeg", size=9, head=JPEG) is None
     assert finding(206, "application/octet-stream", 9, JPEG) is None
     assert finding(206, "text/html", 9, JPEG) is None

@@ -90,9 +90,9 @@ def test_callbacks_that_differ_from_the_assumption_are_notes(
 @pytest.mark.parametrize(
     ("response", "severity", "text"),
     [
-        (RESPONSE, Severity.OK, "as Task/Detail says"),
+        (RESPONSE, Severity.OK, "as Task/Detail states"),
         (replace(RESPONSE, status=403), Severity.WRONG, "HTTP 403"),
-        (replace(RESPONSE, content_type="application/octet-stream"), Severity.NOTE, "Task/Detail says video/mp4"),
+        (replace(RESPONSE, content_type="application/octet-stream"), Severity.NOTE, "Task/Detail states video/mp4"),
         (replace(RESPONSE, size=999), Severity.WRONG, "no copy is made"),
         (replace(RESPONSE, size=None), Severity.OK, "no size"),
         (OutputResponse(("*.wiro.ai",), error="AddressRefused"), Severity.WRONG, "AddressRefused"),

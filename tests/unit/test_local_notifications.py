@@ -1,4 +1,4 @@
-"""`up` allows notifications to this machine only where nobody but its user can submit a batch."""
+"""`up` allows notifications to this machine only where no other user can submit a batch."""
 
 from __future__ import annotations
 

@@ -295,7 +295,7 @@ def test_the_bytes_of_an_image_file_decide_whatever_its_name_is(tmp_path: Path) 
         "b.HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "image 'b.HEIC' is a HEIC image: convert it to JPEG"),
         "c.tiff": (b"II*\0", "image 'c.tiff' is a TIFF image or a camera's raw file: convert it to JPEG"),
         "d.jpg": (JPEG[:-2], "image 'd.jpg' is truncated: its end is missing"),
-        "._e.jpg": (b"\0\5\x16\7\0\2\0\0", "image '._e.jpg' is an AppleDouble file"),
+        "e.jpg": (b"\0\5\x16\7\0\2\0\0", "image 'e.jpg' is an AppleDouble file"),
         "f.jpg": (b"text", "image 'f.jpg' is not a JPEG, PNG, WebP, GIF, BMP or AVIF image"),
     }
     for name, data in accepted.items():

@@ -1,4 +1,4 @@
-"""Slips of editors and word processors in manifests and rows: the message says what to do."""
+"""Slips of editors and word processors in manifests and rows: the message states what to do."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_errors_against_the_schema_stand_among_the_other_errors() -> None:
         ("{ratio: ['16:9', x]}", "ratio must be 16:9 or 9:16, not 'x'"),
     ],
 )
-def test_the_message_says_what_is_right(params: str, message: str) -> None:
+def test_the_message_states_what_is_valid(params: str, message: str) -> None:
     (only,) = problems(f"{START}params: {params}\nitems: [{{image: https://e.com/1.jpg, prompt: a}}]\n")
     assert only.startswith("m.yaml:4:") and message in only
 
@@ -170,7 +170,7 @@ def test_other_files_are_params_with_their_urls() -> None:
     assert problems(START + item, schema)[0].endswith("inputVoice is missing: the model acme/animate requires it")
 
 
-def test_the_schemas_first_file_parameter_takes_the_image_unless_image_field_says_another() -> None:
+def test_the_schemas_first_file_parameter_takes_the_image_unless_image_field_names_another() -> None:
     last = {"id": "inputImageLast", "type": "combinefileinput"}
     link = {"id": "imageUrl", "type": "text"}
     schema = a_schema(PROMPT, link, {**IMAGE, "type": "multifileinput"}, last)
@@ -201,7 +201,7 @@ def test_the_image_is_written_as_image_whatever_its_field_is_called() -> None:
     ]
 
 
-def test_text_becomes_a_number_where_the_schema_says_range() -> None:
+def test_text_becomes_a_number_where_the_schema_has_range() -> None:
     rows = {
         "rows.csv": b"prompt,image,seconds,ratio\nx,https://e.com/1.jpg, 7.5 ,16:9\ny,https://e.com/1.jpg,05,9:16\n"
     }
@@ -243,7 +243,7 @@ def test_a_model_that_does_not_exist_is_an_error_at_its_line() -> None:
     assert [str(problem)[:26] for problem in caught.value.problems] == ["m.yaml:3:8: model 'acme/an"]
 
 
-def test_the_vendor_is_not_asked_for_what_is_no_model() -> None:
+def test_no_request_is_sent_for_what_is_no_model() -> None:
     def never(model: str) -> Any:
         raise AssertionError(model)
 

@@ -1,4 +1,4 @@
-"""The search for models asks the vendor seldom and never fails."""
+"""The search for models sends few requests to the vendor and never fails."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def names(search: ModelSearch, text: str) -> list[str]:
     return [model.name for model in search.find(text).models]
 
 
-def test_only_models_with_every_word_are_found_and_the_vendor_is_asked_once() -> None:
+def test_only_models_with_every_word_are_found_with_one_request() -> None:
     vendor = Vendor("acme/photo", "acme/video", "other/video")
     search = ModelSearch(vendor)
     assert names(search, " Video ACME ") == ["acme/video"]
@@ -49,7 +49,7 @@ def test_results_are_bounded_in_number_and_memory(monkeypatch: pytest.MonkeyPatc
     assert max(map(len, vendor.requests)) == model_search.MAX_TEXT
 
 
-def test_a_vendor_that_is_away_is_not_asked_again_at_once() -> None:
+def test_an_unavailable_vendor_gets_no_second_request_at_once() -> None:
     vendor = Vendor()
     search = ModelSearch(vendor)
     for text in ("a", "b", "c"):

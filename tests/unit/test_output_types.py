@@ -1,4 +1,4 @@
-"""The first bytes of an output decide what it is, whatever the vendor, a server or a name says."""
+"""The first bytes of an output decide what it is, whatever the vendor, a server or a name states."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ PAGES = [
     S3_ERROR,
     BOM + S3_ERROR,
     b"<Error><Code>NoSuchKey</Code></Error>",
+    b" " * SIGNATURE_BYTES + HTML,
 ]
 ERRORS = [
     *PAGES,
@@ -32,6 +33,23 @@ ERRORS = [
 
 
 BRANDS = (b"isom", b"mp42", b"iso6", b"dash", b"avc1", b"M4V ", b"MSNV", b"XAVC", b"3gp5", b"f4v ")
+
+
+SAVED = {
+    ".flv": b"FLV\x01\x05",
+    ".mpg": b"\0\0\x01\xb3" + bytes(20),
+    ".wmv": b"0&\xb2u\x8ef\xcf\x11\xa6\xd9",
+    ".mid": b"MThd\0\0\0\6",
+    ".amr": b"#!AMR\n",
+    ".aiff": b"FORM\0\0\0\x2eAIFFCOMM",
+    ".tif": b"MM\0*\0\0",
+    ".psd": b"8BPS\0\1",
+    ".jxl": b"\0\0\0\x0cJXL \r\n",
+    ".jp2": b"\0\0\0\x0cjP  \r\n",
+    ".exr": b"v/1\x01\2\0\0\0",
+    ".fbx": b"Kaydara FBX Binary  \0",
+}
+"""Known formats that are files to save."""
 
 
 def mp4(brand: bytes, *compatible: bytes) -> bytes:
@@ -63,7 +81,7 @@ def judged(data: bytes, announced: str = "", name: str = "", sent: str = "") -> 
         (b"glTF\x02\0\0\0", "model/gltf-binary", ".glb"),
         (b"%PDF-1.7\n", "application/octet-stream", ".pdf"),
         (mp4(b"heic", b"mif1", b"heic"), "application/octet-stream", ".heic"),
-        (b"FLV\x01\x05", "application/octet-stream", ".bin"),
+        *((data, "application/octet-stream", suffix) for suffix, data in SAVED.items()),
         *((data, f"image/{suffix.strip('.').replace('jpg', 'jpeg')}", suffix) for suffix, data in SIGNATURES.items()),
     ],
 )  # fmt: skip
@@ -134,8 +152,16 @@ def test_a_page_that_nothing_has_announced_is_an_error_of_its_server(data: bytes
         (HTML, "text/html", "0.mp4", "application/octet-stream", ".bin"),
         (HTML, "", "page.html", "application/octet-stream", ".bin"),
         (b"<svg/>", "image/svg+xml", "0.svg", "application/octet-stream", ".bin"),
-        (b"a,b\n1,2\n", "text/csv", "0.csv", "application/octet-stream", ".bin"),
-        (b"v 1 2 3\n", "model/obj", "0.obj", "application/octet-stream", ".bin"),
+        (b"<svg/>", "", "0.svg", "application/octet-stream", ".bin"),
+        (b"a,b\n1,2\n", "text/csv", "0.csv", "application/octet-stream", ".csv"),
+        (b"1\n00:00:00,000 --> 00:00:01,000\nHi\n", "", "0.srt", "application/octet-stream", ".srt"),
+        (b"WEBVTT\n", "application/octet-stream", "0.vtt", "application/octet-stream", ".vtt"),
+        (b"v 1 2 3\n", "model/obj", "0.obj", "application/octet-stream", ".obj"),
+        (bytes(80) + b"\1\0\0\0", "", "0.stl", "application/octet-stream", ".stl"),
+        (b"PK\x03\x04\x0a\0", "model/vnd.usdz+zip", "0.usdz", "application/octet-stream", ".usdz"),
+        (b"PK\x03\x04\x0a\0", "", "0.usdz", "application/octet-stream", ".usdz"),
+        (b"null", "application/json", "", "application/json", ".json"),
+        (b"-1.5", "application/json", "", "application/json", ".json"),
         (b"\0\1\2", "application/x-safetensors", "0.safetensors", "application/octet-stream", ".bin"),
         (b"\0\1\2", "", "0.safetensors", "application/octet-stream", ".bin"),
         (b"\0\1\2", "video/unknown", "", "application/octet-stream", ".bin"),
@@ -148,10 +174,32 @@ def test_texts_and_unknown_files_are_kept_as_they_were_announced(
 
 
 @pytest.mark.parametrize(
-    ("data", "announced"), [(HTML, "application/json"), (b"\0\1", "text/plain"), (b"{}", "a/x+xml")]
+    ("data", "announced"),
+    [
+        (HTML, "application/json"),
+        (HTML, "text/plain"),
+        (HTML, "image/svg+xml"),
+        (HTML, "application/xml"),
+        (S3_ERROR, "image/svg+xml"),
+        (S3_ERROR, "text/plain"),
+        (b"Forbidden", "application/json"),
+        (b"Forbidden", "image/svg+xml"),
+        (b'{"error": "expired"}', "text/csv"),
+        (b'{"error": "expired"}', "model/obj"),
+        (b"\0\1", "text/plain"),
+        (b"7z\xbc\xaf\x27\x1c", "application/json"),
+        (b"{}", "a/x+xml"),
+    ],
 )
 def test_a_text_of_another_kind_is_refused(data: bytes, announced: str) -> None:
     assert isinstance(judged(data, announced), str)
+
+
+@pytest.mark.parametrize("sent", ["", "application/json", "text/plain"])
+def test_an_error_in_json_that_nothing_has_announced_is_no_result(sent: str) -> None:
+    for data in (b'{"error": "expired"}', BOM + b'{\n "message": "Not found", "code": 404}'):
+        assert isinstance(judged(data, "application/octet-stream", "0", sent), str)
+    assert judged(b'{"error": null}', "application/json") == StoredType("application/json", ".json")
 
 
 def test_sound_in_an_mp4_with_the_brands_of_a_video_stays_sound() -> None:

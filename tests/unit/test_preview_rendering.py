@@ -79,7 +79,7 @@ def test_noise_is_made_smaller_until_it_fits() -> None:
     rendered(noise(600), "image/png")
 
 
-def test_an_image_is_turned_as_its_camera_says() -> None:
+def test_an_image_is_turned_by_its_exif_orientation() -> None:
     file = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -123,7 +123,7 @@ def test_the_frames_of_a_video_have_a_limit_of_pixels(monkeypatch: pytest.Monkey
 
 
 def test_the_decoder_gets_no_secrets_and_is_stopped_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A decoder that was taken over prints what it knows, and does not end."""
+    """A decoder that was taken over prints its data, and does not end."""
     script = "import os, sys\nprint(sorted(os.environ), file=sys.stderr)\nsys.exit(3)\n"
     program = tmp_path / "python"
     program.write_text(f"#!{sys.executable}\n{script}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from pipeline.ledger.redis_refusals import refusal_of
+from pipeline.ledger.redis_refusals import ServerRefused, refusal_of, translate
 
 
 def reply(text: str) -> ResponseError:
@@ -68,6 +69,43 @@ def test_a_refusal_is_known_by_its_reply(text: str, words: str) -> None:
 )
 def test_another_error_is_no_refusal(error: ResponseError) -> None:
     assert refusal_of(error) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ERR syntax error", "refuses a request: syntax error."),
+        ("NOTREADY warming up", "refuses a request: NOTREADY warming up."),
+        ("ERR wrong number of arguments, with args beginning with: 'secret'", "wrong number of arguments."),
+        ("NOTREADY warming up script: 3a, on @script:1.", "NOTREADY"),
+    ],
+)
+def test_an_unknown_reply_is_a_refusal_in_its_own_words(text: str, words: str) -> None:
+    with pytest.raises(ServerRefused) as caught:
+        translate(partial(fail, reply(text)))
+    assert words in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "WRONGTYPE Operation against a key holding the wrong kind of value",
+        "ERR hash value is not an integer",
+        "ERR no such key",
+        "ERR user_script:22: illegal transition pending -> running script: 3a, on @user_script:22.",
+        "ERR unsupported command WAITAOF",
+    ],
+)
+def test_what_shows_damaged_data_stays_as_it_is(text: str) -> None:
+    error = reply(text)
+    with pytest.raises(ResponseError) as caught:
+        translate(partial(fail, error))
+    assert caught.value is error
+
+
+def fail(error: Exception) -> None:
+    raise error
 
 
 def test_the_text_of_a_command_in_a_pipeline_decides_nothing() -> None:

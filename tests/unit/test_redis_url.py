@@ -42,6 +42,14 @@ def test_a_good_url_is_accepted(url: str) -> None:
         ("redis://[::1?planted", "is not a Redis URL"),
         ("http://planted@host", "is not a Redis URL"),
         ("planted", "is not a Redis URL"),
+        ("redis:", "is not a Redis URL"),
+        (" redis://:planted@host", "is not a Redis URL"),
+        ("redis://:planted@host:0", "is not a Redis URL"),
+        ("redis://:planted@a..b", "is not a Redis URL"),
+        ("unix://:planted@run/redis.sock", "needs the full path of a socket"),
+        ("unix://?password=planted", "needs the full path of a socket"),
+        ("redis://:planted@host?socket_timeout=-1", "the value of the option `socket_timeout`"),
+        ("redis://:planted@host?socket_connect_timeout=nan", "the value of the option `socket_connect_timeout`"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_named_without_its_password(url: str, message: str) -> None:

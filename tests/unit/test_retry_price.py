@@ -1,4 +1,4 @@
-"""What a button that buys runs shows and asks."""
+"""The price and the confirmation of a button that buys runs."""
 
 from __future__ import annotations
 

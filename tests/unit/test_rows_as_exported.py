@@ -36,7 +36,7 @@ def read(data: str | bytes, name: str = "r.csv") -> tuple[list[dict[str, Any]], 
         " , , ,,",
     ],
 )
-def test_rows_in_which_a_person_sees_nothing_are_passed_over(row: str) -> None:
+def test_rows_that_look_empty_are_skipped(row: str) -> None:
     assert read(f"id,image,prompt\na,{IMAGE},x\n{row}\n") == ([{"id": "a", "image": IMAGE, "prompt": "x"}], [])
 
 

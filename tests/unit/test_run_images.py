@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.images import JPEG
 
 from jobs.run_images import run_image
 from pipeline.wiro.client import FileSource, ImageField, RunImage
@@ -22,13 +23,13 @@ class FakeStorage:
     """One image on S3."""
 
     def confirmed_info(self, uri: str) -> SimpleNamespace:
-        return SimpleNamespace(size=4, content_type="image/jpeg")
+        return SimpleNamespace(size=len(JPEG), content_type="image/jpeg")
 
     def read_range(self, info: SimpleNamespace, start: int, end: int) -> bytes:
-        return b"face"
+        return JPEG[start : start + end]
 
     def open(self, uri: str) -> io.BytesIO:
-        return io.BytesIO(b"face")
+        return io.BytesIO(JPEG)
 
 
 def context(*, shared_url: str | None = None, upload: Any = None) -> Any:
@@ -46,7 +47,7 @@ def test_a_url_and_an_image_that_was_uploaded_for_the_batch_are_passed_as_urls(f
 def test_an_image_on_s3_is_sent_as_a_file() -> None:
     image = run_image(context(), "b", STORED, FILES)
     assert image.file is not None and image.url is None
-    assert (image.file.name, image.file.open().read()) == ("1.jpg", b"face")
+    assert (image.file.name, image.file.open().read()) == ("1.jpg", JPEG)
 
 
 def test_an_image_on_s3_is_uploaded_first_if_its_field_takes_only_a_url() -> None:

@@ -210,8 +210,8 @@ UNANSWERED = [errors.NotAuthorized("m"), errors.NoResponse("m"), errors.VendorFa
 
 
 @pytest.mark.parametrize("error", UNANSWERED, ids=lambda error: type(error).__name__)
-def test_a_run_that_the_vendor_says_nothing_about_comes_to_an_end(error: errors.WiroError) -> None:
-    """Task/Detail may be refused for ever, or answer in a shape that nobody can read."""
+def test_a_run_about_which_the_vendor_reports_nothing_ends(error: errors.WiroError) -> None:
+    """Task/Detail may be refused forever, or have a shape that cannot be read."""
     for_a_day = retry_policy.MAX_UNANSWERED_POLLS - 1
     for_a_while = retry_policy.MAX_UNANSWERED_STOPS - 1
     assert isinstance(poll(replace(POLL, failed_replies=for_a_day - 1), error), Release)

@@ -139,7 +139,7 @@ def test_a_model_that_does_not_exist_is_not_found() -> None:
         ("acme/chat-llm", {"prompt": "x" * 200}, "0.002"),
     ],
 )
-def test_a_run_costs_what_its_parameters_say(model: str, params: dict[str, Any], cost: str) -> None:
+def test_a_run_costs_the_price_of_its_parameters(model: str, params: dict[str, Any], cost: str) -> None:
     outputs = int(params.get("samples", 1))
     assert run_cost(find_model(model, FLAT), params, outputs=outputs, elapsed_s=4.0) == Decimal(cost)
 

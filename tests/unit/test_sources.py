@@ -72,11 +72,11 @@ def test_named_files_and_folders_that_systems_make_are_passed_over() -> None:
     found = loaded(["photos/1.jpg", "photos/~$1.jpg"], prompts=SMILES)
     assert [item.image for item in found.manifest.items] == ["photos/1.jpg"]
     assert found.notes == ("Passed over 1 other file: photos/~$1.jpg.",)
-    with pytest.raises(CannotRead, match="Name an image"):
+    with pytest.raises(CannotRead, match="Name another file"):
         loaded(["photos/~$1.jpg"], prompts=SMILES)
 
 
-def test_folders_in_folders_are_read_when_asked_for_and_ids_stay_unique() -> None:
+def test_folders_in_folders_are_read_on_request_and_ids_stay_unique() -> None:
     a_folder("1.jpg", "x/1.jpg", "x/2.jpg", ".git/3.jpg")
     found = loaded(["photos"], prompts=SMILES, recursive=True)
     assert [(item.id, item.image) for item in found.manifest.items] == [

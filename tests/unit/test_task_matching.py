@@ -158,5 +158,24 @@ def test_a_vendor_that_repeats_a_page_ends_the_listing() -> None:
         starts.append(start)
         return listed(PAGE_SIZE)
 
-    assert len(list_tasks(list_page, since=POSTED - timedelta(days=1), callback_urls={None}).tasks) == PAGE_SIZE
+    listing = list_tasks(list_page, since=POSTED - timedelta(days=1), callback_urls={None})
+    assert (len(listing.tasks), listing.problem) == (PAGE_SIZE, "The vendor repeats a page of its list.")
     assert starts == [0, 100]
+
+
+def test_a_vendor_whose_pages_are_shorter_lists_all_the_same() -> None:
+    tasks = listed(120)
+    starts: list[int] = []
+
+    def list_page(start: int) -> list[Task]:
+        starts.append(start)
+        return tasks[start : start + 50]
+
+    listing = list_tasks(list_page, since=POSTED - timedelta(days=1), callback_urls={None})
+    assert (starts, len(listing.tasks), listing.problem) == ([0, 50, 100, 120], 120, "")
+
+
+def test_a_list_with_a_row_that_names_no_task_is_not_whole() -> None:
+    rows = [a_task("1"), a_task("", token="")]
+    listing = list_tasks(lambda start: rows[start:], since=POSTED - timedelta(days=1), callback_urls={None})
+    assert ([task.id for task in listing.tasks], listing.problem) == (["1"], "The list has rows that name no task.")

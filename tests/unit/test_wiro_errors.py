@@ -110,6 +110,7 @@ def test_each_error_has_its_exception(status: int, code: object, message: str, k
     [
         (200, NoResponse),
         (301, NoSuchEndpoint),
+        (303, NoResponse),
         (307, NoSuchEndpoint),
         (400, Invalid),
         (401, NotAuthorized),

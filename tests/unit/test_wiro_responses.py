@@ -113,7 +113,7 @@ def test_the_sample_of_the_model_page_without_exit_code_and_cost_is_a_success() 
     assert done.cost_usd is None
 
 
-def test_a_task_without_exit_code_and_outputs_says_so() -> None:
+def test_a_task_without_exit_code_and_outputs_is_described_as_such() -> None:
     assert "without an exit code" in task(pexit=None, outputs=[]).failure_reason
 
 
@@ -188,15 +188,17 @@ def test_the_model_of_a_task_has_no_case() -> None:
 
 
 @pytest.mark.parametrize("categories", ['["a",b,]', ["a", "b"], None, {}])
-def test_a_listing_keeps_tasks_and_skips_other_rows(categories: object) -> None:
+def test_a_listing_keeps_its_tasks_and_shows_that_other_rows_cannot_be_read(categories: object) -> None:
     rows = [a_task(categories=categories), None, 7, {}, {"id": None, "status": None}, dict.fromkeys(a_task())]
-    assert [row.id for row in parse_tasks({"tasklist": rows})] == ["2221"]
+    assert [row.id or row.token for row in parse_tasks({"tasklist": rows})] == ["2221", "", "", "", "", ""]
 
 
 def test_a_listing_may_be_empty_but_must_be_one() -> None:
     assert parse_tasks({"tasklist": [], "total": "0"}) == []
-    with pytest.raises(NoResponse):
-        parse_tasks({"total": None})
+    others: list[dict[str, Any]] = [{"total": None}, {"status": "ok"}, {"tasklist": "none"}, {"tasklist": {}}]
+    for other in others:
+        with pytest.raises(NoResponse):
+            parse_tasks(other)
 
 
 @pytest.mark.parametrize("outputs", [None, "", {}, [None, 3, {}, {"url": None}, {"name": "x"}]])

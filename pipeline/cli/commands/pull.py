@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipeline.domain.model import BatchRow
 
 _MAX_FAILURES_SHOWN = 20
+_MAX_RENAMED_SHOWN = 10
 
 
 class FilesMissing(DailiesError):
@@ -47,6 +48,7 @@ def command(batch_id: str, folder: Path | None, approved: bool, state: Path) -> 
     with pull_progress(len(files)) as progress:
         result = local.pull(files, on_bytes=progress.add_bytes, on_file=progress.add_file)
     click.echo(f"{local.folder}: {pluralize(outputs, 'approved output' if approved else 'output')}. {_summary(result)}")
+    _print_renamed(local.renamed(files))
     _print_rest(batch)
     if local.gallery.exists():
         click.echo(f"Gallery: {local.gallery.absolute().as_uri()}")
@@ -62,6 +64,16 @@ def _summary(result: CopyResult) -> str:
         return f"All {pluralize(result.present, 'file')} were there already." if result.present else "No files yet."
     there = f", {result.present:,} were there already" if result.present else ""
     return f"{pluralize(result.fetched, 'file')} fetched ({decimal(result.fetched_bytes)}){there}."
+
+
+def _print_renamed(renamed: list[tuple[str, str]]) -> None:
+    from pipeline.domain.formatting import pluralize
+    from pipeline.domain.plain_text import escape_control_chars
+
+    if renamed:
+        click.echo(f"{pluralize(len(renamed), 'file')} renamed: other systems reserve or do not distinguish the names.")
+    for there, here in renamed[:_MAX_RENAMED_SHOWN]:
+        click.echo(escape_control_chars(f"  {there} is {here}"))
 
 
 def _print_rest(batch: BatchRow) -> None:

@@ -46,7 +46,7 @@ def command(port: int | None, workers: int, state: Path) -> None:
 
 
 def _ready(stack: Stack, state: Path) -> Iterator[str]:
-    """Yield the lines that tell how to use the service."""
+    """Yield the lines that show how to use the service."""
     embedded = f" Embedded: {', '.join(stack.embedded)}." if stack.embedded else ""
     yield f"Ready.{embedded} Data and logs: {state}. Ctrl-C or SIGTERM stops all processes."
     if stack.shell_file:

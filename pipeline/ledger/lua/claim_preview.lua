@@ -1,10 +1,10 @@
 -- Leases the request for previews that has been due for the longest time.
 -- ARGV: lease (ms), max attempts.
--- Returns {batch, item or '', lease, attempt}; nil if none is due. What cannot be read, or was attempted too often, goes.
+-- Returns {batch, item or '', lease, attempt}; nil if none is due. What cannot be read, or was attempted too often, is removed.
 local lease_ms, max_attempts = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = now_ms()
 
--- Lease a request and return its row; nil if it goes.
+-- Lease a request and return its row; nil if it is removed.
 local function claim(member)
   local batch, item = member:match('^(%S+) (%S*)$')
   if batch and is_id(batch) and (item == '' or is_id(item)) and redis.call('EXISTS', batch_key(batch)) == 1 then

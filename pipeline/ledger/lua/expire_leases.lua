@@ -39,7 +39,7 @@ local function expire_adoption(batch, item)
     return nil, batch
   end
   redis.call('HDEL', key, 'lease', 'rung')
-  -- Without a search of the whole list, that no task was found says nothing: a person decides.
+  -- Without a search of the whole list, that no task was found proves nothing: a person decides.
   local searched, attempt = read_fields(key, 'searched', 'attempt')
   if on_unknown ~= 'resubmit' or searched ~= attempt then
     hold(batch, item)

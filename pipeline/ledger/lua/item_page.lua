@@ -32,7 +32,7 @@ local function is_with_first_take(item)
   return first and is_found(first)
 end
 
--- An item that cannot be read is shown: the page says so.
+-- An item that cannot be read is shown as such.
 local function matches(item)
   local is_read, is_match = pcall(function() return is_found(item) and not is_with_first_take(item) end)
   return not is_read or is_match

@@ -9,6 +9,6 @@ drop_submission(batch)
 redis.call('DEL', key)
 redis.call('HSET', key, 'created', now, 'submitted', now, unpack(ARGV, 2))
 redis.call('ZADD', BATCHES, now, batch)
--- The sweep ends a submission that nobody completes.
+-- The sweep ends a submission that is not completed.
 redis.call('ZADD', OPEN_BATCHES, now, batch)
 return 1

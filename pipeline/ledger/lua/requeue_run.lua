@@ -1,4 +1,4 @@
--- Makes an item pending again whose run came to nothing.
+-- Makes an item pending again whose run was refused or failed.
 -- ARGV: batch, item, from state (submitting | running), attempt, lease, delay (ms), what counts: 'attempt' against the
 -- limit of attempts, 'refusal' against the limit of refusals, 'nothing'; charge of the run (pico-USD), warning if it is far
 -- above the price, else ''.

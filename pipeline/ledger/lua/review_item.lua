@@ -5,8 +5,11 @@
 local batch, item, review = ARGV[1], ARGV[2], ARGV[3]
 local key, reviews = batch_key(batch), reviews_key(batch)
 
+-- A stored review that cannot be read was not counted under any mark that is known: the new one replaces it.
 local function count_mark(json, number)
-  redis.call('HINCRBY', key, 'marked:' .. cjson.decode(json).mark, number)
+  local is_read, stored = pcall(cjson.decode, json)
+  if not is_read or type(stored) ~= 'table' or type(stored.mark) ~= 'string' then return end
+  redis.call('HINCRBY', key, 'marked:' .. stored.mark, number)
   if redis.call('HGET', item_key(batch, item), 'state') ~= 'succeeded' then count_early_reviews(batch, number) end
 end
 

@@ -1,4 +1,4 @@
--- Returns the runs that may have a task which the ledger does not know: those that are being posted, and unknown ones.
+-- Returns the runs that may have a task which the ledger has not recorded: those that are being posted, and unknown ones.
 -- ARGV: max runs.
 -- Returns {1, or 0 if there are more, runs {{batch, item, attempt, posted (ms), spec (JSON)} …}}.
 local max_runs = tonumber(ARGV[1])

@@ -14,6 +14,7 @@ import yaml
 from yaml.reader import ReaderError
 
 from pipeline.errors import Problem
+from pipeline.manifest.yaml.odd_spaces import CURLY, STRAIGHT_QUOTES, is_in_curly_quotes
 
 MAX_DEPTH = 20
 MAX_EXPANDED = 16 * 1024 * 1024
@@ -31,8 +32,9 @@ BAD_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udff
 PAD = r"\a"
 """An escape that `document.load` puts behind characters above U+FFFF, so that positions stay the same."""
 
-_FIRST_CHARACTERS = frozenset([*"0123456789+-.~nNtTfFyYoOI", ""])
-"""The first characters of unquoted scalars that may be something else than text."""
+_FIRST_CHARACTERS = frozenset([*"0123456789+-.~nNtTfFyYoOI", *CURLY, ""])
+"""The first characters of unquoted scalars that may be something else than text, or meant to be quoted."""
+_CURLY_ENDS = frozenset(CURLY)
 _CONSTANTS: dict[str, bool | None] = {"": None, "~": None}
 for _word, _value in (
     ("null", None), ("true", True), ("yes", True), ("on", True), ("false", False), ("no", False), ("off", False),
@@ -53,7 +55,7 @@ class _Stop(Exception):
 
 
 class Decoder:
-    """Decodes one text; `text_keys` and `free_keys` are those of `document.load`, `padded` says that it has a `PAD`.
+    """Decodes one text; `text_keys` and `free_keys` are those of `document.load`, `padded`: it has a `PAD`.
 
     After `decode`, `problems` has what is wrong; `readable` is False if there is no value at all.
     """
@@ -82,7 +84,8 @@ class Decoder:
         except _Stop:
             pass
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
+            # The end of the text says nothing about a quote that is not closed.
+            mark = error.context_mark if _is_open_quote(error) else error.problem_mark or error.context_mark
             self._add(mark.line if mark else 0, mark.column if mark else 0, _message(error))
         except ReaderError as error:
             before = self._text[: error.position].decode("utf-8", "replace")
@@ -185,6 +188,8 @@ class Decoder:
             self._note(event, f"{shown(key)} is a duplicate: keep one")
         elif len(node) == MAX_KEYS:
             self._stop(event, f"this mapping has more than {MAX_KEYS:,} keys")
+        elif event.implicit[0] and (key[:1] in _CURLY_ENDS or key[-1:] in _CURLY_ENDS):
+            self._note(event, STRAIGHT_QUOTES)
         if event.tag is not None:
             self._check_tag(event, "text")
         if event.anchor is not None:
@@ -196,6 +201,8 @@ class Decoder:
     def _plain(self, event: Any, as_text: bool) -> Any:
         """Return the value of a scalar without quotes."""
         text: str = event.value
+        if text[:1] in _CURLY_ENDS and is_in_curly_quotes(text):
+            self._note(event, STRAIGHT_QUOTES)
         if text in _CONSTANTS and not (as_text and _CONSTANTS[text] is not None):
             return _CONSTANTS[text]
         if as_text:
@@ -285,6 +292,10 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
+def _is_open_quote(error: yaml.MarkedYAMLError) -> bool:
+    return error.context == "while scanning a quoted scalar" and "unexpected end" in (error.problem or "")
+
+
 def _message(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or "it cannot be parsed"
     if "nesting depth" in problem:
@@ -300,5 +311,13 @@ def _message(error: yaml.MarkedYAMLError) -> str:
     if problem == "did not find expected <document start>":
         return "not YAML: there is text behind the end of the value. Delete it"
     if problem.startswith("mapping values are not allowed"):
-        return "not YAML: there is a second ': ' in this value. Put text that contains ': ' in quotes"
+        return (
+            "not YAML: there is a second ': ' in this value. Put text that contains ': ' in quotes; behind the '-' and "
+            "the ':' of the line above must be a space"
+        )
+    if _is_open_quote(error):
+        return "not YAML: the quote that opens here is not closed. Close it with the same straight one"
+    if problem.startswith("did not find expected") and problem != "did not find expected '-' indicator":
+        advice = "Correct the indentation; write a quote within '…' twice (''), and one within \"…\" as \\\""
+        return f"not YAML: {problem}. {advice}"
     return f"not YAML: {problem}" + (f", {error.context}" if error.context else "")

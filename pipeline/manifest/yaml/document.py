@@ -9,7 +9,6 @@ Positions are not recorded while there are no problems: `Document.locate` parses
 
 from __future__ import annotations
 
-import codecs
 import json
 import math
 import re
@@ -18,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import Problem
+from pipeline.manifest.encodings import wide_encoding
 from pipeline.manifest.file_formats import foreign_format
 from pipeline.manifest.yaml.decoder import BAD_TEXT, MAX_DEPTH, MAX_ENTRIES, MAX_KEYS, PAD, Decoder
-from pipeline.manifest.yaml.odd_spaces import odd_spaces
+from pipeline.manifest.yaml.odd_spaces import curly_quotes, odd_spaces
 from pipeline.manifest.yaml.positions import Path, Position, PositionTree, find_positions
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -108,8 +108,8 @@ def load(
         return _unreadable(document, 1, 1, f"the file has {len(text):,} bytes: the maximum is {max_bytes:,}")
     if message := foreign_format(text):
         return _unreadable(document, 1, 1, f"this {message}")
-    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return _unreadable(document, 1, 1, "this is UTF-16 text: save the file as UTF-8")
+    if codec := wide_encoding(text):
+        return _unreadable(document, 1, 1, f"this is {codec[:6].upper()} text: save the file as UTF-8")
     try:
         characters = text.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -126,7 +126,8 @@ def load(
     decoder = Decoder(file, document.text, text_keys, free_keys, padded=padded)
     document.value, document.problems, document.readable = decoder.decode(), decoder.problems, decoder.readable
     if not document.readable:
-        document.problems = document.odd_spaces() or document.problems
+        quotes = curly_quotes(file, characters)
+        document.problems = document.odd_spaces() or quotes or document.problems
     return document
 
 

@@ -1,6 +1,6 @@
--- Closes the open window of a trigger if it has been open long enough; closed windows do not change any more. Forgets
+-- Closes the open window of a trigger if it has been open long enough; closed windows do not change any more. Deletes
 -- objects that were gathered so long ago that no event about them can come.
--- ARGV: trigger, how long a window is open (ms), how long objects are remembered (ms).
+-- ARGV: trigger, how long a window is open (ms), how long objects are kept (ms).
 -- Returns the numbers of all closed windows, oldest first.
 local name, open_ms, remembered_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = now_ms()

@@ -9,7 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from pipeline.errors import DailiesError, NoSuchBatch
+import structlog
+
+from pipeline.errors import NoSuchBatch
+
+log = structlog.get_logger()
 
 POLL_S = 1.0
 HEARTBEAT_S = 2.0
@@ -128,6 +132,7 @@ class _Poller:
         return self._version != version or self.ended or self._shutdown.is_set()
 
     def _poll(self) -> None:
+        is_reported = False
         while True:
             with self._changed:
                 if self._changed.wait_for(lambda: self.ended, POLL_S) or self._shutdown.is_set():
@@ -138,9 +143,13 @@ class _Poller:
             except NoSuchBatch:
                 self.stop()
                 return
-            except DailiesError:
-                # Redis is unavailable: subscribers keep the last text and get heartbeats.
+            except Exception as error:
+                # Redis is unavailable, or the record is damaged: subscribers keep the last text and get heartbeats.
+                if not is_reported:
+                    log.warning("batch_not_read", batch=self.batch_id, error=f"{type(error).__name__}: {error}")
+                is_reported = True
                 continue
+            is_reported = False
             with self._changed:
                 if text != self._text:
                     self._text = text

@@ -7,8 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from pipeline.errors import DailiesError
-
 _FLUSH_INTERVAL_S = 1.0
 
 
@@ -25,7 +23,7 @@ class BufferedCounter:
         self._next_flush_s = 0.0
 
     def add(self, outcome: str) -> None:
-        """Add 1 to `outcome`. Never raises DailiesError."""
+        """Add 1 to `outcome`. Raises nothing."""
         now = time.monotonic()
         with self._lock:
             self._counts[outcome] += 1
@@ -36,6 +34,7 @@ class BufferedCounter:
         for name, count in counts.items():
             try:
                 self._write(name, count)
-            except DailiesError:
+            except Exception:
+                # Whatever it is: the response to the caller matters more.
                 with self._lock:
                     self._counts[name] += count

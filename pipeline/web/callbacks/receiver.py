@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, MethodNotAllowed, RequestEntityTooLarge
 
 from pipeline.domain.callback_tokens import LIVE_CHECK_BATCH, NOT_STORED, UNKNOWN_RUN, CallbackSigner, RunId
 from pipeline.errors import DailiesError
@@ -61,6 +61,11 @@ def blueprint(
             count("unavailable")
             return _refuse(503, "The callback was not stored: Redis is unavailable. Send it again.")
         return Response(status=200, headers=_HEADERS)
+
+    @routes.route(f"{PATH}<path:token>", methods=["GET", "PUT", "PATCH", "DELETE"])
+    @open_to_all
+    def refuse_method(token: str) -> Response:
+        raise MethodNotAllowed(["POST"], "A callback is a POST request.")
 
     return routes
 

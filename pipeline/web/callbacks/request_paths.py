@@ -28,6 +28,6 @@ class RequestPaths:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = _SLASHES.sub("/", environ.get("PATH_INFO", "")).rstrip("/")
         path = path.removeprefix(self._prefix) if path.startswith(f"{self._prefix}/") else path
-        if path.startswith("/callbacks/wiro/") or path in ("/events/s3", "/healthz"):
+        if path.startswith("/callbacks/wiro/") or path in ("/events/s3", "/healthz", "/readyz"):
             environ["PATH_INFO"] = path
         return self._app(environ, start_response)

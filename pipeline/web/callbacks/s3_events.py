@@ -7,6 +7,7 @@ a rule names its topic. The response is 200 when the message is handled. After a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -23,7 +24,7 @@ from pipeline.domain.api_tokens import Tokens
 from pipeline.observability.line_limit import LineLimit
 from pipeline.triggers import sns
 from pipeline.triggers.dispatch import Dispatcher, EventOutcome
-from pipeline.triggers.events import NotAnEvent, as_object, events_of
+from pipeline.triggers.events import Kind, NotAnEvent, as_object, events_of
 from pipeline.triggers.rule import Rule, Source
 from pipeline.triggers.rule_loader import RuleLoader
 from pipeline.web.security.authentication import checks_access_itself
@@ -33,7 +34,7 @@ log = structlog.get_logger()
 
 MAX_EVENT_BYTES = 1024 * 1024
 _unsigned = LineLimit()
-"""Log lines about messages that anybody can send."""
+"""Log lines about messages that every client can send."""
 
 
 def blueprint(
@@ -46,7 +47,7 @@ def blueprint(
     @routes.post("/events/s3")
     @checks_access_itself
     def s3() -> Response:
-        rules = [rule for rule in loader.rules() if rule.source is Source.PUSH]
+        rules = _push_rules(loader)
         has_token = any(some.holder(text) for some in tokens for text in _credentials())
         if not has_token and "x-amz-sns-message-type" not in request.headers:
             _refuse("Send the token of PIPELINE_EVENTS_TOKEN as a bearer token or in `x-api-key`.", failures)
@@ -56,7 +57,7 @@ def blueprint(
         if message.get("Type") == "SubscriptionConfirmation":
             _confirm(message, verifier)
         elif message.get("Type") != "UnsubscribeConfirmation":
-            _handle(message, rules, dispatcher)
+            _handle(message, loader, dispatcher)
         return Response(status=200)
 
     return routes
@@ -112,16 +113,25 @@ def _confirm(message: Mapping[str, Any], verifier: sns.Verifier) -> None:
     log.info("sns_subscription_confirmed", topic=message.get("TopicArn"))
 
 
-def _handle(message: Mapping[str, Any], rules: Sequence[Rule], dispatcher: Dispatcher) -> None:
+def _push_rules(loader: RuleLoader) -> list[Rule]:
+    return [rule for rule in loader.rules() if rule.source is Source.PUSH]
+
+
+def _handle(message: Mapping[str, Any], loader: RuleLoader, dispatcher: Dispatcher) -> None:
     problem = None
     try:
         events = events_of(message)
     except NotAnEvent as error:
         # The others of its records are processed.
         events, problem = list(error.events), error
-    outcomes = dispatcher.handle_all(events, rules)
+        dispatcher.store.set_message_aside("push", json.dumps(message, sort_keys=True), str(problem))
+    outcomes = dispatcher.handle_all(events, _push_rules(loader))
     if problem:
         raise BadRequest(str(problem))
+    is_created = any(event.kind is Kind.CREATED for event in events)
+    if is_created and EventOutcome.IGNORED in outcomes and not loader.is_in_force():
+        # The rule that the object waits for may be in the file as soon as it can be read.
+        raise ServiceUnavailable("The triggers file is missing or has errors. Send the message again.", retry_after=30)
     if EventOutcome.MISSING in outcomes:
         raise ServiceUnavailable("An object of the message does not exist yet. Send the message again.", retry_after=30)
     if EventOutcome.DEFERRED in outcomes:

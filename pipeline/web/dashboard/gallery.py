@@ -1,4 +1,4 @@
-"""The gallery of a batch as a page: for users who are signed in, and for whoever has a share link.
+"""The gallery of a batch as a page: for users who are signed in, and for people with a share link.
 
 A share link opens its page and the media on it, nothing else. Its token is in the path, which no log has.
 """
@@ -25,8 +25,8 @@ from pipeline.web.security.authentication import checks_access_itself
 PAGE_SIZE = 96
 MAX_QUERIES = 30
 """Queries for one page of approved items. Each scans `MAX_SCANNED_ITEMS`, so a page may be short, with a next one."""
-_GONE = "This link has expired, was withdrawn, or is incomplete. Whoever sent it to you can make a new one."
-_ARCHIVED = "The batch of this link is archived, and its links have ended. Whoever sent it to you can make a new one."
+_GONE = "This link has expired, was withdrawn, or is incomplete. The person who sent it can make a new one."
+_ARCHIVED = "The batch of this link is archived, and its links have ended. The person who sent it can make a new one."
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class ManifestCheck:
         self._submission = submission
 
     def check(self, batch: UnfinishedBatch) -> dict[str, Any]:
-        """Return the manifest and what to say about it. Errors are a normal result: the manifest is being written.
+        """Return the manifest and the messages about it. Errors are a normal result: the manifest is being written.
 
         `text`: the manifest that a form means. `manifest`: what to submit, None if it cannot be. `question`: what to
         ask before that, None if it costs nothing.

@@ -19,7 +19,7 @@ from pipeline.batches.stored_manifest import MANIFEST
 from pipeline.domain.ids import is_batch_id
 from pipeline.domain.media_types import is_picture, media_type_of
 from pipeline.domain.s3_names import is_below
-from pipeline.domain.system_files import SYSTEM_FILE
+from pipeline.domain.system_files import ADVICE, SYSTEM_FILE, is_system_file
 from pipeline.ledger.batches import BatchStore
 from pipeline.manifest.untrusted import UntrustedManifests
 from pipeline.manifest.uploaded_images import UploadedImages
@@ -93,7 +93,10 @@ def _add_checks(routes: Blueprint, service: Service, untrusted: UntrustedManifes
 
     @routes.post("/new/rows")
     def rows() -> Response:
-        file = request.args.get("file", "").rpartition("/")[2]
+        path = request.args.get("file", "")
+        file = path.rpartition("/")[2]
+        if is_system_file(path):
+            raise BadRequest(f"{file}: {ADVICE}.")
         if not file.lower().endswith(ROWS_SUFFIXES):
             raise BadRequest(f"The name of the file must end in {', '.join(ROWS_SUFFIXES)}.")
         return jsonify(
