@@ -25,7 +25,7 @@ _S_PER_DAY = 86_400
 _RETRY_S = 600.0
 """After so many seconds a batch is tried again that could not be archived, because S3 failed."""
 _CHECK_AGAIN_S = 6 * 3600.0
-"""The same, because S3 lacks something: a person must put it there."""
+"""The same, because S3 lacks something that a person must put there, or after an unforeseen exception."""
 
 log = structlog.get_logger()
 
@@ -56,9 +56,12 @@ class Retention:
         except Unreachable:
             raise
         except DailiesError as error:
-            delay_s = _RETRY_S if error.retryable else _CHECK_AGAIN_S
             log.warning("batch_not_archived", batch=batch_id, error=str(error))
-            self._ledger.retention.defer(batch_id, min(delay_s, self._keep_s or delay_s))
+            self._defer(batch_id, _RETRY_S if error.retryable else _CHECK_AGAIN_S)
+        except Exception:
+            # The other batches go on.
+            log.exception("batch_archiving_crashed", batch=batch_id)
+            self._defer(batch_id, _CHECK_AGAIN_S)
 
     def forget(self, batch_id: str) -> None:
         """Drop an ended batch from Redis, with its row. What is on S3 stays, also its journal.
@@ -83,6 +86,9 @@ class Retention:
         if not retention.forget(batch_id, archived):
             raise BatchNotEnded(f"Batch {batch_id!r} was opened again meanwhile. Repeat the command after its end.")
         log.info("batch_forgotten", batch=batch_id)
+
+    def _defer(self, batch_id: str, delay_s: float) -> None:
+        self._ledger.retention.defer(batch_id, min(delay_s, self._keep_s or delay_s))
 
     def _archive(self, batch_id: str, keep_s: float) -> bool:
         """Return whether the batch is archived by this call."""

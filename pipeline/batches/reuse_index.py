@@ -12,7 +12,7 @@ from pipeline.domain.media_types import stored_type
 from pipeline.domain.model import ItemRow, Output
 from pipeline.domain.results import item_document, row_from_document
 from pipeline.domain.states import ItemState
-from pipeline.errors import InvalidSettings, StorageError
+from pipeline.errors import DailiesError, InvalidSettings, StorageError, Unreachable
 from pipeline.ledger.records import Source
 from pipeline.ledger.reusable import ReusableStore
 from pipeline.storage.s3 import Storage, join
@@ -34,7 +34,7 @@ class ReindexReport:
 def reindex(storage: Storage, reusable: ReusableStore, output: str | None) -> ReindexReport:
     """Add what the batches under `output` have bought to the index, but for rejected takes. Nothing else is removed.
 
-    A batch whose results cannot be read is passed over. Raises InvalidSettings, StorageError, Unreachable.
+    A batch whose results cannot be read is skipped and reported. Raises InvalidSettings, StorageError, Unreachable.
     """
     if not output:
         raise InvalidSettings("There is no folder to search. Set PIPELINE_OUTPUT=s3://bucket/prefix/.")
@@ -45,13 +45,20 @@ def reindex(storage: Storage, reusable: ReusableStore, output: str | None) -> Re
         if is_batch_id(batch_id):
             try:
                 _add_batch(storage, reusable, folder, batch_id, report, rejected)
-            except (StorageError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+            except Unreachable:
+                raise
+            except Exception as error:
                 if isinstance(error, StorageError) and error.retryable:
                     raise
-                report.damaged[batch_id] = str(error) or type(error).__name__
-    # Last, because whoever rejects a copy rejects the outputs of another batch.
+                # The other batches go on.
+                report.damaged[batch_id] = _reason(error)
+    # Last, because a review that rejects a copy rejects the outputs of another batch.
     reusable.remove(rejected)
     return report
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, DailiesError | ValueError) else f"{type(error).__name__}: {error}"
 
 
 def _add_batch(

@@ -18,15 +18,19 @@ import pytest
 from rq import Queue, Worker
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
+from structlog.testing import capture_logs
+from support.ended_batch import an_ended_batch
 from support.inbox import Inbox
 from support.ledger_fixtures import a_batch, claims, counts, dues, running
 from support.loop_servers import Servers
 from support.schedule_folder import ScheduleFolder
 
-from jobs import deliver_notifications, find_lost_runs, make_previews, start, sweep, write_status_files
+from jobs import archive_batches, deliver_notifications, find_lost_runs, make_previews, start, sweep, write_status_files
+from pipeline.batches import retention, reuse_index
 from pipeline.batches.job_queue import QUEUE
 from pipeline.batches.output_zip import zip_entries, zip_pieces
 from pipeline.batches.queue_monitor import QueueMonitor
+from pipeline.batches.retention import Retention
 from pipeline.domain.callback_tokens import RunId
 from pipeline.domain.model import Review
 from pipeline.domain.results import as_jsonl
@@ -237,12 +241,13 @@ def upload_shared_images(on: Servers) -> None:
     """start.py: images that several items share."""
     ctx = on.context()
     a_batch(on.ledger)
-    on.ledger.shared_images.add("b", ["s3://bad", "s3://good"])
-    wiro = SimpleNamespace(create_folder=lambda name: "f", upload=lambda file, folder: f"https://v/{file}")
-    on.patch.setattr(start, "stored_image", lambda storage, image: image.removeprefix("s3://"))
-    on.failing_for(wiro, "upload", "bad", KeyError("bad"))
+    good, bad = (f"{on.service.settings.output}{name}.jpg" for name in ("good", "bad"))
+    on.ledger.shared_images.add("b", [bad, good])
+    wiro = SimpleNamespace(create_folder=lambda name: "f", upload=lambda image, folder: f"https://v/{image}")
+    on.patch.setattr(start, "stored_image", lambda storage, image: image)
+    on.failing_for(wiro, "upload", bad, KeyError("bad"))
     start._upload_shared_images(replace(ctx, wiro=cast(Any, wiro)), "b")
-    assert on.ledger.shared_images.urls("b") == {"s3://bad": "", "s3://good": "https://v/good"}
+    assert on.ledger.shared_images.urls("b") == {bad: "", good: f"https://v/{good}"}
 
 
 def serve_previews(on: Servers) -> None:
@@ -290,11 +295,35 @@ def workers_and_failed_jobs(on: Servers) -> None:
     assert [worker.name for worker in monitor.workers()] == ["good"]
 
 
+def archive_ended_batches(on: Servers) -> None:
+    """archive_batches.py and retention.py: batches that ended long ago."""
+    kept = Retention(on.ledger, on.service.storage, keep_days=1e-9)
+    ctx = replace(on.context(), service=replace(on.service, retention=kept))
+    on.patch.setattr(archive_batches, "context", lambda: ctx)
+    for batch_id in ("a", "b"):
+        an_ended_batch(on.service, batch_id)
+    on.failing_for(retention, "check_results", "id='a'")
+    with capture_logs() as logs:
+        archive_batches.archive_batches()
+    assert [(row.id, bool(row.archived)) for row in map(on.ledger.batches.get, "ab")] == [("a", False), ("b", True)]
+    assert [entry["batch"] for entry in logs if entry["event"] == "batch_archiving_crashed"] == ["a"]
+    assert on.ledger.counters.read().not_archived == 1, "it is deferred"
+
+
+def rebuild_the_index(on: Servers) -> None:
+    """reuse_index.py: the folders of batches."""
+    for batch_id in ("a", "b"):
+        on.service.storage.put(f"{on.service.settings.output}{batch_id}/results.jsonl", b"", "application/x-ndjson")
+    on.failing_for(reuse_index, "_add_batch", "/a/", RuntimeError("bad"))
+    report = reuse_index.reindex(on.service.storage, on.ledger.reusable, on.service.settings.output)
+    assert (report.batches, report.damaged) == (1, {"a": "RuntimeError: bad"})
+
+
 LOOPS: list[Callable[[Servers], None]] = [
     claim_batches, sum_reservations, renew_leases, mark_posting, record_searches, claim_previews, poll_runs,
     review_items, read_counters, read_days, read_causes, read_timeline, read_prices, read_set_aside, write_rows,
     sweep_batches, pause_a_model, search_lost_runs, deliver, upload_shared_images, serve_previews, status_files,
-    workers_and_failed_jobs,
+    workers_and_failed_jobs, archive_ended_batches, rebuild_the_index,
 ]  # fmt: skip
 
 
