@@ -1,5 +1,7 @@
 """An unforeseen exception, once, at every boundary of the jobs: each batch ends, and nothing is bought twice.
 
+One item of each batch reuses an output, and the batch before it leaves Redis.
+
 The boundaries are the public methods of the stores and clients that the jobs call, as a run without faults shows them:
 a new method is covered without a change here. The exception is raised before the method has done its work, or after.
 """
@@ -26,8 +28,11 @@ from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.preview_requests import PreviewRequests
 from pipeline.batches.submission import Submission
 from pipeline.domain.states import BatchState, ItemState
+from pipeline.ledger.keys import batch_key
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.lost_runs import LostRunStore
+from pipeline.ledger.retention import RetentionStore
+from pipeline.ledger.reusable import ReusableStore
 from pipeline.schedules.store import ScheduleStore
 from pipeline.schedules.submission import ScheduleSubmission
 from pipeline.storage.journal import Journal
@@ -60,6 +65,8 @@ def loop(
         loop = JobLoop(redis_url, storage, bucket, tmp_path, monkeypatch)
         loop.vendor.lost = {"two"}
         loop.schedule("nightly")
+        # Its output of the item `reused` is that of all others.
+        loop.run(a_batch(loop, bucket))
         yield loop
         worker_slots.wait_for_all()
 
@@ -85,9 +92,9 @@ def wrap(monkeypatch: pytest.MonkeyPatch, method: Method, around: Callable[..., 
 
 
 def a_batch(loop: JobLoop, bucket: str) -> str:
-    """Submit three items: two share an image on S3, one has one of its own. There is a budget and a notification.
+    """Submit four items: two share an image on S3, one has one of its own, one was bought before.
 
-    An object on S3 has started the batch.
+    There is a budget and a notification. An object on S3 has started the batch.
     """
     batch_id = f"b{next(_numbers)}"
     for number in (1, 2):
@@ -97,11 +104,13 @@ def a_batch(loop: JobLoop, bucket: str) -> str:
 version: 1
 name: m
 limits: {{budget_usd: 5, attempts: 3}}
+reuse: true
 notify: https://example.com/hook
 items:
-  - {{id: one, image: {bucket}images/1.jpg, prompt: a}}
-  - {{id: two, image: {bucket}images/1.jpg, prompt: b}}
-  - {{id: three, image: {bucket}images/2.jpg, prompt: c}}
+  - {{id: one, image: {bucket}images/1.jpg, prompt: a {batch_id}}}
+  - {{id: two, image: {bucket}images/1.jpg, prompt: b {batch_id}}}
+  - {{id: three, image: {bucket}images/2.jpg, prompt: c {batch_id}}}
+  - {{id: reused, prompt: d}}
 """
     objects = [ObjectVersion(*split(dropped(bucket, batch_id)), "1")]
     TriggerStore.connect(loop.service.settings.redis_url).record_objects(batch_id, objects)
@@ -136,11 +145,13 @@ def called_methods(loop: JobLoop, bucket: str) -> list[Method]:
 def check(loop: JobLoop, batch_id: str, bucket: str, what: str) -> None:
     """Run a batch, and one that a schedule starts, to their ends. Check that each item succeeded and was bought once.
 
-    The response to one run is lost, and its task is in the vendor's list.
+    The response to one run is lost, and its task is in the vendor's list. The batch before it ended long ago.
     """
+    before = f"b{int(batch_id[1:]) - 1}"
+    loop.ledger.redis.hset(batch_key(before), "finished", 1)
     nightly = f"nightly-{loop.midnight():%Y%m%dT%H%MZ}"
     row, by_clock = loop.run(batch_id, nightly)
-    assert (row.status, dict(row.counts)) == (BatchState.SUCCEEDED, {ItemState.SUCCEEDED: 3}), what
+    assert (row.status, dict(row.counts)) == (BatchState.SUCCEEDED, {ItemState.SUCCEEDED: 4}), what
     assert by_clock.status == BatchState.SUCCEEDED, what
     assert sorted(loop.posts(batch_id)) == ["one", "three", "two"], what
     assert loop.posts(nightly) == ["one"], what
@@ -149,6 +160,8 @@ def check(loop: JobLoop, batch_id: str, bucket: str, what: str) -> None:
     status_file = loop.service.storage.get(f"{dropped(bucket, batch_id)}.status.json")
     assert json.loads(status_file or b"{}").get("batch_status") == "succeeded", what
     assert loop.ledger.account.get().active == 0, what
+    archived = loop.archive(before)
+    assert {item.status for item in loop.service.items.stream(archived)} == {ItemState.SUCCEEDED}, what
 
 
 def inject(loop: JobLoop, bucket: str, methods: list[Method], *, after: bool) -> None:
@@ -178,6 +191,8 @@ def test_an_exception_at_any_boundary_loses_and_buys_nothing(loop: JobLoop, buck
     # An exception of `run` means that the vendor has not accepted the run; test_post_exceptions.py is about it.
     methods = [method for method in called_methods(loop, bucket) if not (after and method == (Vendor, "run"))]
     assert loop.jobs_run >= set(Job)
-    assert {LostRunStore, ScheduleStore, ScheduleSubmission, TriggerStore, StatusFiles} <= {kind for kind, _ in methods}
+    kinds = {kind for kind, _ in methods}
+    assert {LostRunStore, RetentionStore, ReusableStore, ScheduleStore, ScheduleSubmission, TriggerStore} <= kinds
+    assert StatusFiles in kinds
     for group in range(GROUPS):
         inject(loop, bucket, methods[group::GROUPS], after=after)

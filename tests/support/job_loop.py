@@ -206,6 +206,16 @@ class JobLoop:
             self._skip_waits(*batch_ids)
         raise AssertionError(f"A batch does not end: {rows}; {self.errors}")
 
+    def archive(self, batch_id: str) -> BatchRow:
+        """Run jobs until a batch that ended long ago has left Redis. Raises AssertionError if it does not."""
+        for _ in range(MAX_ROUNDS):
+            row = self.ledger.batches.get(batch_id)
+            if row.archived and self.ledger.retention.state(batch_id).is_complete:
+                return row
+            self._run_round(())
+            self._skip_waits(batch_id)
+        raise AssertionError(f"A batch does not leave Redis: {row}; {self.errors}")
+
     def _run_round(self, batch_ids: Collection[str]) -> None:
         self.is_working = True
         self._run_job(Job.SWEEP)
@@ -259,6 +269,8 @@ class JobLoop:
                 redis.zadd(key, {member: 1}, xx=True)
         for batch_id in batch_ids:
             redis.hdel(keys.batch_key(batch_id), "finish_until")
+        for batch_id in redis.zrange(keys.BATCHES, 0, -1):
+            redis.hdel(keys.batch_key(batch_id), "archive_at")
         redis.hdel(keys.ACCOUNT, "backoff_until")
         redis.hdel(keys.schedule_key(self._schedule), "lease")
         redis.delete(f"{keys.PREFIX}search_lease")
