@@ -77,3 +77,28 @@ def test_the_id_of_an_archived_batch_stays_taken(service: Service, folder: str, 
         assert not service.submission.submit(manifest, "b", trigger="cli", folder=None).created
         with pytest.raises(OtherContent):
             service.submission.submit(a_manifest(good="other"), "b", trigger="cli", folder=None)
+
+
+@pytest.mark.parametrize("line", [b"?", b'{"do": "run", "item": "good", "attempt": "x"}', b'{"do": "archive"}'])
+    "line", [b"?", b'{"do": "run", "item": "good", "attempt": "x"}', b'{"do":"archive","revision":"x"}']
+)
+def test_damaged_entries_that_an_interrupted_archiving_left_change_nothing(
+    service: Service, folder: str, line: bytes
+) -> None:
+    service.retention.archive("b")
+    service.storage.put(f"{folder}journal/20260101T000000000000-0-1.jsonl", line, "application/x-ndjson")
+    service.ledger.redis.flushall()
+    service.recovery.recover(folder)
+    assert service.ledger.batches.get("b").counts == {"succeeded": 4, "failed": 1, "unknown": 1}
+
+
+@pytest.mark.parametrize("line", [b"?", b'{"do": "archive", "revision": "x"}'])
+def test_without_results_nothing_is_bought_again_if_the_entry_of_the_archiving_is_damaged(
+    service: Service, folder: str, line: bytes
+) -> None:
+    service.retention.archive("b")
+    service.storage.put(f"{folder}journal/opened.jsonl", line, "application/x-ndjson")
+    service.storage.delete(f"{folder}results.json")
+    service.ledger.redis.flushall()
+    service.recovery.recover(folder)
+    assert service.ledger.batches.get("b").counts == {"unknown": len(PROMPTS)}
