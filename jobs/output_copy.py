@@ -43,7 +43,7 @@ def copy_outputs(storage: Storage, downloader: Downloader, folder: str, item_id:
 
 
 def copy_stored(storage: Storage, folder: str, item_id: str, outputs: Sequence[Output]) -> list[Output] | None:
-    """Copy outputs of another item within S3, as `copy_outputs` names them. Return the copies, None if one is gone.
+    """Copy outputs of another item within S3, as `copy_outputs` names them. Return the copies, None if one is missing.
 
     An object of another size is not the output any more. Raises StorageError.
     """

@@ -1,7 +1,7 @@
 """Items of batches with `reuse: true`: outputs that were bought before are copied, not bought.
 
 An item gets the outputs of another one in the ledger first, and in the journal: then it is `collecting`. The `collect`
-job copies them under a lease, as it copies those of a run. If they are gone, the item is pending again and is run.
+job copies them under a lease, as it copies those of a run. If they are missing, the item is pending again and is run.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _images(ctx: Context, batch_id: str, config: BatchConfig, images: Iterable[s
 
 
 def _record(ctx: Context, batch_id: str, config: BatchConfig, given: Sequence[Reused | None]) -> Collection[str]:
-    """Record in the journal what is reused: a recovery must not buy it. Let it be copied. Return the items."""
+    """Record in the journal what is reused: a recovery must not buy it. Enqueue the copies. Return the items."""
     reused = [one for one in given if one]
     if not reused:
         return ()

@@ -129,7 +129,7 @@ class CopyOutputs:
 
 @dataclass(frozen=True)
 class RunAnew:
-    """The outputs that were to be copied in place of a run are gone: the item waits for a run of its own."""
+    """The outputs that were to be copied in place of a run do not exist: the item waits for a run of its own."""
 
 
 @dataclass(frozen=True)
@@ -293,7 +293,7 @@ def classify_copy_error(lease: PollLease, error: CopyFailed | StorageError, *, r
 
 
 def classify_reuse(source: Source, copies: list[Output] | None) -> End | RunAnew:
-    """Classify the copies of the outputs of an earlier item. None: they are gone."""
+    """Classify the copies of the outputs of an earlier item. None: they do not exist."""
     if not copies:
         return RunAnew()
     outputs = [output_document(copy) for copy in copies]

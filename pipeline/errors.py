@@ -210,11 +210,11 @@ class NoSuchItem(DailiesError):
 
 
 class BatchArchived(DailiesError):
-    """The items of the batch have left Redis. `dailies recover` brings them back."""
+    """The items of the batch have left Redis. `dailies recover` loads them again."""
 
     def __init__(self, batch_id: str, folder: str) -> None:
         super().__init__(
-            f"Batch {batch_id!r} is archived: its items are on S3 alone. `dailies recover {folder}` brings them back."
+            f"Batch {batch_id!r} is archived: its items are only on S3. `dailies recover {folder}` loads them again."
         )
 
 

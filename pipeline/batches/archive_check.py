@@ -22,7 +22,7 @@ _ROWS = b',"items":['
 
 
 class ResultsHead(BaseModel):
-    """What results.json says of the whole batch."""
+    """What results.json has about the whole batch."""
 
     id: str
     revision: int
@@ -66,7 +66,7 @@ def _check(storage: Storage, batch: BatchRow, rows: Iterable[ItemRow] | None) ->
         if not one == other == row:
             is_outdated = _is_outdated(batch, number, row, one, other) or is_outdated
     if number != head.total:
-        raise ResultsDiffer(f"{uri} has {number:,} items, and says that it has {head.total:,}.")
+        raise ResultsDiffer(f"{uri} has {number:,} items, but its `total` is {head.total:,}.")
     return ResultsCheck(head, is_outdated)
 
 

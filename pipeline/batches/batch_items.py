@@ -1,4 +1,4 @@
-"""The items of a batch, wherever they are: in the ledger, or in results.jsonl on S3 if the batch is archived."""
+"""The items of a batch: from the ledger, or from results.jsonl on S3 if the batch is archived."""
 
 from __future__ import annotations
 

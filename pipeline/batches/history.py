@@ -29,7 +29,7 @@ class ItemHistory:
     """One item. `outcome` is {status, error, elapsed_s, outputs} once it has ended, else empty.
 
     `cost_usd`: what its successful run cost. `recorded`: its row in results.json, None if it has none. `is_recorded`:
-    its cost is in that row. `charges`: attempt → what a run cost that did not succeed, as the journal says.
+    its cost is in that row. `charges`: attempt → what a run cost that did not succeed, as the journal records.
     """
 
     spec: Mapping[str, Any]
@@ -67,7 +67,7 @@ class ItemHistory:
         return self.recorded.attempts + max(0, self.attempt - recorded_run(self.recorded))
 
     def _charged(self, charges: Mapping[int, Decimal]) -> Decimal:
-        """Return what runs cost that did not succeed. The journal of an archived batch is gone, its results are not."""
+        """Return what runs cost that did not succeed. The journal of an archived batch is deleted, its results stay."""
         last = recorded_run(self.recorded) if self.recorded else 0
         before = sum((usd for attempt, usd in charges.items() if attempt <= last), Decimal(0))
         after = sum((usd for attempt, usd in charges.items() if attempt > last), Decimal(0))
@@ -95,7 +95,7 @@ class ItemHistory:
 
 
 def recorded_run(row: ItemRow) -> int:
-    """Return the number of the latest run that a row of results.json knows."""
+    """Return the number of the latest run in a row of results.json."""
     return max(row.run or 0, row.attempts)
 
 

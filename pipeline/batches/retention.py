@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 
 class Retention:
-    """Archives and forgets batches. Thread-safe. `keep_days`: after its end; 0: for ever."""
+    """Archives and forgets batches. Thread-safe. `keep_days`: after its end; 0: forever."""
 
     def __init__(self, ledger: Ledger, storage: Storage, keep_days: float) -> None:
         self._ledger = ledger

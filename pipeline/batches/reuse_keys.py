@@ -44,7 +44,7 @@ class RunInput(Protocol):
 
 
 def reuse_key(config: BatchConfig, item: RunInput, images: Identities) -> str:
-    """Return the digest of a run: equal for runs that ask the vendor for the same; '' if its image is not identified.
+    """Return the digest of a run: equal for equal requests to the vendor; '' if its image is not identified.
 
     The model is compared without case, values as the text that the vendor receives; a parameter that is left out has
     the default of the model's schema.

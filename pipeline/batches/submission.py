@@ -122,7 +122,7 @@ class Submission:
         interrupted, or cancelled before it was accepted; but what a person has cancelled, no schedule and no trigger
         submits again. `folder`: the folder of image files. `trigger`: what started the batch. `ceilings`: of a rule,
         besides that of the service.
-        The same id of a schedule or a trigger is the same occurrence or object, whatever the manifest says.
+        For a schedule or a trigger, the same id is the same occurrence or object, also with another manifest.
         Raises CannotRead, InvalidBatchId, InvalidSettings, BatchAboveCeiling, BatchOnlyOnS3, OtherContent,
         SubmissionInterrupted, SubmissionReplaced, StorageError, Unreachable.
         """

@@ -6,7 +6,7 @@ The hash has the fields
     retried, refused                 runs that came to nothing: attempts spent, and runs that the vendor only refused
     reused                           items whose outputs were copied in place of a run
     overcharged                      runs whose charge was far above the expected price
-    archived, not_archived           batches that left Redis; tries that failed, because S3 lacks something or failed
+    archived, not_archived           batches that left Redis; attempts that failed, because S3 lacks something or failed
     deferred                         objects that waited for the next day: their trigger had started enough batches
     found:{how}                      runs whose response was lost and whose task was found
     callbacks:{name}                 callbacks by outcome; CALLBACK_OUTCOMES maps the outcomes to these names

@@ -156,7 +156,7 @@ class BatchConfig:
     reuse: bool = False
     """Outputs that were bought before are copied, not bought."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """What the model's schema says about parameters that are left out."""
+    """The defaults of the model's schema for parameters that are left out."""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class RetentionStore:
         self._redis = scripts.redis
 
     def find(self, keep_s: float | None) -> list[str]:
-        """Return batches to archive among the next thousand: they ended `keep_s` ago (None: they are kept for ever).
+        """Return batches to archive among the next thousand: they ended `keep_s` ago (None: they are kept forever).
 
         Batches whose archiving or restoration was interrupted are among them.
         """

@@ -1,4 +1,4 @@
-"""The index of outputs that were bought, for batches with `reuse: true`. It forgets what was bought first."""
+"""The index of outputs that were bought, for batches with `reuse: true`. If it is full, the oldest are removed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ReusableStore:
         return self._give(batch_id, [part for row in rows for part in row])
 
     def run_anew(self, lease: PollLease) -> RequeueResult:
-        """Make an item pending whose outputs to copy are gone. The index forgets the item that had them."""
+        """Make an item pending whose outputs to copy do not exist. The item that had them leaves the index."""
         run = lease.run
         return RequeueResult(self._scripts.run("run_anew", run.batch, run.item, run.attempt, lease.lease))
 

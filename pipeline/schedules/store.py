@@ -1,6 +1,6 @@
 """What schedules store: occurrences and their outcomes. `pipeline/ledger/keys.py` describes the keys.
 
-Leases use the Redis server's clock. A schedule that is not in the file any more is forgotten after 90 days.
+Leases use the Redis server's clock. A schedule that is not in the file any more is deleted after 90 days.
 """
 
 from __future__ import annotations

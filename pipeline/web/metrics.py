@@ -55,7 +55,7 @@ class _Snapshot(Collector):
         yield _counter("dailies_archived_batches", "Batches whose items have left Redis.", counters.archived)
         yield _counter(
             "dailies_failed_archivings",
-            "Tries to archive a batch that failed: S3 lacks results, or failed.",
+            "Attempts to archive a batch that failed: S3 lacks results, or failed.",
             counters.not_archived,
         )
         yield _counters(

@@ -1,4 +1,4 @@
-"""What commands, API and pages show of an archived batch, whose items are on S3 alone. Real Valkey and S3."""
+"""What commands, API and pages show of an archived batch, whose items are only on S3. Real Valkey and S3."""
 
 from __future__ import annotations
 

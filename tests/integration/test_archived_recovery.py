@@ -80,8 +80,6 @@ def test_the_id_of_an_archived_batch_stays_taken(service: Service, folder: str, 
 
 
 @pytest.mark.parametrize("line", [b"?", b'{"do": "run", "item": "good", "attempt": "x"}', b'{"do": "archive"}'])
-    "line", [b"?", b'{"do": "run", "item": "good", "attempt": "x"}', b'{"do":"archive","revision":"x"}']
-)
 def test_damaged_entries_that_an_interrupted_archiving_left_change_nothing(
     service: Service, folder: str, line: bytes
 ) -> None:

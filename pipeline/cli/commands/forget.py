@@ -13,8 +13,10 @@ from pipeline.cli.options import batch_argument, service, state_option
 @batch_argument
 @state_option
 def command(batch_id: str, state: Path) -> None:
-    """Drop an ended batch from Redis: no list shows it any more. What is on S3 stays; `recover` brings it back."""
+    """Drop an ended batch from Redis: no list shows it any more. What is on S3 stays; `recover` loads it again."""
     app = service(state)
     folder = app.ledger.batches.get(batch_id).output
     app.retention.forget(batch_id)
-    click.echo(f"Batch {batch_id} is forgotten. It is still at {folder}: `dailies recover {folder}` brings it back.")
+    click.echo(
+        f"Batch {batch_id} is deleted from Redis. It is still at {folder}: `dailies recover {folder}` loads it again."
+    )

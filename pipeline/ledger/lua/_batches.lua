@@ -44,7 +44,7 @@ local function archivable_since(batch, ended_before)
   return math.max(tonumber(finished), tonumber(restored or 0)) <= ended_before
 end
 
--- Return the keys of a batch but its hash and those of its items.
+-- Return the keys of a batch, without its hash and those of its items.
 local function parts_of(batch)
   return {order_key(batch), specs_key(batch), prices_key(batch), pending_key(batch), outcomes_key(batch),
           causes_key(batch), reviews_key(batch), timeline_key(batch), previews_key(batch), shared_images_key(batch),

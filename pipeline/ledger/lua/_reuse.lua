@@ -29,7 +29,7 @@ local function remove_source(key, source)
   return left
 end
 
--- Add an item to the index. The index forgets what was bought first.
+-- Add an item to the index. If the index is full, the oldest are removed.
 local function add_source(key, source, task, outcome, bought_at)
   local MAX_DIGESTS, MAX_SOURCES, MAX_LINE_CHARS = 100000, 8, 16384
   local lines, line = remove_source(key, source), source .. '\t' .. task .. '\t' .. outcome
@@ -50,7 +50,7 @@ local function is_rejected(batch, item)
 end
 
 -- Add an item that has succeeded to the index, or remove it if it is rejected. A copy stands for the item that it was
--- copied from: whoever rejects it does not want these outputs again.
+-- copied from: a rejected copy means that these outputs are not to be used again.
 local function record_bought(batch, item)
   local state, key, task, reused_from = read_fields(item_key(batch, item), 'state', 'key', 'task', 'reused_from')
   if state ~= 'succeeded' or not key or key == '' then return end

@@ -1,6 +1,6 @@
 -- Finds batches whose items are to leave Redis: those that ended long enough ago, and those that have not left completely.
 -- One call looks at a part of all batches, from the oldest on; the next call goes on there.
--- ARGV: ms for which a batch is kept after its end (-1: for ever), ms after which a restoration counts as interrupted, max
+-- ARGV: ms for which a batch is kept after its end (-1: forever), ms after which a restoration counts as interrupted, max
 -- batches to look at.
 -- Returns the ids.
 local keep, restore_ms, max_batches = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])

@@ -60,7 +60,7 @@ local function restore(item)
   end
 end
 
--- Its items have left Redis: whoever restores them has been overtaken.
+-- Its items have left Redis again: this restoration is out of date.
 if redis.call('HEXISTS', key, 'archived') == 1 then return 0 end
 local added = 0
 local items = argv_rows(3, 'id', 'spec', 'state', 'attempt', 'attempts', 'task', 'token', 'cost_text', 'cost', 'charged',

@@ -1,4 +1,4 @@
--- Makes an item pending whose outputs were to be copied from an item that lost them; the index forgets that one.
+-- Makes an item pending whose outputs were to be copied from an item that lost them; that one leaves the index.
 -- ARGV: batch, item, attempt, lease.
 -- Returns 1; 2 if its batch is being cancelled, so that the item must end; 0 if the caller does not hold the item.
 local batch, item, attempt, lease = unpack(ARGV)

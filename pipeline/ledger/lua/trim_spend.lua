@@ -1,4 +1,4 @@
--- Adds the charges of old days up: the field of day 0 holds the sum of all days that are not there any more.
+-- Adds the charges of old days up: the field of day 0 holds the sum of all days that were removed.
 -- ARGV: max days.
 local max_days = tonumber(ARGV[1])
 local oldest = math.floor(now_ms() / MS_PER_DAY) - max_days + 1

@@ -9,7 +9,7 @@ if redis.call('HLEN', window_objects_key(name, number)) >= max_objects then
   number = close_window(name, number, now)
 end
 redis.call('ZADD', gathered_key(name), now, digest)
--- As long as the trigger gathers nothing: no event about an object comes so late.
+-- It expires after the trigger has gathered nothing for so long: no event about an object comes so late.
 redis.call('PEXPIRE', gathered_key(name), 90 * 86400000)
 redis.call('HSETNX', window, 'since', now)
 redis.call('HSET', window_objects_key(name, number), digest, object)
