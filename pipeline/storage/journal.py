@@ -2,8 +2,8 @@
 
 `{batch}/journal/` contains small objects of JSON lines, each for several runs. Attempts are written before their runs
 are posted (`write` returns after S3 has stored them). Task tokens and ends follow within a second (`note`).
-`opened.jsonl` is empty and written when the batch is submitted; when the batch is archived, only this object is left, with
-the entry `archive`. `recovery.py` reads the journal.
+`opened.jsonl` is empty and written when the batch is submitted; when the batch is archived, only it is left, with an
+entry `archive`. `recovery.py` reads the journal.
 Each entry has `at` (RFC 3339 UTC) and `do`:
 
     run     item, attempt, reuse_key                  the run is about to be posted
@@ -152,10 +152,10 @@ def is_started(storage: Storage, folder: str) -> bool:
 def delete_entries(storage: Storage, folder: str, revision: int, may_delete: Callable[[], bool]) -> bool:
     """Delete the entries of the batch at `folder` that exist now, the oldest object first.
 
-    `revision`: that of the results, which have the content of these entries; `opened.jsonl` names it before the first one is
-    deleted, and stays. `may_delete` is called before each part of them is deleted, after it was listed: an entry that
-    is written later stays. Return False if it returned False. Raises StorageError. What an interrupted call leaves are
-    the newest entries, which agree with the results.
+    `revision`: that of the results, which have the content of these entries. `opened.jsonl` names it before the first
+    one is deleted, and stays. `may_delete` is called before each part of them is deleted, after it was listed: an entry
+    that is written later stays. Return False if it returned False. Raises StorageError. What an interrupted call leaves
+    are the newest entries, which agree with the results.
     """
     if not may_delete():
         return False

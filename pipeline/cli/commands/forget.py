@@ -18,5 +18,5 @@ def command(batch_id: str, state: Path) -> None:
     folder = app.ledger.batches.get(batch_id).output
     app.retention.forget(batch_id)
     click.echo(
-        f"Batch {batch_id} is deleted from Redis. It is still at {folder}: `dailies recover {folder}` loads it again."
+        f"Batch {batch_id} is deleted from Redis. Its files stay on S3: `dailies recover {folder}` loads it again."
     )
