@@ -147,8 +147,8 @@ def test_the_cron_process_enqueues_json_jobs_that_a_worker_runs(
     rq = Path(sys.executable).with_name("rq")
     worker = ("worker", "-c", "config.rq", "-w", "jobs.worker.NonForkingWorker", "-S", "json", "--burst", "dailies")
     done = subprocess.run([str(rq), *worker], cwd=ROOT, timeout=300, capture_output=True, text=True, check=True)
-    (row,) = ledger.queries.recent_batches()
-    assert row.trigger == "schedule:often", done.stderr
+    # There is another one if the minute has ended meanwhile.
+    assert {row.trigger for row in ledger.queries.recent_batches()} == {"schedule:often"}, done.stderr
 
 
 def doctor_findings() -> list[tuple[str, str]]:
