@@ -154,7 +154,7 @@ def test_results_of_an_earlier_version_are_written_again_first(service: Service,
 
 
 def whole(service: Service) -> dict[str, Any]:
-    """Return all that the ledger knows of the batch `b`, but for its timeline and when it was archived."""
+    """Return all that the ledger has of the batch `b`, without its timeline and when it was archived."""
     ledger = service.ledger
     hashes = {}
     for key in sorted(ledger.redis.scan_iter("dailies:item:b:*")):
