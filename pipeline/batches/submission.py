@@ -45,6 +45,8 @@ from pipeline.wiro.model_schema import ModelSchema
 
 _AUTOMATIC = ("schedule:", "trigger:")
 _DIGEST_CHARS = 12
+_OF_A_BATCH = ("run", "reuse", "archive", journal.DAMAGED)
+"""Kinds of journal entries which show that a batch has run."""
 
 
 @dataclass(frozen=True)
@@ -293,10 +295,10 @@ class Submission:
         return stored
 
     def _has_run_on_s3(self, output: str) -> bool:
-        """Return whether a batch at `output` has ended, or its journal names a run."""
+        """Return whether a batch at `output` has ended, or its journal shows that it has run."""
         if self._storage.info(join(output, RESULTS)):
             return True
-        return any(entry.get("do") in ("run", journal.DAMAGED) for entry in journal.entries(self._storage, output))
+        return any(entry.get("do") in _OF_A_BATCH for entry in journal.entries(self._storage, output))
 
     def _load_items(self, batch_id: str, manifest: Manifest, estimate: BatchEstimate, digest: str) -> bool:
         items = manifest.items

@@ -114,8 +114,9 @@ def test_the_next_attempt_completes_it_wherever_it_broke_off(
     assert (batch.status, batch.counts, batch.total) == ("running", {"pending": 2}, 2)
 
 
+@pytest.mark.parametrize("entry", [{"do": "run", "item": "i", "attempt": 1}, {"do": "archive", "revision": 1}])
 def test_a_batch_that_s3_did_not_show_at_first_is_never_overwritten(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+    service: Service, monkeypatch: pytest.MonkeyPatch, entry: dict[str, Any]
 ) -> None:
     output = f"{service.settings.output}b/"
     paid = manifests.dump(a_manifest("was paid for"))
@@ -124,7 +125,7 @@ def test_a_batch_that_s3_did_not_show_at_first_is_never_overwritten(
         with pytest.raises(StorageError):
             submit(service)
     service.storage.put(f"{output}manifest.yaml", paid, "application/yaml")
-    service.journal.write(output, [{"do": "run", "item": "i", "attempt": 1}])
+    service.journal.write(output, [entry])
     with pytest.raises(BatchOnlyOnS3):
         submit(service)
     assert service.storage.get(f"{output}manifest.yaml") == paid
