@@ -91,6 +91,5 @@ def _log_failure(batch_id: str, error: Exception) -> None:
     log.warning(
         "shared_images_not_uploaded",
         batch=batch_id,
-        error=str(error) or type(error).__name__,
-        exc_info=not isinstance(error, DailiesError),
+        error=str(error) if isinstance(error, DailiesError) else f"{type(error).__name__}: {error}",
     )

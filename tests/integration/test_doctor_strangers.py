@@ -126,11 +126,14 @@ def small_bodies(request: Request) -> Response | None:
         pytest.param(
             lambda request: Response.error(507, "XMinioStorageFull"), "XMinioStorageFull", "no room left", id="full"
         ),
-        pytest.param(page(200), "read with other bytes", "Check AWS_ENDPOINT_URL_S3", id="200 for everything"),
+        pytest.param(page(200), "is no S3 document", "check AWS_ENDPOINT_URL_S3", id="200 for everything"),
         pytest.param(page(401), "That is not an answer of S3", "check AWS_ENDPOINT_URL_S3", id="login"),
         pytest.param(page(400), "That is not an answer of S3", "write https:// in AWS_ENDPOINT_URL_S3", id="TLS port"),
         pytest.param(
-            page(301, location="https://s3.example.com/"), "are redirected", "with https://", id="redirect to https"
+            page(301, location="https://s3.example.com/"),
+            "S3 redirects every request",
+            "https:// in place of http://",
+            id="redirect to https",
         ),
         pytest.param(small_bodies, "A proxy before S3 limits the size", "client_max_body_size", id="small bodies"),
     ],

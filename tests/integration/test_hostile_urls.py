@@ -60,12 +60,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
                 server.connections.append(connection.recv(4096).decode("latin-1") if server.response else "")
                 connection.sendall(server.response)
 
-    tested, getaddrinfo = threading.current_thread(), socket.getaddrinfo
+    own_thread, real = threading.current_thread(), socket.getaddrinfo
 
     def resolve(host: str, port: int, *args: Any, **options: Any) -> list[Any]:
-        if threading.current_thread() is not tested:
-            # Threads of other tests, such as the writer of a journal, connect to their own servers.
-            return list(getaddrinfo(host, port, *args, **options))
+        if threading.current_thread() is not own_thread:
+            # A thread that another test has left connects to its own server.
+            return real(host, port, *args, **options)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
 
     thread = threading.Thread(target=serve, daemon=True)

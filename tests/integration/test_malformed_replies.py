@@ -183,5 +183,5 @@ def test_doctor_says_that_the_list_of_tasks_cannot_be_read(server: VendorServer,
     assert [finding.severity for finding in check_account(settings)] == [Severity.OK]
     server.faults = {"Task/List": deque([reply])}
     (_, finding) = check_account(settings)
-    assert finding.severity is Severity.NOTE
-    assert "list of tasks cannot be read" in finding.message
+    assert finding.severity is Severity.WRONG
+    assert "list of tasks (Task/List) cannot be read" in finding.message

@@ -176,8 +176,8 @@ def test_the_doctor_checks_the_bucket_and_the_queue(inbox: Inbox, queue: Sqs) ->
         f"- {{name: worse, source: listing, watch: 's3://no-such-bucket/', start: manifest}}\n"
     )
     good, bad, worse, listener = check_triggers(inbox.settings)
-    assert (listener.subject, listener.severity) == ("listener", Severity.NOTE)
     assert [finding.severity for finding in (good, bad, worse)] == [Severity.OK, Severity.WRONG, Severity.WRONG]
+    assert (listener.subject, listener.severity) == ("listener", Severity.NOTE)
     assert "queue answers" in good.message
     assert "NonExistentQueue" in bad.message
     assert list(inbox.storage.list(inbox.watch)) == []
