@@ -48,14 +48,7 @@ def recover(service: Service, uri: str) -> str:
     Raises InvalidArguments, InvalidBatchId, NoBatchOnS3, DamagedRecord, InvalidManifest, StorageError, Unreachable.
     """
     folder = uri if uri.endswith("/") else uri + "/"
-    batch_id = folder.rstrip("/").rpartition("/")[2]
-    if not is_object_uri(join(folder, MANIFEST)):
-        raise InvalidArguments(
-            f"{uri[:_MAX_SHOWN]!r} is not the folder of a batch on S3. "
-            f"Write its address, such as {service.settings.output or 's3://bucket/prefix/'}{batch_id or 'BATCH'}/."
-        )
-    if not is_batch_id(batch_id):
-        raise InvalidBatchId(batch_id)
+    batch_id = _batch_id(service, uri, folder)
     text = service.storage.get(join(folder, MANIFEST))
     if text is None:
         raise NoBatchOnS3(folder)
@@ -90,6 +83,19 @@ def recover(service: Service, uri: str) -> str:
     for item_id, review in history.reviews.items():
         service.ledger.items.review(batch_id, item_id, review)
     service.submission.start_batch(batch_id, stopped=history.stopped)
+    return batch_id
+
+
+def _batch_id(service: Service, uri: str, folder: str) -> str:
+    """Return the id of the batch in `folder`. `uri`: as it was given. Raises InvalidArguments, InvalidBatchId."""
+    batch_id = folder.rstrip("/").rpartition("/")[2]
+    if not is_object_uri(join(folder, MANIFEST)):
+        raise InvalidArguments(
+            f"{uri[:_MAX_SHOWN]!r} is not the folder of a batch on S3. "
+            f"Write its address, such as {service.settings.output or 's3://bucket/prefix/'}{batch_id or 'BATCH'}/."
+        )
+    if not is_batch_id(batch_id):
+        raise InvalidBatchId(batch_id)
     return batch_id
 
 
