@@ -8,8 +8,9 @@ import structlog
 
 from jobs.context import context
 from pipeline.batches.job_queue import Job
+from pipeline.batches.service import Service
 from pipeline.domain.model import BatchRow
-from pipeline.errors import StorageError
+from pipeline.errors import NoSuchBatch, StorageError
 from pipeline.storage.s3 import Storage
 from pipeline.triggers.object_version import ObjectVersion
 from pipeline.triggers.status_files import StatusFiles
@@ -25,22 +26,40 @@ _FIRST_RETRY_S = 5.0
 def write_status_files(batch_id: str, retries: str = "0") -> None:
     """Write the status file of every object that started the batch. A second call writes the same files.
 
-    `retries`: how often this job has been enqueued again for the batch because S3 failed.
+    `retries`: how often this job has been enqueued again for the batch because it failed.
     """
     service = context().service
     service.job_queue.clear_pending(Job.WRITE_STATUS_FILES, batch_id)
+    try:
+        is_written = _write_all(service, batch_id)
+    except NoSuchBatch:
+        return
+    except Exception:
+        # No other job writes them.
+        _enqueue_again(service, batch_id, int(retries))
+        raise
+    if not is_written:
+        _enqueue_again(service, batch_id, int(retries))
+
+
+def _enqueue_again(service: Service, batch_id: str, retries: int) -> None:
+    if retries < _MAX_RETRIES:
+        delay_s = _FIRST_RETRY_S * 2**retries
+        service.job_queue.enqueue_in(Job.WRITE_STATUS_FILES, delay_s, batch_id, str(retries + 1))
+
+
+def _write_all(service: Service, batch_id: str) -> bool:
+    """Return False if a retry may write what is not written."""
     batch = service.ledger.batches.get(batch_id)
     if batch.finished is None:
         # The batch was opened again: the job runs after its next end.
-        return
+        return True
     objects = TriggerStore.connect(service.settings.redis_url).objects(batch_id)
     with ThreadPoolExecutor(_MAX_CONCURRENT) as executor:
         written = list(executor.map(lambda version: _write(service.storage, version, batch), objects))
     if all(written):
         log.info("status_files_written", batch=batch_id, objects=len(objects))
-    elif int(retries) < _MAX_RETRIES:
-        delay_s = _FIRST_RETRY_S * 2 ** int(retries)
-        service.job_queue.enqueue_in(Job.WRITE_STATUS_FILES, delay_s, batch_id, str(int(retries) + 1))
+    return all(written)
 
 
 def _write(storage: Storage, version: ObjectVersion, batch: BatchRow) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import settings
 from redis import Redis
 from support.inbox import Inbox
 from support.processes import OwnRedis, until
+from support.quirky_s3 import QuirkyS3, a_quirky_s3
 from support.schedule_folder import ScheduleFolder
 from support.waiting import WaitFor
 
@@ -77,6 +78,13 @@ def storage(s3_server: S3Env, monkeypatch: pytest.MonkeyPatch) -> Storage:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     return Storage(s3_server.endpoint)
+
+
+@pytest.fixture(scope="module")
+def proxy(s3_server: S3Env) -> Iterator[QuirkyS3]:
+    """A proxy before the S3 server, which imitates other servers."""
+    with a_quirky_s3(s3_server) as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -83,6 +83,18 @@ class Recovery:
         Raises InvalidArguments, InvalidBatchId, NoBatchOnS3, DamagedRecord, InvalidManifest, StorageError, Unreachable.
         """
         folder = uri if uri.endswith("/") else uri + "/"
+        batch_id = self._batch_id(uri, folder)
+        text = self._storage.get(join(folder, MANIFEST))
+        if text is None:
+            raise NoBatchOnS3(folder)
+        if self._is_archived(batch_id):
+            self.restore(batch_id)
+        elif not self._ledger.batches.is_loaded(batch_id):
+            self._rebuild(batch_id, folder, parse_stored(text, join(folder, MANIFEST)))
+        return batch_id
+
+    def _batch_id(self, uri: str, folder: str) -> str:
+        """Return the id of the batch in `folder`. `uri`: as it was given. Raises InvalidArguments, InvalidBatchId."""
         batch_id = folder.rstrip("/").rpartition("/")[2]
         if not is_object_uri(join(folder, MANIFEST)):
             raise InvalidArguments(
@@ -91,13 +103,6 @@ class Recovery:
             )
         if not is_batch_id(batch_id):
             raise InvalidBatchId(batch_id)
-        text = self._storage.get(join(folder, MANIFEST))
-        if text is None:
-            raise NoBatchOnS3(folder)
-        if self._is_archived(batch_id):
-            self.restore(batch_id)
-        elif not self._ledger.batches.is_loaded(batch_id):
-            self._rebuild(batch_id, folder, parse_stored(text, join(folder, MANIFEST)))
         return batch_id
 
     def restore(self, batch_id: str) -> None:

@@ -146,6 +146,13 @@ class Submission:
         created = self.create(manifest, batch_id, output, trigger=trigger, manifest_digest=digest)
         try:
             self._complete(manifest, batch_id, output, folder, estimate, known)
+        except BatchOnlyOnS3:
+            # Another process can have completed the submission in the meantime, and its batch can have run.
+            now = self._ledger.batches.submission(batch_id)
+            if now is None or not now.is_accepted:
+                raise
+            if now.manifest_digest != digest:
+                raise SubmissionReplaced(batch_id) from None
         except StorageError as error:
             raise StorageError(
                 f"{error} Batch {batch_id!r} is not started. Submit it again with the same id, or cancel it: "

@@ -20,6 +20,7 @@ from pipeline.doctor import live_findings
 from pipeline.doctor.findings import Finding, note, ok, wrong
 from pipeline.doctor.live_report import Redactor
 from pipeline.doctor.output_request import request_output
+from pipeline.doctor.retries import retried
 from pipeline.domain.callback_tokens import LIVE_CHECK_BATCH, CallbackSigner, RunId
 from pipeline.domain.formatting import dollars, duration
 from pipeline.errors import DailiesError, Unreachable
@@ -256,14 +257,10 @@ class _LiveRun:
 
 def _or_error(call: Callable[[], _Result]) -> _Result | WiroError:
     """Return the result, or the refusal. A temporary one is repeated: it is no evidence about the vendor."""
-    for delay_s in (*_RETRY_DELAYS_S, None):
-        try:
-            return call()
-        except WiroError as error:
-            if delay_s is None or not error.retryable:
-                return error
-            time.sleep(delay_s)
-    raise AssertionError("unreachable")
+    try:
+        return retried(call, _RETRY_DELAYS_S)
+    except WiroError as error:
+        return error
 
 
 def _error(call: Callable[[], None]) -> WiroError | None:

@@ -61,7 +61,7 @@ def _check_write(endpoint: str | None, storage: Storage, uri: str, place: str) -
 
 
 def _write_fix(endpoint: str | None, storage: Storage, uri: str, error: StorageError) -> str:
-    """Return what to do about a write that failed. A listing tells a bucket without writes from one without access."""
+    """Return what to do about a write that failed. A listing shows whether only writes are refused."""
     if error.retryable or "kms:" in str(error):
         return ""
     if not _DENIED.search(str(error)):

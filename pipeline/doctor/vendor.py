@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import socket
-import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from pipeline.doctor.findings import Finding, note, ok, one_line, wrong
+from pipeline.doctor.retries import retried
 from pipeline.domain.connection_faults import fault_of, is_hung_up, plain_hint
 from pipeline.domain.formatting import dollars
 from pipeline.errors import DailiesError
@@ -18,8 +17,6 @@ from pipeline.settings import Settings
 from pipeline.wiro.client import Wiro
 from pipeline.wiro.errors import NoSuchEndpoint, NotAuthorized, WiroError
 from pipeline.wiro.transport import PEER
-
-T = TypeVar("T")
 
 _LISTED = 10
 _RETRY_DELAYS_S = (0.2, 0.5, 1.0)
@@ -40,7 +37,7 @@ def check_account(settings: Settings) -> Iterator[Finding]:
     kind = "signature" if settings.wiro_api_secret else "key only"
     try:
         wiro = Wiro.from_settings(settings)
-        price = _retried(lambda: wiro.model_schema(DEFAULT_MODEL).per_run_usd)
+        price = retried(lambda: wiro.model_schema(DEFAULT_MODEL).per_run_usd, _RETRY_DELAYS_S)
     except NotAuthorized as error:
         yield wrong(
             "Wiro",
@@ -68,7 +65,7 @@ def _fix(error: DailiesError, settings: Settings) -> str:
 def _check_task_list(wiro: Wiro, settings: Settings) -> Iterator[Finding]:
     """Check that runs whose response was lost can be searched for. Callbacks find them, too."""
     try:
-        rows = _retried(lambda: wiro.list_tasks(limit=_LISTED))
+        rows = retried(lambda: wiro.list_tasks(limit=_LISTED), _RETRY_DELAYS_S)
     except WiroError as error:
         reason = one_line(error)
     else:
@@ -108,18 +105,6 @@ def _check_cdn(hosts: Sequence[str]) -> Iterator[Finding]:
         yield wrong("outputs", message, fix)
     elif isinstance(allowed.check(_OTHER_CDN), str):
         yield note("outputs", "Wiro may serve outputs from other hosts than those of PIPELINE_FETCH_HOSTS, too.", fix)
-
-
-def _retried(call: Callable[[], T]) -> T:
-    """Return what `call` returns. Retry temporary errors, so that one does not count as a problem."""
-    for delay_s in _RETRY_DELAYS_S:
-        try:
-            return call()
-        except WiroError as error:
-            if not error.retryable:
-                raise
-            time.sleep(delay_s)
-    return call()
 
 
 def _resolves(entry: str) -> bool:

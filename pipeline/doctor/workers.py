@@ -16,10 +16,10 @@ from pipeline.settings import Settings
 def check_workers(settings: Settings) -> Iterator[Finding]:
     """Check that workers and schedulers run. Without them it is a problem only if there is work."""
     monitor = QueueMonitor(settings.redis_url)
-    Ledger.connect(settings.redis_url).check_schema()
+    ledger = Ledger.connect(settings.redis_url)
+    ledger.check_schema()
     try:
         stats, workers = monitor.figures(), monitor.workers()
-        ledger = Ledger.connect(settings.redis_url)
         open_batches, refused_jobs = len(ledger.batches.open_ids()), ledger.counters.read().refused_jobs
         has_scheduler, has_delayed_jobs = monitor.schedulers() > 0, monitor.schedules_delayed_jobs()
         is_suspended = monitor.is_suspended()

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from pipeline.domain import preview_names
 from pipeline.domain.local_paths import WINDOWS_DEVICE
 from pipeline.domain.model import BatchRow, ItemRow, Output
 from pipeline.domain.s3_names import is_below
 
-BATCH_OBJECTS = ("manifest.yaml", "inputs/", "items/", "previews/")
+BATCH_OBJECTS = ("manifest.yaml", "inputs/", "items/", preview_names.FOLDER)
 """The beginnings of the names, in the folder of a batch on S3, of objects that rules could take for new ones."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -49,11 +49,6 @@ class Fault:
     what: str
     _fix: Callable[[Peer], str]
 
-    @property
-    def sentence(self) -> str:
-        """`what`, as a sentence."""
-        return f"{self.what[0].upper()}{self.what[1:]}."
-
     def fix(self, peer: Peer) -> str:
         """Return what to do, as sentences."""
         return self._fix(peer)

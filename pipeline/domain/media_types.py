@@ -92,11 +92,11 @@ _ENDINGS = {
     ".xml": "application/xml",
     ".svg": "image/svg+xml",
 }
-"""What the ending of a name announces. It says nothing about what may be shown: `media_type_of` does."""
+"""What the ending of a name announces. What may be shown is in `media_type_of`."""
 _PAGES = frozenset({MARKUP, "application/xhtml+xml"})
 _MARKUP_TYPES = (*_PAGES, "application/xml", "text/xml")
 _SAME_BYTES = frozenset({("video/mp4", "audio/mp4"), ("application/zip", "model/vnd.usdz+zip")})
-"""(found, expected): the first bytes do not tell the second type from the first."""
+"""(found, expected): the first bytes are those of both types."""
 _DESCRIPTIONS = {
     MARKUP: "an HTML or XML document",
     JSON: "a JSON document",
@@ -124,8 +124,8 @@ def stored_type(media_type: str) -> StoredType:
 def output_type(head: bytes, announced: str, *, names: Iterable[str] = (), sent: str = "") -> StoredType | str:
     """Return what a file is stored as, or what it is in place of that file, as the end of a sentence ("is …").
 
-    `head`: its first SIGNATURE_BYTES, which decide. `announced`: the media type that it should have; if that says
-    nothing, the endings of `names` count, and at last `sent`, the type by the server that sends it.
+    `head`: its first SIGNATURE_BYTES, which decide. `announced`: the media type that it should have; if that names
+    none, the endings of `names` count, and at last `sent`, the type by the server that sends it.
     """
     stated = [_plain(announced), *map(_type_by_ending, names)]
     expected = _first_specific(stated)

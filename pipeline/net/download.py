@@ -159,7 +159,7 @@ class Download:
         raise OutputGone(f"{self.host} answers HTTP {status}: the URL has expired or never worked.")
 
     def _check_encoding(self) -> None:
-        """Raise CopyFailed if the bytes are encoded. Those of a known format are not, whatever the header says."""
+        """Raise CopyFailed if the bytes are encoded. Those of a known format are not, with any header."""
         names = self._response.headers.get("Content-Encoding", "").lower().split(",")
         encodings = {name.strip() for name in names} - _NO_ENCODINGS
         if encodings and not is_format(sniff_media(self.head())):

@@ -60,7 +60,7 @@ _REDIRECT = (
 )
 _MAYBE_NOT_S3 = f"If something else than S3 answers there, check AWS_ENDPOINT_URL_S3. {plain_hint(PEER)}"
 _FULL = "The server has no room left: free some, or raise its quota."
-_DISABLED = "The account or the bucket is disabled: its provider says why."
+_DISABLED = "The account or the bucket is disabled: ask its provider for the reason."
 _KMS = "Allow kms:GenerateDataKey and kms:Decrypt on the key that encrypts the bucket."
 _BODY_LIMIT = "A proxy before S3 limits the size of a request: raise it (nginx: client_max_body_size 0)."
 _INCOMPLETE = "The server, or a proxy before it, leaves it out. `dailies doctor` tests the server."
@@ -158,7 +158,7 @@ def is_conflict(error: ClientError) -> bool:
 def is_unsupported(error: ClientError) -> bool:
     """Return whether the server does not implement the request or one of its headers.
 
-    Some servers say so with HTTP 400 and this sentence of AWS's.
+    Some servers send HTTP 400 and this sentence of AWS's.
     """
     message = str(error.response.get("Error", {}).get("Message", ""))
     return _code(error) in _UNSUPPORTED_CODES or "functionality that is not implemented" in message

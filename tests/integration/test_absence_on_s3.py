@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from redis import Redis
 from support.images import JPEG
-from support.quirky_s3 import QuirkyS3, Request, Response, a_quirky_s3
+from support.quirky_s3 import QuirkyS3, Request, Response
 
 from jobs.input_files import stored_image
 from pipeline.batches.service import Service
 from pipeline.domain.states import ItemState
 from pipeline.errors import BatchOnlyOnS3, StorageError
 from pipeline.ledger.ledger import Ledger
-from pipeline.local.servers import S3Env
 from pipeline.manifest import parser as manifests
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
 
 MANIFEST = b'{"version": 1, "name": "b", "items": [{"id": "a", "prompt": "%s"}, {"id": "b", "prompt": "nods"}]}'
 RUN = {"do": "run", "item": "a", "attempt": 1}
-
-
-@pytest.fixture(scope="module")
-def proxy(s3_server: S3Env) -> Iterator[QuirkyS3]:
-    with a_quirky_s3(s3_server) as proxy:
-        yield proxy
 
 
 @pytest.fixture

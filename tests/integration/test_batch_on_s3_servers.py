@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 from structlog.testing import capture_logs
 from support.finished_batch import videos, with_outputs
-from support.quirky_s3 import QuirkyS3, Request, Response, a_quirky_s3
+from support.quirky_s3 import QuirkyS3, Request, Response
 from support.waiting import WaitFor
 
 from jobs.collect import collect
@@ -26,19 +26,12 @@ from jobs.worker_slots import wait_for_all
 from pipeline.batches.service import Service
 from pipeline.domain.model import Review
 from pipeline.ledger.ledger import Ledger
-from pipeline.local.servers import S3Env
 from pipeline.manifest import parser as manifests
 from pipeline.sandbox.process_handle import Sandbox
 from pipeline.settings import load
 from pipeline.storage.s3 import Storage
 
 ITEMS = ("a", "b", "c")
-
-
-@pytest.fixture(scope="module")
-def proxy(s3_server: S3Env) -> Iterator[QuirkyS3]:
-    with a_quirky_s3(s3_server) as proxy:
-        yield proxy
 
 
 @pytest.fixture

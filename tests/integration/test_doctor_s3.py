@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from support.quirky_s3 import QuirkyS3, a_quirky_s3
+from support.quirky_s3 import QuirkyS3
 from support.waiting import WaitFor
 
 from pipeline.doctor.findings import Finding, Severity
 from pipeline.doctor.storage import check_bucket, without_bucket
-from pipeline.local.servers import S3Env
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage, split
 from pipeline.web.app import create_app
-
-
-@pytest.fixture(scope="module")
-def proxy(s3_server: S3Env) -> Iterator[QuirkyS3]:
-    with a_quirky_s3(s3_server) as proxy:
-        yield proxy
 
 
 def check(proxy: QuirkyS3, bucket: str, *quirks: str) -> list[Finding]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from support.quirky_s3 import QuirkyS3, Request, Response, a_quirky_s3
+from support.quirky_s3 import QuirkyS3, Request, Response
 
 from pipeline.cli.main import main
 from pipeline.local.servers import S3Env
@@ -19,12 +19,6 @@ from pipeline.storage.s3 import Storage
 SIGNATURE = re.compile(r"Signature=|AWS4-HMAC")
 NOBODY = "http://127.0.0.1:1"
 Doctor = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def proxy(s3_server: S3Env) -> Iterator[QuirkyS3]:
-    with a_quirky_s3(s3_server) as proxy:
-        yield proxy
 
 
 @pytest.fixture

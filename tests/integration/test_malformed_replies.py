@@ -68,7 +68,7 @@ UNREADABLE = {
     "303": Reply(status=303, headers=(("Location", "/elsewhere"),)),
     "502": Reply(b"<h1>Bad gateway</h1>", 502),
 }  # fmt: skip
-"""What → a reply that does not say whether a request was executed."""
+"""What → a reply that does not show whether a request was executed."""
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_a_field_of_another_type_does_not_hide_the_task(change: dict[str, Any], 
 
 
 def latin_1(row: dict[str, Any]) -> Reply:
-    """Return a response in another encoding than it says."""
+    """Return a response in another encoding than its header names."""
     return Reply(
         json.dumps({"tasklist": [{**row, "name": "caf\xe9"}]}, ensure_ascii=False).encode("latin-1", "replace")
     )

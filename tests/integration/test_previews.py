@@ -301,16 +301,21 @@ def test_the_gallery_of_an_ended_batch_gets_its_previews(
     assert ledger.redis.zcard(keys.PREVIEWS) == 0
 
 
-@pytest.mark.parametrize("times", [1, 9])
-def test_a_gallery_that_others_change_meanwhile_is_written_again_and_said(
-    times: int, ctx: Context, ledger: Ledger, storage: Storage, bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = f"{bucket}out/b/"
+def end_with_previews(ctx: Context, ledger: Ledger, storage: Storage, folder: str) -> None:
+    """End a batch at `folder` and make the previews of its item. It has no gallery yet."""
     a_batch(ledger, folder, None)
     end_all(ledger, storage, folder, a_video())
     ledger.redis.hset(keys.batch_key("b"), mapping={"status": "succeeded", "finished": 1})
     ctx.service.previews.request("b", "i0")
     serve_requests(ctx, maker(ctx))
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_gallery_that_others_change_meanwhile_is_written_again_and_logged(
+    times: int, ctx: Context, ledger: Ledger, storage: Storage, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = f"{bucket}out/b/"
+    end_with_previews(ctx, ledger, storage, folder)
     put_if_match, left = Storage.put_if_match, iter(range(times))
 
     def others_are_faster(self: Storage, uri: str, *args: Any) -> bool:
@@ -331,11 +336,7 @@ def test_an_old_gallery_does_not_replace_that_of_a_batch_that_was_opened_again(
     ctx: Context, ledger: Ledger, storage: Storage, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = f"{bucket}out/b/"
-    a_batch(ledger, folder, None)
-    end_all(ledger, storage, folder, a_video())
-    ledger.redis.hset(keys.batch_key("b"), mapping={"status": "succeeded", "finished": 1})
-    ctx.service.previews.request("b", "i0")
-    serve_requests(ctx, maker(ctx))
+    end_with_previews(ctx, ledger, storage, folder)
     info = Storage.info
 
     def info_and_reopen(self: Storage, uri: str) -> ObjectInfo | None:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 import urllib3
-from support.quirky_s3 import QUIRKS, QuirkyS3, Request, Response, a_quirky_s3
+from support.quirky_s3 import QUIRKS, QuirkyS3, Request, Response
 
 from pipeline.errors import StorageError
-from pipeline.local.servers import S3Env
 from pipeline.storage import journal
 from pipeline.storage.multipart_upload import PART_BYTES
 from pipeline.storage.s3 import Storage, split
@@ -29,12 +28,6 @@ COPES_WITH = [
         "no copy", "region", "no bucket", "errors as HTML", "busy at first", *PAGES,
     }
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def proxy(s3_server: S3Env) -> Iterator[QuirkyS3]:
-    with a_quirky_s3(s3_server) as proxy:
-        yield proxy
 
 
 @pytest.fixture

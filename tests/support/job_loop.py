@@ -56,6 +56,7 @@ MAX_ROUNDS = 30
 ROUND = timedelta(minutes=10)
 """What a round takes by the clock of the schedules."""
 LEASE_S = 0.5
+_ROUNDS_AFTER_END = 3
 
 
 class Vendor:
@@ -200,8 +201,9 @@ class JobLoop:
             rows = [row for batch_id in batch_ids if (row := self._row(batch_id))]
             has_ended = all(row.status in BATCH_TERMINAL for row in rows) and len(rows) == len(batch_ids)
             if has_ended and not self.ledger.outbox.has_pending():
-                # What follows the end of a batch.
-                self._run_round(batch_ids)
+                # What follows the end of a batch; a job that failed waits for its next try.
+                for _ in range(_ROUNDS_AFTER_END):
+                    self._run_round(batch_ids)
                 return rows
             self._skip_waits(*batch_ids)
         raise AssertionError(f"A batch does not end: {rows}; {self.errors}")

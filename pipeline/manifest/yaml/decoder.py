@@ -84,7 +84,7 @@ class Decoder:
         except _Stop:
             pass
         except yaml.MarkedYAMLError as error:
-            # The end of the text says nothing about a quote that is not closed.
+            # A quote that is not closed is at its beginning, not at the end of the text.
             mark = error.context_mark if _is_open_quote(error) else error.problem_mark or error.context_mark
             self._add(mark.line if mark else 0, mark.column if mark else 0, _message(error))
         except ReaderError as error:
