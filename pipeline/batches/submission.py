@@ -16,15 +16,14 @@ from pipeline.batches.job_queue import Job, JobQueue
 from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.pricing import BatchEstimate, Ceiling, check_ceilings
 from pipeline.batches.reuse_keys import image_identities, reuse_key
+from pipeline.batches.stored_images import with_stored_images
 from pipeline.batches.stored_manifest import INPUTS, MANIFEST, content_difference, has_same_items, stored_manifest
 from pipeline.domain.ids import is_batch_id
-from pipeline.domain.image_types import sniff_file
 from pipeline.domain.model import BatchRow, Item, Manifest
 from pipeline.domain.results import RESULTS
 from pipeline.domain.states import BatchState, Stop
 from pipeline.errors import (
     BatchOnlyOnS3,
-    CannotRead,
     InvalidBatchId,
     InvalidSettings,
     OtherContent,
@@ -281,8 +280,8 @@ class Submission:
 
         Raises BatchOnlyOnS3 if there is the manifest of other items: then S3 reported before that there was none.
         """
-        uris: dict[str, str] = {}
-        items = tuple(self._with_stored_image(item, output, folder, uris) for item in manifest.items)
+        uploads = join(self._output, INPUTS) if self._output else None
+        items = with_stored_images(manifest.items, self._storage, output, folder=folder, uploads=uploads)
         stored = replace(manifest, items=items)
         uri, content = join(output, MANIFEST), manifests.dump(stored)
         if is_repeated:
@@ -314,41 +313,6 @@ class Submission:
         rows = zip(items, estimate.items, strict=True)
         specs = ((item.id, item_spec(item), price.high_usd if price else None) for item, price in rows)
         return self._ledger.items.load(batch_id, specs, manifest_digest=digest)
-
-    def _with_stored_image(self, item: Item, output: str, folder: Path | None, uris: dict[str, str]) -> Item:
-        if item.image is None:
-            return item
-        if item.image not in uris:
-            uris[item.image] = self._store_image(item.image, output, folder)
-        image = uris[item.image]
-        return item if image == item.image else replace(item, image=image)
-
-    def _store_image(self, image: str, output: str, folder: Path | None) -> str:
-        """Store a file, or copy an image uploaded before, into the batch's folder: the folder is then complete.
-
-        Return the URI of the stored image. Other images keep theirs.
-        """
-        if "://" not in image:
-            return self._store_file(folder / image, output) if folder else image
-        uploads = join(self._output, INPUTS) if self._output else None
-        if uploads is None or not image.startswith(uploads):
-            return image
-        uri = join(output, INPUTS, image.removeprefix(uploads))
-        return uri if self._storage.info(uri) or self._storage.copy(image, uri) else image
-
-    def _store_file(self, file: Path, output: str) -> str:
-        with file.open("rb") as source:
-            image = sniff_file(source)
-            if isinstance(image, str):
-                # It has changed since the manifest was validated.
-                raise CannotRead(f"{file} {image}.")
-            source.seek(0)
-            digest = hashlib.file_digest(source, "sha256").hexdigest()
-            uri = join(output, INPUTS, f"{digest}{image.suffix}")
-            if self._storage.info(uri) is None:
-                source.seek(0)
-                self._storage.put_stream(uri, source, image.media_type)
-        return uri
 
 
 def item_spec(item: Item) -> dict[str, Any]:

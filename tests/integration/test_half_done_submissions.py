@@ -227,50 +227,6 @@ def test_a_submission_adds_no_items_to_the_one_that_replaced_it(
     assert [row.prompt for row in service.ledger.items.stream("b")] == ["second", "x"]
 
 
-def other_process_completes_it(
-    service: Service, monkeypatch: pytest.MonkeyPatch, at: str, manifest: Manifest | None = None
-) -> None:
-    """Let another process complete the submission, and its batch run, just after this one has done the step `at`."""
-    owner: Any = service.ledger.batches if at in ("open", "record_attempt") else service.storage
-    proceed = getattr(owner, at)
-
-    def other_first(*args: Any, **options: Any) -> Any:
-        monkeypatch.setattr(owner, at, proceed)
-        done = proceed(*args, **options)
-        submit(service, manifest)
-        service.journal.write(f"{service.settings.output}b/", [{"do": "run", "item": "i", "attempt": 1}])
-        return done
-
-    monkeypatch.setattr(owner, at, other_first)
-
-
-@pytest.mark.parametrize(
-    ("is_known", "at"), [(False, "confirmed_info"), (False, "open"), (True, "open"), (True, "record_attempt")]
-)
-def test_another_process_that_completes_it_meanwhile_is_no_error(
-    service: Service, monkeypatch: pytest.MonkeyPatch, is_known: bool, at: str
-) -> None:
-    if is_known:
-        with monkeypatch.context() as patch:
-            break_off(service, patch, "after manifest.yaml")
-            with pytest.raises(Unreachable):
-                submit(service)
-    other_process_completes_it(service, monkeypatch, at)
-    submit(service)
-    assert service.ledger.batches.is_accepted("b")
-    assert len(list(service.ledger.items.stream("b"))) == 2
-    assert service.ledger.redis.llen("rq:queue:dailies") == 1
-
-
-def test_another_process_that_completes_it_with_other_content_is_named(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other_process_completes_it(service, monkeypatch, "confirmed_info", a_manifest("other"))
-    with pytest.raises(SubmissionReplaced):
-        submit(service)
-    assert [row.prompt for row in service.ledger.items.stream("b")] == ["other", "x"]
-
-
 def test_the_sweep_cancels_it_a_day_after_the_last_attempt(jobs: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         break_off(jobs, patch, "at manifest.yaml")
