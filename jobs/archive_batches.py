@@ -15,7 +15,6 @@ def archive_batches() -> None:
     """Archive the batches that are due. A second call at the same time is harmless."""
     service = context().service
     service.job_queue.clear_pending(Job.ARCHIVE_BATCHES)
-    service.ledger.retention.trim_spend()
     ends = time.monotonic() + TIME_BUDGET_S
     for batch_id in service.retention.find():
         if stopping.is_set():
@@ -24,3 +23,4 @@ def archive_batches() -> None:
             service.job_queue.enqueue_once(Job.ARCHIVE_BATCHES)
             return
         service.retention.archive(batch_id)
+    service.ledger.retention.trim_spend()

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from redis.exceptions import ResponseError
 from rq import Queue, Worker
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
@@ -303,8 +304,10 @@ def archive_ended_batches(on: Servers) -> None:
     for batch_id in ("a", "b"):
         an_ended_batch(on.service, batch_id)
     on.failing_for(retention, "check_results", "id='a'")
-    with capture_logs() as logs:
+    on.wrong_type("dailies:spend")
+    with capture_logs() as logs, pytest.raises(ResponseError, match="WRONGTYPE"):
         archive_batches.archive_batches()
+    on.redis.delete("dailies:spend")
     assert [(row.id, bool(row.archived)) for row in map(on.ledger.batches.get, "ab")] == [("a", False), ("b", True)]
     assert [entry["batch"] for entry in logs if entry["event"] == "batch_archiving_crashed"] == ["a"]
     assert on.ledger.counters.read().not_archived == 1, "it is deferred"
