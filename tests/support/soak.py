@@ -6,7 +6,7 @@ faults that it injected and five counts, which must be 0:
     lost           items that succeeded without their output on S3, and items that results.json lacks
     double_billed  items that the vendor billed more than once
     stuck          items that did not end in time
-    kept           batches that did not leave Redis in time, or left a journal on S3
+    kept           batches that did not leave Redis in time, or left their journal on S3
     unknown        items that ended as unknown although the vendor has a run of them that was not found in its list
 """
 
@@ -190,12 +190,14 @@ class Soak:
         return True
 
     def has_left(self, batch: str) -> bool:
-        """Return whether nothing but the row of a batch is left, and no journal."""
+        """Return whether nothing but the row of a batch is left, and of its journal only `opened.jsonl`."""
         with suppress(Unreachable):
             state = self.ledger.retention.state(batch)
             folder = self.ledger.batches.get(batch).output
             is_left = bool(state.archived) and state.is_complete
-            return is_left and not any(self.storage.list(f"{folder}journal/"))
+            return is_left and all(
+                found.uri.endswith("/opened.jsonl") for found in self.storage.list(f"{folder}journal/")
+            )
         return False
 
     def outcome(self, batches: list[str]) -> Outcome:
