@@ -147,11 +147,8 @@ class Submission:
             self._complete(manifest, batch_id, output, folder, estimate, known)
         except BatchOnlyOnS3:
             # Another process can have completed the submission in the meantime, and its batch can have run.
-            now = self._ledger.batches.submission(batch_id)
-            if now is None or not now.is_accepted:
+            if not self._is_accepted(batch_id, digest):
                 raise
-            if now.manifest_digest != digest:
-                raise SubmissionReplaced(batch_id) from None
         except StorageError as error:
             raise StorageError(
                 f"{error} Batch {batch_id!r} is not started. Submit it again with the same id, or cancel it: "
@@ -159,6 +156,15 @@ class Submission:
                 retryable=error.retryable,
             ) from None
         return Accepted(batch_id, created, output)
+
+    def _is_accepted(self, batch_id: str, digest: str) -> bool:
+        """Return whether a submission was accepted. Raises SubmissionReplaced if its manifest has another digest."""
+        submission = self._ledger.batches.submission(batch_id)
+        if submission is None or not submission.is_accepted:
+            return False
+        if submission.manifest_digest != digest:
+            raise SubmissionReplaced(batch_id)
+        return True
 
     def _complete(
         self,

@@ -112,7 +112,7 @@ def translate_errors(uri: str) -> Iterator[None]:
     except (ResponseParserError, NotAnAnswerOfS3):
         raise StorageError(f"The response for {uri} is no S3 document. {_NOT_S3}", retryable=True) from None
     except RecursionError:
-        # botocore asks the bucket for its region, and the answer is a redirect as well.
+        # botocore requests the region of the bucket, and the response is a redirect as well.
         raise StorageError(f"S3 redirects every request for {uri}. {_REDIRECT}", retryable=True) from None
     except KeyError as error:
         raise StorageError(f"The response of S3 for {uri} lacks {error}. {_INCOMPLETE}", retryable=False) from None
