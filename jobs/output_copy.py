@@ -50,16 +50,16 @@ def copy_stored(storage: Storage, folder: str, item_id: str, outputs: Sequence[O
     copies: list[Output] = []
     for number, output in enumerate(outputs):
         uri = join(folder, "items/", f"{item_id}/", f"{number}{PurePosixPath(output.uri).suffix}")
-        is_copied = storage.copy(output.uri, uri)
-        stored = storage.confirmed_info(uri if is_copied else output.uri)
-        if stored is None and not is_copied:
+        source = storage.confirmed_info(output.uri)
+        if source is None or source.size != output.size:
+            # An item that is run must not have files of another run.
+            for copy in copies:
+                storage.delete(copy.uri)
             return None
-        if stored is None or not is_copied:
+        if not storage.copy(output.uri, uri):
             raise StorageError(
                 f"{output.uri} exists, but S3 did not copy it to {uri}. Try again later.", retryable=True
             )
-        if stored.size != output.size:
-            return None
         copies.append(replace(output, uri=uri))
     return copies
 

@@ -7,6 +7,7 @@ job copies them under a lease, as it copies those of a run. If they are missing,
 from __future__ import annotations
 
 import random
+import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
@@ -29,15 +30,22 @@ from pipeline.ledger.records import BatchConfig, PollLease, Reused, Source, Subm
 from pipeline.storage.journal import Entry
 
 _CHUNK = 500
+_MAX_SEARCH_S = 120.0
 
 log = structlog.get_logger()
 
 
 def reuse_pending(ctx: Context, batch_id: str) -> None:
-    """Reuse outputs for the pending items of a batch, before money, slots or a pause matter. May be repeated."""
+    """Reuse outputs for the pending items of a batch, before money, slots or a pause matter. May be repeated.
+
+    It ends after two minutes: the rest is searched for when the items are leased.
+    """
     config = ctx.batch_config(batch_id)
     rows = (row for row in ctx.service.ledger.items.stream(batch_id, {ItemState.PENDING}) if row.take_of is None)
+    ends = time.monotonic() + _MAX_SEARCH_S
     for chunk in chunked(rows, _CHUNK):
+        if time.monotonic() > ends:
+            return
         images = _images(ctx, batch_id, config, (row.image for row in chunk))
         digests = [(row.id, key) for row in chunk if (key := reuse_key(config, row, images))]
         _record(ctx, batch_id, config, ctx.service.ledger.reusable.give_to_pending(batch_id, digests))
@@ -81,7 +89,16 @@ def _reuse_group(ctx: Context, batch_id: str, leases: Sequence[SubmissionLease])
         config = ctx.batch_config(batch_id)
     except (NoSuchBatch, DamagedRecord):
         return list(leases)
-    images = _images(ctx, batch_id, config, (lease.image for lease in leases))
+    try:
+        images = _images(ctx, batch_id, config, (lease.image for lease in leases))
+    except Unreachable:
+        raise
+    except Exception:
+        if config.reuse:
+            raise
+        # They are run, and no other item can reuse their outputs.
+        log.exception("runs_not_identified", batch=batch_id, items=len(leases))
+        return list(leases)
     left: list[SubmissionLease] = []
     for lease in leases:
         image = images.get(lease.image or "")

@@ -61,5 +61,5 @@ def _sweep_batch(ctx: Context, batch_id: str) -> None:
         control.cancel_pending(batch_id, batch.reason or Stop.BY_HAND)
     elif batches.has_ended(batch_id):
         job_queue.enqueue_once(Job.FINISH, batch_id)
-    elif (deadline_s := ctx.batch_config(batch_id).deadline_s) and batches.age_s(batch_id) > deadline_s:
+    elif (deadline_s := ctx.batch_config(batch_id).deadline_s) and batches.open_for_s(batch_id) > deadline_s:
         control.stop(batch_id, Stop.DEADLINE, [BatchState.RUNNING, BatchState.PAUSED])

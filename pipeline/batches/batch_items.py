@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
-from itertools import islice
+from collections.abc import Collection, Iterator, Sequence
 
-from pipeline.batches.history_schema import accepts_row
+from pipeline.batches.stored_rows import stored_rows
 from pipeline.domain.model import BatchRow, ItemRow
-from pipeline.domain.results import LINES, row_from_document
-from pipeline.errors import DamagedRecord, NoSuchItem
+from pipeline.domain.results import LINES
+from pipeline.errors import NoSuchItem
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.queries import MAX_SCANNED_ITEMS, ItemPage
-from pipeline.storage.object_lines import lines
 from pipeline.storage.s3 import Storage, join
 
 
@@ -37,14 +35,31 @@ class BatchItems:
         if batch.archived is None:
             return self._ledger.items.get(batch.id, item_id)
         if position is not None:
-            for _, row in self._rows(batch, position):
-                if row.id == item_id:
-                    return row
-                break
-        for _, row in self._rows(batch):
-            if row.id == item_id:
+            _, row = next(self._rows(batch, position), (0, None))
+            if row is not None and row.id == item_id:
                 return row
-        raise NoSuchItem(batch.id, item_id)
+        return self.archived_item(batch, item_id)[1]
+
+    def archived_item(self, batch: BatchRow, item_id: str) -> tuple[int, ItemRow]:
+        """Return (position, item) of an item of an archived batch. Raises NoSuchItem."""
+        found = next(((position, row) for position, row in self._rows(batch) if row.id == item_id), None)
+        if found is None:
+            raise NoSuchItem(batch.id, item_id)
+        return found
+
+    def select(self, batch: BatchRow, item_ids: Sequence[str]) -> Iterator[ItemRow]:
+        """Yield some items, each once. Raises NoSuchItem."""
+        if batch.archived is None:
+            yield from (self._ledger.items.get(batch.id, item_id) for item_id in dict.fromkeys(item_ids))
+            return
+        missing = dict.fromkeys(item_ids)
+        for _, row in self._rows(batch):
+            if row.id in missing:
+                del missing[row.id]
+                yield row
+            if not missing:
+                return
+        raise NoSuchItem(batch.id, next(iter(missing)))
 
     def page(
         self,
@@ -82,21 +97,7 @@ class BatchItems:
         return found, None
 
     def _rows(self, batch: BatchRow, start: int = 0) -> Iterator[tuple[int, ItemRow]]:
-        """Yield the items from position `start` on; in the middle of a line, from the next line on."""
-        uri = join(batch.output, LINES)
-        found = lines(self._storage, uri, start=max(0, start - 1))
-        for position, line in islice(found, 1 if start else 0, None):
-            yield position, _row(line, f"{uri}, byte {position:,}")
-
-
-def _row(line: bytes, place: str) -> ItemRow:
-    try:
-        document = json.loads(line)
-        if isinstance(document, dict) and accepts_row(document):
-            return row_from_document(document)
-    except (ValueError, RecursionError, DamagedRecord):
-        pass
-    raise DamagedRecord(f"{place}: The line is no item of this service. Put the file of the archived batch there.")
+        return stored_rows(self._storage, join(batch.output, LINES), start=start)
 
 
 def _has_mark(row: ItemRow, mark: str) -> bool:

@@ -66,6 +66,14 @@ class ItemHistory:
             return self.recorded.attempts if self.recorded else self.attempt
         return self.recorded.attempts + max(0, self.attempt - recorded_run(self.recorded))
 
+    def record(self, row: ItemRow) -> None:
+        """Take over what the results have of the item."""
+        self.state, self.task, self.found_by = ItemState(row.status), row.task_id or "", row.found_by
+        self.recorded, self.is_recorded, self.attempt = row, True, recorded_run(row)
+        document = item_document(row)
+        self.outcome = {name: document[name] for name in _OUTCOME if name in document}
+        self.reuse_key, self.reused_from = row.reuse_key, row.reused_from
+
     def _charged(self, charges: Mapping[int, Decimal]) -> Decimal:
         """Return what runs cost that did not succeed. The journal of an archived batch is deleted, its results stay."""
         last = recorded_run(self.recorded) if self.recorded else 0
@@ -92,6 +100,18 @@ class ItemHistory:
             "reused_from": self.reused_from,
             "source": None if self.outcome else self.source,
         }
+
+
+def ended_items(rows: Iterable[ItemRow]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (id, fields) of each item of results for `ledger.items.restore`. No journal entry is newer."""
+    for row in rows:
+        item = ItemHistory(_spec(row), final=True)
+        item.record(row)
+        yield row.id, item.restored() | {"review": row.review}
+
+
+def _spec(row: ItemRow) -> dict[str, Any]:
+    return {"image": row.image, "prompt": row.prompt, "params": dict(row.params), "take_of": row.take_of}
 
 
 def recorded_run(row: ItemRow) -> int:
@@ -126,7 +146,9 @@ class BatchHistory:
 
     def restored_items(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (id, fields) of each item for `ledger.items.restore`."""
-        return ((item_id, item.restored()) for item_id, item in self.items.items())
+        return (
+            (item_id, item.restored() | {"review": self.reviews.get(item_id)}) for item_id, item in self.items.items()
+        )
 
 
 def read_history(
@@ -187,15 +209,9 @@ def _apply_all(
 
 def _apply_row(history: BatchHistory, document: Mapping[str, Any]) -> None:
     row = row_from_document(document)
-    canonical = item_document(row)
-    item = history.items.get(row.id)
-    if item is None:
-        spec = {"image": row.image, "prompt": row.prompt, "params": dict(row.params), "take_of": row.take_of}
-        item = history.items[row.id] = ItemHistory(spec)
-    item.state, item.task, item.found_by = ItemState(row.status), row.task_id or "", row.found_by
-    item.recorded, item.is_recorded, item.attempt = row, True, recorded_run(row)
-    item.outcome = {name: canonical[name] for name in _OUTCOME if name in canonical}
-    item.reuse_key, item.reused_from = row.reuse_key, row.reused_from
+    if row.id not in history.items:
+        history.items[row.id] = ItemHistory(_spec(row))
+    history.items[row.id].record(row)
     if row.review:
         history.reviews[row.id] = row.review
 

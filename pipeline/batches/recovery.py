@@ -6,21 +6,24 @@ response is not in the journal, becomes `unknown`. An item without a run becomes
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import structlog
 from pydantic import BaseModel, Field, ValidationError
 
-from pipeline.batches.history import BatchHistory, read_history
+from pipeline.batches.archive_check import check_results
+from pipeline.batches.history import BatchHistory, ended_items, read_history
 from pipeline.batches.history_schema import MAX_REVISION
 from pipeline.batches.model_catalog import ModelCatalog
 from pipeline.batches.preview_requests import PreviewRequests
 from pipeline.batches.pricing import BatchEstimate, start_price
 from pipeline.batches.stored_manifest import MANIFEST, parse_stored, stored_manifest
+from pipeline.batches.stored_rows import stored_rows
 from pipeline.batches.submission import Submission
 from pipeline.domain.ids import is_batch_id
 from pipeline.domain.model import BatchRow, Manifest
-from pipeline.domain.results import RESULTS
+from pipeline.domain.results import LINES, RESULTS
 from pipeline.domain.retry_policy import Tolerance
 from pipeline.domain.s3_names import is_object_uri
 from pipeline.domain.states import Stop
@@ -31,6 +34,7 @@ from pipeline.errors import (
     InvalidBatchId,
     NoBatchOnS3,
     NoSuchBatch,
+    ResultsDiffer,
     StorageError,
 )
 from pipeline.ledger.keys import batch_key
@@ -87,9 +91,12 @@ class Recovery:
         text = self._storage.get(join(folder, MANIFEST))
         if text is None:
             raise NoBatchOnS3(folder)
-        if self._is_archived(batch_id):
+        if self._is_archived(batch_id) or self._ledger.batches.is_loaded(batch_id):
+            known = self._ledger.batches.get(batch_id).output
+            if known != folder:
+                raise InvalidArguments(f"Batch {batch_id!r} is in Redis with its files at {known}, not at {folder}.")
             self.restore(batch_id)
-        elif not self._ledger.batches.is_loaded(batch_id):
+        else:
             self._rebuild(batch_id, folder, parse_stored(text, join(folder, MANIFEST)))
         return batch_id
 
@@ -117,26 +124,22 @@ class Recovery:
         manifest = stored_manifest(self._storage, batch.output)
         if manifest is None:
             raise NoBatchOnS3(batch.output)
-        results = _read_results(self._storage, batch.output)
+        try:
+            total = check_results(self._storage, batch, None).head.total
+        except ResultsDiffer as error:
+            raise DamagedRecord(f"{error} Put the version of the archived batch there.") from None
         # The journal, if some of it is left, has no more than the results, which were compared with the ledger.
-        history = read_history(manifest, results.items, ())
-        if results.revision != batch.revision or not history.matches_results(results.items):
-            raise DamagedRecord(
-                f"{join(batch.output, RESULTS)} is not that of the archived batch: it has revision {results.revision}, "
-                f"not {batch.revision}, or lacks items. Put the version of the archived batch there."
-            )
-        self._load(batch, manifest, history)
-        log.info("batch_restored", batch=batch_id, items=len(history.items))
+        self._load(batch, manifest, total)
+        log.info("batch_restored", batch=batch_id, items=total)
         # Those that are on S3 are only recorded.
         self._previews.request(batch_id)
 
-    def _load(self, batch: BatchRow, manifest: Manifest, history: BatchHistory) -> None:
+    def _load(self, batch: BatchRow, manifest: Manifest, total: int) -> None:
         retention, config = self._ledger.retention, self._submission.batch_config(manifest, batch.output)
         state = self._state(batch.id)
         if state.archived:
-            while retention.drop(batch.id, state.archived):
-                pass
-            limits, total = manifest.limits, len(history.items)
+            retention.drop(batch.id, state.archived)
+            limits = manifest.limits
             retention.begin_restore(
                 batch.id,
                 state.archived,
@@ -145,22 +148,23 @@ class Recovery:
                 max_active=limits.max_active or 0,
                 budget=limits.budget_usd,
             )
-        self._load_items(batch.id, manifest, history)
+        rows = (row for _, row in stored_rows(self._storage, join(batch.output, LINES)))
+        self._load_items(batch.id, manifest, ended_items(rows))
         price_usd = start_price(config, self._models, self._settings)
-        tolerance = Tolerance.of(config.tolerated_failures, len(history.items))
+        tolerance = Tolerance.of(config.tolerated_failures, total)
         if not retention.complete_restore(batch.id, price_usd=price_usd, max_failures=tolerance.limit):
+            # It was archived again, or forgotten.
+            self._state(batch.id)
             raise BatchArchived(batch.id, batch.output)
 
-    def _load_items(self, batch_id: str, manifest: Manifest, history: BatchHistory) -> None:
+    def _load_items(self, batch_id: str, manifest: Manifest, items: Iterable[tuple[str, dict[str, Any]]]) -> None:
         prices = zip(manifest.items, BatchEstimate.of(manifest, self._models).items, strict=True)
         self._ledger.items.restore(
             batch_id,
-            history.restored_items(),
+            items,
             {item.id: price.high_usd for item, price in prices if price},
             adopt_wait_s=self._settings.adopt_wait_s,
         )
-        for item_id, review in history.reviews.items():
-            self._ledger.items.review(batch_id, item_id, review)
 
     def _rebuild(self, batch_id: str, folder: str, manifest: Manifest) -> None:
         """Create a batch that Redis has lost, as the results and the journal record it."""
@@ -175,7 +179,7 @@ class Recovery:
         is_current = results.revision > 0 and history.matches_results(results.items)
         revision = results.revision + (0 if is_current else 1)
         self._submission.create(manifest, batch_id, folder, trigger=results.trigger, revision=revision)
-        self._load_items(batch_id, manifest, history)
+        self._load_items(batch_id, manifest, history.restored_items())
         self._report_damage(batch_id, history)
         stopped = history.stopped or (results.reason if is_current and results.reason in set(Stop) else None)
         self._submission.start_batch(batch_id, stopped=stopped)

@@ -51,7 +51,7 @@ class Retention:
             if self._archive(batch_id, self._keep_s or 0.0):
                 log.info("batch_archived", batch=batch_id)
         except (NoSuchBatch, BatchArchived):
-            # Another process was faster.
+            # Another process has archived or forgotten it.
             return
         except Unreachable:
             raise
@@ -74,18 +74,23 @@ class Retention:
         state = retention.state(batch_id)
         row = ArchiveRow(batch.model, batch.counts, batch.total, batch.cost_usd, batch.reason, batch.overcharge)
         archived = state.archived or retention.begin(
-            batch_id, row, revision=batch.revision, keep_s=None, undo=state.is_restoring
+            batch_id, row, revision=batch.revision, keep_s=None, undo=state.is_restoring, forget=True
         )
         if not archived:
             raise BatchNotEnded(
                 f"The results of batch {batch_id!r} are being written, or its notification is not delivered yet. "
                 "Repeat the command later."
             )
-        while retention.drop(batch_id, archived):
-            pass
-        if not retention.forget(batch_id, archived):
+        if not self._forget(batch_id, archived):
             raise BatchNotEnded(f"Batch {batch_id!r} was opened again meanwhile. Repeat the command after its end.")
-        log.info("batch_forgotten", batch=batch_id)
+
+    def _forget(self, batch_id: str, archived: str) -> bool:
+        """Return whether the batch is forgotten by this call."""
+        retention = self._ledger.retention
+        is_forgotten = retention.drop(batch_id, archived) and retention.forget(batch_id, archived)
+        if is_forgotten:
+            log.info("batch_forgotten", batch=batch_id)
+        return is_forgotten
 
     def _defer(self, batch_id: str, delay_s: float) -> None:
         self._ledger.retention.defer(batch_id, min(delay_s, self._keep_s or delay_s))
@@ -93,11 +98,14 @@ class Retention:
     def _archive(self, batch_id: str, keep_s: float) -> bool:
         """Return whether the batch is archived by this call."""
         retention = self._ledger.retention
-        archived = retention.state(batch_id).archived or self._begin(batch_id, keep_s)
-        if not archived:
+        state = retention.state(batch_id)
+        if state.is_forgotten:
+            # `forget` was interrupted. What S3 has was not checked, so the journal stays.
+            self._forget(batch_id, state.archived)
             return False
-        while retention.drop(batch_id, archived):
-            pass
+        archived = state.archived or self._begin(batch_id, keep_s)
+        if not archived or not retention.drop(batch_id, archived):
+            return False
         batch = self._ledger.batches.get(batch_id)
         may_delete = partial(retention.is_archived, batch_id, archived)
         if not journal.delete_entries(self._storage, batch.output, batch.revision, may_delete):
@@ -105,7 +113,7 @@ class Retention:
         return retention.complete(batch_id, archived)
 
     def _begin(self, batch_id: str, keep_s: float) -> str:
-        """Check what S3 has, then reduce the batch to its row. Return what names the archiving; '' if it changed."""
+        """Check what S3 has, then reduce the batch to its row. Return what identifies the archiving; '' if it changed."""
         retention, batch = self._ledger.retention, self._ledger.batches.get(batch_id)
         if batch.status not in BATCH_TERMINAL:
             raise _not_ended(batch)

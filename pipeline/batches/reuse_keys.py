@@ -54,9 +54,24 @@ def reuse_key(config: BatchConfig, item: RunInput, images: Identities) -> str:
         return ""
     prompt = {} if item.prompt is None else {"prompt": item.prompt}
     given = {**config.defaults, **config.params, **item.params, **prompt}
-    texts = {name: to_param_text(value) for name, value in given.items()}
+    texts = {name: _canonical_text(value) for name, value in given.items()}
     parts = [config.model.lower(), texts, [config.image_field, *image] if image else None]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:_DIGEST_CHARS]
+
+
+def _canonical_text(value: Any) -> str:
+    """Return a value as text, equal for equal values: the order of keys does not matter, and 5.0 is 5."""
+    if not isinstance(value, dict | list):
+        return to_param_text(value)
+    return json.dumps(_with_plain_numbers(value), sort_keys=True, default=str)
+
+
+def _with_plain_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _with_plain_numbers(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_with_plain_numbers(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def image_identities(
@@ -66,11 +81,13 @@ def image_identities(
     *,
     folder: Path | None = None,
     etags: Mapping[str, str] | None = None,
+    max_requests: int | None = None,
 ) -> Identities:
     """Return what identifies each image.
 
     `outputs`: prefixes that only this service writes to: the names of inputs below them are digests of their content.
-    `folder`: the folder of image files. `etags`: of objects whose ETags are known. Others are requested concurrently.
+    `folder`: the folder of image files. `etags`: of objects whose ETags are known. Others are requested concurrently, at most `max_requests`; the rest is not
+    identified.
     """
     found: dict[str, Identity | StorageError | None] = {}
     unknown: list[str] = []
@@ -83,7 +100,7 @@ def image_identities(
             unknown.append(image)
         else:
             found[image] = ("url", image) if "://" in image else _file_identity(folder, image)
-    if unknown:
+    if unknown := unknown[:max_requests]:
         with ThreadPoolExecutor(_MAX_CONCURRENT_REQUESTS) as pool:
             found |= zip(unknown, pool.map(lambda image: _object_identity(storage, image), unknown), strict=True)
     return found

@@ -44,6 +44,7 @@ from pipeline.wiro.model_schema import ModelSchema
 
 _AUTOMATIC = ("schedule:", "trigger:")
 _DIGEST_CHARS = 12
+_MAX_REQUESTS = 1000
 _OF_A_BATCH = ("run", "reuse", "archive", journal.DAMAGED)
 """Kinds of journal entries which show that a batch has run."""
 
@@ -85,10 +86,16 @@ class Submission:
         """Raise BatchAboveCeiling if a batch may cost more than the ceiling of the service or one of `ceilings`."""
         check_ceilings(estimate, [*self._ceilings, *ceilings])
 
+    def _check_cost_with_reuse(
+        self, estimate: BatchEstimate, manifest: Manifest, folder: Path | None, ceilings: Sequence[Ceiling]
+    ) -> None:
+        if self._ceilings or ceilings:
+            self.check_cost(self.with_reuse(estimate, manifest, folder), *ceilings)
+
     def with_reuse(self, estimate: BatchEstimate, manifest: Manifest, folder: Path | None) -> BatchEstimate:
         """Return the estimate of a batch without the items whose outputs are reused. `folder`: that of image files.
 
-        Raises Unreachable.
+        The versions of at most 1,000 images on S3 are requested; items with others count as bought. Raises Unreachable.
         """
         if not manifest.reuse:
             return estimate
@@ -97,7 +104,7 @@ class Submission:
         config = _batch_config(fitted, schema, "")
         outputs = [self._output] if self._output else []
         images = (item.image for item in fitted.items if item.image)
-        identities = image_identities(images, self._storage, outputs, folder=folder)
+        identities = image_identities(images, self._storage, outputs, folder=folder, max_requests=_MAX_REQUESTS)
         digests = [reuse_key(config, item, identities) for item in fitted.items]
         left = Counter(self._ledger.reusable.counts(filter(None, digests)))
         reused: set[int] = set()
@@ -141,7 +148,7 @@ class Submission:
         elif known.cancelled is None and known.manifest_digest != digest:
             raise SubmissionInterrupted(batch_id)
         if known is None or known.cancelled is not None:
-            self.check_cost(self.with_reuse(estimate, manifest, folder), *ceilings)
+            self._check_cost_with_reuse(estimate, manifest, folder, ceilings)
         created = self.create(manifest, batch_id, output, trigger=trigger, manifest_digest=digest)
         try:
             self._complete(manifest, batch_id, output, folder, estimate, known)
@@ -269,6 +276,8 @@ class Submission:
             what = "what differs is not known, because its manifest.yaml is not on S3"
         else:
             fitted = fit_to_schema(manifest, self._models.schema(manifest.model))
+            # The schema can name another field than at the first submission.
+            fitted = replace(fitted, image_field=manifest.image_field or stored.image_field)
             what = content_difference(stored, fitted, folder)
         if not what:
             # Only the text differs, or a path; or the batch was recovered, and then it has no digest.

@@ -99,13 +99,13 @@ class BatchStore:
         """Return whether all items have ended."""
         return bool(self._redis.hget(batch_key(batch_id), "open") == "0")
 
-    def age_s(self, batch_id: str) -> float:
-        """Return the seconds since the batch was created, by the server's clock. Raises NoSuchBatch."""
-        created = self._redis.hget(batch_key(batch_id), "created")
+    def open_for_s(self, batch_id: str) -> float:
+        """Return the seconds since the batch was created, or opened again, by the server's clock. Raises NoSuchBatch."""
+        created, reopened = self._redis.hmget(batch_key(batch_id), "created", "reopened")
         if created is None:
             raise NoSuchBatch(batch_id)
         second, microsecond = self._redis.time()
-        return float(second + microsecond / 1e6 - int(created) / 1000)
+        return float(second + microsecond / 1e6 - int(reopened or created) / 1000)
 
     def start(self, batch_id: str, *, price_usd: Decimal, max_failures: int) -> None:
         """Start a batch whose items are loaded. `price_usd` of one run; 0 if it is not known."""

@@ -62,7 +62,7 @@ class ItemStore:
         """Add items to a batch as S3 records them. Items that exist stay as they are.
 
         Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}), with `attempts` if others
-        than `attempt` are spent, and for outputs to reuse {reuse_key, reused_from, source}. `prices`: the price of a
+        than `attempt` are spent, `review` if it has one, and for outputs to reuse {reuse_key, reused_from, source}. `prices`: the price of a
         run in USD, of the items where it is known; it is reserved for each run that may still be billed. Raises
         InvalidItemId.
         """
@@ -92,7 +92,7 @@ class ItemStore:
     def stream(self, batch_id: str, states: Collection[str] | None = None) -> Iterator[ItemRow]:
         """Yield items in manifest order; only those in `states` unless it is None.
 
-        Raises BatchArchived, also if the items leave Redis meanwhile.
+        Raises NoSuchBatch, BatchArchived, also if the items leave Redis meanwhile.
         """
         self._refuse_archived(batch_id)
         for first in range(0, self._redis.llen(order_key(batch_id)), _CHUNK):
@@ -127,8 +127,7 @@ class ItemStore:
 
         Raises NoSuchBatch, NoSuchItem.
         """
-        text = json.dumps(asdict(review), ensure_ascii=False) if review else ""
-        result = self._scripts.run("review_item", batch_id, item_id, text)
+        result = self._scripts.run("review_item", batch_id, item_id, _review_text(review))
         if result < 0:
             raise self._missing(batch_id, item_id)
         return bool(result == 1)
@@ -182,7 +181,9 @@ class ItemStore:
         self._refuse_archived(batch_id)
 
     def _refuse_archived(self, batch_id: str) -> None:
-        archived, output = self._redis.hmget(batch_key(batch_id), "archived", "output")
+        created, archived, output = self._redis.hmget(batch_key(batch_id), "created", "archived", "output")
+        if created is None:
+            raise NoSuchBatch(batch_id)
         if archived is not None:
             raise BatchArchived(batch_id, output or "")
 
@@ -225,7 +226,12 @@ def _restore_args(item_id: str, item: Mapping[str, Any], prices: Mapping[str, De
     price = _price_text(prices.get(item["spec"].get("take_of") or item_id))
     source = outcome_text(item["source"]) if item.get("source") else ""
     reuse = (item.get("reuse_key") or "", item.get("reused_from") or "", source)
-    return (item_id, _spec_text(item["spec"]), *run, *cost, item["found_by"] or "", price, *reuse, outcome)
+    review = _review_text(item.get("review"))
+    return (item_id, _spec_text(item["spec"]), *run, *cost, item["found_by"] or "", price, *reuse, review, outcome)
+
+
+def _review_text(review: Review | None) -> str:
+    return json.dumps(asdict(review), ensure_ascii=False) if review else ""
 
 
 def _capped_pico(amount: str | Decimal | int) -> int:

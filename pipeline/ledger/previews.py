@@ -64,8 +64,8 @@ class PreviewStore:
         return self._release(request, ms(delay_s))
 
     def record(self, batch_id: str, name: str, *, is_made: bool) -> None:
-        """Record that a preview is on S3, or that its file has none."""
-        self._redis.hset(keys.previews_key(batch_id), name, _MADE if is_made else "0")
+        """Record that a preview is on S3, or that its file has none. Do nothing if the batch has left Redis."""
+        self._scripts.run("record_preview", batch_id, name, _MADE if is_made else "0")
 
     def made(self, batch_id: str, names: Sequence[str]) -> frozenset[str]:
         """Return those of `names` that are on S3."""

@@ -1,7 +1,7 @@
 """Archived batches: their items have left Redis, and a row of a few hundred bytes is left.
 
 The steps: `find` → `begin` (the row is reduced) → `drop` until no item is left → `complete`. Each is one script that
-can be repeated after a crash. The time of `begin` names an archiving: a process that goes on with an earlier one
+can be repeated after a crash. The time of `begin` identifies an archiving: a process that goes on with an earlier one
 changes nothing. A batch is restored by `begin_restore`, `ItemStore.restore` and `complete_restore`.
 """
 
@@ -34,14 +34,16 @@ _ANY_TIME_MS = 2**52
 
 @dataclass(frozen=True)
 class ArchiveState:
-    """How far a batch has left Redis. `archived`: what names the archiving, '' if the batch is not archived.
+    """How far a batch has left Redis. `archived`: what identifies the archiving, '' if the batch is not archived.
 
-    `is_complete`: nothing but its row is left. `is_restoring`: its items are being loaded again.
+    `is_complete`: nothing but its row is left. `is_restoring`: its items are being loaded again. `is_forgotten`: its
+    row is dropped next.
     """
 
     archived: str
     is_complete: bool
     is_restoring: bool
+    is_forgotten: bool
 
 
 @dataclass(frozen=True)
@@ -74,26 +76,36 @@ class RetentionStore:
 
     def state(self, batch_id: str) -> ArchiveState:
         """Return how far a batch has left Redis. Raises NoSuchBatch."""
-        created, archived, archiving, restoring = self._redis.hmget(
-            batch_key(batch_id), "created", "archived", "archiving", "restoring"
+        created, archived, archiving, restoring, forgotten = self._redis.hmget(
+            batch_key(batch_id), "created", "archived", "archiving", "restoring", "forgotten"
         )
         if created is None:
             raise NoSuchBatch(batch_id)
-        return ArchiveState(archived or "", archiving is None, restoring is not None)
+        return ArchiveState(archived or "", archiving is None, restoring is not None, forgotten is not None)
 
     def is_archived(self, batch_id: str, archived: str) -> bool:
         """Return whether the batch is archived since `archived`: it was not restored, and has not run again."""
         return bool(self._redis.hget(batch_key(batch_id), "archived") == archived)
 
-    def begin(self, batch_id: str, row: ArchiveRow, *, revision: int, keep_s: float | None, undo: bool = False) -> str:
-        """Reduce a batch to its row. Return what names the archiving; '' if the batch has changed meanwhile.
+    def begin(
+        self,
+        batch_id: str,
+        row: ArchiveRow,
+        *,
+        revision: int,
+        keep_s: float | None,
+        undo: bool = False,
+        forget: bool = False,
+    ) -> str:
+        """Reduce a batch to its row. Return what identifies the archiving; '' if the batch has changed meanwhile.
 
         `revision`: that of the results on S3. `keep_s`: how long ago it must have ended, None: it does not matter.
-        `undo`: its restoration was interrupted.
+        `undo`: its restoration was interrupted. `forget`: its row is dropped, too, and its journal stays.
         """
         before = _ANY_TIME_MS if keep_s is None else moment_ms(server_time(self._redis)) - ms(keep_s)
         fields: dict[str, object] = {
             "plan": json.dumps({"model": row.model}),
+            **({"forgotten": 1} if forget else {}),
             "total": row.total,
             "cost": to_pico(min(row.cost_usd, MAX_USD)),
             **{f"n:{state}": number for state, number in row.counts.items() if number},
@@ -103,11 +115,10 @@ class RetentionStore:
         return str(self._scripts.run("begin_archive", batch_id, revision, before, int(undo), *args))
 
     def drop(self, batch_id: str, archived: str) -> bool:
-        """Drop some items. Return whether some are left. Raises NoSuchBatch if the batch is not archived any more."""
-        left = self._scripts.run("drop_items", batch_id, archived, _CHUNK)
-        if left < 0:
-            raise NoSuchBatch(batch_id)
-        return bool(left)
+        """Drop the items of an archived batch in small steps. Return False if it was restored or forgotten meanwhile."""
+        while (left := self._scripts.run("drop_items", batch_id, archived, _CHUNK)) > 0:
+            pass
+        return bool(left == 0)
 
     def complete(self, batch_id: str, archived: str) -> bool:
         """Record that nothing but the row is left. Return False if it was recorded, or the batch was restored."""

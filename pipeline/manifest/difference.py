@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from pipeline.domain.model import Item, Manifest
+from collections.abc import Mapping
+from typing import Any
 
-_HEAD = ("name", "model", "params", "limits", "notify")
-_PARTS = ("image", "prompt", "params")
+from pipeline.domain.model import Item, Manifest
+from pipeline.wiro.values import to_param_text
+
+_HEAD = ("name", "image_field", "reuse", "limits", "notify")
 _MAX_NAMED_ITEMS = 3
 
 
 def difference(before: Manifest, now: Manifest) -> str:
     """Return what differs, '' if nothing does. `now` is as its runs are posted, with images as they are stored."""
     parts = [f"{name}: differs" for name in _HEAD if getattr(before, name) != getattr(now, name)]
+    if before.model.lower() != now.model.lower():
+        parts.append(f"model: {before.model} before, {now.model} now")
+    if _texts(before.params) != _texts(now.params):
+        parts.append("params: differs")
     if before.output and before.output != now.output:
         parts.append(f"output: {before.output} before, {now.output} now")
     if len(before.items) != len(now.items):
@@ -36,4 +43,10 @@ def _item_differences(before: Manifest, now: Manifest) -> list[str]:
 
 
 def _changed(before: Item, now: Item) -> list[str]:
-    return [name for name in _PARTS if getattr(before, name) != getattr(now, name)]
+    changed = [name for name in ("image", "prompt") if getattr(before, name) != getattr(now, name)]
+    return changed + (["params"] if _texts(before.params) != _texts(now.params) else [])
+
+
+def _texts(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return params as the vendor receives them: `true` and `1` differ, `5` and `5.0` do not."""
+    return {name: to_param_text(value) for name, value in params.items()}

@@ -195,7 +195,8 @@ class Dispatcher:
         try:
             accepted = self.submission.submit(manifest, batch_id, trigger=trigger, folder=None, ceilings=ceilings)
         except BatchOnlyOnS3 as error:
-            # Redis has lost its data: what was started before is not started again.
+            # Redis has lost the batch, or it was forgotten: what was started before is not started again.
+            self.store.drop_objects(batch_id)
             log.warning("batch_only_on_s3", trigger=rule.name, batch=batch_id, error=str(error))
             return EventOutcome.KNOWN
         except BatchAboveCeiling as error:

@@ -72,6 +72,10 @@ class TriggerStore:
         """Store the object versions of a batch, before the batch is submitted."""
         self._redis.hset(batch_objects_key(batch_id), mapping={one.digest: _encode(one) for one in objects})
 
+    def drop_objects(self, batch_id: str) -> None:
+        """Delete the object versions of a batch that is not in Redis."""
+        self._redis.delete(batch_objects_key(batch_id))
+
     def objects(self, batch_id: str) -> list[ObjectVersion]:
         """Return the object versions of a batch."""
         return self._decode_all(batch_objects_key(batch_id))

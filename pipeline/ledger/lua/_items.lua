@@ -6,6 +6,14 @@ local function count_early_reviews(batch, number)
   if redis.call('HINCRBY', key, 'marked_early', number) < 0 then redis.call('HSET', key, 'marked_early', 0) end
 end
 
+-- Add `number` to the reviews of a batch that have the mark of `review` (JSON). One that cannot be read was not counted.
+local function count_review(batch, item, review, number)
+  local is_read, document = pcall(cjson.decode, review)
+  if not is_read or type(document) ~= 'table' or type(document.mark) ~= 'string' then return end
+  redis.call('HINCRBY', batch_key(batch), 'marked:' .. document.mark, number)
+  if redis.call('HGET', item_key(batch, item), 'state') ~= 'succeeded' then count_early_reviews(batch, number) end
+end
+
 -- Record that an item is another take of `original`: its first take lists all takes. An unknown `original` is ignored.
 local function link_take(batch, item, original)
   if original == item or redis.call('HEXISTS', specs_key(batch), original) == 0 then return end

@@ -1,7 +1,7 @@
 -- Reduces an ended batch to its row; its items are dropped next. S3 has everything else.
 -- ARGV: batch, revision of the results on S3, the newest time at which it may have ended (ms), 1 if its interrupted
 -- restoration is undone (else 0), then field, value of the row's fields that are written anew.
--- Returns the time of the archiving (ms, text), which names it; '' if the batch changed meanwhile.
+-- Returns the time of the archiving (ms, text), which identifies it; '' if the batch changed meanwhile.
 local batch, revision, ended_before, is_undone = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 local key = batch_key(batch)
 local KEPT = {name = 1, status = 1, output = 1, trigger = 1, revision = 1, created = 1, finished = 1, asked = 1,

@@ -3,7 +3,8 @@
 -- Returns 1; 0 if the batch is not archived since then, or not all of it has left.
 local batch, archived = ARGV[1], ARGV[2]
 local key = batch_key(batch)
-if redis.call('HGET', key, 'archived') ~= archived or redis.call('EXISTS', order_key(batch)) == 1 then return 0 end
+local found, forgotten = read_fields(key, 'archived', 'forgotten')
+if found ~= archived or forgotten or redis.call('EXISTS', order_key(batch)) == 1 then return 0 end
 for _, field in ipairs(redis.call('HKEYS', key)) do
   if field:find('^n:') then redis.call('HDEL', key, field) end
 end

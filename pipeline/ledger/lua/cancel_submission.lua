@@ -9,6 +9,11 @@ local status, accepted, digest, submitted, created =
 if not status or accepted or (digest or '') == '' then return 0 end
 if status == 'cancelled' or now - (submitted or created or 0) < min_age then return 0 end
 drop_submission(batch)
+-- Its row stays, so it must be small.
+local is_read, config = pcall(cjson.decode, redis.call('HGET', key, 'plan') or '')
+local model = is_read and type(config) == 'table' and config.model or ''
+redis.call('HSET', key, 'plan', cjson.encode({model = model}))
+redis.call('HDEL', key, 'defaults')
 redis.call('HDEL', key, 'n:pending')
 redis.call('HSET', key, 'status', 'cancelled', 'reason', reason, 'finished', now, 'total', 0, 'open', 0)
 return 1

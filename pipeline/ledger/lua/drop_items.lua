@@ -6,6 +6,7 @@ if redis.call('HGET', batch_key(batch), 'archived') ~= archived then return -1 e
 local items = redis.call('LRANGE', order_key(batch), 0, max_items - 1)
 for _, item in ipairs(items) do
   local member = member_of(batch, item)
+  remove_bought(batch, item)
   redis.call('UNLINK', item_key(batch, item))
   for _, queue in ipairs({DUE, LEASES, ADOPT, SEARCH, PREVIEWS}) do redis.call('ZREM', queue, member) end
   for _, set in ipairs({LOST, ACTIVE}) do redis.call('SREM', set, member) end

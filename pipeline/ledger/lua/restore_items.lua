@@ -3,11 +3,12 @@
 -- of the latest run, attempts spent, task id, task token, cost of the run that succeeded (USD text, '' for none), the same
 -- in pico-USD, charges of other runs (pico-USD), how a lost run was found ('' if it was not), price of a run (pico-USD, ''
 -- for the price of the batch), digest of the run ('' if it is not known), "batch/item" whose outputs it reuses ('' for a run
--- of its own), the outcome of that item (JSON, '' if they are copied), outcome (JSON, '' if it has not ended).
+-- of its own), the outcome of that item (JSON, '' if they are copied), review (JSON, '' if there is none), outcome (JSON, ''
+-- if it has not ended).
 -- Returns how many were new.
 local batch, adopt_wait = ARGV[1], ARGV[2]
 local key, now = batch_key(batch), now_ms()
--- What an archived batch has bought stayed in the index, or was rejected.
+-- An archived batch does not return to the index of outputs, nor its old tasks to those that the vendor must list.
 local is_restoring = redis.call('HEXISTS', key, 'restoring') == 1
 
 -- Put an item that has not ended into the queue of its state.
@@ -44,9 +45,13 @@ local function restore(item)
     redis.call('HSET', reused_key(batch), item.reused_from, item.id)
   end
   if item.price ~= '' then set_price(batch, item.id, item.price) end
-  if item.task ~= '' and item.reused_from == '' then redis.call('ZADD', TASKS, now, item.task) end
+  if item.task ~= '' and item.reused_from == '' and not is_restoring then redis.call('ZADD', TASKS, now, item.task) end
   add_money(key, 'cost', item.cost)
   add_money(key, 'cost', item.charged)
+  if item.review ~= '' then
+    redis.call('HSET', reviews_key(batch), item.id, item.review)
+    count_review(batch, item.id, item.review, 1)
+  end
   if item.outcome ~= '' then
     redis.call('HSET', outcomes_key(batch), item.id, item.outcome)
     if item.state == 'failed' then count_cause(batch, item.outcome, 1) end
@@ -60,11 +65,11 @@ local function restore(item)
   end
 end
 
--- Its items have left Redis again: this restoration is out of date.
-if redis.call('HEXISTS', key, 'archived') == 1 then return 0 end
+-- The batch was archived again or forgotten: this restoration is out of date.
+if redis.call('HEXISTS', key, 'created') == 0 or redis.call('HEXISTS', key, 'archived') == 1 then return 0 end
 local added = 0
 local items = argv_rows(3, 'id', 'spec', 'state', 'attempt', 'attempts', 'task', 'token', 'cost_text', 'cost', 'charged',
-                        'found_by', 'price', 'key', 'reused_from', 'source', 'outcome')
+                        'found_by', 'price', 'key', 'reused_from', 'source', 'review', 'outcome')
 for _, item in ipairs(items) do
   if redis.call('HSETNX', specs_key(batch), item.id, item.spec) == 1 then
     restore(item)

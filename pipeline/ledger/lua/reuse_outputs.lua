@@ -1,4 +1,4 @@
--- Gives items the outputs of items that bought the same: they are collecting then, and their outputs are copied. Within a
+-- Assigns to items the outputs of items that bought the same: they are collecting then, and these outputs are copied. Within a
 -- batch each of these is used once, because equal items of a batch are takes.
 -- ARGV: batch, then for each item: id, state (pending | submitting), attempt and lease (of a submitting item), digest.
 -- Returns for each item its attempt, and "batch/item", task and outcome (JSON) with tabs between them, '' if there is nothing
@@ -8,13 +8,11 @@ local now = now_ms()
 
 -- Return the newest source of a digest that no other item of this batch uses.
 local function find_source(item, key)
-  local lines = read_sources(key)
+  local lines = read_lines(key)
   for i = #lines, 1, -1 do
-    local source, task, outcome = parse_source(lines[i])
+    local source, task, outcome = read_source(lines[i])
     local user = source and redis.call('HGET', reused_key(batch), source)
-    if source and source:match('^[^/]+') ~= batch and (not user or user == item) then
-      return lines[i], source, task, outcome
-    end
+    if source and split_name(source) ~= batch and (not user or user == item) then return source, task, outcome end
   end
 end
 
@@ -26,14 +24,16 @@ end
 
 local function reuse(row)
   if not is_available(row) then return '', '0' end
-  local line, source, task, outcome = find_source(row.item, row.key)
-  if not line then return '', '0' end
+  local source, task, outcome = find_source(row.item, row.key)
+  if not source then return '', '0' end
   local key = item_key(batch, row.item)
   if row.state == 'submitting' then
     -- No run was posted: the attempt does not count.
     redis.call('HINCRBY', key, 'tries', -1)
     redis.call('HDEL', key, 'lease', 'rung')
     redis.call('ZREM', LEASES, member_of(batch, row.item))
+    -- It is no probe of a paused account: the next item is one.
+    if redis.call('HDEL', ACCOUNT, 'probing') == 1 then redis.call('HSET', ACCOUNT, 'probe_at', now) end
   end
   redis.call('ZREM', pending_key(batch), row.item)
   change_state(batch, row.item, row.state, 'collecting')
@@ -43,7 +43,7 @@ local function reuse(row)
   redis.call('HSET', key, 'key', row.key, 'reused_from', source, 'task', task, 'source', outcome, 'posted', now)
   redis.call('HSET', reused_key(batch), source, row.item)
   redis.call('ZADD', DUE, now, member_of(batch, row.item))
-  return line, redis.call('HGET', key, 'attempt')
+  return source .. '\t' .. task .. '\t' .. outcome, redis.call('HGET', key, 'attempt')
 end
 
 local found = {}

@@ -5,26 +5,17 @@
 local batch, item, review = ARGV[1], ARGV[2], ARGV[3]
 local key, reviews = batch_key(batch), reviews_key(batch)
 
--- A stored review that cannot be read was not counted under any mark that is known: the new one replaces it.
-local function count_mark(json, number)
-  local is_read, stored = pcall(cjson.decode, json)
-  if not is_read or type(stored) ~= 'table' or type(stored.mark) ~= 'string' then return end
-  redis.call('HINCRBY', key, 'marked:' .. stored.mark, number)
-  if redis.call('HGET', item_key(batch, item), 'state') ~= 'succeeded' then count_early_reviews(batch, number) end
-end
-
 if redis.call('HEXISTS', specs_key(batch), item) == 0 then return -1 end
 local old_review = redis.call('HGET', reviews, item)
-if old_review then count_mark(old_review, -1) end
+if old_review then count_review(batch, item, old_review, -1) end
 if review == '' then
   redis.call('HDEL', reviews, item)
 else
-  count_mark(review, 1)
+  count_review(batch, item, review, 1)
   redis.call('HSET', reviews, item, review)
 end
-local finished, finalization_lease, rewrite, restoring = read_fields(key, 'finished', 'finisher', 'restate', 'restoring')
-if restoring then return 0 end
 record_bought(batch, item)
+local finished, finalization_lease, rewrite = read_fields(key, 'finished', 'finisher', 'restate')
 if not finished and not finalization_lease then return 0 end
 if not rewrite then
   redis.call('HINCRBY', key, 'revision', 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 from flask import Response, g, request
+from werkzeug.exceptions import BadRequest
 
 from pipeline.batches.batch_items import BatchItems
 from pipeline.batches.control import BatchControl
@@ -13,7 +14,7 @@ from pipeline.batches.pricing import BatchEstimate
 from pipeline.batches.reviews import Reviews
 from pipeline.batches.service import Service
 from pipeline.batches.submission import Submission
-from pipeline.domain.model import Review
+from pipeline.domain.model import BatchRow, Review
 from pipeline.domain.results import money
 from pipeline.errors import BatchAboveCeiling, InvalidBatchId
 from pipeline.ledger.ledger import Ledger
@@ -152,7 +153,11 @@ def _add_control(endpoints: Endpoints, ledger: Ledger, control: BatchControl) ->
         return json_response(Batch.of(ledger.batches.get(batch_id)))
 
     @endpoints.add(
-        "POST", f"{BATCH}/retry", responses={200: RetryResult}, errors=(404, 413, 415, 422, 502), body=BatchRetryRequest
+        "POST",
+        f"{BATCH}/retry",
+        responses={200: RetryResult},
+        errors=(404, 409, 413, 415, 422, 502),
+        body=BatchRetryRequest,
     )
     def retry_batch(batch_id: str, body: BatchRetryRequest) -> Response:
         """Retry ended items, by default those that failed. Outputs that are paid for are copied again, not bought."""
@@ -169,15 +174,16 @@ def _add_items(endpoints: Endpoints, ledger: Ledger, items: BatchItems) -> None:
         A page of a filtered list can be short, even empty, before the last page: continue while `next` is not null.
         The items of an archived batch are read from S3.
         """
+        batch = ledger.batches.get(batch_id)
         page = items.page(
-            ledger.batches.get(batch_id),
+            batch,
             query.limit,
-            first=int(query.cursor or 0),
+            first=_position(batch, query.cursor),
             states=query.status,
             text=query.text,
             mark=query.review or "",
         )
-        cursor = None if page.next is None else str(page.next)
+        cursor = None if page.next is None else f"{_cursor_kind(batch)}{page.next}"
         return json_response(Items(items=[Item.of(row) for row in page.items], next=cursor))
 
     @endpoints.add("GET", ITEM, responses={200: Item}, errors=(404, 502))
@@ -186,16 +192,29 @@ def _add_items(endpoints: Endpoints, ledger: Ledger, items: BatchItems) -> None:
         return json_response(Item.of(items.get(ledger.batches.get(batch_id), item_id)))
 
 
+def _cursor_kind(batch: BatchRow) -> str:
+    """Return how cursors of its items begin: that of an archived batch is a position on S3."""
+    return "s" if batch.archived else ""
+
+
+def _position(batch: BatchRow, cursor: str | None) -> int:
+    """Return where a page begins. Raises BadRequest if the batch was archived or restored since the page before."""
+    kind = _cursor_kind(batch)
+    if cursor is not None and cursor.startswith("s") != bool(kind):
+        raise BadRequest("The batch was archived or restored since the page before. Begin again without `cursor`.")
+    return int((cursor or "0").removeprefix(kind))
+
+
 def _add_item_changes(endpoints: Endpoints, ledger: Ledger, control: BatchControl, reviews: Reviews) -> None:
     @endpoints.add(
-        "POST", f"{ITEM}/retry", responses={200: RetryResult}, errors=(404, 413, 415, 422, 502), body=RetryRequest
+        "POST", f"{ITEM}/retry", responses={200: RetryResult}, errors=(404, 409, 413, 415, 422, 502), body=RetryRequest
     )
     def retry_item(batch_id: str, item_id: str, body: RetryRequest) -> Response:
         """Retry one item if it ended in one of the given states, by default `failed`."""
         return json_response(RetryResult(reopened=int(control.retry_item(batch_id, item_id, body.status))))
 
     @endpoints.add(
-        "POST", f"{ITEM}/review", responses={200: Item}, errors=(404, 413, 415, 422, 502), body=ReviewRequest
+        "POST", f"{ITEM}/review", responses={200: Item}, errors=(404, 409, 413, 415, 422, 502), body=ReviewRequest
     )
     def review_item(batch_id: str, item_id: str, body: ReviewRequest) -> Response:
         """Approve or reject an item, or remove its review."""

@@ -57,5 +57,5 @@ def add_to(endpoints: Endpoints, service: Service, max_downloads: int) -> None:
 
 
 def _rows(items: BatchItems, batch: BatchRow, query: OutputsQuery) -> Iterator[ItemRow]:
-    rows = (items.get(batch, item_id) for item_id in query.item) if query.item else items.stream(batch)
+    rows = items.select(batch, query.item) if query.item else items.stream(batch)
     return (row for row in rows if row.is_approved or query.review is None)

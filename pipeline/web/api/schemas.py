@@ -108,7 +108,7 @@ class ItemsQuery(RequestModel):
     """Selects items."""
 
     limit: Limit = 100
-    cursor: Annotated[str, Field(pattern=r"^\d{1,9}$", description="`next` of the previous page.")] | None = None
+    cursor: Annotated[str, Field(pattern=r"^s?\d{1,12}$", description="`next` of the previous page.")] | None = None
     status: Annotated[list[ItemState], Field(description="Only items in one of these states.")] = []
     text: Annotated[str, Field(max_length=200, description="Only items with this text in id, image or prompt.")] = ""
     review: Annotated[

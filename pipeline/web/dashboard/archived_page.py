@@ -46,7 +46,16 @@ def render(items: BatchItems, batch: BatchRow) -> str:
     """Return the page. The query selects items by `state` or `review=approved`. Raises StorageError, DamagedRecord."""
     state, is_approved = request.args.get("state", ""), request.args.get("review") == "approved"
     state = state if state in set(ItemState) else ""
-    page = _page(items, batch, state, is_approved=is_approved)
+    return _render(batch, _page(items, batch, state, is_approved=is_approved), state, is_approved=is_approved)
+
+
+def render_item(items: BatchItems, batch: BatchRow, item_id: str) -> str:
+    """Return the page with one item. Raises NoSuchItem, StorageError, DamagedRecord."""
+    position, row = items.archived_item(batch, item_id)
+    return _render(batch, ArchivedItems([row], {item_id: position}, is_first=False, next=None), "", is_approved=False)
+
+
+def _render(batch: BatchRow, page: ArchivedItems, state: str, *, is_approved: bool) -> str:
     return render_template(
         "archived.html",
         batch=batch,

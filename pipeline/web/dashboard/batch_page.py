@@ -128,7 +128,10 @@ def blueprint(ledger: Ledger, items: BatchItems, max_batch_usd: Decimal | None, 
 
     @routes.get("/batches/<batch_id>/items/<item_id>")
     def item(batch_id: str, item_id: str) -> str:
-        row, batch = ledger.items.get(batch_id, item_id), ledger.batches.get(batch_id)
+        batch = ledger.batches.get(batch_id)
+        if batch.archived:
+            return archived_page.render_item(items, batch, item_id)
+        row = ledger.items.get(batch_id, item_id)
         (card,) = _cards(ledger, previews, batch, [row], None)
         card = replace(card, shown=item_id)
         return render_template("item.html", batch=batch, row=row, card=card)
