@@ -113,7 +113,7 @@ class Retention:
         return retention.complete(batch_id, archived)
 
     def _begin(self, batch_id: str, keep_s: float) -> str:
-        """Check what S3 has, then reduce the batch to its row. Return what identifies the archiving; '' if it changed."""
+        """Check S3, then reduce the batch to its row. Return what identifies the archiving, '' if it changed."""
         retention, batch = self._ledger.retention, self._ledger.batches.get(batch_id)
         if batch.status not in BATCH_TERMINAL:
             raise _not_ended(batch)

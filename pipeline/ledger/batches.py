@@ -100,7 +100,7 @@ class BatchStore:
         return bool(self._redis.hget(batch_key(batch_id), "open") == "0")
 
     def open_for_s(self, batch_id: str) -> float:
-        """Return the seconds since the batch was created, or opened again, by the server's clock. Raises NoSuchBatch."""
+        """Return the seconds since the batch was created or opened again, by the server's clock. Raises NoSuchBatch."""
         created, reopened = self._redis.hmget(batch_key(batch_id), "created", "reopened")
         if created is None:
             raise NoSuchBatch(batch_id)

@@ -62,9 +62,9 @@ class ItemStore:
         """Add items to a batch as S3 records them. Items that exist stay as they are.
 
         Each is (id, {spec, state, attempt, task, token, paid, charged, found_by, outcome}), with `attempts` if others
-        than `attempt` are spent, `review` if it has one, and for outputs to reuse {reuse_key, reused_from, source}. `prices`: the price of a
-        run in USD, of the items where it is known; it is reserved for each run that may still be billed. Raises
-        InvalidItemId.
+        than `attempt` are spent, `review` if it has one, and for outputs to reuse {reuse_key, reused_from, source}.
+        `prices`: the price of a run in USD, of the items where it is known; it is reserved for each run that may still
+        be billed. Raises InvalidItemId.
         """
         for chunk in chunked(items, _CHUNK):
             args = [part for item_id, item in chunk for part in _restore_args(_valid(item_id), item, prices)]

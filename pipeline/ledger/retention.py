@@ -115,7 +115,7 @@ class RetentionStore:
         return str(self._scripts.run("begin_archive", batch_id, revision, before, int(undo), *args))
 
     def drop(self, batch_id: str, archived: str) -> bool:
-        """Drop the items of an archived batch in small steps. Return False if it was restored or forgotten meanwhile."""
+        """Drop the items of an archived batch, in steps. Return False if it was restored or forgotten meanwhile."""
         while (left := self._scripts.run("drop_items", batch_id, archived, _CHUNK)) > 0:
             pass
         return bool(left == 0)
