@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from pipeline.domain.ids import is_batch_id, is_item_id
+from pipeline.batches.batch_items import BatchItems
+from pipeline.batches.reuse_keys import is_reuse_key
+from pipeline.batches.stored_rows import stored_rows
+from pipeline.domain.ids import is_batch_id
 from pipeline.domain.media_types import stored_type
 from pipeline.domain.model import ItemRow, Output
-from pipeline.domain.results import item_document, row_from_document
+from pipeline.domain.results import LINES, item_document
 from pipeline.domain.states import ItemState
-from pipeline.errors import DailiesError, InvalidSettings, StorageError, Unreachable
+from pipeline.errors import DailiesError, InvalidSettings, NoSuchBatch, StorageError, Unreachable
+from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import Source
-from pipeline.ledger.reusable import ReusableStore
 from pipeline.storage.s3 import Storage, join
-
-_RESULTS = "results.jsonl"
-_MAX_LINE_BYTES = 8 * 1024 * 1024
-_DIGEST_CHARS = 32
 
 
 @dataclass
@@ -31,83 +30,76 @@ class ReindexReport:
     damaged: dict[str, str] = field(default_factory=dict)
 
 
-def reindex(storage: Storage, reusable: ReusableStore, output: str | None) -> ReindexReport:
+def reindex(storage: Storage, ledger: Ledger, output: str | None) -> ReindexReport:
     """Add what the batches under `output` have bought to the index, but for rejected takes. Nothing else is removed.
 
     A batch whose results cannot be read is skipped and reported. Raises InvalidSettings, StorageError, Unreachable.
     """
     if not output:
         raise InvalidSettings("There is no folder to search. Set PIPELINE_OUTPUT=s3://bucket/prefix/.")
-    report = ReindexReport()
-    rejected: list[tuple[str, str]] = []
-    for folder in storage.folders(output):
-        batch_id = folder.rstrip("/").rpartition("/")[2]
-        if is_batch_id(batch_id):
+    return _Reindex(storage, ledger).run(output)
+
+
+class _Reindex:
+    def __init__(self, storage: Storage, ledger: Ledger) -> None:
+        self._storage = storage
+        self._ledger = ledger
+        self._items = BatchItems(ledger, storage)
+        self._rejected: set[tuple[str, str]] = set()
+        self._report = ReindexReport()
+
+    def run(self, output: str) -> ReindexReport:
+        # The newest results first: a copy that is rejected comes before the item that it was copied from.
+        for bought_at, folder in sorted(self._results(output), reverse=True):
+            batch_id = folder.rstrip("/").rpartition("/")[2]
             try:
-                _add_batch(storage, reusable, folder, batch_id, report, rejected)
+                self._add_batch(folder, batch_id, bought_at)
             except Unreachable:
                 raise
             except Exception as error:
                 if isinstance(error, StorageError) and error.retryable:
                     raise
                 # The other batches go on.
-                report.damaged[batch_id] = _reason(error)
-    # Last, because a review that rejects a copy rejects the outputs of another batch.
-    reusable.remove(rejected)
-    return report
+                self._report.damaged[batch_id] = _reason(error)
+        self._ledger.reusable.remove(self._rejected)
+        return self._report
+
+    def _results(self, output: str) -> Iterator[tuple[datetime, str]]:
+        """Yield (time of its results, folder) of each batch that has ended once."""
+        for folder in self._storage.folders(output):
+            if is_batch_id(folder.rstrip("/").rpartition("/")[2]):
+                uri = join(folder, LINES)
+                info = next((one for one in self._storage.list(uri) if one.uri == uri), None)
+                if info and info.modified:
+                    yield info.modified, folder
+
+    def _add_batch(self, folder: str, batch_id: str, bought_at: datetime) -> None:
+        bought: list[tuple[str, Source]] = []
+        for row in self._rows(folder, batch_id):
+            if row.status != ItemState.SUCCEEDED or row.reuse_key is None or not is_reuse_key(row.reuse_key):
+                continue
+            item = row.reused_from or f"{batch_id}/{row.id}"
+            if row.review and row.review.mark == "rejected":
+                self._rejected.add((row.reuse_key, item))
+            elif row.reused_from is None and (row.reuse_key, item) not in self._rejected and _are_ours(row, folder):
+                bought.append((row.reuse_key, Source(item, row.task_id or "", _outcome(row))))
+        self._ledger.reusable.add(bought, bought_at)
+        self._report.batches += 1
+        self._report.items += len(bought)
+
+    def _rows(self, folder: str, batch_id: str) -> Iterator[ItemRow]:
+        """Return the items of a batch: those in the ledger have reviews that the results may lack."""
+        try:
+            batch = self._ledger.batches.get(batch_id)
+        except NoSuchBatch:
+            batch = None
+        if batch is not None and batch.output == folder:
+            return self._items.stream(batch)
+        return (row for _, row in stored_rows(self._storage, join(folder, LINES)))
 
 
 def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, DailiesError | ValueError) else f"{type(error).__name__}: {error}"
-
-
-def _add_batch(
-    storage: Storage,
-    reusable: ReusableStore,
-    folder: str,
-    batch_id: str,
-    report: ReindexReport,
-    rejected: list[tuple[str, str]],
-) -> None:
-    info = next((one for one in storage.list(join(folder, _RESULTS)) if one.uri == join(folder, _RESULTS)), None)
-    if info is None or info.modified is None:
-        return
-    bought: list[tuple[str, Source]] = []
-    for row in _rows(storage, info.uri):
-        if row.status != ItemState.SUCCEEDED or not _is_digest(row.reuse_key) or not is_item_id(row.id):
-            continue
-        item = row.reused_from or f"{batch_id}/{row.id}"
-        if row.review and row.review.mark == "rejected":
-            rejected.append((row.reuse_key or "", item))
-        elif row.reused_from is None and _are_ours(row, folder):
-            bought.append((row.reuse_key or "", Source(item, row.task_id or "", _outcome(row))))
-    reusable.add(bought, info.modified)
-    report.batches += 1
-    report.items += len(bought)
-
-
-def _rows(storage: Storage, uri: str) -> Iterator[ItemRow]:
-    """Yield the rows of results. Raises ValueError, TypeError, KeyError, AttributeError, ArithmeticError."""
-    with storage.open(uri) as lines:
-        number = 0
-        while line := lines.readline(_MAX_LINE_BYTES):
-            number += 1
-            document = _document(line, f"{uri}:{number}")
-            yield row_from_document(document)
-
-
-def _document(line: bytes, place: str) -> Mapping[str, Any]:
-    try:
-        document = json.loads(line)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise ValueError(f"{place}: The line is no JSON object.")
-    return document
-
-
-def _is_digest(key: str | None) -> bool:
-    return key is not None and len(key) == _DIGEST_CHARS and key.isalnum()
+    return str(error) if isinstance(error, DailiesError) else f"{type(error).__name__}: {error}"
 
 
 def _are_ours(row: ItemRow, folder: str) -> bool:

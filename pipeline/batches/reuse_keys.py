@@ -59,6 +59,11 @@ def reuse_key(config: BatchConfig, item: RunInput, images: Identities) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:_DIGEST_CHARS]
 
 
+def is_reuse_key(text: str) -> bool:
+    """Return whether a text can be what `reuse_key` returns."""
+    return len(text) == _DIGEST_CHARS and text.isascii() and text.isalnum()
+
+
 def _canonical_text(value: Any) -> str:
     """Return a value as text, equal for equal values: the order of keys does not matter, and 5.0 is 5."""
     if not isinstance(value, dict | list):

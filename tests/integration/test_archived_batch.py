@@ -127,8 +127,17 @@ def test_the_api_pages_through_its_items(client: FlaskClient) -> None:
         assert [row["id"] for row in body(client.get(f"{BATCH}/items?{query}"))["items"]] == expected
     assert body(client.get(f"{BATCH}/items/charged"))["error"] == "Face not found."
     assert client.get(f"{BATCH}/items/nope").status_code == 404
-    assert body(client.get(f"{BATCH}/items?cursor=7"))["items"][0]["id"] == "retried", "in the middle of a line"
-    assert body(client.get(f"{BATCH}/items?cursor=999999999"))["items"] == []
+    assert body(client.get(f"{BATCH}/items?cursor=s7"))["items"][0]["id"] == "retried", "in the middle of a line"
+    assert body(client.get(f"{BATCH}/items?cursor=s999999999"))["items"] == []
+
+
+def test_a_cursor_of_before_the_batch_was_archived_is_refused(client: FlaskClient, service: Service) -> None:
+    cursor = body(client.get(f"{BATCH}/items?limit=2"))["next"]
+    response = client.get(f"{BATCH}/items?cursor=2")
+    assert (response.status_code, "Begin again without `cursor`" in body(response)["detail"]) == (400, True)
+    service.recovery.restore("b")
+    assert client.get(f"{BATCH}/items?cursor={cursor}").status_code == 400
+    assert client.get(f"{BATCH}/items?cursor=2").status_code == 200
 
 
 def test_a_page_of_items_reads_a_bounded_part(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -317,8 +317,8 @@ def rebuild_the_index(on: Servers) -> None:
     """reuse_index.py: the folders of batches."""
     for batch_id in ("a", "b"):
         on.service.storage.put(f"{on.service.settings.output}{batch_id}/results.jsonl", b"", "application/x-ndjson")
-    on.failing_for(reuse_index, "_add_batch", "/a/", RuntimeError("bad"))
-    report = reuse_index.reindex(on.service.storage, on.ledger.reusable, on.service.settings.output)
+    on.failing_for(reuse_index._Reindex, "_add_batch", "/a/", RuntimeError("bad"))
+    report = reuse_index.reindex(on.service.storage, on.ledger, on.service.settings.output)
     assert (report.batches, report.damaged) == (1, {"a": "RuntimeError: bad"})
 
 

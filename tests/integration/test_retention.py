@@ -2,61 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import Any
-
 import pytest
-from support.ended_batch import PROMPTS, an_ended_batch, documents, write_results
+from support.archiving import archive, archiving_service, journal_of, keys_of, whole
+from support.ended_batch import PROMPTS, an_ended_batch, write_results
 
 from pipeline.batches.retention import Retention
 from pipeline.batches.service import Service
 from pipeline.domain.model import Review
 from pipeline.domain.results import item_document
-from pipeline.errors import BatchArchived, BatchNotEnded, NoSuchBatch
+from pipeline.errors import BatchNotEnded, DamagedRecord, NoSuchBatch
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.retention import RetentionStore
 from pipeline.local.servers import S3Env
-from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
-
-AT_ONCE = 1e-9
-"""`keep_days` of a batch that leaves Redis when it has ended."""
 
 
 @pytest.fixture
 def service(redis_url: str, storage: Storage, s3_server: S3Env, bucket: str) -> Service:
-    """A service that archives every ended batch."""
-    settings = Settings(
-        redis_url=redis_url,
-        s3_endpoint=s3_server.endpoint,
-        output=bucket,
-        wiro_api_url="http://127.0.0.1:1",
-        keep_days=AT_ONCE,
-    )
-    return Service.connect(settings, storage=storage)
+    return archiving_service(redis_url, storage, s3_server, bucket)
 
 
 @pytest.fixture
 def folder(service: Service) -> str:
     """The folder of the ended batch `b`."""
     return an_ended_batch(service)
-
-
-def archive(service: Service) -> None:
-    for batch_id in service.retention.find():
-        service.retention.archive(batch_id)
-
-
-def keys_of(ledger: Ledger) -> set[str]:
-    """Return the keys of batches and items, without the prefix."""
-    found = {key.removeprefix("dailies:") for key in ledger.redis.scan_iter("dailies:*")}
-    return {key for key in found if key.startswith(("batch:", "item:"))}
-
-
-def journal_of(service: Service, folder: str) -> list[str]:
-    """Return the names of the objects of a batch's journal."""
-    return [info.uri.rpartition("/")[2] for info in service.storage.list(f"{folder}journal/")]
 
 
 def members_of(ledger: Ledger, batch_id: str) -> list[str]:
@@ -153,27 +121,6 @@ def test_results_of_an_earlier_version_are_written_again_first(service: Service,
 # Recovery
 
 
-def whole(service: Service) -> dict[str, Any]:
-    """Return all that the ledger has of the batch `b`, without its timeline and when it was archived."""
-    ledger = service.ledger
-    hashes = {}
-    for key in sorted(ledger.redis.scan_iter("dailies:item:b:*")):
-        known = ledger.redis.hmget(key, "state", "attempt", "task", "paid", "charged", "found_by", "takes", "first")
-        hashes[key] = [value or None for value in known]
-    row = ledger.batches.get("b")
-    return {
-        "row": row,
-        "items": documents(ledger.items.stream("b")),
-        "hashes": hashes,
-        "order": ledger.redis.lrange("dailies:batch:b:order", 0, -1),
-        "reviews": ledger.redis.hgetall("dailies:batch:b:reviews"),
-        "counts": ledger.queries.review_counts("b"),
-        "to_review": ledger.queries.to_review_count("b"),
-        "causes": ledger.queries.failure_causes("b"),
-        "reserved": ledger.redis.hget("dailies:batch:b", "reserved"),
-    }
-
-
 def test_a_restored_batch_is_as_it_was(service: Service, folder: str) -> None:
     before = whole(service)
     archive(service)
@@ -234,130 +181,11 @@ def test_damaged_results_leave_the_batch_archived(service: Service, folder: str)
     archive(service)
     text = service.storage.get(f"{folder}results.json") or b""
     service.storage.put(f"{folder}results.json", text.replace(b'"revision":1', b'"revision":7'), "text/plain")
-    with pytest.raises(Exception, match="revision 7, not 1"):
+    with pytest.raises(DamagedRecord, match="revision is 7, and 1 in Redis"):
         service.control.retry("b", ["failed"])
     assert service.ledger.batches.get("b").archived
     service.storage.put(f"{folder}results.json", text, "text/plain")
     assert service.control.retry("b", ["failed"]) == 1
-
-
-# Crashes
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-def after_call(number: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
-    """Kill the process after the call `number` of a step. Return a function: whether so many were made."""
-    made = 0
-
-    def wrap(owner: type, name: str) -> None:
-        step = getattr(owner, name)
-
-        def run(*args: Any, **options: Any) -> Any:
-            nonlocal made
-            result = step(*args, **options)
-            made += 1
-            if made == number:
-                raise Killed
-            return result
-
-        monkeypatch.setattr(owner, name, run)
-
-    for name in ("begin", "drop", "complete", "begin_restore", "complete_restore"):
-        wrap(RetentionStore, name)
-    wrap(Storage, "delete")
-    wrap(Storage, "put")
-    monkeypatch.setattr("pipeline.ledger.retention._CHUNK", 2)
-    return lambda: made >= number
-
-
-def steps(of: Callable[[Service], object], service: Service) -> Iterator[None]:
-    """Kill the process after each step of `of` in turn; yield after each crash."""
-    for number in range(1, 100):
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            is_reached = after_call(number, monkeypatch)
-            with suppress(Killed):
-                of(service)
-        yield
-        if not is_reached():
-            return
-    raise AssertionError("It does not end.")
-
-
-def test_after_a_crash_at_any_step_of_archiving_it_goes_on(service: Service, folder: str) -> None:
-    before = whole(service)
-    crashes = 0
-    for _ in steps(archive, service):
-        crashes += 1
-        assert documents(service.items.stream(service.ledger.batches.get("b"))) == before["items"]
-        archive(service)
-        assert keys_of(service.ledger) == {"batch:b"}
-        assert journal_of(service, folder) == ["opened.jsonl"]
-        assert service.retention.find() == []
-        service.recovery.restore("b")
-        assert documents(service.ledger.items.stream("b")) == before["items"]
-        assert service.ledger.batches.get("b") == before["row"]
-        service.journal.write(folder, [{"do": "run", "item": "good", "attempt": 1}])
-    assert crashes > 6
-
-
-def test_after_a_crash_at_any_step_of_archiving_a_lost_redis_loses_nothing(service: Service, folder: str) -> None:
-    before = whole(service)
-    for _ in steps(archive, service):
-        service.ledger.redis.flushall()
-        service.recovery.recover(folder)
-        assert documents(service.ledger.items.stream("b")) == before["items"]
-        service.ledger.batches.start("b", price_usd=before["row"].cost_usd, max_failures=9)
-        write_results(service)
-
-
-def test_after_a_crash_at_any_step_of_a_restoration_the_next_one_completes_it(service: Service, folder: str) -> None:
-    before = whole(service)
-    archive(service)
-    for _ in steps(lambda one: one.recovery.restore("b"), service):
-        service.recovery.restore("b")
-        assert whole(service)["row"] == before["row"]
-        assert documents(service.ledger.items.stream("b")) == before["items"]
-        archive(service)
-        assert keys_of(service.ledger) == {"batch:b"}
-
-
-def test_an_abandoned_restoration_is_undone(service: Service, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = service.ledger.batches.get("b")
-    archive(service)
-    with pytest.MonkeyPatch.context() as patch:
-        after_call(2, patch)
-        with pytest.raises(Killed):
-            service.recovery.restore("b")
-    assert service.retention.find() == [], "it may go on"
-    service.ledger.redis.hset("dailies:batch:b", "restoring", 1)
-    archive(service)
-    after = service.ledger.batches.get("b")
-    assert (after.counts, after.cost_usd, after.total) == (before.counts, before.cost_usd, before.total)
-    assert keys_of(service.ledger) == {"batch:b"}
-
-
-def test_a_worker_that_was_overtaken_drops_nothing_of_a_restored_batch(service: Service, folder: str) -> None:
-    store = service.ledger.retention
-    archive(service)
-    old = store.state("b").archived
-    service.recovery.restore("b")
-    service.journal.write(folder, [{"do": "run", "item": "good", "attempt": 9}])
-    with pytest.raises(NoSuchBatch):
-        store.drop("b", old)
-    assert not store.complete("b", old)
-    assert not store.forget("b", old)
-    assert len(list(service.ledger.items.stream("b"))) == len(PROMPTS) + 1
-
-
-def test_a_reader_that_is_overtaken_says_so(service: Service, folder: str) -> None:
-    rows = service.ledger.items.stream("b")
-    next(rows)
-    archive(service)
-    with pytest.raises(BatchArchived, match="dailies recover"):
-        list(rows)
 
 
 # forget

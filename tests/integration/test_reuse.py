@@ -24,7 +24,7 @@ from jobs.sweep import sweep
 from jobs.worker_slots import wait_for_all
 from pipeline.batches.retention import Retention
 from pipeline.cli.main import main
-from pipeline.domain.model import ItemRow, Review
+from pipeline.domain.model import ItemRow, Output, Review
 from pipeline.domain.results import item_document
 from pipeline.domain.states import BATCH_TERMINAL
 from pipeline.errors import StorageError
@@ -257,7 +257,9 @@ def test_a_lost_redis_is_rebuilt_and_nothing_is_bought_again(
     ledger.redis.flushall()
     assert dailies("recover", f"{bucket}out/second/").exit_code == 0
     assert reused(work("second")) == ["first/i0", "first/i1", "first/i2"]
-    assert ledger.redis.hlen(REUSABLE) == 3, "the originals, by the copies that the batch has"
+    assert not ledger.redis.exists(REUSABLE), "whether the originals were rejected is not known"
+    assert dailies("recover", f"{bucket}out/first/").exit_code == 0
+    assert reused(run("third", 3, "reuse: true\n")) == ["first/i0", "first/i1", "first/i2"]
 
 
 def test_reindex_finds_what_was_bought_and_passes_over_damaged_results(
@@ -280,18 +282,24 @@ def test_a_paused_account_does_not_stop_what_costs_nothing(run: Run, ledger: Led
     assert reused(run("second", 2, "reuse: true\n")) == ["first/i0", "first/i1"]
 
 
-def test_what_an_archived_batch_bought_is_not_bought_again(run: Run, ledger: Ledger, storage: Storage) -> None:
-    def archive(batch_id: str) -> None:
+def archive(ledger: Ledger, storage: Storage, *batch_ids: str) -> None:
+    for batch_id in batch_ids:
         Retention(ledger, storage, keep_days=1e-9).archive(batch_id)
         assert ledger.batches.get(batch_id).archived
 
+
+def test_outputs_can_be_reused_as_long_as_a_copy_of_them_is_in_redis(
+    run: Run, ledger: Ledger, storage: Storage
+) -> None:
     run("first", 2)
     context().service.reviews.review("first", "i1", Review("rejected"))
     finish("first")
-    archive("first")
     rows = run("second", 2, "reuse: true\n")
     assert reused(rows) == ["first/i0", None]
-    archive("second")
+    archive(ledger, storage, "first")
+    assert reused(run("third", 2, "reuse: true\n")) == ["first/i0", "second/i1"]
+    archive(ledger, storage, "second", "third")
+    assert not ledger.redis.exists(REUSABLE), "what they bought has left with them"
     batch = ledger.batches.get("second")
     assert batch.reused == 1
     assert [item_document(row) for row in context().service.items.stream(batch)] == [item_document(row) for row in rows]
@@ -299,7 +307,49 @@ def test_what_an_archived_batch_bought_is_not_bought_again(run: Run, ledger: Led
         context().service.recovery.restore(batch_id)
     assert ledger.batches.get("second").reused == 1
     assert [item_document(row) for row in ledger.items.stream("second")] == [item_document(row) for row in rows]
-    assert reused(run("third", 2, "reuse: true\n")) == ["first/i0", "second/i1"], "the rejected one did not come back"
+    assert not ledger.redis.exists(REUSABLE)
+    assert dailies("reindex").exit_code == 0
+    assert reused(run("fourth", 2, "reuse: true\n")) == ["first/i0", "second/i1"], "the rejected one did not come back"
+
+
+def test_a_forgotten_copy_leaves_the_original_in_the_index(run: Run, ledger: Ledger, storage: Storage) -> None:
+    run("first", 1)
+    run("second", 1, "reuse: true\n")
+    context().service.retention.forget("second")
+    assert reused(run("third", 1, "reuse: true\n")) == ["first/i0"]
+
+
+@pytest.mark.parametrize("rejected", ["first", "second"])
+@pytest.mark.parametrize("is_archived", [False, True])
+def test_rejected_outputs_do_not_come_back_through_a_copy(
+    run: Run, ledger: Ledger, storage: Storage, rejected: str, is_archived: bool
+) -> None:
+    reviews = context().service.reviews
+    run("first", 1)
+    run("second", 1, "reuse: true\n")
+    run("third", 1, "reuse: true\n")
+    reviews.review(rejected, "i0", Review("rejected"))
+    finish(rejected)
+    if is_archived:
+        archive(ledger, storage, rejected)
+    reviews.review("third", "i0", Review("approved"))
+    assert reused(run("fourth", 1, "reuse: true\n")) == [None]
+
+
+def test_reindex_adds_nothing_that_was_rejected_after_the_results_were_written(run: Run, ledger: Ledger) -> None:
+    run("first", 2)
+    run("second", 2, "reuse: true\n")
+    context().service.reviews.review("first", "i0", Review("rejected"))
+    context().service.reviews.review("second", "i1", Review("rejected"))
+    assert dailies("reindex").exit_code == 0
+    assert reused(run("third", 2, "reuse: true\n")) == [None, None]
+
+
+def test_outputs_of_which_one_is_gone_leave_no_copies_of_the_others(storage: Storage, bucket: str) -> None:
+    outputs = [Output(f"{bucket}a/{number}.mp4", "video/mp4", 1, "") for number in range(2)]
+    storage.put(outputs[0].uri, b"v", "video/mp4")
+    assert copy_stored(storage, f"{bucket}b/", "i0", outputs) is None
+    assert not list(storage.list(f"{bucket}b/"))
 
 
 def test_an_output_that_only_seems_to_be_gone_is_not_bought_again(

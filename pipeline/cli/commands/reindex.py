@@ -21,7 +21,7 @@ def command(state: Path) -> None:
     from pipeline.domain.formatting import pluralize
 
     app = service(state)
-    report = reindex(app.storage, app.ledger.reusable, app.settings.output)
+    report = reindex(app.storage, app.ledger, app.settings.output)
     print_notes(f"{batch}: its results cannot be read: {reason}" for batch, reason in report.damaged.items())
     batches = f"{report.batches:,} {'batch' if report.batches == 1 else 'batches'}"
     click.echo(f"{pluralize(report.items, 'output')} of {batches} can be reused.")
