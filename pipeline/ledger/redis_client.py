@@ -140,6 +140,24 @@ class RQRedis(Redis):
         client.set_retry(TimeLimitedRetry(_RQ_RETRY_TIMEOUT_S, _server(client)))
         return client
 
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Any:
+        return _RQPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class _RQPipeline(Pipeline):
+    def execute(self, raise_on_error: bool = True) -> Any:
+        """Execute the commands. Repeat them if Redis was started anew after their scripts had been loaded.
+
+        Of RQ's pipelines that this service uses, only the heartbeat of the scheduler calls scripts. It may be repeated.
+        Otherwise the scheduler would end, and its worker would start another one up to 60 s later.
+        """
+        commands, scripts = list(self.command_stack), set(self.scripts)
+        try:
+            return super().execute(raise_on_error)
+        except NoScriptError:
+            self.command_stack, self.scripts = commands, scripts
+            return super().execute(raise_on_error)
+
 
 class _Client(Redis):
     def execute_command(self, *args: Any, **options: Any) -> Any:

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from redis.client import Pipeline
 from redis.exceptions import ConnectionError
+from rq.scheduler import RQScheduler
 from structlog.testing import capture_logs
 from support.processes import OwnRedis
 
@@ -73,6 +75,28 @@ def test_retries_end_after_their_time_and_are_logged_once(redis: OwnRedis, read:
         read(client)
     assert 2 <= time.monotonic() - started < 8
     assert [event["event"] for event in events] == ["redis_retried"]
+
+
+def test_the_heartbeat_of_rqs_scheduler_survives_a_restart_between_its_scripts_and_its_commands(
+    redis: OwnRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = RQRedis.from_url(redis.url)
+    scheduler: Any = RQScheduler(["dailies"], client)
+    assert scheduler.acquire_locks() == {"dailies"}
+    load_scripts = Pipeline.load_scripts
+    restarts = iter([True])
+
+    def load_and_restart(pipeline: Pipeline) -> None:
+        load_scripts(pipeline)  # type: ignore[no-untyped-call]
+        if next(restarts, False):
+            redis.kill()
+            redis.start()
+
+    monkeypatch.setattr(Pipeline, "load_scripts", load_and_restart)
+    scheduler.heartbeat()
+    assert next(restarts, None) is None
+    assert scheduler.acquired_locks == {"dailies"}
+    assert client.hget(scheduler.key, "last_heartbeat")
 
 
 def test_a_stopping_rq_process_does_not_wait(redis: OwnRedis) -> None:
