@@ -117,7 +117,7 @@ def _ended(items: tuple[Item, ...], output: str) -> Iterator[tuple[str, dict[str
 
 
 def _forget_tasks(service: Service) -> None:
-    """Let weeks pass: the sweep forgets the tasks of the runs."""
+    """Let weeks pass: the sweep removes the tasks of the runs."""
     service.ledger.redis.zunionstore("dailies:tasks", {"dailies:tasks": 0})
     service.ledger.runs.expire_leases(adopt_wait_s=1, on_unknown="hold")
 

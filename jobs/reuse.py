@@ -48,7 +48,7 @@ def reuse_pending(ctx: Context, batch_id: str) -> None:
             return
         images = _images(ctx, batch_id, config, (row.image for row in chunk))
         digests = [(row.id, key) for row in chunk if (key := reuse_key(config, row, images))]
-        _record(ctx, batch_id, config, ctx.service.ledger.reusable.give_to_pending(batch_id, digests))
+        _record(ctx, batch_id, config, ctx.service.ledger.reusable.assign_to_pending(batch_id, digests))
 
 
 def reuse_leased(ctx: Context, leases: Sequence[SubmissionLease]) -> list[SubmissionLease]:
@@ -111,7 +111,7 @@ def _reuse_group(ctx: Context, batch_id: str, leases: Sequence[SubmissionLease])
     if not config.reuse:
         return left
     wanted = [lease for lease in left if lease.reuse_key and not lease.is_take]
-    reused = _record(ctx, batch_id, config, ctx.service.ledger.reusable.give_to_leased(batch_id, wanted))
+    reused = _record(ctx, batch_id, config, ctx.service.ledger.reusable.assign_to_leased(batch_id, wanted))
     return [lease for lease in left if lease.run.item not in reused]
 
 
@@ -123,9 +123,9 @@ def _images(ctx: Context, batch_id: str, config: BatchConfig, images: Iterable[s
     return image_identities(distinct, ctx.service.storage, outputs, etags=uploaded)
 
 
-def _record(ctx: Context, batch_id: str, config: BatchConfig, given: Sequence[Reused | None]) -> Collection[str]:
+def _record(ctx: Context, batch_id: str, config: BatchConfig, assigned: Sequence[Reused | None]) -> Collection[str]:
     """Record in the journal what is reused: a recovery must not buy it. Enqueue the copies. Return the items."""
-    reused = [one for one in given if one]
+    reused = [one for one in assigned if one]
     if not reused:
         return ()
     ctx.service.job_queue.enqueue_once(Job.COLLECT)

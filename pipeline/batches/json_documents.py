@@ -181,7 +181,6 @@ class Item(Document):
         None, description="The part of `cost_usd` that runs cost which did not succeed; only if it is not 0."
     )
     run: int | None = Field(None, description="The number of its latest run, if refused runs make it differ.")
-
     reused_from: str | None = Field(
         None, description="`batch/item` whose outputs were copied in place of a run: the item cost nothing."
     )

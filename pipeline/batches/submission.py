@@ -143,10 +143,7 @@ class Submission:
                 self._check_same_content(batch_id, manifest, digest, folder, known.manifest_digest)
             return Accepted(batch_id, created=False, output=self._ledger.batches.get(batch_id).output)
         estimate = BatchEstimate.of(manifest, self._models)
-        if known is None:
-            self._check_absent_on_s3(batch_id, output)
-        elif known.cancelled is None and known.manifest_digest != digest:
-            raise SubmissionInterrupted(batch_id)
+        self._check_id_is_free(batch_id, output, known, digest)
         if known is None or known.cancelled is not None:
             self._check_cost_with_reuse(estimate, manifest, folder, ceilings)
         created = self.create(manifest, batch_id, output, trigger=trigger, manifest_digest=digest)
@@ -163,6 +160,13 @@ class Submission:
                 retryable=error.retryable,
             ) from None
         return Accepted(batch_id, created, output)
+
+    def _check_id_is_free(self, batch_id: str, output: str, known: SubmissionRow | None, digest: str) -> None:
+        """Raise BatchOnlyOnS3 or SubmissionInterrupted if the id is that of another batch or submission."""
+        if known is None:
+            self._check_absent_on_s3(batch_id, output)
+        elif known.cancelled is None and known.manifest_digest != digest:
+            raise SubmissionInterrupted(batch_id)
 
     def _is_accepted(self, batch_id: str, digest: str) -> bool:
         """Return whether a submission was accepted. Raises SubmissionReplaced if its manifest has another digest."""

@@ -18,10 +18,11 @@ Service
     model:{owner}/{name}    string  JSON of the vendor's description of a model (`model_cache.py`), in lower case
     run_time:{owner}/{name}  hash   `mean` time of a successful run of a model, in lower case, over the last `runs`
     retention               string  position in `batches` where the search for batches to archive goes on
-    reuse                   hash    digest of a run (`batches/reuse_keys.py`) → lines of "batch/item", task and outcome
-                                    (JSON), with tabs between them, of the items that bought it: the index for
-                                    `reuse: true`, the newest 100,000 digests with at most 8 items each
-    reuse_order             zset    digest → when it was bought
+    reuse                   hash    digest of a run (`batches/reuse_keys.py`) → lines of the items that bought it, 8 at
+                                    most: the index for `reuse: true` (`lua/_reuse.lua`). A line names an item that is
+                                    in the ledger, or has the outcome of one that `reindex` found on S3
+    reuse_order             zset    digest of a line that `reindex` added → when its results were written; the newest
+                                    100,000
     wake:{job}[:{arg}…]     string  a job is enqueued and has not begun (`batches/job_queue.py`)
 
 Account at the vendor
@@ -53,14 +54,14 @@ Batches
                                     `finisher` and `finish_until` (lease for writing the results), `restate` (write
                                     them again), `notice` (revision to notify about), `notice_tries`, `defaults`
                                     (JSON of the model's defaults), `reused` (items whose outputs were reused),
-                                    `overrun` (how
-                                    much the vendor charged at most above the price of an item), `overcharge` (the last
-                                    warning about a charge), `found:{how}` (lost runs that were found), `price_max`
-                                    (highest price of an item), `takes` (further takes of items), `idle`
-                                    (time for which it had ended before it was opened again), `reopened` (when it was),
-                                    `archived` (when its items left Redis; then only this hash is left of it),
-                                    `archiving` (they are leaving), `archive_at` (the next try, after a failed one),
-                                    `restoring` (since when its items are loaded again), `restored` (when they were)
+                                    `overrun` (how much the vendor charged at most above the price of an item),
+                                    `overcharge` (the last warning about a charge), `found:{how}` (lost runs that were
+                                    found), `price_max` (highest price of an item), `takes` (further takes of items),
+                                    `idle` (time for which it had ended before it was opened again), `reopened` (when
+                                    it was), `archived` (when its items left Redis; then only this hash is left of it),
+                                    `archiving` (they are leaving), `forgotten` (this hash is to leave, too),
+                                    `archive_at` (the next try, after a failed one), `restoring` (since when its items
+                                    are loaded again), `restored` (when they were)
     batch:{id}:order        list    item ids in manifest order
     batch:{id}:specs        hash    item id → JSON {image, prompt, params}
     batch:{id}:prices       hash    item id → price of a run; an item without one has the price of the batch
@@ -90,8 +91,8 @@ Items and their runs
                                     row), `copies` (failed copies), reserved, paid (USD text: the run that
                                     succeeded), `charged` (runs that did not), `key` (digest of the run), `reused_from`
                                     ("batch/item" whose outputs it has), `source` (their outcome, until they are
-                                    copied), `paid_at`, `takes` (ids of its other takes, with blanks between them),
-                                    `first` (of a take: the item whose `takes` names it)
+                                    copied), `rejected_copy` ("batch/item" of a copy that was rejected), `paid_at`,
+                                    `takes` (ids of its other takes, with blanks between them), `first` (of a take: the item whose `takes` names it)
     due                     zset    "batch item" → when the run is due for a poll or a copy, or its lease ends
     leases                  zset    "batch item" → when the lease of a submission ends
     adopt                   zset    "batch item" → until when an unknown run may be found

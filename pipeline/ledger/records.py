@@ -52,7 +52,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Reused:
-    """An item that has the outputs of `source` in place of a run. `digest`: of the run that both stand for."""
+    """An item that has the outputs of `source` in place of a run. `digest`: of the run, which is the same for both."""
 
     run: RunId
     digest: str

@@ -19,7 +19,7 @@ _CHUNK = 500
 
 
 class ReusableStore:
-    """Finds outputs that were bought before, and gives them to items. Thread-safe."""
+    """Finds outputs that were bought before, and assigns them to items. Thread-safe."""
 
     def __init__(self, scripts: ScriptRunner) -> None:
         self._scripts = scripts
@@ -33,17 +33,17 @@ class ReusableStore:
             counts |= {key: len((text or "").splitlines()) for key, text in zip(chunk, lines, strict=True)}
         return counts
 
-    def give_to_pending(self, batch_id: str, digests: Sequence[tuple[str, str]]) -> list[Reused | None]:
-        """Give pending items, as (id, digest), outputs to copy. Returns for each what it got, None if nothing."""
+    def assign_to_pending(self, batch_id: str, digests: Sequence[tuple[str, str]]) -> list[Reused | None]:
+        """Assign outputs to pending items, as (id, digest). Returns for each what it is to copy, None if nothing."""
         args = [part for item, digest in digests for part in (item, ItemState.PENDING, "", "", digest)]
-        return self._give(batch_id, args)
+        return self._assign(batch_id, args)
 
-    def give_to_leased(self, batch_id: str, leases: Sequence[SubmissionLease]) -> list[Reused | None]:
-        """Give leased items of a batch outputs to copy: their leases end. Returns as `give_to_pending`."""
+    def assign_to_leased(self, batch_id: str, leases: Sequence[SubmissionLease]) -> list[Reused | None]:
+        """Assign outputs to leased items of a batch: their leases end. Returns as `assign_to_pending`."""
         rows = (
             (lease.run.item, ItemState.SUBMITTING, lease.run.attempt, lease.lease, lease.reuse_key) for lease in leases
         )
-        return self._give(batch_id, [part for row in rows for part in row])
+        return self._assign(batch_id, [part for row in rows for part in row])
 
     def run_anew(self, lease: PollLease) -> RequeueResult:
         """Make an item pending whose outputs to copy do not exist. The item that had them leaves the index."""
@@ -62,7 +62,7 @@ class ReusableStore:
         for chunk in chunked(items, _CHUNK):
             self._scripts.run("index_outputs", *(part for row in chunk for part in (*row, "", "", 0)))
 
-    def _give(self, batch_id: str, args: Sequence[object]) -> list[Reused | None]:
+    def _assign(self, batch_id: str, args: Sequence[object]) -> list[Reused | None]:
         rows = self._scripts.run("reuse_outputs", batch_id, *args)
         items, digests = args[::5], args[4::5]
         return [

@@ -220,7 +220,7 @@ def test_its_media_are_found_without_a_search(client: FlaskClient, monkeypatch: 
     assert client.get("/batches/b/files/results.json").status_code == 302
 
 
-def test_what_needs_its_items_in_redis_says_so(client: FlaskClient, service: Service) -> None:
+def test_what_needs_its_items_in_redis_is_refused_in_words(client: FlaskClient, service: Service) -> None:
     token = client.get("/batches/b").text.partition('name="csrf" value="')[2].partition('"')[0]
     created = client.post("/batches/b/shares", data={"csrf": token, "days": "7"})
     assert created.status_code == 409
@@ -232,7 +232,7 @@ def test_what_needs_its_items_in_redis_says_so(client: FlaskClient, service: Ser
     assert 'id="archived"' not in client.get("/batches/b").text
 
 
-def test_a_share_link_says_that_the_batch_is_archived(client: FlaskClient, service: Service) -> None:
+def test_a_share_link_shows_that_the_batch_is_archived(client: FlaskClient, service: Service) -> None:
     signer = ShareSigner(service.settings.secret.get_secret_value())
     response = client.get(f"/shared/{signer.token('b', 'a' * 32)}", headers={"Authorization": ""})
     assert response.status_code == 404

@@ -142,7 +142,7 @@ def test_eleven_items_of_which_ten_were_bought_cost_one_run(
     assert "reused from first/i0" in " ".join(dailies("items", "second").stdout.split())
 
 
-def test_reuse_is_off_unless_the_manifest_says_so(run: Run) -> None:
+def test_without_the_key_nothing_is_reused(run: Run) -> None:
     run("first", 1)
     assert reused(run("second", 1)) == [None]
 
@@ -385,7 +385,7 @@ def test_the_api_estimates_only_what_is_bought(run: Run, storage: Storage) -> No
     assert "dailies_reused_items_total 0.0" in client.get("/metrics", headers=BEARER).get_data(as_text=True)
 
 
-def test_a_dry_run_without_redis_says_what_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_without_redis_shows_what_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     result = dailies("submit", a_file(tmp_path, 1), "--reuse", "--dry-run")
     assert result.exit_code == 0, result.output

@@ -87,7 +87,7 @@ def test_an_archived_batch_is_compared_too(service: Service, ledger: Ledger, sto
     assert send(client, a_manifest(2)).status_code == 409
 
 
-def test_the_same_occurrence_is_the_same_batch_whatever_its_manifest_says(service: Service) -> None:
+def test_the_same_occurrence_is_the_same_batch_with_any_manifest(service: Service) -> None:
     for trigger in ("schedule:nightly", "trigger:inbox"):
         batch_id = trigger.replace(":", "-")
         for prompt in ("p", "q"):
