@@ -92,7 +92,8 @@ Items and their runs
                                     succeeded), `charged` (runs that did not), `key` (digest of the run), `reused_from`
                                     ("batch/item" whose outputs it has), `source` (their outcome, until they are
                                     copied), `rejected_copy` ("batch/item" of a copy that was rejected), `paid_at`,
-                                    `takes` (ids of its other takes, with blanks between them), `first` (of a take: the item whose `takes` names it)
+                                    `takes` (ids of its other takes, with blanks between them), `first` (of a take: the
+                                    item whose `takes` names it)
     due                     zset    "batch item" → when the run is due for a poll or a copy, or its lease ends
     leases                  zset    "batch item" → when the lease of a submission ends
     adopt                   zset    "batch item" → until when an unknown run may be found
