@@ -1,11 +1,13 @@
-"""What a batch leaves in Redis: used_memory before it, with its items, and after it was archived.
+"""What a batch leaves in Redis: used_memory before it, with its items, and after it was archived. Then it is restored.
 
 python -m benchmarks.retention [ITEMS]
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -16,6 +18,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from pipeline.batches.batch_items import BatchItems
 from pipeline.batches.service import Service
 from pipeline.domain import results
 from pipeline.domain.model import Item, Limits, Manifest
@@ -70,6 +73,15 @@ def measure(service: Service, number: int) -> None:
     print(f"used_memory before {before:,} B, with the items {full:,} B, after {after:,} B")
     print(f"left {after - before:,} B, in keys {keys_after - keys_before:,} B, of which the row {row:,} B")
     print(f"archived in {took_s:.1f} s")
+    began = time.perf_counter()
+    assert (
+        sum(1 for _ in BatchItems(service.ledger, service.storage).stream(service.ledger.batches.get(BATCH))) == number
+    )
+    print(f"items read from S3 in {time.perf_counter() - began:.1f} s")
+    began = time.perf_counter()
+    service.recovery.restore(BATCH)
+    print(f"restored in {time.perf_counter() - began:.1f} s, used_memory {_used(service):,} B")
+    print(f"largest memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
 
 
 def _create(service: Service, number: int) -> None:
@@ -111,6 +123,7 @@ def _ended(items: tuple[Item, ...], output: str) -> Iterator[tuple[str, dict[str
                 "paid": "0.09",
                 "charged": "0",
                 "found_by": None,
+                "reuse_key": hashlib.sha256(item.id.encode()).hexdigest(),
                 "outcome": {"status": "succeeded", "error": None, "elapsed_s": 60.5, "outputs": [file]},
             },
         )
