@@ -18,7 +18,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pipeline.batches.batch_items import BatchItems
 from pipeline.batches.service import Service
 from pipeline.domain import results
 from pipeline.domain.model import Item, Limits, Manifest
@@ -74,9 +73,7 @@ def measure(service: Service, number: int) -> None:
     print(f"left {after - before:,} B, in keys {keys_after - keys_before:,} B, of which the row {row:,} B")
     print(f"archived in {took_s:.1f} s")
     began = time.perf_counter()
-    assert (
-        sum(1 for _ in BatchItems(service.ledger, service.storage).stream(service.ledger.batches.get(BATCH))) == number
-    )
+    assert sum(1 for _ in service.items.stream(service.ledger.batches.get(BATCH))) == number
     print(f"items read from S3 in {time.perf_counter() - began:.1f} s")
     began = time.perf_counter()
     service.recovery.restore(BATCH)
