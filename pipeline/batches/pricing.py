@@ -30,12 +30,14 @@ class BatchEstimate:
     """The cost of one run of each item. `items`: the price of each, None if it is not known, in manifest order.
 
     `unknown_reason`: why prices are not known, '' if they are. `reused`: the positions of items whose outputs are
-    reused: they cost nothing, and no sum contains them.
+    reused: they cost nothing, and no sum contains them. `unidentified`: images that were not looked at, so their items
+    count as bought.
     """
 
     items: tuple[PriceEstimate | None, ...]
     unknown_reason: str
     reused: frozenset[int] = frozenset()
+    unidentified: int = 0
 
     @classmethod
     def of(cls, manifest: Manifest, models: ModelCatalog) -> BatchEstimate:
@@ -82,7 +84,8 @@ class BatchEstimate:
         """Why the sum is not exact, or not known; '' if it is."""
         reasons = dict.fromkeys(price.reason for price in self.runs if price)
         unknown = self.unknown_reason if None in self.runs else ""
-        return "; ".join([part.rstrip(".") for part in (*reasons, unknown) if part][:_MAX_REASONS])
+        parts = (self._unidentified, *reasons, unknown)
+        return "; ".join([part.rstrip(".") for part in parts if part][:_MAX_REASONS])
 
     def __str__(self) -> str:
         """Describe the cost as a sentence without its full stop."""
@@ -93,6 +96,13 @@ class BatchEstimate:
         cost += f", at {dollars(per_run)} per run" if per_run is not None else ""
         cost += f", and {pluralize(unknown, 'item')} of unknown price" if unknown else ""
         return f"Estimated cost: {cost}{f' ({self.reason})' if self.reason else ''}{self._reuse}"
+
+    @property
+    def _unidentified(self) -> str:
+        if not self.unidentified:
+            return ""
+        were, their = ("was", "its") if self.unidentified == 1 else ("were", "their")
+        return f"{pluralize(self.unidentified, 'image')} on S3 {were} not looked at, so {their} items count as bought"
 
     @property
     def _reuse(self) -> str:

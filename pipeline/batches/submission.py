@@ -95,7 +95,8 @@ class Submission:
     def with_reuse(self, estimate: BatchEstimate, manifest: Manifest, folder: Path | None) -> BatchEstimate:
         """Return the estimate of a batch without the items whose outputs are reused. `folder`: that of image files.
 
-        The versions of at most 1,000 images on S3 are requested; items with others count as bought. Raises Unreachable.
+        The versions of at most 1,000 images on S3 are requested; items with others count as bought, and the estimate
+        has their number. Raises Unreachable.
         """
         if not manifest.reuse:
             return estimate
@@ -103,7 +104,7 @@ class Submission:
         fitted = fit_to_schema(manifest, schema)
         config = _batch_config(fitted, schema, "")
         outputs = [self._output] if self._output else []
-        images = (item.image for item in fitted.items if item.image)
+        images = dict.fromkeys(item.image for item in fitted.items if item.image)
         identities = image_identities(images, self._storage, outputs, folder=folder, max_requests=_MAX_REQUESTS)
         digests = [reuse_key(config, item, identities) for item in fitted.items]
         left = Counter(self._ledger.reusable.counts(filter(None, digests)))
@@ -113,7 +114,7 @@ class Submission:
             if digest and left[digest] > 0:
                 left[digest] -= 1
                 reused.add(position)
-        return replace(estimate, reused=frozenset(reused))
+        return replace(estimate, reused=frozenset(reused), unidentified=len(images.keys() - identities.keys()))
 
     def submit(
         self,

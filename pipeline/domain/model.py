@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a batch. `deadline_s`: seconds from the creation of the batch. None: no limit."""
+    """The limits of a batch. `deadline_s`: seconds since it was created or opened again. None: no limit."""
 
     max_active: int | None = None
     budget_usd: Decimal | None = None

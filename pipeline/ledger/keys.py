@@ -28,10 +28,10 @@ Service
 Account at the vendor
 
     account                 hash    `window` (concurrency limit), `paused` (reason), `probe_at`, `probe_wait`,
-                                    `probing`, `backoff_until`, `backoff_tries` (backoffs in a row), `trouble` (reason
-                                    of the backoff), `accepted_at` (the last run that the vendor accepted; absent
-                                    during a pause), `day_limit` (the ceiling of a UTC day at the last claim, 0: none),
-                                    `day_wait` (until when runs wait for it)
+                                    `probing` (lease of the probe), `backoff_until`, `backoff_tries` (backoffs in a
+                                    row), `trouble` (reason of the backoff), `accepted_at` (the last run that the vendor
+                                    accepted; absent during a pause), `day_limit` (the ceiling of a UTC day at the last
+                                    claim, 0: none), `day_wait` (until when runs wait for it)
     active                  set     "batch item" of every run that may be active at the vendor: one slot each
     spend                   hash    day since 1970 → cost of the runs of that day; of the last 400 days. Day 0 has the
                                     sum of all earlier ones

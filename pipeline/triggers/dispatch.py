@@ -188,6 +188,8 @@ class Dispatcher:
         self, rule: Rule, versions: Sequence[ObjectVersion], manifest: Manifest, ceilings: Sequence[Ceiling] = ()
     ) -> EventOutcome:
         batch_id, trigger = object_version.batch_id(rule.name, versions), f"trigger:{rule.name}"
+        if self.store.is_reported(batch_id):
+            return _already_processed(versions[0], rule)
         day = self.store.count_batch(rule.name, batch_id, rule.batches_per_day)
         if day is None and self._is_deferred(rule, versions):
             return EventOutcome.DEFERRED

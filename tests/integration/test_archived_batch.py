@@ -196,6 +196,30 @@ def test_its_page_shows_the_summary_and_the_gallery(client: FlaskClient) -> None
     assert '<a href="/batches/b">' in client.get("/").text
 
 
+@pytest.mark.parametrize(
+    ("item_id", "status"), [("good", "succeeded"), ("charged", "failed"), ("good-take2", "succeeded")]
+)
+def test_one_item_has_a_page_and_a_document(client: FlaskClient, item_id: str, status: str) -> None:
+    page = client.get(f"/batches/b/items/{item_id}").text
+    assert page.count('<li class="item-card"') == 1
+    assert f'data-item="{item_id}"' in page
+    assert ("Face not found." in page) is (status == "failed")
+    for source in (part.partition('"')[0] for part in page.split('<video src="')[1:]):
+        assert client.get(source).status_code == 302
+    document = body(client.get(f"{BATCH}/items/{item_id}"))
+    assert (document["id"], document["status"], len(document["outputs"])) == (item_id, status, status == "succeeded")
+
+
+def test_an_item_that_it_lacks_has_no_page(client: FlaskClient) -> None:
+    for path in ("/batches/b/items/nope", f"{BATCH}/items/nope", "/batches/b/items/nope/0/preview"):
+        assert client.get(path).status_code == 404
+
+
+def test_the_preview_of_an_output_is_the_output_itself(client: FlaskClient) -> None:
+    assert client.get("/batches/b/items/good/0/preview").location == "/batches/b/items/good/outputs/0"
+    assert client.get("/batches/b/items/good/1/preview").status_code == 404
+
+
 def test_its_pages_are_linked(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.web.dashboard.archived_page.PAGE_SIZE", 4)
     first = client.get("/batches/b").text

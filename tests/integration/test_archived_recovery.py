@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.archiving import keys_of
 from support.ended_batch import PROMPTS, a_manifest, an_ended_batch, write_results
 
 from pipeline.batches.service import Service
 from pipeline.domain.model import Review
-from pipeline.errors import BatchOnlyOnS3, DamagedRecord, OtherContent
+from pipeline.errors import BatchOnlyOnS3, DamagedRecord, InvalidArguments, OtherContent
 from pipeline.local.servers import S3Env
 from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
@@ -100,3 +101,18 @@ def test_without_results_nothing_is_bought_again_if_the_entry_of_the_archiving_i
     service.ledger.redis.flushall()
     service.recovery.recover(folder)
     assert service.ledger.batches.get("b").counts == {"unknown": len(PROMPTS)}
+
+
+def test_a_folder_whose_batch_id_is_archived_in_another_folder_is_not_recovered(
+    service: Service, folder: str, bucket: str
+) -> None:
+    service.retention.archive("b")
+    other = f"{bucket}other/b/"
+    service.storage.put(f"{other}manifest.yaml", service.storage.get(f"{folder}manifest.yaml") or b"", "text/plain")
+    with pytest.raises(InvalidArguments, match="is in Redis with its files at") as refused:
+        service.recovery.recover(other)
+    assert (folder in str(refused.value), other in str(refused.value)) == (True, True)
+    assert service.ledger.batches.get("b").archived
+    assert keys_of(service.ledger) == {"batch:b"}
+    service.recovery.recover(folder)
+    assert len(list(service.ledger.items.stream("b"))) == len(PROMPTS) + 1

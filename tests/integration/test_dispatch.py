@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from redis import Redis
+from support.archiving import AT_ONCE, keys_of
+from support.ended_batch import write_results
 from support.images import HTML, JPEG, a_jpeg
 from support.inbox import MANIFEST, Inbox
 from support.manifests import parse_manifest
 
+from pipeline.batches.retention import Retention
 from pipeline.errors import InvalidSettings, StorageError
 from pipeline.storage.s3 import split
 from pipeline.triggers.dispatch import MISSING_WAIT_S, EventOutcome
@@ -327,3 +332,33 @@ def test_a_gather_window_is_bounded(inbox: Inbox, monkeypatch: pytest.MonkeyPatc
         inbox.handle(inbox.put(f"{n}.jpg", a_jpeg(n)), inbox.images(gather_s=3600))
     inbox.dispatcher.submit_gathered(inbox.images(gather_s=3600))
     assert [inbox.service.ledger.batches.get(one).total for one in inbox.batches()] == [4, 4]
+
+
+def end(inbox: Inbox) -> None:
+    """End the only batch: its item is cancelled."""
+    (batch_id,) = inbox.batches()
+    inbox.service.ledger.batches.start(batch_id, price_usd=Decimal(0), max_failures=1)
+    inbox.service.control.cancel(batch_id)
+    write_results(inbox.service, batch_id)
+
+
+def test_an_event_of_a_forgotten_batch_leaves_nothing_in_redis(inbox: Inbox) -> None:
+    event = inbox.put("a.yaml")
+    inbox.handle(event)
+    end(inbox)
+    inbox.service.retention.forget(inbox.batches()[0])
+    assert inbox.handle(event) is EventOutcome.KNOWN
+    assert inbox.batches() == []
+    assert keys_of(inbox.service.ledger) == set()
+
+
+def test_an_event_of_another_version_leaves_nothing_of_an_archived_batch_but_its_row(inbox: Inbox) -> None:
+    event = inbox.put("a.yaml")
+    inbox.handle(event)
+    end(inbox)
+    (batch_id,) = inbox.batches()
+    Retention(inbox.service.ledger, inbox.storage, keep_days=AT_ONCE).archive(batch_id)
+    # The object was replaced before the event of its first version was delivered.
+    assert inbox.handle(replace(event, etag="0" * 32)) is EventOutcome.KNOWN
+    assert inbox.batches() == [batch_id]
+    assert keys_of(inbox.service.ledger) == {f"batch:{batch_id}"}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from redis import Redis
+from support.archiving import keys_of
 from support.inbox import MANIFEST, Inbox
 from support.schedule_folder import BEFORE, MIDNIGHT, MINUTE, ScheduleFolder
 
@@ -366,3 +368,21 @@ def test_forget_drops_a_submission_that_was_cancelled(service: Service, monkeypa
     assert Retention(service.ledger, service.storage, keep_days=1e-9).find() == [], "there is nothing to archive"
     service.retention.forget("b")
     assert service.ledger.queries.recent_batches() == []
+
+
+def test_a_submission_that_was_cancelled_leaves_a_small_row_and_can_be_repeated(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, manifest = service.ledger, replace(a_manifest(), params={"note": "x" * 20_000})
+    with monkeypatch.context() as patch:
+        break_off(service, patch, "at the acceptance")
+        with pytest.raises(Unreachable):
+            submit(service, manifest)
+    service.control.cancel("b")
+    assert keys_of(ledger) == {"batch:b"}
+    assert ledger.redis.memory_usage("dailies:batch:b", samples=0) < 1500
+    assert not ledger.redis.hexists("dailies:batch:b", "defaults")
+    batch = ledger.batches.get("b")
+    assert (batch.status, batch.model, batch.total, batch.counts) == ("cancelled", manifest.model, 2, {})
+    assert submit(service, manifest)
+    assert ledger.batches.config("b").params == manifest.params

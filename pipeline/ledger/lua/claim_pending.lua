@@ -162,6 +162,6 @@ end
 next_due = earlier(next_due, day.record_wait())
 if account.paused and #rows > 0 then
   -- One probe at a time: its result sets when the next one starts.
-  redis.call('HSET', ACCOUNT, 'probe_at', now + lease_ms, 'probing', 1)
+  redis.call('HSET', ACCOUNT, 'probe_at', now + lease_ms, 'probing', lease)
 end
 return {next_due, out_of_budget, rows}

@@ -32,8 +32,11 @@ local function reuse(row)
     redis.call('HINCRBY', key, 'tries', -1)
     redis.call('HDEL', key, 'lease', 'rung')
     redis.call('ZREM', LEASES, member_of(batch, row.item))
-    -- It is no probe of a paused account: the next item is one.
-    if redis.call('HDEL', ACCOUNT, 'probing') == 1 then redis.call('HSET', ACCOUNT, 'probe_at', now) end
+    -- If it is the probe of a paused account, the next item is one in its place.
+    if redis.call('HGET', ACCOUNT, 'probing') == row.lease then
+      redis.call('HDEL', ACCOUNT, 'probing')
+      redis.call('HSET', ACCOUNT, 'probe_at', now)
+    end
   end
   redis.call('ZREM', pending_key(batch), row.item)
   change_state(batch, row.item, row.state, 'collecting')

@@ -91,7 +91,7 @@ def add_to(app: Flask, service: Service) -> None:
         new_batch.blueprint(service),
         automation_views.blueprint(),
         presigned_redirects.blueprint(service.ledger, service.items, service.storage, input_images),
-        previews.blueprint(service.ledger, service.storage),
+        previews.blueprint(service.ledger, service.items, service.storage),
         batch_page.blueprint(service.ledger, service.items, settings.max_batch_usd, preview_links),
         gallery.blueprint(service.ledger, links, preview_links),
         share_links.blueprint(links),

@@ -8,6 +8,7 @@ from flask import Blueprint, Flask, Response, g, redirect, request, url_for
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
+from pipeline.batches.batch_items import BatchItems
 from pipeline.domain.model import BatchRow, ItemRow, Output
 from pipeline.domain.preview_names import (
     FOLDER,
@@ -59,7 +60,7 @@ class PreviewLinks:
         return url_for("previews.preview", batch_id=batch_id, name=name) if name in made else None
 
 
-def blueprint(ledger: Ledger, storage: Storage) -> Blueprint:
+def blueprint(ledger: Ledger, items: BatchItems, storage: Storage) -> Blueprint:
     """Return the routes `…/previews/{name}` of a batch and `…/items/{item}/{n}/preview`."""
     routes = Blueprint("previews", __name__)
 
@@ -72,12 +73,13 @@ def blueprint(ledger: Ledger, storage: Storage) -> Blueprint:
 
     @routes.get("/batches/<batch_id>/items/<item_id>/<int:number>/preview")
     def of_output(batch_id: str, item_id: str, number: int) -> AnyResponse:
-        outputs = ledger.items.get(batch_id, item_id).outputs
+        batch = ledger.batches.get(batch_id)
+        outputs = items.get(batch, item_id).outputs
         if number >= len(outputs):
             raise NotFound(f"This item has no output {number}.")
         name = output_preview(outputs[number])
         if name and ledger.previews.made(batch_id, [name]):
-            return send_preview(storage, ledger.batches.get(batch_id), name)
+            return send_preview(storage, batch, name)
         return redirect(url_for("media.output", batch_id=batch_id, item_id=item_id, number=number), 302)
 
     return routes
