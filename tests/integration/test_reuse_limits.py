@@ -54,7 +54,7 @@ def a_probe(ledger: Ledger, wait_for: WaitFor) -> SubmissionLease:
 
 
 def reused(ledger: Ledger, lease: SubmissionLease) -> bool:
-    (given,) = ledger.reusable.give_to_leased("b", [replace(lease, reuse_key="a" * 32)])
+    (given,) = ledger.reusable.assign_to_leased("b", [replace(lease, reuse_key="a" * 32)])
     return given is not None
 
 
