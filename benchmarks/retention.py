@@ -121,7 +121,7 @@ def _ended(items: tuple[Item, ...], output: str) -> Iterator[tuple[str, dict[str
                 "paid": "0.09",
                 "charged": "0",
                 "found_by": None,
-                "reuse_key": hashlib.sha256(item.id.encode()).hexdigest(),
+                "reuse_key": hashlib.sha256(item.id.encode()).hexdigest()[:32],
                 "outcome": {"status": "succeeded", "error": None, "elapsed_s": 60.5, "outputs": [file]},
             },
         )
