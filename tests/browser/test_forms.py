@@ -11,13 +11,19 @@ from playwright.sync_api import Browser, Page, Request, expect
 from rq import Queue
 from rq.serializers import JSONSerializer
 from support.browser_app import BrowserApp, sign_in
+from support.processes import until
 
 from pipeline.batches.job_queue import QUEUE, Job
+from pipeline.batches.retention import Retention
 from pipeline.ledger import redis_client
+from pipeline.ledger.ledger import Ledger
 from pipeline.local import state_file
+from pipeline.storage.s3 import Storage
 
 TEMPLATES = Path(__file__).parents[2] / "pipeline/web/templates"
-POSTED = {"base.html", "login.html", "_automation_panels.html", "_worker_panels.html", "_share_links.html"}
+POSTED = {
+    "archived.html", "base.html", "login.html", "_automation_panels.html", "_worker_panels.html", "_share_links.html",
+}  # fmt: skip
 """Templates whose forms are posted by these tests, and by those of test_share.py."""
 
 
@@ -64,6 +70,27 @@ def test_a_failed_background_job_is_run_again_and_deleted(page: Page, up: Browse
         page.get_by_role("button", name=action).click()
         expect(page).to_have_url(re.compile("#failed-jobs$"))
         expect(page.get_by_role("button", name=action)).to_have_count(0)
+
+
+def test_an_archived_batch_is_restored(
+    page: Page, up: BrowserApp, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = up.submit("old", ["She smiles"])
+    up.run("watch", batch_id)
+    environment = state_file.environment(up.state)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, environment[name])
+    retention = Retention(ledger, Storage(environment["AWS_ENDPOINT_URL_S3"]), keep_days=1e-9)
+
+    def is_archived() -> bool:
+        retention.archive(batch_id)
+        return ledger.batches.get(batch_id).archived is not None
+
+    until(is_archived, "the batch to be archived")
+    page.goto(f"/batches/{batch_id}")
+    page.get_by_role("button", name="Load the items into Redis").click()
+    expect(page.get_by_role("button", name="Select all in view")).to_be_visible()
+    expect(page.locator("#archived")).to_have_count(0)
 
 
 def test_the_printed_address_signs_a_browser_in_once(browser: Browser, up: BrowserApp) -> None:

@@ -65,8 +65,10 @@ def loop(
         loop = JobLoop(redis_url, storage, bucket, tmp_path, monkeypatch)
         loop.vendor.lost = {"two"}
         loop.schedule("nightly")
-        # Its output of the item `reused` is that of all others.
-        loop.run(a_batch(loop, bucket))
+        # It stays in Redis, and so does the output that the items `reused` of all others get.
+        text = "version: 1\nname: m\nitems: [{id: bought, prompt: d}]\n"
+        loop.service.submission.submit(parse_manifest(text), "kept", trigger="test", folder=None)
+        loop.run("kept", a_batch(loop, bucket))
         yield loop
         worker_slots.wait_for_all()
 

@@ -195,10 +195,10 @@ class JobLoop:
         """
         for _ in range(MAX_ROUNDS):
             self._run_round(batch_ids)
-            for batch_id in batch_ids:
-                unposted = [row.id for row in self.ledger.items.stream(batch_id, {ItemState.UNKNOWN})]
-                assert Counter(self.posts(batch_id)) >= Counter(unposted), f"unknown without a post: {unposted}"
             rows = [row for batch_id in batch_ids if (row := self._row(batch_id))]
+            for row in rows:
+                unposted = [item.id for item in self.ledger.items.stream(row.id, {ItemState.UNKNOWN})]
+                assert Counter(self.posts(row.id)) >= Counter(unposted), f"unknown without a post: {unposted}"
             has_ended = all(row.status in BATCH_TERMINAL for row in rows) and len(rows) == len(batch_ids)
             if has_ended and not self.ledger.outbox.has_pending():
                 # What follows the end of a batch; a job that failed waits for its next try.
