@@ -15,6 +15,7 @@ from support.processes import until
 
 from pipeline.batches.job_queue import QUEUE, Job
 from pipeline.batches.retention import Retention
+from pipeline.domain.preview_names import output_preview
 from pipeline.ledger import redis_client
 from pipeline.ledger.ledger import Ledger
 from pipeline.local import state_file
@@ -77,6 +78,9 @@ def test_an_archived_batch_is_restored(
 ) -> None:
     batch_id = up.submit("old", ["She smiles"])
     up.run("watch", batch_id)
+    # The page loads the posters, and reports those that are missing.
+    poster = output_preview(ledger.items.get(batch_id, "take-1").outputs[0])
+    until(lambda: ledger.previews.made(batch_id, [str(poster)]), "the poster")
     environment = state_file.environment(up.state)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(name, environment[name])
