@@ -91,8 +91,8 @@ def image_identities(
     """Return what identifies each image.
 
     `outputs`: prefixes that only this service writes to: the names of inputs below them are digests of their content.
-    `folder`: the folder of image files. `etags`: of objects whose ETags are known. Others are requested
-    concurrently, at most `max_requests`; the rest is not identified.
+    `folder`: the folder of image files. `etags`: of objects whose ETags are known. Others are requested concurrently,
+    at most `max_requests`; the rest is not identified.
     """
     found: dict[str, Identity | StorageError | None] = {}
     unknown: list[str] = []

@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.archiving import keys_of
+from support.archiving import archiving_service, keys_of
 from support.ended_batch import PROMPTS, a_manifest, an_ended_batch, write_results
 
 from pipeline.batches.service import Service
 from pipeline.domain.model import Review
 from pipeline.errors import BatchOnlyOnS3, DamagedRecord, InvalidArguments, OtherContent
 from pipeline.local.servers import S3Env
-from pipeline.settings import Settings
 from pipeline.storage.s3 import Storage
 
 
 @pytest.fixture
 def service(redis_url: str, storage: Storage, s3_server: S3Env, bucket: str) -> Service:
-    endpoint, away = s3_server.endpoint, "http://127.0.0.1:1"
-    settings = Settings(redis_url=redis_url, s3_endpoint=endpoint, output=bucket, wiro_api_url=away, keep_days=1e-9)
-    return Service.connect(settings, storage=storage)
+    return archiving_service(redis_url, storage, s3_server, bucket)
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
-from support.ledger_fixtures import a_batch, claims, dues, running, succeed
+from support.ledger_fixtures import a_batch, a_probe, claims, dues, running, succeed
 from support.waiting import WaitFor
 
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import SubmissionLease
 
 
 def test_the_concurrency_limit_follows_the_vendor_and_grows_with_success(ledger: Ledger) -> None:
@@ -48,20 +47,6 @@ def test_a_pause_with_probes_submits_nothing_before_the_first_probe(ledger: Ledg
     account = ledger.account.get()
     assert account.paused_reason == "Insufficient balance."
     assert account.probe_at
-
-
-def a_probe(ledger: Ledger, wait_for: WaitFor) -> SubmissionLease:
-    """The account is paused; the one run that tries it is due, and claimed."""
-    ledger.account.pause("Insufficient balance.", probe_after_s=0.001)
-    probes: list[SubmissionLease] = []
-
-    def claimed() -> bool:
-        probes.extend(claims(ledger))
-        return bool(probes)
-
-    wait_for(claimed, "a probe")
-    (probe,) = probes
-    return probe
 
 
 def test_a_probe_that_succeeds_ends_the_pause(ledger: Ledger, wait_for: WaitFor) -> None:

@@ -10,7 +10,7 @@ from support.waiting import WaitFor
 
 from pipeline.domain.states import BatchState
 from pipeline.ledger.ledger import Ledger
-from pipeline.ledger.records import PollLease, SubmissionLease
+from pipeline.ledger.records import SubmissionLease
 
 
 def test_a_run_not_marked_as_posting_is_pending_again_when_its_lease_expires(ledger: Ledger) -> None:
@@ -153,14 +153,7 @@ def test_an_unknown_run_with_a_known_task_is_not_held_while_the_vendor_is_unavai
     (due,) = dues(ledger)
     assert ledger.runs.release(due, delay_s=0.001)
     assert ledger.runs.expire_leases(adopt_wait_s=0.001, on_unknown="hold") == []
-    again: list[PollLease] = []
-
-    def is_due() -> bool:
-        again.extend(dues(ledger))
-        return bool(again)
-
-    wait_for(is_due, "the run to be due again")
-    (due,) = again
+    (due,) = wait_for(lambda: dues(ledger), "the run to be due again")
     assert ledger.runs.accept(due.run, due.lease, "2221", "token", 0)
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 from redis import Redis
+from support.archiving import archiving_service
 from support.ended_batch import an_ended_batch
 
 from jobs.cron import scheduler
@@ -17,7 +18,6 @@ from pipeline.ledger.ledger import Ledger
 from pipeline.local.servers import S3Env
 from pipeline.schedules.occurrences import Occurrence
 from pipeline.schedules.store import Did, Record, ScheduleStore
-from pipeline.settings import Settings
 from pipeline.storage.s3 import ObjectInfo, Storage
 from pipeline.triggers.object_version import ObjectVersion
 from pipeline.triggers.store import TriggerStore
@@ -25,14 +25,7 @@ from pipeline.triggers.store import TriggerStore
 
 @pytest.fixture
 def service(redis_url: str, storage: Storage, s3_server: S3Env, bucket: str) -> Service:
-    settings = Settings(
-        redis_url=redis_url,
-        s3_endpoint=s3_server.endpoint,
-        output=bucket,
-        wiro_api_url="http://127.0.0.1:1",
-        keep_days=1e-9,
-    )
-    return Service.connect(settings, storage=storage)
+    return archiving_service(redis_url, storage, s3_server, bucket)
 
 
 def fill(service: Service, number: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 from support.api_client import api_client, api_settings, body
-from support.ledger_fixtures import a_batch, claims, dues
+from support.ledger_fixtures import a_batch, a_probe, claims, dues
 from support.manifests import parse_manifest
 from support.waiting import WaitFor
 
@@ -37,20 +37,6 @@ def bought(ledger: Ledger, *digests: str) -> None:
 
 
 # The probe of a paused account
-
-
-def a_probe(ledger: Ledger, wait_for: WaitFor) -> SubmissionLease:
-    """Pause the account; return the run that tries it."""
-    ledger.account.pause("Insufficient balance.", probe_after_s=0.001)
-    found: list[SubmissionLease] = []
-
-    def is_claimed() -> bool:
-        found.extend(claims(ledger))
-        return bool(found)
-
-    wait_for(is_claimed, "a probe")
-    (probe,) = found
-    return probe
 
 
 def reused(ledger: Ledger, lease: SubmissionLease) -> bool:

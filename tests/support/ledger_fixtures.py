@@ -9,6 +9,7 @@ from pipeline.domain.model import BatchRow
 from pipeline.domain.states import BatchState, ItemState
 from pipeline.ledger.ledger import Ledger
 from pipeline.ledger.records import BatchConfig, PollLease, SubmissionLease
+from support.waiting import WaitFor
 
 MODEL = "minimax/image-to-video-hailuo-01-subject"
 PENDING, SUBMITTING, RUNNING, COLLECTING, SUCCEEDED, FAILED, CANCELLED, UNKNOWN = ItemState
@@ -58,6 +59,13 @@ def a_batch(
 
 def claims(ledger: Ledger, limit: int = 32, *, lease_s: float = 60, max_active: int = 0) -> list[SubmissionLease]:
     return ledger.runs.claim_pending(limit, lease_s=lease_s, max_active=max_active).runs
+
+
+def a_probe(ledger: Ledger, wait_for: WaitFor) -> SubmissionLease:
+    """Pause the account. Return the one run that tries it."""
+    ledger.account.pause("Insufficient balance.", probe_after_s=0.001)
+    (probe,) = wait_for(lambda: claims(ledger), "a probe")
+    return probe
 
 
 def running(ledger: Ledger, limit: int = 32, *, poll_after_s: float = 0) -> list[SubmissionLease]:

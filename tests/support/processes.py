@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pipeline.local.servers import HOST, S3Env, free_ports, running_valkey
@@ -30,6 +30,7 @@ QUICK = {
 }
 """Settings with short waits."""
 SETTINGS = ("REDIS_URL", "WIRO_", "PIPELINE_", "AWS_")
+T = TypeVar("T")
 
 
 def bare_environment() -> dict[str, str]:
@@ -37,12 +38,13 @@ def bare_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
 
 
-def until(condition: Callable[[], object], what: str, timeout_s: float = 300) -> None:
-    """Wait until `condition` holds. Raises AssertionError with `what` after `timeout_s` seconds."""
+def until(condition: Callable[[], T], what: str, timeout_s: float = 300) -> T:
+    """Wait until `condition` holds. Return its value. Raises AssertionError with `what` after `timeout_s` seconds."""
     deadline = time.monotonic() + timeout_s
-    while not condition():
+    while not (value := condition()):
         assert time.monotonic() < deadline, f"Timeout: waited {timeout_s:.0f} s for {what}."
         time.sleep(0.02)
+    return value
 
 
 class OwnRedis:
